@@ -1,0 +1,37 @@
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: help .venv demo test lint types format soak clean
+
+help:  ## list these targets
+	@awk -F ':.*## ' '/^[.a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.venv: .venv/ready  ## build the Python environment when it is missing or outdated
+
+# Written last, by a build that succeeded: an interrupted one is repeated.
+.venv/ready: pyproject.toml constraints.txt .ci/prepare_environment
+	@.ci/prepare_environment $(PYTHON)
+
+demo: .venv  ## train and evaluate the weak-label system on procedural sounds, in minutes, without a data set
+	$(BIN)/separatrix reproduce weak-labels --preset demo --output runs/demo/weak-labels
+
+test: lint types  ## check style and types, run the tests
+	$(BIN)/pytest -q
+
+lint: .venv  ## check style
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: .venv  ## check types
+	$(BIN)/mypy
+
+format: .venv  ## bring the code into the style that `make lint` checks
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+soak: .venv  ## run the long forms of the reliability tests
+	$(BIN)/pytest -m soak
+
+clean:  ## remove .venv and caches; runs/ stays
+	rm -rf .venv build dist *.egg-info .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
