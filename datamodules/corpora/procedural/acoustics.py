@@ -26,6 +26,15 @@ def tone(frequency: np.ndarray, partials: np.ndarray, rate: int) -> np.ndarray:
     return period[(phase * TABLE).astype(np.int64) & (TABLE - 1)]
 
 
+def strikes(onsets: np.ndarray, levels: np.ndarray, stroke: np.ndarray, samples: int) -> np.ndarray:
+    """The same stroke [S] at several sample numbers [N] with levels [N], added up over [samples]; the rest is cut."""
+    total = np.zeros(samples)
+    for onset, level in zip(onsets, levels, strict=True):
+        heard = stroke[: max(0, samples - onset)]
+        total[onset : onset + len(heard)] += level * heard
+    return total
+
+
 def body(centres: np.ndarray, widths: np.ndarray, gains: np.ndarray, direct: float, rate: int) -> np.ndarray:
     """Impulse response of a resonant body: damped modes beside the unfiltered sound.
 
@@ -91,3 +100,8 @@ def background(noise: np.random.Generator, samples: int, tilt: float) -> np.ndar
 def smooth(rng: np.random.Generator, samples: int, points: int) -> np.ndarray:
     """A slow random curve, [samples]: values in [-1, 1] drawn at `points` instants and joined by straight lines."""
     return np.interp(np.linspace(0, points - 1, samples), np.arange(points), rng.uniform(-1, 1, points))
+
+
+def microphone(sound: np.ndarray, cutoff: float, rate: int) -> np.ndarray:
+    """The sound [T] without the lows that a pocket recorder misses: second-order high-pass at `cutoff` Hz, [T]."""
+    return signal.sosfilt(signal.butter(2, cutoff, "highpass", fs=rate, output="sos").astype(sound.dtype), sound)

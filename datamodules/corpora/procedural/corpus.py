@@ -5,7 +5,7 @@ import hashlib
 import numpy as np
 
 from datamodules.corpora.corpus import Clip
-from datamodules.corpora.procedural.acoustics import background, room, through
+from datamodules.corpora.procedural.acoustics import background, microphone, room, through
 from datamodules.corpora.procedural.sounds import SOUNDS
 from lightning_modules.errors import InputError
 
@@ -80,19 +80,21 @@ class Procedural:
         return self._synthesise(label, int(recording), int(take)), self.sample_rate
 
     def _synthesise(self, label: str, recording: int, take: int) -> np.ndarray:
-        instrument, place, reverberation, performance, noise, microphone = (
+        instrument, place, reverberation, performance, noise, gain = (
             np.random.default_rng([self.seed, CLASSES.index(label), recording, *aspect])
             for aspect in ((0,), (1,), (2,), (3, take), (4, take), (5, take))
         )
         dry, radiator = SOUNDS[label](instrument, performance, noise, self.sample_rate)
         wetness = 10 ** place.uniform(-1.5, 0.0)
         hum, tilt = place.uniform(-45, -18), place.uniform(0.0, 0.95)
+        cutoff = place.uniform(60, 260)
         wet = through(dry, radiator, room(place, reverberation, wetness, self.sample_rate))
         wet = wet / np.sqrt(np.mean(wet**2))
         # Street noise of constant level beneath: dB relative to the mean level of the sound.
         heard = wet + 10 ** (hum / 20) * background(noise, len(wet), tilt)
+        heard = microphone(heard, cutoff, self.sample_rate)
         heard = heard - heard.mean()
-        peak = 10 ** (microphone.uniform(-24, -0.5) / 20)
+        peak = 10 ** (gain.uniform(-24, -0.5) / 20)
         return (heard * (peak / np.abs(heard).max())).astype(np.float32)
 
     def fingerprint(self, clips: list[Clip]) -> str:

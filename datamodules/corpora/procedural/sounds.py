@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from datamodules.corpora.procedural.acoustics import body, smooth, tone
+from datamodules.corpora.procedural.acoustics import body, smooth, strikes, tone
 
 Generator = np.random.Generator
 Sound = Callable[[Generator, Generator, Generator, int], tuple[np.ndarray, np.ndarray]]
@@ -107,8 +107,8 @@ def gun_shot(recording: Generator, take: Generator, noise: Generator, rate: int)
     """A sharp blast with an exponential decay, a thump beneath it and echoes behind it; single shots and bursts."""
     blast, tail = _log_uniform(recording, 0.006, 0.05), _log_uniform(recording, 0.08, 0.5)
     tail_level = _log_uniform(recording, 0.03, 0.3)
-    thump, thump_decay = _log_uniform(recording, 45, 160), _log_uniform(recording, 0.03, 0.15)
-    thump_level = recording.uniform(0.3, 2.5)
+    thump, thump_decay = _log_uniform(recording, 60, 240), _log_uniform(recording, 0.01, 0.06)
+    thump_level = recording.uniform(0.1, 0.8)
     cavity = _modes(recording, 250, 4500, 4)
     barrel = body(cavity, cavity * recording.uniform(0.3, 1.0, 4), _log_uniforms(recording, 0.4, 3, 4), 0.5, rate)
     echoes = _log_uniforms(recording, 0.05, 0.6, 3)
@@ -121,18 +121,13 @@ def gun_shot(recording: Generator, take: Generator, noise: Generator, rate: int)
     times = first + period * np.arange(shots) * take.uniform(0.97, 1.03, shots)
     end = min(times[-1] + _log_uniform(take, 0.4, 1.6), LONGEST)
     samples = int(end * rate)
-    dry = np.zeros(samples, dtype=np.float32)
-    since = np.arange(min(samples, int((0.05 + 5 * tail) * rate))) / rate
+    since = np.arange(int((0.05 + 5 * tail) * rate)) / rate
     hull = np.exp(-since / blast) + tail_level * np.exp(-since / tail)
     boom = thump_level * np.exp(-since / thump_decay) * np.sin(2 * np.pi * thump * since)
-    arrivals = [(at, take.uniform(0.8, 1.0)) for at in times]
-    arrivals += [(at + echo, level) for at in times for echo, level in zip(echoes, echo_levels, strict=True)]
-    crack = noise.standard_normal(len(since), dtype=np.float32) * hull + boom
-    for at, level in arrivals:
-        start = int(at * rate)
-        if start < samples:
-            dry[start : start + len(crack)] += level * crack[: samples - start]
-    return dry, barrel
+    crack = hull * noise.standard_normal(len(since), dtype=np.float32) + boom
+    arrivals = (times[:, None] + np.append(0.0, echoes)).ravel()
+    levels = (take.uniform(0.8, 1.0, (shots, 1)) * np.append(1.0, echo_levels)).ravel()
+    return strikes((arrivals * rate).astype(int), levels, crack, samples), barrel
 
 
 def jackhammer(recording: Generator, take: Generator, noise: Generator, rate: int) -> tuple[np.ndarray, np.ndarray]:
@@ -147,27 +142,25 @@ def jackhammer(recording: Generator, take: Generator, noise: Generator, rate: in
     exhaust_level = recording.uniform(0.03, 0.35)
     engine = recording.uniform(35, 95)
     drone, slope = _log_uniform(recording, 0.02, 0.3), recording.uniform(0.5, 1.2)
-    thud = recording.uniform(60, 180)
+    thud, thud_level = recording.uniform(80, 250), recording.uniform(0.1, 0.8)
 
     end = take.choice([take.uniform(1.0, LONGEST), LONGEST], p=[0.2, 0.8])
     samples = int(end * rate)
     pace = blows * take.uniform(0.93, 1.07) * (1 + 0.06 * smooth(take, samples, 6))
     turns = take.random() + np.cumsum(pace) / rate
     blow = np.arange(1, int(turns[-1]) + 1)
-    onsets = np.searchsorted(turns, np.sort(blow + jitter * take.standard_normal(len(blow))))
-    onsets = np.unique(np.concatenate(([0], onsets[onsets < samples])))
+    onsets = np.searchsorted(turns, blow + jitter * take.standard_normal(len(blow)))
     strength = 1 - uneven * take.random(len(onsets))
     # The operator lifts the hammer now and then.
     if take.random() < 0.3:
-        pause = take.uniform(0.0, end)
-        strength[np.abs(onsets / rate - pause) < take.uniform(0.1, 0.5)] = 0.02
-    latest = np.repeat(np.arange(len(onsets)), np.diff(np.append(onsets, samples)))
-    since = (np.arange(samples) - onsets[latest]) / rate
-    hiss = noise.standard_normal(samples, dtype=np.float32)
+        strength[np.abs(onsets / rate - take.uniform(0.0, end)) < take.uniform(0.1, 0.5)] = 0.02
+    since = np.arange(int(0.12 * rate)) / rate
     blast = np.exp(-since / click) + exhaust_level * since / exhaust * np.exp(1 - since / exhaust)
-    ground = 1.5 * np.exp(-since / 0.015) * np.sin(2 * np.pi * thud * since)
+    ground = thud_level * np.exp(-since / 0.015) * np.sin(2 * np.pi * thud * since)
+    hiss = noise.standard_normal(samples, dtype=np.float32)
+    hammer = strikes(onsets, strength, blast, samples) * hiss + strikes(onsets, strength, ground, samples)
     motor = tone(engine * (1 + 0.01 * smooth(take, samples, 12)), np.arange(1, 41) ** -slope, rate)
-    return strength[latest] * (blast * hiss + ground) + drone * (motor + 0.3 * hiss), steel
+    return hammer + drone * (motor + 0.3 * hiss), steel
 
 
 def siren(recording: Generator, take: Generator, noise: Generator, rate: int) -> tuple[np.ndarray, np.ndarray]:
