@@ -1,0 +1,135 @@
+"""UrbanSound8K (Salamon, Jacoby, Bello 2014): 8,732 labelled excerpts of field recordings in ten official folds."""
+
+import csv
+import hashlib
+import os
+from collections.abc import Iterator
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from datamodules.corpora.audio_file import read_audio
+from datamodules.corpora.corpus import Clip
+from lightning_modules.errors import InputError
+
+TABLE = "metadata/UrbanSound8K.csv"
+COLUMNS = ("slice_file_name", "fsID", "salience", "fold", "class")
+
+
+class UrbanSound8K:
+    """The data set as its authors ship it: metadata/UrbanSound8K.csv and audio/fold{1..10}/*.wav.
+
+    A clip may be there as FLAC in place of WAV (same stem). Nothing is read before `clips`, `read` or `fingerprint`.
+
+    Args:
+        root: the folder that holds metadata/ and audio/, or the folder that holds it as UrbanSound8K/.
+    """
+
+    name = "urbansound8k"
+
+    def __init__(self, root: str | os.PathLike[str]) -> None:
+        self.root = Path(root)
+
+    @cached_property
+    def folder(self) -> Path:
+        """The folder that holds metadata/ and audio/.
+
+        Raises:
+            InputError: neither the root nor its UrbanSound8K/ is one.
+        """
+        if not self.root.is_dir():
+            raise InputError(f"{self.root}: no such folder; give the folder that holds UrbanSound8K")
+        for folder in (self.root, self.root / "UrbanSound8K"):
+            if (folder / TABLE).is_file() and (folder / "audio").is_dir():
+                return folder
+        raise InputError(f"{self.root}: not UrbanSound8K; expected {TABLE} and audio/fold1 to audio/fold10 in it")
+
+    def clips(self) -> list[Clip]:
+        """Every row of the table, in its order. Audio files are not looked at.
+
+        Raises:
+            InputError: the corpus is not there, a column is missing, or a row has a bad value or leaves the corpus.
+        """
+        table = self.folder / TABLE
+        lines: dict[str, int] = {}
+        clips = []
+        for line, (file_name, recording, salience, fold, label) in _rows(table):
+            where = f"{table}, line {line}"
+            if not file_name or file_name in (".", "..") or any(mark in file_name for mark in "/\\\0"):
+                raise InputError(f"{where}: slice_file_name {file_name!r} is not a plain file name; correct the row")
+            if not (fold.isascii() and fold.isdigit() and int(fold) > 0):
+                raise InputError(f"{where}: fold {fold!r} is not a positive integer; correct the row")
+            if salience not in ("1", "2"):
+                raise InputError(f"{where}: salience {salience!r} is neither 1 nor 2; correct the row")
+            if not label or not recording:
+                raise InputError(f"{where}: {'fsID' if label else 'class'} is empty; correct the row")
+            name = f"audio/fold{int(fold)}/{file_name}"
+            first = lines.setdefault(name, line)
+            if first != line:
+                raise InputError(f"{where}: {name} was already listed on line {first}; remove one of the rows")
+            clips.append(Clip(name, label, int(fold), recording, int(salience)))
+        if not clips:
+            raise InputError(f"{table}: lists no clips; fetch the table again")
+        return clips
+
+    def read(self, clip: Clip) -> tuple[np.ndarray, int]:
+        """Decode one clip: mono float32 samples [T] and their rate in Hz.
+
+        Raises:
+            InputError: the clip is missing, broken, or a link that leads out of the corpus.
+        """
+        path = f"{self.folder}/{clip.name}"
+        if not os.path.exists(path) and os.path.exists(flac := _as_flac(path)):
+            path = flac
+        way_out = f"remove it from {TABLE} or fetch the clip again"
+        inside = os.path.realpath(self.folder)
+        if os.path.commonpath((inside, os.path.realpath(path))) != inside:
+            raise InputError(f"{clip.name}: leads out of {self.folder}; {way_out}")
+        return read_audio(path, clip.name, way_out)
+
+    def fingerprint(self, clips: list[Clip]) -> str:
+        """SHA-256 over these clips' rows and their files' sizes and modification times; missing files count as such."""
+        digest = hashlib.sha256()
+        # Plain strings and one stat per clip: pathlib would take seconds for the 100,000 clips of a large table.
+        folder = os.fspath(self.folder)
+        for clip in clips:
+            size, modified = _size_and_time(f"{folder}/{clip.name}")
+            row = (clip.name, clip.label, clip.fold, clip.recording, clip.salience, size, modified)
+            digest.update(repr(row).encode())
+        return digest.hexdigest()
+
+
+def _rows(table: Path) -> Iterator[tuple[int, tuple[str, ...]]]:
+    """Line number and stripped values of COLUMNS for every row of the table."""
+    try:
+        with open(table, newline="", encoding="utf-8-sig") as file:
+            reader = csv.reader(file)
+            header = [column.strip() for column in next(reader, [])]
+            for column in COLUMNS:
+                if column not in header:
+                    raise InputError(f"{table}: no column {column!r}, expected {', '.join(COLUMNS)}; fetch it again")
+            wanted = [header.index(column) for column in COLUMNS]
+            for row in reader:
+                if len(row) == len(header):
+                    yield reader.line_num, tuple(row[column].strip() for column in wanted)
+                elif row:
+                    raise InputError(
+                        f"{table}, line {reader.line_num}: {len(row)} values, expected {len(header)}; correct the row"
+                    )
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise InputError(f"{table}: not readable as CSV in UTF-8 ({error}); fetch the table again") from None
+
+
+def _as_flac(path: str) -> str:
+    return f"{os.path.splitext(path)[0]}.flac"
+
+
+def _size_and_time(path: str) -> tuple[int, int]:
+    for candidate in (path, _as_flac(path)):
+        try:
+            status = os.stat(candidate)
+        except OSError:
+            continue
+        return status.st_size, status.st_mtime_ns
+    return -1, -1
