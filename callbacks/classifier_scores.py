@@ -1,0 +1,96 @@
+"""How good a judge is: average precision, F1 and accuracy per class, at frame and at clip level."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning import Callback, LightningModule, Trainer
+from rich.console import Console
+from rich.table import Table
+from torchmetrics import MetricCollection
+from torchmetrics.classification import MultilabelAccuracy, MultilabelAveragePrecision, MultilabelF1Score
+
+from callbacks.rows import write_rows
+from lightning_modules.weak_labels.classifier import clip_logits
+from lightning_modules.weak_labels.modules import Judgement
+
+CLASSIFIER_COLUMNS = ("supervision", "level", "class", "average_precision", "f1", "accuracy", "n", "positives")
+CLASSIFIER_FILE = "classifier.csv"
+
+
+class ClassifierScores(Callback):
+    """Scores of an EventClassifier, at its own frame rate and per clip (maximum over frames).
+
+    Validation logs the mean average precision; a test writes `classifier.csv` into the run's folder.
+    """
+
+    def __init__(self) -> None:
+        self._metrics: dict[str, MetricCollection] = {}
+        self._seen: dict[str, torch.Tensor] = {}
+
+    def _start(self, module: LightningModule) -> None:
+        labels = len(module.classes)  # type: ignore[arg-type]
+        self._metrics = {
+            level: MetricCollection(
+                {
+                    "average_precision": MultilabelAveragePrecision(labels, average=None),
+                    "f1": MultilabelF1Score(labels, average=None),
+                    "accuracy": MultilabelAccuracy(labels, average=None),
+                }
+            ).to(module.device)
+            for level in ("frame", "clip")
+        }
+        self._seen = {level: torch.zeros(2, labels, device=module.device) for level in self._metrics}
+
+    def _update(self, judgement: Judgement) -> None:
+        frames = judgement.logits.sigmoid()
+        labels = judgement.frame_labels
+        for level, scores, truth in (
+            ("frame", frames.mT.flatten(0, 1), labels.mT.flatten(0, 1)),
+            ("clip", clip_logits(judgement.logits).sigmoid(), labels.amax(-1)),
+        ):
+            self._metrics[level].update(scores, truth.int())
+            self._seen[level] += torch.stack((truth.new_full((truth.shape[1],), len(truth)), truth.sum(0)))
+
+    def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Forget the last epoch."""
+        self._start(pl_module)
+
+    def on_validation_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, *_: Any
+    ) -> None:
+        """Take a batch's answers."""
+        self._update(outputs)
+
+    def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Log the mean average precision over classes."""
+        for level, metrics in self._metrics.items():
+            precision = metrics.compute()["average_precision"]
+            pl_module.log(f"validation_{level}_average_precision", precision.nanmean(), prog_bar=level == "frame")
+
+    def on_test_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Start a test."""
+        self._start(pl_module)
+
+    def on_test_batch_end(self, trainer: Trainer, pl_module: LightningModule, outputs: Any, *_: Any) -> None:
+        """Take a batch's answers."""
+        self._update(outputs)
+
+    def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Write and show the table."""
+        table = Table(*CLASSIFIER_COLUMNS[1:])
+        rows = []
+        for level, metrics in self._metrics.items():
+            values = metrics.compute()
+            seen = trainer.strategy.reduce(self._seen[level], reduce_op="sum")
+            for i, label in enumerate(pl_module.classes):  # type: ignore[arg-type]
+                scores = [float(values[name][i]) for name in CLASSIFIER_COLUMNS[3:6]]
+                counts = [int(count) for count in seen[:, i]]
+                rows.append((pl_module.hparams["supervision"], level, label, *scores, *counts))
+                table.add_row(level, label, *(f"{score:.3f}" for score in scores), *map(str, counts))
+        if trainer.is_global_zero:
+            path = Path(trainer.default_root_dir) / CLASSIFIER_FILE
+            write_rows(path, CLASSIFIER_COLUMNS, rows)
+            console = Console()
+            console.print(table)
+            console.print(f"scores: {path}")

@@ -1,0 +1,105 @@
+"""What is measured while a separator runs: improvement at every validation, rows of scores in a test."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning import Callback, LightningModule, Trainer
+from rich.console import Console
+from torch import Tensor
+
+from callbacks.rows import RowParts
+from callbacks.separation_scores import LeftOut, Score, score_separation
+from callbacks.summary import left_out_counts, summarise, summary_table
+from datamodules.batch import Batch
+
+SCORE_COLUMNS = ("index", "class", "left_out", "input_si_sdr_db", "si_sdr_db", "improvement_db")
+SCORES_FILE = "scores.csv"
+
+
+def score_row(score: Score) -> tuple[Any, ...]:
+    """A score as a line of the row file."""
+    improvement = score.si_sdr - score.input_si_sdr
+    return score.index, score.label, score.left_out.value, score.input_si_sdr, score.si_sdr, improvement
+
+
+class SeparationEvaluation(Callback):
+    """SI-SDR of a separator's estimates, for modules whose validation and test steps return them, [B, C, T].
+
+    In validation the mean improvement is logged, overall and per class: shown, for a weak system must not follow it. In
+    a test every present class of every mixture becomes a row of `scores.csv` in the run's folder; an interrupted test
+    goes on with the mixtures that have no row.
+    """
+
+    def __init__(self) -> None:
+        self._improvements: list[tuple[str, float]] = []
+        self._parts: RowParts | None = None
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Find the rows that an interrupted test left, before its loader is made."""
+        if stage == "test":
+            self._parts = RowParts(Path(trainer.default_root_dir) / "scores.parts", SCORE_COLUMNS)
+            trainer.datamodule.evaluated = {int(row[0]) for row in self._parts.read()}  # type: ignore[attr-defined]
+
+    def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Start a new mean."""
+        self._improvements = []
+
+    def on_validation_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Batch, *_: Any
+    ) -> None:
+        """Score a batch's estimates."""
+        self._improvements += [
+            (score.label, score.si_sdr - score.input_si_sdr)
+            for score in _scores(pl_module, outputs, batch)
+            if score.left_out is LeftOut.NO
+        ]
+
+    def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Log the mean improvement over all ranks."""
+        classes = _classes(pl_module)
+        sums = torch.zeros(2, len(classes), dtype=torch.float64)
+        for label, improvement in self._improvements:
+            sums[:, classes.index(label)] += torch.tensor([improvement, 1.0], dtype=torch.float64)
+        total, count = trainer.strategy.reduce(sums.to(pl_module.device), reduce_op="sum").cpu()
+        values = {
+            f"validation_improvement_db/{label}": total[i] / count[i] for i, label in enumerate(classes) if count[i]
+        }
+        if count.sum():
+            values["validation_improvement_db"] = total.sum() / count.sum()
+        pl_module.log_dict({name: value.float() for name, value in values.items()}, rank_zero_only=True)
+
+    def on_test_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Batch, *_: Any
+    ) -> None:
+        """Append a batch's rows to this rank's part."""
+        assert self._parts is not None
+        self._parts.append(map(score_row, _scores(pl_module, outputs, batch)), trainer.global_rank)
+
+    def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Merge all ranks' rows into one file and show what they say."""
+        assert self._parts is not None
+        self._parts.close()
+        trainer.strategy.barrier("rows are written")
+        if not trainer.is_global_zero:
+            return
+        path = Path(trainer.default_root_dir) / SCORES_FILE
+        self._parts.merge(path)
+        summaries = summarise(path, _classes(pl_module))
+        console = Console()
+        console.print(summary_table(summaries))
+        for reason, count in left_out_counts(path).items():
+            console.print(f"left out: {count} rows, {reason}")
+        console.print(f"rows: {path}")
+        for logger in trainer.loggers:
+            logger.log_metrics({f"test_{s.quantity}_db/{s.label}": s.mean for s in summaries})
+
+
+def _classes(module: LightningModule) -> list[str]:
+    return list(module.classes)  # type: ignore[arg-type]
+
+
+def _scores(module: LightningModule, estimates: Tensor, batch: Batch) -> list[Score]:
+    return score_separation(
+        batch.mixture, batch.sources, estimates, batch.clip_labels, batch.indices, _classes(module)
+    )

@@ -1,0 +1,78 @@
+"""Rows of scores on disk: one part per rank while an evaluation runs, one file sorted by index at its end.
+
+Numbers are written with `repr`, which float() reads back exactly, so that rows compare byte for byte.
+"""
+
+import csv
+import os
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, TextIO
+
+
+class RowParts:
+    """The growing row files of one evaluation.
+
+    Args:
+        folder: of the parts; made when the first row comes.
+        columns: names of the columns; the first is the mixture's index.
+    """
+
+    def __init__(self, folder: Path, columns: Sequence[str]) -> None:
+        self.folder = folder
+        self.columns = list(columns)
+        self._file: TextIO | None = None
+
+    def append(self, rows: Iterable[Sequence[Any]], rank: int) -> None:
+        """Write a batch's rows to this rank's part and flush them: they outlive the process."""
+        if self._file is None:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            self._file = (self.folder / f"rank-{rank}-{os.getpid()}.csv").open("a", newline="")
+        writer = csv.writer(self._file, lineterminator="\n")
+        writer.writerows([[_text(value) for value in row] for row in rows])
+        self._file.flush()
+
+    def close(self) -> None:
+        """Close this rank's part."""
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+    def read(self) -> list[list[str]]:
+        """All rows of all parts, sorted by index; a last line that a kill cut short is left out with its mixture."""
+        rows: list[list[str]] = []
+        for part in sorted(self.folder.glob("rank-*.csv")):
+            text = part.read_text()
+            complete = text[: text.rfind("\n") + 1]
+            rows += [row for row in csv.reader(complete.splitlines()) if len(row) == len(self.columns)]
+        return sorted(rows, key=lambda row: int(row[0]))  # stable: a mixture's rows keep their order
+
+    def merge(self, path: Path) -> None:
+        """Write all rows to one file, beside and renamed, then remove the parts."""
+        rows = self.read()
+        write_rows(path, self.columns, rows)
+        for part in self.folder.glob("rank-*.csv"):
+            part.unlink()
+        if self.folder.is_dir():
+            self.folder.rmdir()
+
+
+def write_rows(path: Path, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+    """Write a CSV file beside its place and rename it: readers see the old file or the new one."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    with partial.open("w", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(columns)
+        writer.writerows([[_text(value) for value in row] for row in rows])
+    partial.replace(path)
+
+
+def read_rows(path: Path) -> list[dict[str, str]]:
+    """The rows of a CSV file by column name."""
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def _text(value: Any) -> str:
+    return repr(value) if isinstance(value, float) else str(value)

@@ -1,0 +1,98 @@
+"""Scores of separated sources, and which of them are defined."""
+
+from enum import StrEnum
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torchmetrics.functional.audio import scale_invariant_signal_distortion_ratio
+
+
+class LeftOut(StrEnum):
+    """Why a source that is present has no score."""
+
+    NO = ""
+    SINGLE_CLASS = "single class"
+    SILENT_SOURCE = "silent source"
+    SILENT_ESTIMATE = "silent estimate"
+
+
+class Score(NamedTuple):
+    """SI-SDR of one present class in one mixture, in dB; NaN where `left_out` says why.
+
+    Attributes:
+        index: of the mixture in its split.
+        label: sound class.
+        left_out: empty, or the reason.
+        input_si_sdr: of the unprocessed mixture.
+        si_sdr: of the estimate.
+    """
+
+    index: int
+    label: str
+    left_out: LeftOut
+    input_si_sdr: float
+    si_sdr: float
+
+
+def si_sdr(estimate: Tensor, target: Tensor) -> Tensor:
+    """Scale-invariant signal-to-distortion ratio in dB, means removed, in float64 whatever comes in: [..., T] -> [...]."""
+    return scale_invariant_signal_distortion_ratio(estimate.double(), target.double(), zero_mean=True)
+
+
+def is_silent(signal: Tensor) -> Tensor:
+    """Whether a signal is constant (all zeros, as a rule): it then has no SI-SDR. [..., T] -> [...], bool."""
+    return signal.amax(-1) == signal.amin(-1)
+
+
+def score_separation(
+    mixture: Tensor, sources: Tensor, estimates: Tensor, present: Tensor, indices: Tensor, classes: list[str]
+) -> list[Score]:
+    """Score every present class of every mixture.
+
+    With a single class the mixture is the source and the input SI-SDR infinite; a constant signal has none. Both are
+    decided beforehand, on the signals, and come back as rows without a score, so that they can be counted.
+
+    Args:
+        mixture: [B, T].
+        sources: true sources, [B, C, T].
+        estimates: [B, C, T].
+        present: clip labels, [B, C].
+        indices: of the mixtures, [B].
+        classes: C names.
+
+    Returns:
+        Rows in the order of mixtures, then classes.
+    """
+    batch, label = present.bool().nonzero(as_tuple=True)
+    source, estimate, heard = sources[batch, label], estimates[batch, label], mixture[batch]
+    single = (present.bool().sum(-1) == 1)[batch]
+    reasons = [
+        LeftOut.SILENT_SOURCE
+        if silent_source
+        else LeftOut.SINGLE_CLASS
+        if alone
+        else LeftOut.SILENT_ESTIMATE
+        if silent_estimate
+        else LeftOut.NO
+        for alone, silent_source, silent_estimate in zip(
+            single.tolist(), is_silent(source).tolist(), is_silent(estimate).tolist(), strict=True
+        )
+    ]
+    scored = torch.tensor([reason == LeftOut.NO for reason in reasons], device=mixture.device)
+    before = torch.full((len(reasons),), torch.nan, dtype=torch.float64, device=mixture.device)
+    after = before.clone()
+    if scored.any():
+        before[scored] = si_sdr(heard[scored], source[scored])
+        after[scored] = si_sdr(estimate[scored], source[scored])
+    return [
+        Score(*row)
+        for row in zip(
+            indices[batch].tolist(),
+            [classes[i] for i in label.tolist()],
+            reasons,
+            before.tolist(),
+            after.tolist(),
+            strict=True,
+        )
+    ]

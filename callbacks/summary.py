@@ -1,0 +1,73 @@
+"""Means, deviations and medians of row files."""
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from rich.table import Table
+
+from callbacks.rows import read_rows
+
+OVERALL = "overall"
+
+
+class Summary(NamedTuple):
+    """Statistics over the scored rows of one class, or of all.
+
+    Attributes:
+        quantity: `input` (SI-SDR of the mixture), `output` (of the estimate) or `improvement`.
+        label: sound class, or `overall`: all (mixture, class) rows pooled.
+        mean: in dB.
+        std: population standard deviation over rows, in dB.
+        median: in dB.
+        n: number of rows.
+    """
+
+    quantity: str
+    label: str
+    mean: float
+    std: float
+    median: float
+    n: int
+
+
+_COLUMNS = {"input": "input_si_sdr_db", "output": "si_sdr_db", "improvement": "improvement_db"}
+
+
+def summarise(path: Path, classes: Sequence[str]) -> list[Summary]:
+    """Statistics of a file of scores, per class and overall; classes without a scored row are left out."""
+    rows = [row for row in read_rows(path) if not row["left_out"]]
+    summaries = []
+    for quantity, column in _COLUMNS.items():
+        for label in (*classes, OVERALL):
+            values = np.array([float(row[column]) for row in rows if label in (OVERALL, row["class"])])
+            if len(values):
+                summaries.append(
+                    Summary(
+                        quantity,
+                        label,
+                        float(values.mean()),
+                        float(values.std()),
+                        float(np.median(values)),
+                        len(values),
+                    )
+                )
+    return summaries
+
+
+def left_out_counts(path: Path) -> dict[str, int]:
+    """How many rows have no score, by reason."""
+    return dict(Counter(row["left_out"] for row in read_rows(path) if row["left_out"]))
+
+
+def summary_table(summaries: Sequence[Summary]) -> Table:
+    """Means ± standard deviations, classes across, for a terminal."""
+    labels = list(dict.fromkeys(summary.label for summary in summaries))
+    table = Table("SI-SDR, dB", *labels)
+    for quantity in dict.fromkeys(summary.quantity for summary in summaries):
+        cells = {s.label: f"{s.mean:.1f} ± {s.std:.1f}" for s in summaries if s.quantity == quantity}
+        table.add_row(quantity, *(cells.get(label, "") for label in labels))
+    table.add_row("n", *(str(next((s.n for s in summaries if s.label == label), 0)) for label in labels))
+    return table

@@ -1,0 +1,24 @@
+"""The batch: the one thing that data modules and models exchange."""
+
+from typing import NamedTuple
+
+from torch import Tensor
+
+
+class Batch(NamedTuple):
+    """B mixtures of T samples with F frames and C classes (or sources).
+
+    Attributes:
+        mixture: samples, float32, [B, T].
+        sources: isolated sources as they are in the mixture, float32, [B, C, T]; zero channels, [B, 0, T], where the
+            supervision at hand does not need them.
+        frame_labels: 1 where a class's event meets the frame's window, float32, [B, C, F].
+        clip_labels: 1 where the class occurs at all, float32, [B, C].
+        indices: which mixtures of the split these are, int64, [B].
+    """
+
+    mixture: Tensor
+    sources: Tensor
+    frame_labels: Tensor
+    clip_labels: Tensor
+    indices: Tensor

@@ -1,0 +1,103 @@
+"""Which events a mixture holds, when and how loud: a pure function of (seed, split, index)."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, NamedTuple, get_args
+
+import numpy as np
+
+from lightning_modules.errors import InputError
+
+Split = Literal["train", "validation", "test"]
+
+
+@dataclass(frozen=True)
+class SceneRules:
+    """How scenes are drawn (Pishdadian et al. 2020, section 4.1, completed from its published statistics).
+
+    Attributes:
+        duration: of a mixture, in seconds.
+        event_rate: of the zero-truncated Poisson distribution of the number of events.
+        latest_onset: onsets are uniform in [0, latest_onset] seconds; an event is cut at the end of the mixture.
+        quietest: lower end of the events' loudness, uniform, in LUFS of the whole clip.
+        loudest: its upper end.
+    """
+
+    duration: float = 4.0
+    event_rate: float = 5.0
+    latest_onset: float = 3.5
+    quietest: float = -30.0
+    loudest: float = -25.0
+
+    def __post_init__(self) -> None:
+        if self.duration <= 0:
+            raise InputError(f"duration: {self.duration}; seconds above 0 are needed")
+        if self.event_rate <= 0:
+            raise InputError(f"event_rate: {self.event_rate}; a Poisson rate above 0 is needed")
+        if not 0 <= self.latest_onset < self.duration:
+            raise InputError(f"latest_onset: {self.latest_onset} s; between 0 and the duration ({self.duration} s)")
+        if not self.quietest <= self.loudest:
+            raise InputError(f"quietest: {self.quietest} LUFS is louder than loudest, {self.loudest} LUFS")
+
+
+class SceneRecipe(NamedTuple):
+    """The events of one mixture.
+
+    Attributes:
+        clips: each event's clip, as its number in the sound bank, [E].
+        classes: each event's class, as its place in the list of classes, [E].
+        onsets: in seconds, [E].
+        loudness: of the whole clip, in LUFS, [E].
+    """
+
+    clips: np.ndarray
+    classes: np.ndarray
+    onsets: np.ndarray
+    loudness: np.ndarray
+
+
+def identity_generator(seed: int, split: Split, *identity: int) -> np.random.Generator:
+    """A generator that depends on what is drawn and on nothing else: no global state, worker or rank."""
+    return np.random.default_rng([seed, get_args(Split).index(split), *identity])
+
+
+@dataclass(frozen=True)
+class SceneRecipes:
+    """The recipe of every mixture of a split.
+
+    Args:
+        rules: the distributions.
+        clips_of_class: for every class, the split's clips as numbers in the sound bank.
+        seed: of the data set.
+        split: its part.
+
+    Raises:
+        InputError: a class has no clip.
+    """
+
+    rules: SceneRules
+    clips_of_class: Sequence[np.ndarray]
+    seed: int
+    split: Split
+
+    def __call__(self, index: int) -> SceneRecipe:
+        """The recipe of the mixture with that index."""
+        rules = self.rules
+        generator = identity_generator(self.seed, self.split, index)
+        classes = self._draw_classes(generator)
+        clips = np.empty_like(classes)
+        for class_index in np.unique(classes):
+            events = np.flatnonzero(classes == class_index)
+            clips[events] = generator.choice(self.clips_of_class[class_index], len(events), replace=False)
+        onsets = generator.uniform(0, rules.latest_onset, len(classes))
+        loudness = generator.uniform(rules.quietest, rules.loudest, len(classes))
+        return SceneRecipe(clips, classes, onsets, loudness)
+
+    def _draw_classes(self, generator: np.random.Generator) -> np.ndarray:
+        # Drawing again what does not fit is exact for a truncated distribution: a scene without events, or one that
+        # asks for more clips of a class than there are (a clip occurs once in a mixture; matters for tiny corpora only).
+        available = [len(clips) for clips in self.clips_of_class]
+        while True:
+            classes = generator.integers(len(available), size=generator.poisson(self.rules.event_rate))
+            if len(classes) and np.all(np.bincount(classes, minlength=len(available)) <= available):
+                return classes

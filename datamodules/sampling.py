@@ -1,0 +1,67 @@
+"""In which order, and on which rank, the mixtures of a split are visited."""
+
+from collections.abc import Collection, Iterator
+
+import numpy as np
+from torch.utils.data import Sampler
+
+from datamodules.recipes import identity_generator
+
+
+class EpochSampler(Sampler[int]):
+    """Training order: an epoch is a number of mixtures, whatever the size of the training set.
+
+    Epochs follow each other through the training set, shuffled anew at each pass. Ranks take every n-th position, so n
+    ranks with batches of b see in every step exactly the mixtures that one rank with batches of n·b sees.
+
+    Args:
+        mixtures: size of the training set.
+        epoch_mixtures: mixtures an epoch, over all ranks; rounded up to a multiple of the number of ranks.
+        seed: of the order.
+        rank: of this process.
+        ranks: number of processes.
+    """
+
+    def __init__(self, mixtures: int, epoch_mixtures: int, seed: int, rank: int = 0, ranks: int = 1) -> None:
+        self.mixtures = mixtures
+        self.epoch_mixtures = -(-epoch_mixtures // ranks) * ranks
+        self.seed = seed
+        self.rank = rank
+        self.ranks = ranks
+        self.epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Called by Lightning before every epoch, also the first one after a resume."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return self.epoch_mixtures // self.ranks
+
+    def __iter__(self) -> Iterator[int]:
+        begin = self.epoch * self.epoch_mixtures
+        positions = np.arange(begin + self.rank, begin + self.epoch_mixtures, self.ranks)
+        passes, places = np.divmod(positions, self.mixtures)
+        for number in np.unique(passes):
+            order = identity_generator(self.seed, "train", number).permutation(self.mixtures)
+            yield from order[places[passes == number]].tolist()
+
+
+class EvaluationSampler(Sampler[int]):
+    """Every index once, strided over the ranks without padding, except those that were evaluated before.
+
+    Args:
+        mixtures: size of the split.
+        rank: of this process.
+        ranks: number of processes.
+        evaluated: indices to leave out, because their rows exist.
+    """
+
+    def __init__(self, mixtures: int, rank: int = 0, ranks: int = 1, evaluated: Collection[int] = ()) -> None:
+        remaining = [index for index in range(mixtures) if index not in evaluated]
+        self.indices = remaining[rank::ranks]
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self.indices)

@@ -1,0 +1,65 @@
+"""Checkpoints: read without running code from them, written beside and renamed into place."""
+
+import os
+import pickle
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+from lightning.pytorch.plugins.io import TorchCheckpointIO
+
+from lightning_modules.errors import InputError
+from lightning_modules.module import SeparatrixModule
+
+M = TypeVar("M", bound=SeparatrixModule)
+
+
+def read_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """The contents of a checkpoint, on the CPU.
+
+    Raises:
+        InputError: it is missing, damaged, no checkpoint of this project, or holds more than weights and plain values.
+    """
+    if not Path(path).is_file():
+        raise InputError(f"{path}: no such checkpoint; train it first, or give the path of a .ckpt file")
+    try:
+        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, OSError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise InputError(f"{path}: not a readable checkpoint of weights and plain values ({reason})") from error
+    if not isinstance(checkpoint, dict) or not {"state_dict", "hyper_parameters"} <= checkpoint.keys():
+        raise InputError(f"{path}: not a checkpoint of this project; a file written by `separatrix fit` is needed")
+    return checkpoint
+
+
+def load_module(path: str | os.PathLike[str], kind: type[M]) -> M:
+    """A trained module of that kind, with the hyper-parameters that its checkpoint states.
+
+    Raises:
+        InputError: the checkpoint cannot be read or is of another kind of module.
+    """
+    checkpoint = read_checkpoint(path)
+    stored = checkpoint.get("module")
+    if stored != kind.__name__:
+        raise InputError(f"{path}: a checkpoint of {stored or 'something else'}; one of {kind.__name__} is needed")
+    module = kind(**checkpoint["hyper_parameters"])
+    module.load_state_dict(checkpoint["state_dict"])
+    return module
+
+
+class AtomicCheckpointIO(TorchCheckpointIO):
+    """Saves to a neighbouring file and renames it: a kill leaves the old checkpoint or the new one, never half of one."""
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None) -> None:
+        """Write the checkpoint, then move it into place."""
+        path = Path(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+        try:
+            with partial.open("wb") as file:
+                torch.save(checkpoint, file)
+                file.flush()
+                os.fsync(file.fileno())
+            partial.replace(path)
+        finally:
+            partial.unlink(missing_ok=True)

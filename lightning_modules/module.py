@@ -1,0 +1,110 @@
+"""What every trainable system shares: geometry, optimiser, reproducible epochs, and checkpoints that say what they are."""
+
+from typing import Any
+
+import torch
+from lightning import LightningModule
+from lightning.pytorch.utilities.types import OptimizerLRScheduler
+from torchmetrics import MeanMetric
+
+from lightning_modules.errors import InputError
+from lightning_modules.spectrogram import Geometry
+
+
+class SeparatrixModule(LightningModule):
+    """A LightningModule on one spectrogram geometry, trained with Adam.
+
+    Subclasses call `save_hyperparameters()` with plain values, `sample_rate`, `window`, `hop` and `learning_rate` among
+    them, and name in `identity` what a checkpoint and the data must agree on.
+
+    Args:
+        sample_rate: in Hz.
+        window: of the spectrogram, in samples.
+        hop: of the spectrogram, in samples.
+        learning_rate: of Adam.
+        patience: epochs without a better validation loss after which the rate is halved; never unless given.
+    """
+
+    def __init__(
+        self, sample_rate: int, window: int, hop: int, learning_rate: float, patience: int | None = None
+    ) -> None:
+        super().__init__()
+        self.geometry = Geometry(sample_rate, window, hop)
+        self.learning_rate = learning_rate
+        self.patience = patience
+        # A metric rather than a plain log: its mean over mixtures is exact for ranks and batches of any size.
+        self.validation_loss = MeanMetric()
+
+    def identity(self) -> dict[str, Any]:
+        """What data, checkpoint and model must have in common, in words a user knows."""
+        return {
+            "sample_rate": self.geometry.sample_rate,
+            "window": self.geometry.window,
+            "hop": self.geometry.hop,
+        }
+
+    def setup(self, stage: str) -> None:
+        """Compare the model with the data module that it is about to meet.
+
+        Raises:
+            InputError: they differ in rate, geometry or classes.
+        """
+        data = getattr(self.trainer, "datamodule", None)
+        if data is None:
+            return
+        offered = {
+            "sample_rate": data.geometry.sample_rate,
+            "window": data.geometry.window,
+            "hop": data.geometry.hop,
+            "classes": list(getattr(data, "classes", ())),
+        }
+        require_same_identity(self.identity(), offered, "the model", "the data")
+
+    def configure_optimizers(self) -> OptimizerLRScheduler:
+        """Adam on what is to be learnt; the rate is halved when the validation loss stops falling, if asked for."""
+        learnt = [parameter for parameter in self.parameters() if parameter.requires_grad]
+        optimizer = torch.optim.Adam(learnt, lr=self.learning_rate)
+        if self.patience is None:
+            return optimizer
+        scheduler = torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, factor=0.5, patience=self.patience)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "monitor": "validation_loss"}}
+
+    def on_train_epoch_start(self) -> None:
+        """Seed torch from (seed, epoch, rank), so that a resumed training draws what an uninterrupted one would."""
+        seed = getattr(getattr(self.trainer, "datamodule", None), "seed", 0)
+        mixed = torch.tensor([seed, self.current_epoch, self.global_rank], dtype=torch.int64)
+        torch.manual_seed(int((mixed * torch.tensor([1_000_003, 10_007, 1])).sum()))
+
+    def log_loss(self, loss: torch.Tensor, split: str, name: str = "loss") -> torch.Tensor:
+        """Log the per-mixture losses [B] of a split and return their mean, which the step takes."""
+        mean = loss.mean()
+        if split == "train":
+            self.log(f"train_{name}", mean.detach(), on_step=True, on_epoch=False, prog_bar=True)
+        else:
+            self.validation_loss.update(loss.detach())
+            self.log(f"validation_{name}", self.validation_loss, on_epoch=True, prog_bar=True, batch_size=len(loss))
+        return mean
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Name the kind of module, so that `load_module` can tell."""
+        checkpoint["module"] = type(self).__name__
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Refuse a checkpoint of another identity before any of its weights is taken.
+
+        Raises:
+            InputError: rate, geometry, classes or supervision differ.
+        """
+        stored = checkpoint.get("hyper_parameters", {})
+        require_same_identity(self.identity(), stored, "the model", "the checkpoint")
+
+
+def require_same_identity(expected: dict[str, Any], offered: dict[str, Any], expecting: str, offering: str) -> None:
+    """Raise InputError naming both sides where a setting that both state differs."""
+    for name, value in expected.items():
+        if name in offered and _plain(offered[name]) != _plain(value):
+            raise InputError(f"{name}: {expecting} has {_plain(value)}, {offering} {_plain(offered[name])}; make them agree")
+
+
+def _plain(value: Any) -> Any:
+    return list(value) if isinstance(value, list | tuple) else value

@@ -1,0 +1,113 @@
+"""The losses of Pishdadian, Wichern, Le Roux, "Learning to separate sounds from weakly labeled scenes" (ICASSP 2020).
+
+Axes: B mixtures, C classes, E estimates (one per class, E = C), F frequency bins, T frames. A loss is one value per
+mixture, [B]: ranks and batch sizes then add up in the mean. `activity` is 1 where a class is active and 0 elsewhere.
+"""
+
+import torch
+from torch import Tensor
+from torch.nn.functional import binary_cross_entropy_with_logits
+
+
+def prior_weight(activity: Tensor, prior: Tensor) -> Tensor:
+    """W = 1/γ where the class is active, 1/(1 - γ) elsewhere: both kinds of frame weigh the same in total.
+
+    Args:
+        activity: [B, C, T].
+        prior: γ, each class's share of active training frames, in (0, 1), [C].
+
+    Returns:
+        W, [B, C, T].
+    """
+    prior = prior.unsqueeze(-1)
+    return activity / prior + (1 - activity) / (1 - prior)
+
+
+def classification_loss(logits: Tensor, activity: Tensor, weight: Tensor) -> Tensor:
+    """What a judge of mixtures learns from: Σ_i W_i,τ H(l_i,τ, p_i,τ(X)), averaged over frames and classes.
+
+    Args:
+        logits: of p(X), [B, C, T].
+        activity: l, [B, C, T].
+        weight: W, [B, C, T].
+
+    Returns:
+        [B]
+    """
+    cross_entropy = binary_cross_entropy_with_logits(logits, activity, reduction="none")
+    return (weight * cross_entropy).mean((-2, -1))
+
+
+def estimate_classification_loss(logits: Tensor, activity: Tensor, weight: Tensor) -> Tensor:
+    """What the judge makes of the estimates: Σ_i L_class(Ŝ_i), estimate i to hold class i when active, and nothing else.
+
+    W_j,τ follows the mixture's label of j also where the target is 0. Averaged over frames and classes, summed over
+    estimates.
+
+    Args:
+        logits: of p(Ŝ_i), [B, E, C, T].
+        activity: l, [B, C, T].
+        weight: W, [B, C, T].
+
+    Returns:
+        [B]
+    """
+    target = torch.diag_embed(activity.mT).permute(0, 2, 3, 1)  # [B, E, C, T]: l_i at j = i, 0 elsewhere
+    cross_entropy = binary_cross_entropy_with_logits(logits, target, reduction="none")
+    return (weight.unsqueeze(1) * cross_entropy).mean((-2, -1)).sum(-1)
+
+
+def loud_frames(mixture: Tensor, threshold: float = 0.01) -> Tensor:
+    """Frames that count in the spectral losses: summed magnitude at least `threshold` of the mixture's loudest frame.
+
+    Args:
+        mixture: magnitude, [B, F, T].
+        threshold: share of the maximum over frames.
+
+    Returns:
+        1 for frames that count, 0 for those left out, [B, T]. A silent mixture keeps all its (zero) frames.
+    """
+    level = mixture.sum(1)
+    return (level >= threshold * level.amax(-1, keepdim=True)).to(mixture.dtype)
+
+
+def mixture_loss(mixture: Tensor, estimates: Tensor, activity: Tensor, kept: Tensor) -> Tensor:
+    """The active classes' estimates add up to the mixture, the others are silent; averaged over the bins kept.
+
+    L_mix(τ) = Σ_ω |X - Σ_{i∈A_τ} Ŝ_i| + Σ_ω Σ_{i∉A_τ} |Ŝ_i|
+
+    Args:
+        mixture: magnitude X, [B, F, T].
+        estimates: magnitudes Ŝ, non-negative, [B, C, F, T].
+        activity: A, [B, C, T]; for clip labels the clip's label in every frame.
+        kept: frames that count, [B, T].
+
+    Returns:
+        [B]
+    """
+    explained = torch.einsum("bcft,bct->bft", estimates, activity)
+    # Ŝ ≥ 0, so the inactive estimates' absolute sum is the whole sum less the active part.
+    error = (mixture - explained).abs() + (estimates.sum(1) - explained)
+    return _mean_over_kept_bins(error, kept)
+
+
+def truncated_magnitude_loss(mixture: Tensor, sources: Tensor, masks: Tensor, weight: Tensor, kept: Tensor) -> Tensor:
+    """Strong supervision: Σ_i |W_i,τ (min(X, S_i) - M_i X)|, averaged over the bins kept.
+
+    Args:
+        mixture: magnitude X, [B, F, T].
+        sources: magnitudes S, [B, C, F, T].
+        masks: M, [B, C, F, T].
+        weight: W, [B, C, T].
+        kept: frames that count, [B, T].
+
+    Returns:
+        [B]
+    """
+    mixture = mixture.unsqueeze(1)
+    error = (torch.minimum(mixture, sources) - masks * mixture).abs()
+    return _mean_over_kept_bins(torch.einsum("bcft,bct->bft", error, weight), kept)
+
+
+def _mean_over_kept_bins(error: Tensor, kept: Tensor) -> Tensor:
+    return (error.mean(1) * kept).sum(-1) / kept.sum(-1)

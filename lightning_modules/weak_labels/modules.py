@@ -1,0 +1,348 @@
+"""The LightningModules of the weakly supervised system: the judge, and the separator that learns from it."""
+
+from collections.abc import Sequence
+from typing import Any, Literal, NamedTuple
+
+import torch
+from torch import Tensor
+
+from datamodules.batch import Batch
+from lightning_modules.checkpoint import load_module
+from lightning_modules.errors import InputError
+from lightning_modules.module import SeparatrixModule
+from lightning_modules.spectrogram import istft, stft
+from lightning_modules.weak_labels.classifier import (
+    ConvolutionalRecurrentClassifier,
+    RecurrentClassifier,
+    clip_logits,
+    pool_frame_labels,
+)
+from lightning_modules.weak_labels.losses import (
+    classification_loss,
+    estimate_classification_loss,
+    loud_frames,
+    mixture_loss,
+    prior_weight,
+    truncated_magnitude_loss,
+)
+from lightning_modules.weak_labels.separator import InputNormalisation, MaskSeparator
+
+LabelSupervision = Literal["frame", "clip"]
+Supervision = Literal["strong", "frame", "clip"]
+Architecture = Literal["convolutional", "recurrent"]
+
+
+class Judgement(NamedTuple):
+    """A judge's answer in validation and test: logits [B, C, F'] and the frame labels at its rate [B, C, F']."""
+
+    logits: Tensor
+    frame_labels: Tensor
+
+
+class WeakLabelModule(SeparatrixModule):
+    """What judge and separator share: classes, and the class prior γ that weights frame labels.
+
+    The prior is counted over the training recipes when training starts, and travels in the checkpoint.
+    """
+
+    prior: Tensor
+
+    def __init__(self, classes: Sequence[str], **settings: Any) -> None:
+        super().__init__(**settings)
+        self.classes = list(classes)
+        self.register_buffer("prior", torch.full((len(self.classes),), 0.5))
+
+    def identity(self) -> dict[str, Any]:
+        """Rate, geometry and classes."""
+        return {**super().identity(), "classes": self.classes}
+
+    def setup(self, stage: str) -> None:
+        """Check the data and, before training, take the class prior from its recipes."""
+        super().setup(stage)
+        if stage == "fit":
+            # A class active in every training frame, or in none, would get an infinite weight.
+            prior = self.trainer.datamodule.class_prior()  # type: ignore[attr-defined]
+            self.prior.copy_(prior.clamp(1e-3, 1 - 1e-3))
+
+    def targets(self, batch: Batch, supervision: LabelSupervision, reduction: int) -> tuple[Tensor, Tensor]:
+        """Activity l and weight W at a judge's frame rate, [B, C, F'] each; clip labels are one frame, unweighted."""
+        if supervision == "clip":
+            activity = batch.clip_labels.unsqueeze(-1)
+            return activity, torch.ones_like(activity)
+        activity = pool_frame_labels(batch.frame_labels, reduction)
+        return activity, prior_weight(activity, self.prior)
+
+
+def logits_at_label_rate(logits: Tensor, supervision: LabelSupervision) -> Tensor:
+    """The logits that the labels speak of: every frame's, or the maximum over frames as the clip's only one."""
+    return logits if supervision == "frame" else clip_logits(logits).unsqueeze(-1)
+
+
+class EventClassifier(WeakLabelModule):
+    """The judge: a sound-event classifier that knows sounds only from mixtures (Pishdadian et al. 2020, section 2.1).
+
+    Args:
+        supervision: `frame` labels, or `clip` labels alone.
+        classes: sound classes, in the order of the labels.
+        sample_rate: in Hz.
+        window: of the spectrogram, in samples.
+        hop: of the spectrogram, in samples.
+        architecture: `convolutional` (convolutions and one LSTM) or `recurrent` (LSTM layers at the full frame rate).
+        channels: of the three convolutions.
+        units: LSTM units a direction.
+        layers: LSTM layers of the recurrent architecture.
+        gain: the linear magnitudes are multiplied by it.
+        learning_rate: of Adam.
+    """
+
+    def __init__(
+        self,
+        supervision: LabelSupervision = "frame",
+        classes: Sequence[str] = (),
+        sample_rate: int = 16000,
+        window: int = 512,
+        hop: int = 128,
+        architecture: Architecture = "convolutional",
+        channels: Sequence[int] = (32, 64, 128),
+        units: int = 100,
+        layers: int = 2,
+        gain: float = 1.0,
+        learning_rate: float = 1e-4,
+    ) -> None:
+        super().__init__(
+            classes=classes, sample_rate=sample_rate, window=window, hop=hop, learning_rate=learning_rate
+        )
+        classes, channels = list(classes), list(channels)
+        self.save_hyperparameters()
+        self.supervision = supervision
+        self.classifier: ConvolutionalRecurrentClassifier | RecurrentClassifier
+        if architecture == "convolutional":
+            self.classifier = ConvolutionalRecurrentClassifier(
+                self.geometry.bins, len(self.classes), channels, units, gain
+            )
+        else:
+            self.classifier = RecurrentClassifier(self.geometry.bins, len(self.classes), units, layers, gain)
+
+    def identity(self) -> dict[str, Any]:
+        """Rate, geometry, classes and supervision."""
+        return {**super().identity(), "supervision": self.supervision}
+
+    @property
+    def frame_reduction(self) -> int:
+        """Spectrogram frames to one frame of the logits."""
+        return self.classifier.frame_reduction
+
+    def forward(self, magnitude: Tensor) -> Tensor:
+        """Logits, [B, C, F'], of linear magnitudes, [B, bins, F]."""
+        return self.classifier(magnitude)
+
+    def loss(self, logits: Tensor, batch: Batch) -> Tensor:
+        """The classification loss of each mixture, [B]."""
+        activity, weight = self.targets(batch, self.supervision, self.frame_reduction)
+        return classification_loss(logits_at_label_rate(logits, self.supervision), activity, weight)
+
+    def training_step(self, batch: Batch, batch_index: int) -> Tensor:
+        """Mean loss of the batch."""
+        logits = self(stft(batch.mixture, self.geometry).abs())
+        return self.log_loss(self.loss(logits, batch), "train")
+
+    def validation_step(self, batch: Batch, batch_index: int) -> Judgement:
+        """Log the loss; hand the logits to the callbacks."""
+        judgement = self.test_step(batch, batch_index)
+        self.log_loss(self.loss(judgement.logits, batch), "validation")
+        return judgement
+
+    def test_step(self, batch: Batch, batch_index: int) -> Judgement:
+        """Logits and the labels at their rate, for the callbacks that score them."""
+        logits = self(stft(batch.mixture, self.geometry).abs())
+        return Judgement(logits, pool_frame_labels(batch.frame_labels, self.frame_reduction))
+
+
+class WeakLabelSeparator(WeakLabelModule):
+    """A separator that learns from isolated sources, or from what a frozen judge says of its estimates.
+
+    L = classification · Σ_i L_class(Ŝ_i) + α · L_mix for weak labels (Pishdadian et al. 2020, eqs. 2-6); the weighted
+    truncated magnitude error, times `strong_scale`, for isolated sources.
+
+    Args:
+        supervision: `strong` (isolated sources), `frame` labels or `clip` labels.
+        judge: checkpoint of an EventClassifier trained with the same labels; frozen. Needed for weak labels.
+        joint_judge: instead of `judge`, settings of an EventClassifier to be trained together with the separator from
+            scratch, an ablation: the two co-adapt and separation degrades.
+        classes: sound classes, in the order of sources and labels.
+        sample_rate: in Hz.
+        window: of the spectrogram, in samples.
+        hop: of the spectrogram, in samples.
+        units: LSTM units a direction.
+        layers: LSTM layers.
+        epsilon: floor of the separator's logarithmic input.
+        input_normalisation: of that input: `none`, or to mean 0 and variance 1 over each `mixture`.
+        alpha: weight α of the mixture loss; 0 leaves classification alone.
+        classification: weight of the judge's loss; 0 leaves the mixture loss alone.
+        strong_scale: factor of the strong loss; at these magnitudes the bare one has gradients below Adam's epsilon.
+        quiet_frames: frames below this share of the mixture's loudest one are left out of the spectral losses.
+        learning_rate: of Adam.
+    """
+
+    def __init__(
+        self,
+        supervision: Supervision = "strong",
+        judge: str | None = None,
+        joint_judge: dict[str, Any] | None = None,
+        classes: Sequence[str] = (),
+        sample_rate: int = 16000,
+        window: int = 512,
+        hop: int = 128,
+        units: int = 600,
+        layers: int = 3,
+        epsilon: float = 1e-8,
+        input_normalisation: InputNormalisation = "none",
+        alpha: float = 100.0,
+        classification: float = 1.0,
+        strong_scale: float = 1000.0,
+        quiet_frames: float = 0.01,
+        learning_rate: float = 1e-4,
+    ) -> None:
+        super().__init__(
+            classes=classes, sample_rate=sample_rate, window=window, hop=hop, learning_rate=learning_rate
+        )
+        classes = list(classes)
+        self.save_hyperparameters()
+        self.supervision = supervision
+        self.judge_checkpoint = judge
+        self.alpha = alpha
+        self.classification = classification
+        self.strong_scale = strong_scale
+        self.quiet_frames = quiet_frames
+        self.separator = MaskSeparator(
+            self.geometry.bins, len(self.classes), units, layers, epsilon, input_normalisation
+        )
+        self.judge: EventClassifier | None = None
+        if supervision != "strong" and joint_judge is not None:
+            if judge is not None:
+                raise InputError("judge and joint_judge: give a trained judge or the settings of a joint one, not both")
+            self.judge = EventClassifier(
+                **{**joint_judge, "supervision": supervision, "classes": classes},
+                sample_rate=sample_rate,
+                window=window,
+                hop=hop,
+            )
+
+    def identity(self) -> dict[str, Any]:
+        """Rate, geometry, classes and supervision."""
+        return {**super().identity(), "supervision": self.supervision}
+
+    def setup(self, stage: str) -> None:
+        """Check the data, take the class prior, and load the judge where a loss needs it.
+
+        Raises:
+            InputError: weak supervision without a judge, or one that learnt from other labels, rate or classes.
+        """
+        super().setup(stage)
+        if stage in ("fit", "validate") and self._listens and self.judge is None:
+            self.judge = frozen_judge(self.judge_checkpoint, self).to(self.device)
+        if self.judge is not None and self.hparams["joint_judge"]:
+            self.judge.prior.copy_(self.prior)
+
+    def forward(self, mixture: Tensor) -> Tensor:
+        """Estimated sources, [B, C, T], of mixtures, [B, T]: each mask times the mixture's spectrum, its phase kept."""
+        spectrum = stft(mixture, self.geometry)
+        return self._resynthesise(spectrum, self.separator(spectrum.abs()), mixture.shape[-1])
+
+    def _resynthesise(self, spectrum: Tensor, masks: Tensor, samples: int) -> Tensor:
+        return istft(masks * spectrum.unsqueeze(1), self.geometry, samples)
+
+    def loss(self, magnitude: Tensor, masks: Tensor, batch: Batch) -> Tensor:
+        """The loss of each mixture, [B], under this module's supervision.
+
+        Args:
+            magnitude: of the mixture, [B, bins, F].
+            masks: [B, C, bins, F].
+            batch: the labels, and for strong supervision the sources.
+        """
+        estimates = masks * magnitude.unsqueeze(1)
+        # The judge may run in reduced precision, the losses never.
+        judged = self._judge_logits(estimates) if self._listens else None
+        heard = self.judge(magnitude) if self.judge is not None and self.hparams["joint_judge"] else None
+        with torch.autocast(magnitude.device.type, enabled=False):
+            kept = loud_frames(magnitude, self.quiet_frames)
+            if self.supervision == "strong":
+                sources = stft(batch.sources, self.geometry).abs()
+                weight = prior_weight(batch.frame_labels, self.prior)
+                return self.strong_scale * truncated_magnitude_loss(magnitude, sources, masks, weight, kept)
+            active = batch.frame_labels
+            if self.supervision == "clip":
+                active = batch.clip_labels.unsqueeze(-1).expand_as(active)
+            loss = self.alpha * mixture_loss(magnitude, estimates, active, kept)
+            if self.judge is not None and judged is not None:
+                activity, weight = self.targets(batch, self.supervision, self.judge.frame_reduction)
+                loss = loss + self.classification * estimate_classification_loss(judged, activity, weight)
+            if self.judge is not None and heard is not None:
+                loss = loss + self.judge.loss(heard, batch)
+        return loss
+
+    @property
+    def _listens(self) -> bool:
+        """Whether the loss asks a judge about the estimates."""
+        return self.supervision != "strong" and self.classification > 0
+
+    def _judge_logits(self, estimates: Tensor) -> Tensor:
+        """What the judge hears in every estimate, at the rate of the labels: [B, E, bins, F] -> [B, E, C, F']."""
+        assert self.judge is not None and self.supervision != "strong"
+        logits = self.judge(estimates.flatten(0, 1)).unflatten(0, estimates.shape[:2])
+        return logits_at_label_rate(logits, self.supervision)
+
+    def training_step(self, batch: Batch, batch_index: int) -> Tensor:
+        """Mean loss of the batch."""
+        magnitude = stft(batch.mixture, self.geometry).abs()
+        return self.log_loss(self.loss(magnitude, self.separator(magnitude), batch), "train")
+
+    def validation_step(self, batch: Batch, batch_index: int) -> Tensor:
+        """Log the loss that stopping and checkpoints follow; hand the estimates [B, C, T] to the callbacks."""
+        spectrum = stft(batch.mixture, self.geometry)
+        magnitude = spectrum.abs()
+        masks = self.separator(magnitude)
+        self.log_loss(self.loss(magnitude, masks, batch), "validation")
+        return self._resynthesise(spectrum, masks, batch.mixture.shape[-1])
+
+    def test_step(self, batch: Batch, batch_index: int) -> Tensor:
+        """Estimates, [B, C, T], for the callbacks that score them."""
+        return self(batch.mixture)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Leave the frozen judge out: its own checkpoint holds it."""
+        super().on_save_checkpoint(checkpoint)
+        if self.judge_checkpoint is not None:
+            weights = checkpoint["state_dict"]
+            checkpoint["state_dict"] = {k: v for k, v in weights.items() if not k.startswith("judge.")}
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Check the identity; the frozen judge's weights are this module's own."""
+        super().on_load_checkpoint(checkpoint)
+        if self.judge_checkpoint is not None and self.judge is not None:
+            for name, value in self.judge.state_dict().items():
+                checkpoint["state_dict"][f"judge.{name}"] = value
+
+
+def frozen_judge(checkpoint: str | None, separator: WeakLabelSeparator) -> EventClassifier:
+    """The judge from its checkpoint, frozen, in the mode in which gradients pass through it.
+
+    Raises:
+        InputError: no checkpoint is given, or its rate, geometry, classes or supervision are not the separator's.
+    """
+    if checkpoint is None:
+        raise InputError(
+            f"judge: {separator.supervision} supervision needs the checkpoint of an EventClassifier trained with "
+            f"{separator.supervision} labels"
+        )
+    judge = load_module(checkpoint, EventClassifier)
+    for name, value in separator.identity().items():
+        if judge.identity()[name] != value:
+            raise InputError(
+                f"{checkpoint}: {name} is {judge.identity()[name]}, the separator's {value}; train a judge that agrees"
+            )
+    # cuDNN has no backward pass for recurrent layers in evaluation mode. Without dropout and batch normalisation
+    # training mode computes the same.
+    judge.requires_grad_(False).train()
+    return judge
+

@@ -1,0 +1,49 @@
+"""Separators that learn nothing and use what a model must not know: they tell what the learnt rows mean."""
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+from torch import Tensor
+
+from datamodules.batch import Batch
+from lightning_modules.module import SeparatrixModule
+from lightning_modules.spectrogram import istft, stft
+
+
+class ReferenceSeparator(SeparatrixModule):
+    """Masks computed from the truth.
+
+    Args:
+        method: `gate`, the mixture where the class is truly active divided by the number of active classes, or
+            `ideal_ratio_mask`, |S_i| / Σ_j |S_j|.
+        classes: sound classes, in the order of sources and labels.
+        sample_rate: in Hz.
+        window: of the spectrogram, in samples.
+        hop: of the spectrogram, in samples.
+    """
+
+    def __init__(
+        self,
+        method: Literal["gate", "ideal_ratio_mask"] = "gate",
+        classes: Sequence[str] = (),
+        sample_rate: int = 16000,
+        window: int = 512,
+        hop: int = 128,
+    ) -> None:
+        super().__init__(sample_rate=sample_rate, window=window, hop=hop, learning_rate=0.0)
+        self.classes = list(classes)
+        self.method = method
+
+    def identity(self) -> dict[str, Any]:
+        """Rate, geometry and classes."""
+        return {**super().identity(), "classes": self.classes}
+
+    def test_step(self, batch: Batch, batch_index: int) -> Tensor:
+        """Estimates, [B, C, T]."""
+        if self.method == "gate":
+            shares = batch.frame_labels.unsqueeze(2)
+        else:
+            shares = stft(batch.sources, self.geometry).abs()
+        masks = shares / shares.sum(1, keepdim=True).clamp_min(1e-12)
+        spectrum = stft(batch.mixture, self.geometry).unsqueeze(1)
+        return istft(masks * spectrum, self.geometry, batch.mixture.shape[-1])
