@@ -1,0 +1,49 @@
+"""What a corpus is to the rest of the project: a list of labelled clips and a way to hear each of them."""
+
+from typing import NamedTuple, Protocol
+
+import numpy as np
+
+
+class Clip(NamedTuple):
+    """One labelled recording, or one cut from a recording.
+
+    Attributes:
+        name: unique within its corpus; for corpora on disk the path relative to the corpus root, with forward slashes.
+        label: sound class.
+        fold: which part of the corpus's official partition it belongs to.
+        recording: the recording that it was cut from; splits must never share one.
+        salience: 1 foreground, 2 background; 1 where the corpus does not say.
+    """
+
+    name: str
+    label: str
+    fold: int
+    recording: str
+    salience: int = 1
+
+
+class Corpus(Protocol):
+    """A readable corpus. Implementations are picklable: worker processes call `read`."""
+
+    name: str
+
+    def clips(self) -> list[Clip]:
+        """Every clip, in a fixed order.
+
+        Raises:
+            InputError: the corpus is not there, or not in its layout.
+        """
+        ...
+
+    def read(self, clip: Clip) -> tuple[np.ndarray, int]:
+        """Decode one clip: mono float32 samples [T] and their rate in Hz.
+
+        Raises:
+            InputError: the clip is missing, truncated, empty or holds values that are not finite.
+        """
+        ...
+
+    def fingerprint(self, clips: list[Clip]) -> str:
+        """A digest that changes when the table or any of these clips' audio changes."""
+        ...
