@@ -5,25 +5,31 @@ from scipy import fft, signal
 
 TABLE = 16384  # samples of one period of a tone
 TOP = 0.45  # highest partial as a share of the sampling rate
+CONTROL = 2000  # rate of the slow curves (pitch, loudness), in Hz
+
+
+def sampled(curve: np.ndarray, rate: int) -> np.ndarray:
+    """A curve at the control rate, [C], joined by straight lines at the sampling rate, [C · rate / CONTROL]."""
+    return np.interp(np.arange(len(curve) * rate // CONTROL) * (CONTROL / rate), np.arange(len(curve)), curve)
 
 
 def tone(frequency: np.ndarray, partials: np.ndarray, rate: int) -> np.ndarray:
     """A harmonic tone of moving pitch without aliasing: one period is tabulated and read at the running phase.
 
     Args:
-        frequency: fundamental at every sample in Hz, [T].
+        frequency: fundamental in Hz at the control rate, [C].
         partials: amplitudes of the harmonics from the fundamental on, [K]; those that could pass `TOP` are left out.
         rate: sampling rate in Hz.
 
     Returns:
-        Samples, [T].
+        Samples, [C · rate / CONTROL].
     """
     spectrum = np.zeros(TABLE // 2 + 1, dtype=complex)
     partials = partials[: max(1, int(TOP * rate / frequency.max()))]
     spectrum[1 : len(partials) + 1] = -0.5j * TABLE * partials
     period = fft.irfft(spectrum).astype(np.float32)
-    phase = np.cumsum(frequency / rate)
-    return period[(phase * TABLE).astype(np.int64) & (TABLE - 1)]
+    position = np.cumsum(sampled(frequency * (TABLE / rate), rate))
+    return period[position.astype(np.int64) & (TABLE - 1)]
 
 
 def strikes(onsets: np.ndarray, levels: np.ndarray, stroke: np.ndarray, samples: int) -> np.ndarray:
@@ -97,9 +103,9 @@ def background(noise: np.random.Generator, samples: int, tilt: float) -> np.ndar
     return rumble / np.sqrt(np.mean(rumble**2))
 
 
-def smooth(rng: np.random.Generator, samples: int, points: int) -> np.ndarray:
-    """A slow random curve, [samples]: values in [-1, 1] drawn at `points` instants and joined by straight lines."""
-    return np.interp(np.linspace(0, points - 1, samples), np.arange(points), rng.uniform(-1, 1, points))
+def wander(rng: np.random.Generator, length: int, points: int) -> np.ndarray:
+    """A slow random curve, [length]: values in [-1, 1] drawn at `points` instants and joined by straight lines."""
+    return np.interp(np.linspace(0, points - 1, length), np.arange(points), rng.uniform(-1, 1, points))
 
 
 def microphone(sound: np.ndarray, cutoff: float, rate: int) -> np.ndarray:

@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from datamodules.corpora.procedural.acoustics import body, smooth, strikes, tone
+from datamodules.corpora.procedural.acoustics import CONTROL, body, sampled, strikes, tone, wander
 
 Generator = np.random.Generator
 Sound = Callable[[Generator, Generator, Generator, int], tuple[np.ndarray, np.ndarray]]
@@ -46,13 +46,13 @@ def car_horn(recording: Generator, take: Generator, noise: Generator, rate: int)
     honk = _log_uniform(recording, 0.12, 1.2)
 
     end = take.choice([_log_uniform(take, 0.4, 1.6), take.uniform(1.2, LONGEST), LONGEST], p=[0.35, 0.35, 0.3])
-    seconds = np.arange(int(end * rate)) / rate
+    seconds = np.arange(int(end * CONTROL)) / CONTROL
     loudness = np.zeros(len(seconds))
     bend = np.ones(len(seconds))
     onset = take.uniform(-0.1, 0.05)
     while onset < end - 0.1:
         length = min(honk * _log_uniform(take, 0.6, 2.5), LONGEST)
-        start, stop = (int(np.clip(edge * rate, 0, len(seconds))) for edge in (onset, onset + length + 5 * release))
+        start, stop = (int(np.clip(edge * CONTROL, 0, len(seconds))) for edge in (onset, onset + length + 5 * release))
         since = seconds[start:stop] - onset
         swell = (1 - np.exp(-since / attack)) * np.exp(-np.maximum(since - length, 0) / release)
         loudness[start:stop] = np.maximum(loudness[start:stop], swell * take.uniform(0.7, 1.0))
@@ -62,9 +62,9 @@ def car_horn(recording: Generator, take: Generator, noise: Generator, rate: int)
     bend *= 1 + take.choice([0.0, 0.03], p=[0.6, 0.4]) * np.tanh((take.uniform(0, end) - seconds) / 0.5)
     number = np.arange(1, 41)
     partials = number**-slope * np.where(number % 2, 1, odd)
-    flutter = 1 + 0.004 * smooth(take, len(seconds), 4 + int(20 * end))
+    flutter = 1 + 0.004 * wander(take, len(seconds), 4 + int(20 * end))
     reeds = tone(low * bend * flutter, partials, rate) + tone(1.0007 * low * interval * bend, partials, rate)
-    return loudness * reeds, radiator
+    return sampled(loudness, rate) * reeds, radiator
 
 
 def dog_bark(recording: Generator, take: Generator, noise: Generator, rate: int) -> tuple[np.ndarray, np.ndarray]:
@@ -80,12 +80,12 @@ def dog_bark(recording: Generator, take: Generator, noise: Generator, rate: int)
     pairs = recording.random() < 0.3  # some dogs bark in twos
 
     end = take.choice([_log_uniform(take, 0.3, 0.9), _log_uniform(take, 0.7, 2.2), LONGEST], p=[0.35, 0.35, 0.3])
-    seconds = np.arange(int(end * rate)) / rate
+    seconds = np.arange(int(end * CONTROL)) / CONTROL
     loudness, contour = np.zeros(len(seconds)), np.full(len(seconds), pitch)
     onset, bark = take.uniform(0.0, 0.06), 0
     while onset < end - 0.1:
         long = length * take.uniform(0.7, 1.5)
-        start, stop = int(onset * rate), min(int((onset + 4 * long) * rate), len(seconds))
+        start, stop = int(onset * CONTROL), min(int((onset + 4 * long) * CONTROL), len(seconds))
         since = (seconds[start:stop] - onset) / long
         burst = (1 - np.exp(-since / 0.06)) * np.exp(-np.maximum(since - 0.35, 0) / 0.3) * take.uniform(0.5, 1.0)
         louder = burst > loudness[start:stop]
@@ -96,11 +96,12 @@ def dog_bark(recording: Generator, take: Generator, noise: Generator, rate: int)
         )
         bark += 1
         onset += long + pause * take.uniform(0.6, 1.7) * (0.35 if pairs and bark % 2 else 1.0)
-    voice = tone(contour, np.arange(1, 41) ** -slope, rate)
-    # Vocal folds under strain vibrate at half their pitch too.
-    voice *= 1 + rough * tone(contour / 2, np.ones(2), rate)
-    hiss = noise.standard_normal(len(seconds), dtype=np.float32)
-    return loudness * ((1 - breath) * voice + breath * hiss), muzzle
+    # Vocal folds under strain vibrate at half their pitch too: every other partial belongs to the roughness.
+    number = np.arange(1, 81)
+    partials = (number / 2) ** -slope * np.where(number % 2, 0.5 * rough, 1.0)
+    voice = tone(contour / 2, partials, rate)
+    hiss = noise.standard_normal(len(voice), dtype=np.float32)
+    return sampled(loudness, rate) * ((1 - breath) * voice + breath * hiss), muzzle
 
 
 def gun_shot(recording: Generator, take: Generator, noise: Generator, rate: int) -> tuple[np.ndarray, np.ndarray]:
@@ -145,21 +146,23 @@ def jackhammer(recording: Generator, take: Generator, noise: Generator, rate: in
     thud, thud_level = recording.uniform(80, 250), recording.uniform(0.1, 0.8)
 
     end = take.choice([take.uniform(1.0, LONGEST), LONGEST], p=[0.2, 0.8])
-    samples = int(end * rate)
-    pace = blows * take.uniform(0.93, 1.07) * (1 + 0.06 * smooth(take, samples, 6))
-    turns = take.random() + np.cumsum(pace) / rate
+    seconds = np.arange(int(end * CONTROL)) / CONTROL
+    pace = blows * take.uniform(0.93, 1.07) * (1 + 0.06 * wander(take, len(seconds), 6))
+    turns = take.random() + np.cumsum(pace) / CONTROL
     blow = np.arange(1, int(turns[-1]) + 1)
-    onsets = np.searchsorted(turns, blow + jitter * take.standard_normal(len(blow)))
+    times = np.interp(blow + jitter * take.standard_normal(len(blow)), turns, seconds)
+    onsets = (times * rate).astype(int)
     strength = 1 - uneven * take.random(len(onsets))
     # The operator lifts the hammer now and then.
     if take.random() < 0.3:
-        strength[np.abs(onsets / rate - take.uniform(0.0, end)) < take.uniform(0.1, 0.5)] = 0.02
+        strength[np.abs(times - take.uniform(0.0, end)) < take.uniform(0.1, 0.5)] = 0.02
+    motor = tone(engine * (1 + 0.01 * wander(take, len(seconds), 12)), np.arange(1, 41) ** -slope, rate)
+    samples = len(motor)
     since = np.arange(int(0.12 * rate)) / rate
     blast = np.exp(-since / click) + exhaust_level * since / exhaust * np.exp(1 - since / exhaust)
     ground = thud_level * np.exp(-since / 0.015) * np.sin(2 * np.pi * thud * since)
     hiss = noise.standard_normal(samples, dtype=np.float32)
     hammer = strikes(onsets, strength, blast, samples) * hiss + strikes(onsets, strength, ground, samples)
-    motor = tone(engine * (1 + 0.01 * smooth(take, samples, 12)), np.arange(1, 41) ** -slope, rate)
     return hammer + drone * (motor + 0.3 * hiss), steel
 
 
@@ -180,7 +183,7 @@ def siren(recording: Generator, take: Generator, noise: Generator, rate: int) ->
     doppler = recording.uniform(0.0, 0.05)
 
     end = take.choice([take.uniform(1.5, LONGEST), LONGEST], p=[0.15, 0.85])
-    seconds = np.arange(int(end * rate)) / rate
+    seconds = np.arange(int(end * CONTROL)) / CONTROL
     cycle = (take.random() + seconds / period) % 1
     if kind == "hi-lo":
         height = np.clip(0.5 + (0.25 - np.abs(cycle - 0.5)) * period / 0.03, 0, 1)
@@ -191,8 +194,8 @@ def siren(recording: Generator, take: Generator, noise: Generator, rate: int) ->
     pitch = low * (high / low) ** height * (1 - doppler * np.tanh(passing))
     number = np.arange(1, 31)
     partials = number**-slope * np.where(number % 2, 1, odd)
-    level = 10 ** (0.3 * smooth(take, len(seconds), 5)) / np.sqrt(1 + 0.3 * passing**2)
-    return level * tone(pitch, partials, rate), horn
+    level = 10 ** (0.3 * wander(take, len(seconds), 5)) / np.sqrt(1 + 0.3 * passing**2)
+    return sampled(level, rate) * tone(pitch, partials, rate), horn
 
 
 SOUNDS: dict[str, Sound] = {
