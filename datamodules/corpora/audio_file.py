@@ -1,18 +1,21 @@
-"""Reading one audio file: mono samples, or an error that names the file and says what is wrong with it."""
+"""Reading one audio file: mono samples, or an error that says what is wrong with it; and bringing them to a rate."""
 
 import os
 import struct
-from pathlib import Path
+from fractions import Fraction
+from functools import lru_cache
 from typing import BinaryIO
 
 import numpy as np
 import soundfile
+import torch
+from torchaudio.transforms import Resample
 
 from lightning_modules.errors import InputError
 
 LOWEST_RATE, HIGHEST_RATE = 8_000, 192_000
 LONGEST_SECONDS = 30 * 60
-_BLOCK_VALUES = 1 << 19
+_BLOCK_VALUES = 2**19
 
 
 def read_audio(
@@ -38,20 +41,31 @@ def read_audio(
     name = display_name or os.fspath(path)
     try:
         with open(path, "rb") as file:
+            if not os.fstat(file.fileno()).st_size:
+                raise InputError(f"{name}: empty file; {way_out}")
             lacking = _lacking_wav_bytes(file)
             if lacking:
                 raise InputError(f"{name}: truncated, {lacking} bytes of audio fewer than its header says; {way_out}")
-            file.seek(0)
-            with soundfile.SoundFile(file) as audio:
-                return _decode(audio, name, way_out), audio.samplerate
+        with soundfile.SoundFile(path) as audio:
+            return _decode(audio, name, way_out), audio.samplerate
     except FileNotFoundError:
         raise InputError(f"{name}: no such file; {way_out}") from None
     except OSError as error:
         raise InputError(f"{name}: cannot be read ({error.strerror or error}); {way_out}") from None
-    except soundfile.LibsndfileError as error:
-        size = Path(path).stat().st_size
-        reason = f"not readable as audio ({error.error_string.strip().rstrip('.')})" if size else "empty file"
-        raise InputError(f"{name}: {reason}; {way_out}") from None
+    except (soundfile.LibsndfileError, TypeError) as error:  # TypeError: soundfile takes *.raw for headerless
+        reason = getattr(error, "error_string", str(error)).strip().rstrip(".")
+        raise InputError(f"{name}: not readable as audio ({reason}); {way_out}") from None
+
+
+def resample(samples: np.ndarray, rate: int, new_rate: int) -> np.ndarray:
+    """Band-limited resampling of [T] from one rate to another, [ceil(T * new_rate / rate)]."""
+    # Rates without a common divisor would need a filter for each of new_rate phases, gigabytes of them: the nearest
+    # ratio of small numbers is exact for all usual rates and within 1e-6 for the others.
+    ratio = Fraction(rate, new_rate).limit_denominator(1000)
+    if ratio == 1:
+        return samples
+    with torch.inference_mode():
+        return _resampler(ratio.numerator, ratio.denominator)(torch.from_numpy(samples)).numpy()
 
 
 def _decode(audio: soundfile.SoundFile, name: str, way_out: str) -> np.ndarray:
@@ -88,7 +102,7 @@ def _lacking_wav_bytes(file: BinaryIO) -> int:
     while len(chunk := file.read(8)) == 8:
         kind, size = struct.unpack(f"{order}4sI", chunk)
         if kind == b"ds64":  # EBU Tech 3306: the 64-bit sizes of RF64, of which the second is the data chunk's
-            large_size = struct.unpack("<16xQ", body)[0] if len(body := file.read(min(size, 24))) == 24 else None
+            large_size = struct.unpack("<8xQ", body)[0] if len(body := file.read(min(size, 16))) == 16 else None
             file.seek(size - len(body), os.SEEK_CUR)
         elif kind == b"data":
             if size == 0xFFFFFFFF and large_size is not None:
@@ -97,3 +111,8 @@ def _lacking_wav_bytes(file: BinaryIO) -> int:
         else:
             file.seek(size + size % 2, os.SEEK_CUR)
     return 0
+
+
+@lru_cache(maxsize=16)
+def _resampler(rate: int, new_rate: int) -> Resample:
+    return Resample(rate, new_rate)

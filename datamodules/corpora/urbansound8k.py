@@ -56,19 +56,19 @@ class UrbanSound8K:
         clips = []
         for line, (file_name, recording, salience, fold, label) in _rows(table):
             where = f"{table}, line {line}"
-            if not file_name or file_name in (".", "..") or any(mark in file_name for mark in "/\\\0"):
+            if file_name in ("", ".", "..") or "/" in file_name or "\\" in file_name or not file_name.isprintable():
                 raise InputError(f"{where}: slice_file_name {file_name!r} is not a plain file name; correct the row")
-            if not (fold.isascii() and fold.isdigit() and int(fold) > 0):
+            if not (fold.isascii() and fold.isdigit() and len(fold) < 10 and int(fold) > 0):
                 raise InputError(f"{where}: fold {fold!r} is not a positive integer; correct the row")
             if salience not in ("1", "2"):
                 raise InputError(f"{where}: salience {salience!r} is neither 1 nor 2; correct the row")
             if not label or not recording:
                 raise InputError(f"{where}: {'fsID' if label else 'class'} is empty; correct the row")
-            name = f"audio/fold{int(fold)}/{file_name}"
-            first = lines.setdefault(name, line)
+            # The stem, whatever the fold: one clip in two folds would be trained on and tested with.
+            first = lines.setdefault(os.path.splitext(file_name)[0], line)
             if first != line:
-                raise InputError(f"{where}: {name} was already listed on line {first}; remove one of the rows")
-            clips.append(Clip(name, label, int(fold), recording, int(salience)))
+                raise InputError(f"{where}: {file_name} was already listed on line {first}; remove one of the rows")
+            clips.append(Clip(f"audio/fold{int(fold)}/{file_name}", label, int(fold), recording, int(salience)))
         if not clips:
             raise InputError(f"{table}: lists no clips; fetch the table again")
         return clips

@@ -1,0 +1,170 @@
+import struct
+from pathlib import Path
+
+import numpy as np
+import pytest
+import scipy.signal
+import soundfile
+
+from datamodules.corpora import audio_file
+from datamodules.corpora.audio_file import read_audio, resample
+from lightning_modules.errors import InputError
+
+NOISE = np.random.default_rng(0).uniform(-0.5, 0.5, 20_000)
+TONE = 0.5 * np.sin(np.arange(20_000) / 10)
+
+
+def wav_with_data_size(path: Path, size: int, form: bytes = b"RIFF", before: bytes = b"") -> Path:
+    """A mono 16-bit WAV of 1000 samples whose data chunk claims `size` bytes."""
+    body = b"WAVE" + before + b"fmt " + struct.pack("<IHHIIHH", 16, 1, 1, 16_000, 32_000, 2, 16)
+    body += b"data" + struct.pack("<I", size) + np.arange(1000, dtype="<i2").tobytes()
+    path.write_bytes(form + struct.pack("<I", 0xFFFFFFFF if form == b"RF64" else len(body)) + body)
+    return path
+
+
+def error_of(path: Path) -> str:
+    with pytest.raises(InputError) as caught:
+        read_audio(path, "fold1/clip", "fetch it again")
+    message = str(caught.value)
+    assert message.startswith("fold1/clip: ") and "\n" not in message
+    return message
+
+
+@pytest.mark.parametrize(
+    ("suffix", "subtype", "tolerance"),
+    [
+        ("wav", "PCM_U8", 2**-7),
+        ("wav", "PCM_16", 2**-15),
+        ("wav", "PCM_24", 2**-23),
+        ("wav", "PCM_32", 2**-23),
+        ("wav", "FLOAT", 2**-24),
+        ("wav", "DOUBLE", 2**-24),
+        ("wav", "IMA_ADPCM", 0.03),
+        ("flac", "PCM_S8", 2**-7),
+        ("flac", "PCM_16", 2**-15),
+        ("flac", "PCM_24", 2**-23),
+    ],
+)
+def test_every_sample_format_gives_the_samples_written(tmp_path, suffix, subtype, tolerance):
+    soundfile.write(tmp_path / f"a.{suffix}", TONE, 44_100, subtype=subtype)
+    samples, rate = read_audio(tmp_path / f"a.{suffix}")
+    assert rate == 44_100 and samples.dtype == np.float32 and samples.ndim == 1
+    # ADPCM fills its last block with zeros.
+    assert len(samples) == len(TONE) if subtype != "IMA_ADPCM" else len(samples) >= len(TONE)
+    assert np.abs(samples[: len(TONE)] - TONE)[1000:].max() <= tolerance
+
+
+@pytest.mark.parametrize("rate", [8_000, 11_024, 16_000, 96_000, 192_000])
+def test_rates_from_8_to_192_khz_are_kept(tmp_path, rate):
+    soundfile.write(tmp_path / "a.wav", NOISE, rate)
+    assert read_audio(tmp_path / "a.wav")[1] == rate
+
+
+@pytest.mark.parametrize("rate", [7_999, 192_001])
+def test_a_rate_outside_8_to_192_khz_is_an_error(tmp_path, rate):
+    soundfile.write(tmp_path / "a.wav", NOISE, rate)
+    assert f"{rate} Hz, expected 8000 to 192000 Hz" in error_of(tmp_path / "a.wav")
+
+
+def test_stereo_is_averaged_across_block_borders(tmp_path, monkeypatch):
+    monkeypatch.setattr(audio_file, "_BLOCK_VALUES", 64)
+    stereo = NOISE.reshape(-1, 2)
+    soundfile.write(tmp_path / "a.wav", stereo, 48_000, subtype="FLOAT")
+    np.testing.assert_allclose(read_audio(tmp_path / "a.wav")[0], stereo.mean(1), atol=1e-7)
+
+
+def test_silence_is_not_an_error(tmp_path):
+    soundfile.write(tmp_path / "a.wav", np.zeros(100), 8_000)
+    assert not read_audio(tmp_path / "a.wav")[0].any()
+
+
+def test_missing_empty_and_other_files_are_told_apart(tmp_path):
+    assert "no such file; fetch it again" in error_of(tmp_path / "a.wav")
+    (tmp_path / "b.wav").touch()
+    assert "empty file" in error_of(tmp_path / "b.wav")
+    (tmp_path / "c.wav").write_text("404: Not Found")
+    assert "not readable as audio" in error_of(tmp_path / "c.wav")
+    (tmp_path / "d.raw").write_bytes(bytes(100))
+    assert "not readable as audio" in error_of(tmp_path / "d.raw")
+    (tmp_path / "e.wav").mkdir()
+    assert "Is a directory" in error_of(tmp_path / "e.wav")
+
+
+def test_a_file_without_samples_is_an_error(tmp_path):
+    soundfile.write(tmp_path / "a.wav", np.zeros(0), 16_000)
+    assert "0 samples" in error_of(tmp_path / "a.wav")
+
+
+@pytest.mark.parametrize("claimed", [2002, 0xFFFFFFFE, 0xFFFFFFFF])
+def test_a_wav_that_claims_more_than_it_holds_is_truncated(tmp_path, claimed):
+    path = wav_with_data_size(tmp_path / "a.wav", claimed)
+    assert f"truncated, {claimed - 2000} bytes of audio fewer" in error_of(path)
+
+
+def test_a_whole_wav_with_other_chunks_before_its_audio_is_read(tmp_path):
+    path = wav_with_data_size(tmp_path / "a.wav", 2000, before=b"LIST" + struct.pack("<I", 3) + b"abc\0")
+    np.testing.assert_array_equal(read_audio(path)[0], np.arange(1000, dtype=np.float32) / 2**15)
+
+
+@pytest.mark.parametrize(("data_bytes", "whole"), [(2000, True), (2001, False), (2**40, False)])
+def test_rf64_is_measured_by_its_64_bit_size(tmp_path, data_bytes, whole):
+    sizes = b"ds64" + struct.pack("<IQQQI", 28, data_bytes + 72, data_bytes, data_bytes // 2, 0)
+    path = wav_with_data_size(tmp_path / "a.wav", 0xFFFFFFFF, b"RF64", sizes)
+    if whole:
+        assert len(read_audio(path)[0]) == 1000
+    else:
+        assert f"truncated, {data_bytes - 2000} bytes" in error_of(path)
+
+
+@pytest.mark.parametrize("share", [0.1, 0.5, 0.99])
+@pytest.mark.parametrize("suffix", ["wav", "flac"])
+def test_a_file_that_stops_early_is_an_error_wherever_it_stops(tmp_path, suffix, share):
+    soundfile.write(tmp_path / f"a.{suffix}", NOISE, 16_000)
+    content = (tmp_path / f"a.{suffix}").read_bytes()
+    (tmp_path / f"a.{suffix}").write_bytes(content[: int(len(content) * share)])
+    error_of(tmp_path / f"a.{suffix}")
+
+
+@pytest.mark.parametrize("size", [1, 11, 12, 20, 36, 43])
+def test_a_wav_that_stops_within_its_header_is_an_error(tmp_path, size):
+    path = wav_with_data_size(tmp_path / "a.wav", 2000)
+    path.write_bytes(path.read_bytes()[:size])
+    error_of(path)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_samples_that_are_not_finite_are_an_error(tmp_path, value):
+    samples = NOISE.copy()
+    samples[12_345] = value
+    soundfile.write(tmp_path / "a.wav", samples, 16_000, subtype="FLOAT")
+    assert "NaN or infinite" in error_of(tmp_path / "a.wav")
+
+
+def test_a_file_beyond_the_longest_duration_is_an_error(tmp_path, monkeypatch):
+    monkeypatch.setattr(audio_file, "LONGEST_SECONDS", 1)
+    soundfile.write(tmp_path / "a.wav", NOISE[:16_000], 16_000)
+    assert len(read_audio(tmp_path / "a.wav")[0]) == 16_000
+    soundfile.write(tmp_path / "a.wav", NOISE[:16_001], 16_000)
+    assert "longer than" in error_of(tmp_path / "a.wav")
+
+
+@pytest.mark.parametrize("rate", [8_000, 11_024, 22_050, 44_099, 44_100, 96_000, 192_000])
+def test_resampling_keeps_a_tone_and_its_time(rate):
+    time, new_time = np.arange(rate) / rate, np.arange(16_000) / 16_000
+    resampled = resample(np.sin(2 * np.pi * 440 * time).astype(np.float32), rate, 16_000)
+    assert len(resampled) == 16_000 and resampled.dtype == np.float32
+    np.testing.assert_allclose(resampled[500:-500], np.sin(2 * np.pi * 440 * new_time)[500:-500], atol=5e-3)
+
+
+def test_resampling_agrees_with_another_library_on_noise_within_the_band():
+    low_pass = scipy.signal.firwin(401, 5_000, fs=44_100)
+    noise = np.convolve(np.random.default_rng(0).standard_normal(44_100), low_pass, "same")
+    expected = scipy.signal.resample_poly(noise, 160, 441)
+    ours = resample(noise.astype(np.float32), 44_100, 16_000)
+    error = (ours - expected)[500:-500]
+    assert 10 * np.log10(np.mean(error**2) / np.mean(expected**2)) < -45
+
+
+def test_resampling_removes_what_would_alias():
+    tone = np.sin(2 * np.pi * 10_000 * np.arange(44_100) / 44_100).astype(np.float32)
+    assert np.abs(resample(tone, 44_100, 16_000)[500:-500]).max() < 0.01

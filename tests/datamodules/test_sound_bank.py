@@ -1,0 +1,256 @@
+import hashlib
+import os
+import pickle
+import resource
+import signal
+import subprocess
+import sys
+import threading
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pyloudnorm
+import pytest
+import scipy.signal
+import soundfile
+import torch
+
+from datamodules.corpora.urbansound8k import UrbanSound8K
+from datamodules.sound_bank import SoundBank, build_sound_bank, integrated_loudness
+from lightning_modules.errors import InputError
+
+REPOSITORY = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def corpus(urbansound_factory) -> UrbanSound8K:
+    return UrbanSound8K(urbansound_factory())
+
+
+def build(corpus: UrbanSound8K, folder: Path, workers: int = 0, rate: int = 16_000) -> SoundBank:
+    return build_sound_bank(corpus, corpus.clips(), rate, folder, workers=workers, progress=False)
+
+
+def digests(folder: Path) -> dict[str, str]:
+    return {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in folder.iterdir()}
+
+
+def test_a_bank_holds_every_clip_resampled_and_measured(corpus, tmp_path):
+    bank = build(corpus, tmp_path)
+    assert bank.clips == corpus.clips() and bank.left_out == []
+    assert bank.offsets.dtype == bank.lengths.dtype == np.int64 and bank.loudness.dtype == np.float64
+    assert bank.samples.dtype == np.float32 and len(bank.samples) == bank.lengths.sum()
+    for i, clip in enumerate(bank.clips):
+        original, rate = soundfile.read(corpus.root / clip.name)
+        expected = scipy.signal.resample_poly(original, 16_000, rate)
+        assert abs(len(bank.clip(i)) - len(expected)) <= 1
+        # The two low-pass filters differ near 8 kHz, where these clips hold a little noise.
+        assert np.abs(bank.clip(i)[200:-200] - expected[200 : len(bank.clip(i)) - 200]).max() < 0.02
+        assert bank.loudness[i] == pytest.approx(pyloudnorm.Meter(rate).integrated_loudness(original), abs=0.2)
+
+
+def test_a_bank_of_the_same_clips_is_opened_and_not_built_again(corpus, tmp_path):
+    first = build(corpus, tmp_path)
+    before = {file: os.stat(file).st_mtime_ns for file in first.path.iterdir()}
+    again = build(corpus, tmp_path)
+    opened = SoundBank.open(corpus, corpus.clips(), 16_000, tmp_path)
+    assert first.path == again.path == opened.path
+    assert {file: os.stat(file).st_mtime_ns for file in first.path.iterdir()} == before
+    np.testing.assert_array_equal(opened.samples, first.samples)
+
+
+def test_the_same_bytes_come_from_any_number_of_workers(corpus, tmp_path):
+    threads = torch.get_num_threads()
+    alone, shared = build(corpus, tmp_path / "0", 0), build(corpus, tmp_path / "2", 2)
+    assert digests(alone.path) == digests(shared.path) and alone.path.name == shared.path.name
+    assert torch.get_num_threads() == threads
+
+
+def test_a_clip_is_a_read_only_view_of_the_map(corpus, tmp_path):
+    bank = build(corpus, tmp_path)
+    assert np.shares_memory(bank.clip(3), bank.samples) and not bank.clip(3).flags.writeable
+
+
+def test_workers_get_the_map_and_not_a_copy_of_its_samples(corpus, tmp_path):
+    bank = build(corpus, tmp_path)
+    assert bank.samples.nbytes > 100_000
+    pickled = pickle.dumps(bank)
+    assert len(pickled) < 10_000
+    np.testing.assert_array_equal(pickle.loads(pickled).clip(2), bank.clip(2))
+
+
+def test_a_missing_bank_says_how_to_build_it(corpus, tmp_path):
+    with pytest.raises(InputError, match="no sound bank of these 12 clips of urbansound8k at 16000 Hz; build it with"):
+        SoundBank.open(corpus, corpus.clips(), 16_000, tmp_path)
+
+
+def test_a_changed_file_or_other_clips_or_another_rate_need_another_bank(corpus, tmp_path):
+    build(corpus, tmp_path)
+    clips = corpus.clips()
+    with pytest.raises(InputError, match="other clips or of files changed since"):
+        SoundBank.open(corpus, clips[1:], 16_000, tmp_path)
+    with pytest.raises(InputError, match="at 8000 Hz; build it with"):
+        SoundBank.open(corpus, clips, 8_000, tmp_path)
+    os.utime(corpus.root / clips[0].name, ns=(0, 1))
+    with pytest.raises(InputError, match="other clips or of files changed since"):
+        SoundBank.open(corpus, clips, 16_000, tmp_path)
+
+
+@pytest.mark.parametrize("file", ["samples.f32", "index.npz"])
+def test_a_damaged_bank_is_refused(corpus, tmp_path, file):
+    path = build(corpus, tmp_path).path / file
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(InputError, match="damaged sound bank; delete the folder and build it again"):
+        build(corpus, tmp_path)
+
+
+def test_silent_and_nearly_silent_clips_are_left_out_and_listed(corpus, tmp_path):
+    clips = corpus.clips()
+    soundfile.write(corpus.root / clips[1].name, np.zeros(10_000), 22_050)
+    hiss = 1e-5 * np.random.default_rng(0).standard_normal(20_000)
+    soundfile.write(corpus.root / clips[4].name, hiss, 22_050, subtype="FLOAT")
+    bank = build(corpus, tmp_path)
+    assert bank.left_out == [f"{clips[1].name}: silent", f"{clips[4].name}: never above the gate of -70 LUFS"]
+    assert bank.clips == [clip for i, clip in enumerate(clips) if i not in (1, 4)]
+    assert np.isfinite(bank.loudness).all()
+
+
+def test_a_corpus_of_silence_is_an_error(urbansound_factory, tmp_path):
+    corpus = UrbanSound8K(urbansound_factory(folds=(1,), clips_per_class=1))
+    for clip in corpus.clips():
+        soundfile.write(corpus.root / clip.name, np.zeros(1000), 16_000)
+    with pytest.raises(InputError, match="none of 2 clips is audible"):
+        build(corpus, tmp_path)
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_all_broken_clips_are_listed_at_once_and_nothing_is_left(corpus, tmp_path, workers):
+    clips = corpus.clips()
+    (corpus.root / clips[0].name).unlink()
+    (corpus.root / clips[5].name).write_bytes(b"")
+    (corpus.root / clips[11].name).write_text("not audio")
+    with pytest.raises(InputError) as caught:
+        build(corpus, tmp_path, workers)
+    first, *lines = str(caught.value).splitlines()
+    assert first == "3 of 12 clips of urbansound8k are broken:"
+    assert [line.split(":")[0] for line in lines] == [clips[i].name for i in (0, 5, 11)]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_cannot_be_made_is_named(corpus, tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match=f"^{tmp_path}/file/banks: cannot write the sound bank .Not a directory"):
+        build(corpus, tmp_path / "file" / "banks")
+
+
+def test_a_full_disk_is_named_and_nothing_is_left(corpus, tmp_path):
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, limits[1]))
+    try:
+        with pytest.raises(InputError, match=f"^{tmp_path}: cannot write the sound bank .File too large"):
+            build(corpus, tmp_path, 2)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert list(tmp_path.iterdir()) == []
+
+
+# Deliberately without `if __name__ == "__main__"`: the builder must not need it.
+BUILD_AND_HANG = """
+import sys, time
+from pathlib import Path
+from datamodules.corpora.urbansound8k import UrbanSound8K
+from datamodules.sound_bank import build_sound_bank
+
+class Hanging(UrbanSound8K):
+    def read(self, clip):
+        if clip == self.clips()[8]:
+            print("halfway", flush=True)
+            time.sleep(60)
+        return super().read(clip)
+
+corpus = Hanging(sys.argv[1])
+build_sound_bank(corpus, corpus.clips(), 16_000, sys.argv[2], workers=2, progress=False)
+"""
+
+
+def test_a_killed_build_leaves_no_bank_and_its_remains_go_with_the_next_build(corpus, tmp_path):
+    (tmp_path / "build.py").write_text(BUILD_AND_HANG)
+    banks = tmp_path / "banks"
+    command = [sys.executable, str(tmp_path / "build.py"), str(corpus.root), str(banks)]
+    environment = os.environ | {"PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1"}
+    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout.readline() == "halfway\n"
+        (unfinished,) = banks.iterdir()
+        with pytest.raises(InputError, match="no sound bank"):
+            SoundBank.open(corpus, corpus.clips(), 16_000, banks)
+        # While it lives, another build leaves its folder alone.
+        other = build(corpus, banks, rate=8_000)
+        assert unfinished.exists()
+        process.send_signal(signal.SIGKILL)
+    assert unfinished.exists()
+    bank = build(corpus, banks)
+    assert set(banks.iterdir()) == {bank.path, other.path}
+    assert digests(bank.path) == digests(build(corpus, tmp_path / "undisturbed").path)
+
+
+def test_two_builds_of_the_same_bank_at_once_both_end_with_it(corpus, tmp_path, monkeypatch):
+    both_reading = threading.Barrier(2, timeout=20)
+    first = corpus.clips()[0]
+    read = UrbanSound8K.read
+
+    def read_together(self, clip):
+        if clip == first:
+            both_reading.wait()
+        return read(self, clip)
+
+    monkeypatch.setattr(UrbanSound8K, "read", read_together)
+    banks: list[SoundBank] = []
+    builders = [threading.Thread(target=lambda: banks.append(build(corpus, tmp_path))) for _ in range(2)]
+    for builder in builders:
+        builder.start()
+    for builder in builders:
+        builder.join()
+    assert len(banks) == 2 and list(tmp_path.iterdir()) == [banks[0].path]
+    np.testing.assert_array_equal(banks[0].samples, banks[1].samples)
+
+
+def test_everyone_who_may_read_new_folders_may_read_the_bank(corpus, tmp_path):
+    (tmp_path / "plain").mkdir()
+    bank = build(corpus, tmp_path)
+    assert bank.path.stat().st_mode == (tmp_path / "plain").stat().st_mode
+
+
+def test_loudness_of_the_standards_reference_tone():
+    # ITU-R BS.1770: a full-scale 997-Hz sine in one channel reads -3.01 LUFS.
+    tone = np.sin(2 * np.pi * 997 * np.arange(96_000) / 48_000).astype(np.float32)
+    assert integrated_loudness(tone, 48_000) == pytest.approx(-3.01, abs=0.05)
+
+
+@pytest.mark.parametrize("samples", [1, 100, 3_000, 6_399])
+def test_a_clip_shorter_than_the_gating_block_is_repeated(samples):
+    clip = np.random.default_rng(samples).uniform(0.2, 1.0, samples).astype(np.float32)
+    clip *= (-1.0) ** np.arange(samples, dtype=np.float32)
+    repeated = np.concatenate([clip] * (-(-6_400 // samples))).astype(np.float64)
+    assert integrated_loudness(clip, 16_000) == pyloudnorm.Meter(16_000).integrated_loudness(repeated)
+
+
+@pytest.mark.parametrize("level", [0.0, 1e-6])
+@pytest.mark.parametrize("samples", [10, 6_400, 64_000])
+def test_silence_and_what_is_below_the_gate_have_no_loudness_and_no_warning(level, samples):
+    clip = (level * np.random.default_rng(0).standard_normal(samples)).astype(np.float32)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert integrated_loudness(clip, 16_000) == -np.inf
+
+
+def test_real_sirens_are_kept_unless_nearly_silent(real_data, tmp_path):
+    corpus = UrbanSound8K(real_data)
+    sirens = [clip for clip in corpus.clips() if clip.label == "siren" and clip.fold == 10]
+    bank = build_sound_bank(corpus, sirens, 16_000, tmp_path, workers=2, progress=False)
+    assert [line.split(":")[0] for line in bank.left_out] == [f"audio/fold10/159742-8-0-{i}.wav" for i in range(3)]
+    for i in range(0, len(bank.clips), 5):
+        original, rate = corpus.read(bank.clips[i])
+        if len(original) >= 0.4 * rate:
+            expected = pyloudnorm.Meter(rate).integrated_loudness(original.astype(np.float64))
+            assert bank.loudness[i] == pytest.approx(expected, abs=0.2)
