@@ -74,7 +74,7 @@ class SoundBank:
                 "; build it with `separatrix bank`"
             )
         try:
-            with np.load(path / _INDEX, allow_pickle=False) as index:
+            with open(path / _INDEX, "rb") as file, np.load(file, allow_pickle=False) as index:
                 kept, lengths, loudness = index["kept"], index["lengths"], index["loudness"]
                 left_out = index["left_out"].tolist()
             audible = [clips[i] for i in kept]

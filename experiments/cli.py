@@ -1,0 +1,67 @@
+"""`separatrix`: the command line."""
+
+import importlib
+import sys
+from collections.abc import Callable, Sequence
+
+from lightning_modules.errors import InputError
+
+# Command -> module and function; the modules are imported only when their command is asked for.
+COMMANDS = {
+    "reproduce": ("experiments.reproduce:command", "make a paper's table, from training to comparison"),
+    "fit": ("experiments.training:command", "train a model"),
+    "validate": ("experiments.training:command", "evaluate a model on the validation set"),
+    "test": ("experiments.training:command", "evaluate a model on the test set"),
+    "predict": ("experiments.training:command", "run a model on the test set"),
+    "bank": ("experiments.bank:command", "decode a corpus once, before training on several devices"),
+    "check": ("experiments.check:command", "what a corpus holds, what is broken, and the mixtures' statistics"),
+    "synthesize": ("experiments.synthesize:command", "write mixtures, sources and labels as files"),
+    "benchmark": ("experiments.benchmarks.command:command", "measure speed side by side with the usual libraries"),
+}
+
+EXAMPLE = "separatrix reproduce weak-labels --preset demo"
+
+
+def usage() -> str:
+    """What `separatrix --help` prints."""
+    width = max(map(len, COMMANDS))
+    lines = [f"  {name:<{width}}  {summary}" for name, (_, summary) in COMMANDS.items()]
+    return "\n".join(
+        ["usage: separatrix COMMAND ...", "", *lines, "", f"`separatrix COMMAND --help` tells more. Try: {EXAMPLE}"]
+    )
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command.
+
+    Args:
+        arguments: command and its arguments; those of the process unless given.
+
+    Returns:
+        Exit status: 0, or 2 where the user's input was wrong.
+    """
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    if not arguments or arguments[0] in ("-h", "--help", "help"):
+        print(usage())
+        return 0
+    if arguments[0] not in COMMANDS:
+        print(f"separatrix: no command {arguments[0]!r}; one of {', '.join(COMMANDS)}", file=sys.stderr)
+        return 2
+    try:
+        _function(arguments[0])(arguments)
+    except InputError as error:
+        print(f"separatrix {arguments[0]}: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("\ninterrupted; the same command goes on from here", file=sys.stderr)
+        return 130
+    return 0
+
+
+def _function(command: str) -> Callable[[list[str]], None]:
+    module, function = COMMANDS[command][0].split(":")
+    return getattr(importlib.import_module(module), function)  # type: ignore[no-any-return]
+
+
+if __name__ == "__main__":
+    sys.exit(main())
