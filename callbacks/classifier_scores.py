@@ -43,11 +43,11 @@ class ClassifierScores(Callback):
         self._seen = {level: torch.zeros(2, labels, device=module.device) for level in self._metrics}
 
     def _update(self, judgement: Judgement) -> None:
-        frames = judgement.logits.sigmoid()
-        labels = judgement.frame_labels
+        frames = judgement["logits"].sigmoid()
+        labels = judgement["frame_labels"]
         for level, scores, truth in (
             ("frame", frames.mT.flatten(0, 1), labels.mT.flatten(0, 1)),
-            ("clip", clip_logits(judgement.logits).sigmoid(), labels.amax(-1)),
+            ("clip", clip_logits(judgement["logits"]).sigmoid(), labels.amax(-1)),
         ):
             self._metrics[level].update(scores, truth.int())
             self._seen[level] += torch.stack((truth.new_full((truth.shape[1],), len(truth)), truth.sum(0)))
@@ -56,9 +56,7 @@ class ClassifierScores(Callback):
         """Forget the last epoch."""
         self._start(pl_module)
 
-    def on_validation_batch_end(
-        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, *_: Any
-    ) -> None:
+    def on_validation_batch_end(self, trainer: Trainer, pl_module: LightningModule, outputs: Any, *_: Any) -> None:
         """Take a batch's answers."""
         self._update(outputs)
 

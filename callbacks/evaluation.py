@@ -20,7 +20,7 @@ SCORES_FILE = "scores.csv"
 def score_row(score: Score) -> tuple[Any, ...]:
     """A score as a line of the row file."""
     improvement = score.si_sdr - score.input_si_sdr
-    return score.index, score.label, score.left_out.value, score.input_si_sdr, score.si_sdr, improvement
+    return score.mixture, score.label, score.left_out.value, score.input_si_sdr, score.si_sdr, improvement
 
 
 class SeparationEvaluation(Callback):
@@ -100,6 +100,4 @@ def _classes(module: LightningModule) -> list[str]:
 
 
 def _scores(module: LightningModule, estimates: Tensor, batch: Batch) -> list[Score]:
-    return score_separation(
-        batch.mixture, batch.sources, estimates, batch.clip_labels, batch.indices, _classes(module)
-    )
+    return score_separation(batch.mixture, batch.sources, estimates, batch.clip_labels, batch.indices, _classes(module))

@@ -21,14 +21,14 @@ class Score(NamedTuple):
     """SI-SDR of one present class in one mixture, in dB; NaN where `left_out` says why.
 
     Attributes:
-        index: of the mixture in its split.
+        mixture: its index in the split.
         label: sound class.
         left_out: empty, or the reason.
         input_si_sdr: of the unprocessed mixture.
         si_sdr: of the estimate.
     """
 
-    index: int
+    mixture: int
     label: str
     left_out: LeftOut
     input_si_sdr: float
@@ -36,7 +36,7 @@ class Score(NamedTuple):
 
 
 def si_sdr(estimate: Tensor, target: Tensor) -> Tensor:
-    """Scale-invariant signal-to-distortion ratio in dB, means removed, in float64 whatever comes in: [..., T] -> [...]."""
+    """Scale-invariant signal-to-distortion ratio in dB, means removed, always in float64: [..., T] -> [...]."""
     return scale_invariant_signal_distortion_ratio(estimate.double(), target.double(), zero_mean=True)
 
 

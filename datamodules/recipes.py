@@ -95,7 +95,7 @@ class SceneRecipes:
 
     def _draw_classes(self, generator: np.random.Generator) -> np.ndarray:
         # Drawing again what does not fit is exact for a truncated distribution: a scene without events, or one that
-        # asks for more clips of a class than there are (a clip occurs once in a mixture; matters for tiny corpora only).
+        # asks for more clips of a class than there are (a clip occurs once in a mixture: matters for tiny corpora).
         available = [len(clips) for clips in self.clips_of_class]
         while True:
             classes = generator.integers(len(available), size=generator.poisson(self.rules.event_rate))

@@ -1,6 +1,7 @@
 """Scenes of urban sounds with frame and clip labels: the data of the weakly supervised system."""
 
 from collections.abc import Collection, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -71,7 +72,7 @@ class SceneDataset(Dataset[Batch]):
         return torch.tensor(active / (self.mixtures * self.geometry.frames(self.samples)), dtype=torch.float32)
 
 
-def as_batch(batch: Batch) -> Batch:
+def as_batch(batch: Any) -> Any:
     """Collating has nothing left to do: `SceneDataset.__getitems__` makes whole batches."""
     return batch
 

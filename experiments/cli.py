@@ -60,7 +60,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _function(command: str) -> Callable[[list[str]], None]:
     module, function = COMMANDS[command][0].split(":")
-    return getattr(importlib.import_module(module), function)  # type: ignore[no-any-return]
+    return getattr(importlib.import_module(module), function)
 
 
 if __name__ == "__main__":

@@ -95,7 +95,7 @@ class SeparatrixCLI(LightningCLI):
         )
 
     def _build_bank(self) -> None:
-        # Under torchrun or SLURM every rank comes here at once: the bank must exist by then, and `prepare_data` says so.
+        # Under torchrun or SLURM every rank comes here at once: the bank must exist, or `prepare_data` says so.
         if "LOCAL_RANK" not in os.environ and "SLURM_PROCID" not in os.environ:
             self.datamodule.build()
 
@@ -120,7 +120,8 @@ def _silence(*messages: str) -> None:
 def _loggers(name: LoggerName, run: Path) -> list[Logger] | bool:
     if name == "none":
         return False
-    loggers: list[Logger] = [CSVLogger(run, name="", version="")]
+    # Each start has a folder of its own under `curves`: a resumed run goes on and erases nothing.
+    loggers: list[Logger] = [CSVLogger(run, name="curves")]
     if name == "wandb":
         logged_in = bool(os.environ.get("WANDB_API_KEY"))
         loggers.append(WandbLogger(name=run.name, project="separatrix", save_dir=run, offline=not logged_in))

@@ -42,13 +42,15 @@ def load_module(path: str | os.PathLike[str], kind: type[M]) -> M:
     stored = checkpoint.get("module")
     if stored != kind.__name__:
         raise InputError(f"{path}: a checkpoint of {stored or 'something else'}; one of {kind.__name__} is needed")
-    module = kind(**checkpoint["hyper_parameters"])
+    # Names with an underscore are LightningCLI's notes on how it made the module.
+    settings = {name: value for name, value in checkpoint["hyper_parameters"].items() if not name.startswith("_")}
+    module = kind(**settings)
     module.load_state_dict(checkpoint["state_dict"])
     return module
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
-    """Saves to a neighbouring file and renames it: a kill leaves the old checkpoint or the new one, never half of one."""
+    """Saves to a neighbouring file and renames it: a kill leaves the old checkpoint or the new one, never half."""
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None) -> None:
         """Write the checkpoint, then move it into place."""

@@ -1,4 +1,4 @@
-"""What every trainable system shares: geometry, optimiser, reproducible epochs, and checkpoints that say what they are."""
+"""What every trainable system shares: geometry, optimiser, reproducible epochs, checkpoints that say what they are."""
 
 from typing import Any
 
@@ -103,7 +103,9 @@ def require_same_identity(expected: dict[str, Any], offered: dict[str, Any], exp
     """Raise InputError naming both sides where a setting that both state differs."""
     for name, value in expected.items():
         if name in offered and _plain(offered[name]) != _plain(value):
-            raise InputError(f"{name}: {expecting} has {_plain(value)}, {offering} {_plain(offered[name])}; make them agree")
+            raise InputError(
+                f"{name}: {expecting} has {_plain(value)}, {offering} {_plain(offered[name])}; make them agree"
+            )
 
 
 def _plain(value: Any) -> Any:

@@ -14,7 +14,8 @@ from lightning_modules.errors import InputError
 class Geometry:
     """Where samples, frames and frequency bins lie.
 
-    Frame τ is centred on sample `hop`·τ: it covers `window` samples from `hop`·τ - `window`/2 on, zeros beyond both ends.
+    Frame τ is centred on sample `hop`·τ: it covers the `window` samples from `hop`·τ - `window`/2 on, zeros beyond the
+    ends.
 
     Attributes:
         sample_rate: in Hz.
@@ -61,7 +62,7 @@ def _window(length: int, device: torch.device) -> Tensor:
 
 
 def stft(signal: Tensor, geometry: Geometry) -> Tensor:
-    """Spectrum with a square-root Hann window, scaled so that a full-scale sinusoid in a bin's centre has magnitude 1/2.
+    """Spectrum with a square-root Hann window; a full-scale sinusoid in a bin's centre has magnitude 1/2.
 
     Args:
         signal: samples, float32, [..., T].
@@ -111,6 +112,6 @@ def istft(spectrum: Tensor, geometry: Geometry, samples: int) -> Tensor:
 def log_magnitude(magnitude: Tensor, epsilon: float = 1e-8) -> Tensor:
     """ln(|X| + ε), the separator's input.
 
-    ε decides how far digital silence lies below quiet sound: ln 1e-8 = -18; below about 1e-38 float32 has no numbers left.
+    ε decides how far digital silence lies below quiet sound: ln 1e-8 = -18. Below about 1e-38 float32 has no numbers.
     """
     return (magnitude + epsilon).log()

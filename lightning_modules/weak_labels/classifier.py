@@ -10,7 +10,7 @@ from lightning_modules.recurrent import BidirectionalLSTM
 
 
 class ConvolutionalRecurrentClassifier(nn.Module):
-    """Convolutions, one bidirectional LSTM, linear (Pishdadian et al. 2020, section 3; sizes as in the re-implementation).
+    """Convolutions, one bidirectional LSTM, linear (Pishdadian et al. 2020; sizes as in the re-implementation).
 
     The input is a *linear* magnitude: a logarithm's gradient would explode where a separator's mask closes. There is
     neither dropout nor batch normalisation, so that evaluation and training mode compute the same.
@@ -38,7 +38,7 @@ class ConvolutionalRecurrentClassifier(nn.Module):
             layers += [nn.Conv2d(inputs, outputs, kernel_size=5, padding=2), nn.ReLU(), nn.MaxPool2d(pooling)]
             inputs, rows = outputs, rows // pooling[0]
         # Channels last is the layout in which the CPU's and the GPU's convolutions are fastest.
-        self.convolutions = nn.Sequential(*layers).to(memory_format=torch.channels_last)
+        self.convolutions = nn.Sequential(*layers).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.recurrent = BidirectionalLSTM(inputs * rows, units, layers=1)
         self.classes = nn.Linear(self.recurrent.outputs, classes)
 
@@ -72,7 +72,7 @@ class RecurrentClassifier(nn.Module):
 
 
 def pool_frame_labels(labels: Tensor, reduction: int) -> Tensor:
-    """Frame labels at a classifier's frame rate: active where any of the `reduction` frames is, [B, C, F] -> [B, C, F']."""
+    """Frame labels at a classifier's rate: active where any of `reduction` frames is, [B, C, F] -> [B, C, F']."""
     return functional.max_pool1d(labels, reduction)
 
 

@@ -39,7 +39,7 @@ def classification_loss(logits: Tensor, activity: Tensor, weight: Tensor) -> Ten
 
 
 def estimate_classification_loss(logits: Tensor, activity: Tensor, weight: Tensor) -> Tensor:
-    """What the judge makes of the estimates: Σ_i L_class(Ŝ_i), estimate i to hold class i when active, and nothing else.
+    """What the judge makes of the estimates: Σ_i L_class(Ŝ_i), estimate i to hold class i when active, nothing else.
 
     W_j,τ follows the mixture's label of j also where the target is 0. Averaged over frames and classes, summed over
     estimates.

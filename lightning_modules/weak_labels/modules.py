@@ -1,7 +1,7 @@
 """The LightningModules of the weakly supervised system: the judge, and the separator that learns from it."""
 
 from collections.abc import Sequence
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, TypedDict
 
 import torch
 from torch import Tensor
@@ -32,7 +32,7 @@ Supervision = Literal["strong", "frame", "clip"]
 Architecture = Literal["convolutional", "recurrent"]
 
 
-class Judgement(NamedTuple):
+class Judgement(TypedDict):
     """A judge's answer in validation and test: logits [B, C, F'] and the frame labels at its rate [B, C, F']."""
 
     logits: Tensor
@@ -109,9 +109,7 @@ class EventClassifier(WeakLabelModule):
         gain: float = 1.0,
         learning_rate: float = 1e-4,
     ) -> None:
-        super().__init__(
-            classes=classes, sample_rate=sample_rate, window=window, hop=hop, learning_rate=learning_rate
-        )
+        super().__init__(classes=classes, sample_rate=sample_rate, window=window, hop=hop, learning_rate=learning_rate)
         classes, channels = list(classes), list(channels)
         self.save_hyperparameters()
         self.supervision = supervision
@@ -149,13 +147,13 @@ class EventClassifier(WeakLabelModule):
     def validation_step(self, batch: Batch, batch_index: int) -> Judgement:
         """Log the loss; hand the logits to the callbacks."""
         judgement = self.test_step(batch, batch_index)
-        self.log_loss(self.loss(judgement.logits, batch), "validation")
+        self.log_loss(self.loss(judgement["logits"], batch), "validation")
         return judgement
 
     def test_step(self, batch: Batch, batch_index: int) -> Judgement:
         """Logits and the labels at their rate, for the callbacks that score them."""
         logits = self(stft(batch.mixture, self.geometry).abs())
-        return Judgement(logits, pool_frame_labels(batch.frame_labels, self.frame_reduction))
+        return Judgement(logits=logits, frame_labels=pool_frame_labels(batch.frame_labels, self.frame_reduction))
 
 
 class WeakLabelSeparator(WeakLabelModule):
@@ -203,9 +201,7 @@ class WeakLabelSeparator(WeakLabelModule):
         quiet_frames: float = 0.01,
         learning_rate: float = 1e-4,
     ) -> None:
-        super().__init__(
-            classes=classes, sample_rate=sample_rate, window=window, hop=hop, learning_rate=learning_rate
-        )
+        super().__init__(classes=classes, sample_rate=sample_rate, window=window, hop=hop, learning_rate=learning_rate)
         classes = list(classes)
         self.save_hyperparameters()
         self.supervision = supervision
@@ -345,4 +341,3 @@ def frozen_judge(checkpoint: str | None, separator: WeakLabelSeparator) -> Event
     # training mode computes the same.
     judge.requires_grad_(False).train()
     return judge
-

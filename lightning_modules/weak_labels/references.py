@@ -40,10 +40,8 @@ class ReferenceSeparator(SeparatrixModule):
 
     def test_step(self, batch: Batch, batch_index: int) -> Tensor:
         """Estimates, [B, C, T]."""
-        if self.method == "gate":
-            shares = batch.frame_labels.unsqueeze(2)
-        else:
-            shares = stft(batch.sources, self.geometry).abs()
+        gate = self.method == "gate"
+        shares = batch.frame_labels.unsqueeze(2) if gate else stft(batch.sources, self.geometry).abs()
         masks = shares / shares.sum(1, keepdim=True).clamp_min(1e-12)
         spectrum = stft(batch.mixture, self.geometry).unsqueeze(1)
         return istft(masks * spectrum, self.geometry, batch.mixture.shape[-1])

@@ -20,7 +20,7 @@ class MaskSeparator(nn.Module):
         units: LSTM units a direction; 600 as published.
         layers: LSTM layers; 3 as published.
         epsilon: floor of the logarithm's argument.
-        input_normalisation: `none`, the logarithm as it is, or `mixture`, to mean 0 and variance 1 over the mixture's bins.
+        input_normalisation: `none`, the logarithm as it is, or `mixture`, to mean 0 and variance 1 over its bins.
     """
 
     def __init__(

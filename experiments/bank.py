@@ -1,0 +1,32 @@
+"""`separatrix bank`: decode the clips of a data configuration once, before a training starts on several devices."""
+
+from rich.console import Console
+
+from experiments.data_configuration import data_parser, with_data_sections
+from lightning_modules.errors import InputError
+
+DESCRIPTION = """Decode, resample and measure the clips of a data configuration once, into one memory map that every
+rank and worker shares. A bank that is complete is left alone; trainings on one device build it by themselves.
+Example: separatrix bank --config weak_labels/base --data.corpus.root UrbanSound8K"""
+
+
+def command(arguments: list[str]) -> None:
+    """`separatrix bank ...`."""
+    parser = data_parser("bank", DESCRIPTION)
+    parser.add_argument("--workers", type=int | None, help="decoding threads; one for each core unless given")
+    settings = parser.parse_args(with_data_sections(arguments[1:]))
+    if settings.workers is not None and settings.workers < 0:
+        raise InputError(f"--workers: {settings.workers}; 0 or more is needed")
+    bank = parser.instantiate(settings).data.build(settings.workers)
+
+    console = Console(highlight=False, soft_wrap=True)
+    seconds = int(bank.lengths.sum()) / bank.sample_rate
+    megabytes = 4 * int(bank.lengths.sum()) / 1e6
+    for line in bank.left_out:
+        console.print(f"left out: {line}", markup=False)
+    console.print(
+        f"{bank.path}: {len(bank.clips)} clips, {seconds / 60:.1f} minutes at {bank.sample_rate} Hz, "
+        f"{megabytes:.0f} MB; {len(bank.left_out)} clips left out",
+        markup=False,
+    )
+    console.print("next: `separatrix fit` with the same configuration, on any number of devices")

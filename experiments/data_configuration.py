@@ -1,0 +1,68 @@
+"""The data of a configuration, read by the commands that need no model: `bank` and `synthesize`."""
+
+import json
+from typing import Any
+
+import yaml
+from jsonargparse import ActionConfigFile, ArgumentParser, Namespace
+from lightning import LightningDataModule
+
+import datamodules.urban_scenes  # noqa: F401  (data modules can then be named without their module)
+from experiments.configuration import config_path
+from lightning_modules.errors import InputError
+
+
+def data_parser(
+    command: str, description: str, base: type[LightningDataModule] = LightningDataModule
+) -> ArgumentParser:
+    """A parser with `--config` and `--data...`, as `separatrix fit` has them.
+
+    Args:
+        command: the command's name.
+        description: what its help says, with an example.
+        base: which data modules it takes.
+    """
+    parser = ArgumentParser(prog=f"separatrix {command}", description=description, default_env=False)
+    parser.add_argument(
+        "--config",
+        action=ActionConfigFile,
+        help="a file or shipped configuration, such as weak_labels/base; repeatable",
+    )
+    parser.add_subclass_arguments(base, "data", required=True, help="any setting of the data, as in `separatrix fit`")
+    return parser
+
+
+def with_data_sections(arguments: list[str]) -> list[str]:
+    """The arguments, with every `--config NAME` replaced by that configuration's data section.
+
+    Configurations are written for trainings: what they say of the model and the trainer is not this command's.
+
+    Raises:
+        InputError: there is no such configuration, or it is not one.
+    """
+    resolved: list[str] = []
+    for argument in arguments:
+        if resolved and resolved[-1] == "--config":
+            resolved[-1] = f"--config={_data_section(argument)}"
+        elif argument.startswith("--config="):
+            resolved.append(f"--config={_data_section(argument.removeprefix('--config='))}")
+        else:
+            resolved.append(argument)
+    return resolved
+
+
+def _data_section(name: str) -> str:
+    path = config_path(name)
+    try:
+        configuration = yaml.safe_load(path.read_text())
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise InputError(f"--config {name}: not readable as YAML ({' '.join(str(error).split())})") from None
+    if not isinstance(configuration, dict):
+        raise InputError(f"--config {name}: not a configuration; expected a `data:` section")
+    return json.dumps({"data": configuration["data"]} if "data" in configuration else {})
+
+
+def plain_data(parser: ArgumentParser, settings: Namespace) -> dict[str, Any]:
+    """The resolved data configuration as plain values, defaults included: `class_path` and `init_args`."""
+    plain: dict[str, Any] = json.loads(parser.dump(settings, format="json", skip_unset=False))["data"]
+    return plain

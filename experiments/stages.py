@@ -1,0 +1,228 @@
+"""Stages of a reproduction: ordinary `separatrix` commands, run in the order of their needs, each only once."""
+
+import hashlib
+import json
+import os
+import shlex
+import subprocess
+import sys
+import time
+from collections.abc import Iterable, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from dataclasses import dataclass
+from multiprocessing import get_context
+from pathlib import Path
+
+from rich.console import Console
+
+from experiments.cli import main
+from experiments.configuration import config_path
+from lightning_modules.errors import InputError
+
+CONSOLE = Console(highlight=False, soft_wrap=True)
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One command of a reproduction.
+
+    Attributes:
+        name: unique, such as `frame.fit`.
+        arguments: of `separatrix`.
+        run: folder that the command writes to.
+        needs: names of the stages whose results it uses.
+    """
+
+    name: str
+    arguments: tuple[str, ...]
+    run: Path
+    needs: tuple[str, ...] = ()
+
+    @property
+    def last_checkpoint(self) -> Path:
+        """Where a training keeps what it goes on from."""
+        return self.run / "checkpoints" / "last.ckpt"
+
+    @property
+    def log(self) -> Path:
+        """What the command printed, where it does not run in the foreground."""
+        return self.run / f"{self.name}.log"
+
+    def command(self) -> list[str]:
+        """Arguments of `separatrix`, going on from the last epoch where there is one."""
+        resumed = self.arguments[0] == "fit" and self.last_checkpoint.exists()
+        return [*self.arguments, *(("--ckpt_path", str(self.last_checkpoint)) if resumed else ())]
+
+    def __str__(self) -> str:
+        return shlex.join(["separatrix", *self.arguments])
+
+
+class Record:
+    """What a stage's folder says of how far the stage came, and with which configuration.
+
+    Args:
+        stage: the stage.
+        needs: fingerprints of the stages that it needs.
+    """
+
+    def __init__(self, stage: Stage, needs: Iterable[str]) -> None:
+        self.path = stage.run / f"{stage.name}.json"
+        self.fingerprint = _fingerprint(stage, needs)
+
+    def state(self) -> str | None:
+        """`started` or `complete` with this configuration, None if never started.
+
+        Raises:
+            InputError: the folder holds the stage with another configuration.
+        """
+        try:
+            stored = json.loads(self.path.read_text())
+        except FileNotFoundError:
+            return None
+        if stored.get("fingerprint") != self.fingerprint:
+            raise InputError(
+                f"{self.path.parent}: holds a run of another configuration; choose another --output or delete it"
+            )
+        return str(stored["state"])
+
+    def write(self, state: str) -> None:
+        """Write the state beside and rename it."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        partial = self.path.with_name(f".{self.path.name}.{os.getpid()}.partial")
+        partial.write_text(json.dumps({"state": state, "fingerprint": self.fingerprint}) + "\n")
+        partial.replace(self.path)
+
+
+def _fingerprint(stage: Stage, needs: Iterable[str]) -> str:
+    digest = hashlib.sha256()
+    for position, argument in enumerate(stage.arguments):
+        named = position and stage.arguments[position - 1] == "--config"
+        digest.update(config_path(argument).read_bytes() if named else argument.encode())
+        digest.update(b"\0")
+    for need in needs:
+        digest.update(need.encode())
+    return digest.hexdigest()
+
+
+def run_stages(stages: Sequence[Stage], jobs: int, apart: bool = False) -> None:
+    """Run what is not complete, side by side where the needs allow it.
+
+    Args:
+        stages: in an order in which each comes after those that it needs.
+        jobs: how many run at a time; one runs in this process, several in as many processes, with an equal share of the
+            cores each, that import everything once.
+        apart: give each stage a process of its own, one after the other: training on several devices starts its further
+            ranks by running the same command again.
+
+    Raises:
+        InputError: a stage failed on its input, or its folder holds another configuration.
+    """
+    records: dict[str, Record] = {}
+    for stage in stages:
+        records[stage.name] = Record(stage, [records[need].fingerprint for need in stage.needs])
+    waiting = [stage for stage in stages if records[stage.name].state() != "complete"]
+    for stage in stages:
+        CONSOLE.print(f"{stage.name:<24} {'to do' if stage in waiting else 'complete'}   {stage}", style="dim")
+    started = time.monotonic()
+    if jobs == 1 or apart:
+        for stage in waiting:
+            CONSOLE.rule(stage.name)
+            records[stage.name].write("started")
+            _run_in_front(stage, apart)
+            records[stage.name].write("complete")
+    else:
+        _run_side_by_side(waiting, records, jobs)
+    CONSOLE.print(f"{len(waiting)} stages in {_duration(time.monotonic() - started)}")
+
+
+def _run_in_front(stage: Stage, apart: bool) -> None:
+    if apart:
+        status = subprocess.run([sys.executable, "-m", "experiments.cli", *stage.command()], check=False).returncode
+    else:
+        status = main(stage.command())
+    if status:
+        raise InputError(f"{stage.name} ended with status {status}; what was complete before is kept")
+
+
+def _run_side_by_side(stages: Sequence[Stage], records: dict[str, Record], jobs: int) -> None:
+    waiting = list(stages)
+    unfinished = {stage.name for stage in stages}
+    running: dict[Future[int], tuple[Stage, float]] = {}
+    shown: dict[str, int] = {}
+    # Fresh processes: forking one that has used torch's threads can hang. One thread each where jobs = cores.
+    threads = max(1, (os.cpu_count() or 1) // jobs)
+    with ProcessPoolExecutor(jobs, get_context("spawn"), initializer=_use_threads, initargs=(threads,)) as pool:
+        try:
+            while waiting or running:
+                ready = [stage for stage in waiting if not unfinished & set(stage.needs)]
+                for stage in ready[: jobs - len(running)]:
+                    waiting.remove(stage)
+                    records[stage.name].write("started")
+                    shown[stage.name] = 0
+                    stage.log.unlink(missing_ok=True)
+                    CONSOLE.print(f"{stage.name:<24} started, log in {stage.log}")
+                    running[pool.submit(_run_logged, stage)] = (stage, time.monotonic())
+                finished, _ = wait(running, timeout=1, return_when=FIRST_COMPLETED)
+                for stage, _begun in running.values():
+                    shown[stage.name] = _show_epochs(stage, shown[stage.name])
+                for future in finished:
+                    stage, begun = running.pop(future)
+                    if status := future.result():
+                        last = stage.log.read_text().strip().splitlines()[-1:]
+                        raise InputError(
+                            f"{stage.name} ended with status {status}: {' '.join(last)} (log: {stage.log})"
+                        )
+                    records[stage.name].write("complete")
+                    unfinished.discard(stage.name)
+                    CONSOLE.print(f"{stage.name:<24} complete after {_duration(time.monotonic() - begun)}")
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            for process in list((pool._processes or {}).values()):
+                process.terminate()
+            raise
+
+
+def _use_threads(threads: int) -> None:
+    import torch
+
+    torch.set_num_threads(threads)
+
+
+def _run_logged(stage: Stage) -> int:
+    """In a worker: run the command with its output in the stage's log."""
+    stage.run.mkdir(parents=True, exist_ok=True)
+    with stage.log.open("w") as log:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        kept = os.dup(1), os.dup(2)
+        os.dup2(log.fileno(), 1)
+        os.dup2(log.fileno(), 2)
+        try:
+            return main(stage.command())
+        finally:
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os.dup2(kept[0], 1)
+            os.dup2(kept[1], 2)
+            os.close(kept[0])
+            os.close(kept[1])
+
+
+def _show_epochs(stage: Stage, position: int) -> int:
+    """Print the log's new epoch lines; returns the position read up to."""
+    try:
+        with stage.log.open() as log:
+            log.seek(position)
+            text = log.read()
+    except FileNotFoundError:
+        return position
+    complete = text[: text.rfind("\n") + 1]
+    for line in complete.splitlines():
+        if line.startswith("epoch "):
+            CONSOLE.print(f"{stage.name:<24} {line}")
+    return position + len(complete.encode())
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"

@@ -1,0 +1,118 @@
+"""The table of the weak-label paper, ours beside the published one, from rows alone."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from rich.console import Console
+from rich.table import Table
+
+from callbacks.classifier_scores import CLASSIFIER_COLUMNS, CLASSIFIER_FILE
+from callbacks.evaluation import SCORE_COLUMNS, SCORES_FILE
+from callbacks.rows import read_rows, write_rows
+from callbacks.summary import Summary, left_out_counts, summarise
+
+ROWS = ("input", "clip", "frame", "strong", "gate", "ideal_ratio_mask")
+JUDGES = ("judge_frame", "judge_clip")
+PUBLISHED = Path(__file__).parent / "published" / "weak_labels.csv"
+TABLE_COLUMNS = ("row", "class", "mean_db", "std_db", "median_db", "n", "published_mean_db", "published_std_db")
+_NAMES = {
+    "input": "input SI-SDR",
+    "clip": "Δ clip labels",
+    "frame": "Δ frame labels",
+    "strong": "Δ strong labels",
+    "gate": "Δ gate (truth, not learnt)",
+    "ideal_ratio_mask": "Δ ideal ratio mask (truth)",
+}
+
+
+class Cell(NamedTuple):
+    """One cell of the table: ours, and the published mean and standard deviation where there is one."""
+
+    row: str
+    label: str
+    ours: Summary
+    published: tuple[float, float] | None
+
+
+def make_table(output: Path, classes: Sequence[str]) -> None:
+    """Write table.csv, table.md, scores.csv and classifier.csv of a reproduction, and print the table.
+
+    Args:
+        output: folder of the reproduction; each row's scores lie in `output`/ROW/scores.csv.
+        classes: sound classes.
+    """
+    systems = ROWS[1:]
+    write_rows(
+        output / SCORES_FILE,
+        ("row", *SCORE_COLUMNS),
+        [(row, *line.values()) for row in systems for line in read_rows(output / row / SCORES_FILE)],
+    )
+    write_rows(
+        output / CLASSIFIER_FILE,
+        CLASSIFIER_COLUMNS,
+        [tuple(line.values()) for judge in JUDGES for line in read_rows(output / judge / CLASSIFIER_FILE)],
+    )
+    cells = table_cells(output, classes)
+    write_rows(
+        output / "table.csv",
+        TABLE_COLUMNS,
+        [(c.row, c.label, c.ours.mean, c.ours.std, c.ours.median, c.ours.n, *(c.published or ("", ""))) for c in cells],
+    )
+    left_out = {row: left_out_counts(output / row / SCORES_FILE) for row in systems}
+    (output / "table.md").write_text(markdown(cells, left_out))
+    _print(cells)
+
+
+def table_cells(output: Path, classes: Sequence[str]) -> list[Cell]:
+    """Every cell that has a scored row, in the paper's order of rows."""
+    published = {
+        (line["row"], line["class"]): (float(line["mean_db"]), float(line["std_db"])) for line in read_rows(PUBLISHED)
+    }
+    cells = []
+    for row in ROWS:
+        # Every system was scored on the same mixtures; the mixture itself is in each system's rows.
+        quantity, system = ("input", ROWS[1]) if row == "input" else ("improvement", row)
+        cells += [
+            Cell(row, summary.label, summary, published.get((row, summary.label)))
+            for summary in summarise(output / system / SCORES_FILE, classes)
+            if summary.quantity == quantity
+        ]
+    return cells
+
+
+def markdown(cells: Sequence[Cell], left_out: dict[str, dict[str, int]]) -> str:
+    """The table as Markdown: mean ± standard deviation in dB, the published figures in brackets."""
+    labels = list(dict.fromkeys(cell.label for cell in cells))
+    lines = ["| dB | " + " | ".join(_heading(label) for label in labels) + " |", "|---" * (len(labels) + 1) + "|"]
+    for row in ROWS:
+        shown = {cell.label: _text(cell) for cell in cells if cell.row == row}
+        lines.append(f"| {_NAMES[row]} | " + " | ".join(shown.get(label, "") for label in labels) + " |")
+    counts = {cell.label: cell.ours.n for cell in cells if cell.row == "input"}
+    lines.append("| n | " + " | ".join(str(counts.get(label, 0)) for label in labels) + " |")
+    lines += [
+        "",
+        "Mean ± standard deviation over (mixture, class) rows; in brackets the published figures (ICASSP 2020).",
+    ]
+    for row, reasons in left_out.items():
+        if reasons:
+            lines.append(f"Left out of `{row}`: " + ", ".join(f"{n} rows ({why})" for why, n in reasons.items()) + ".")
+    return "\n".join(lines) + "\n"
+
+
+def _heading(label: str) -> str:
+    return label.replace("_", " ")
+
+
+def _text(cell: Cell) -> str:
+    ours = f"{cell.ours.mean:.1f} ± {cell.ours.std:.1f}"
+    return ours if cell.published is None else f"{ours} [{cell.published[0]:.1f} ± {cell.published[1]:.1f}]"
+
+
+def _print(cells: Sequence[Cell]) -> None:
+    labels = list(dict.fromkeys(cell.label for cell in cells))
+    table = Table("dB", *map(_heading, labels), title="ours [published]")
+    for row in ROWS:
+        shown = {cell.label: _text(cell).replace(" [", "\n[").replace("[", r"\[") for cell in cells if cell.row == row}
+        table.add_row(_NAMES[row], *(shown.get(label, "") for label in labels))
+    Console(width=max(120, Console().width)).print(table)
