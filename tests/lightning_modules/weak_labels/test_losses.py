@@ -1,0 +1,256 @@
+"""Every loss against loops over the paper's equations in float64, gradients included."""
+
+import math
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor
+
+from lightning_modules.weak_labels.losses import (
+    classification_loss,
+    estimate_classification_loss,
+    loud_frames,
+    mixture_loss,
+    prior_weight,
+    truncated_magnitude_loss,
+)
+
+B, C, F, T = 3, 4, 5, 6
+
+
+@pytest.fixture
+def generator() -> torch.Generator:
+    return torch.Generator().manual_seed(0)
+
+
+def uniform(generator: torch.Generator, *shape: int) -> Tensor:
+    return torch.rand(*shape, generator=generator, dtype=torch.float64)
+
+
+def random_activity(generator: torch.Generator) -> Tensor:
+    activity = (uniform(generator, B, C, T) < 0.5).double()
+    activity[0, :, 0] = 0  # a frame without any class
+    activity[1, :, 1] = 1  # one with all
+    return activity
+
+
+def assert_same_with_gradients(actual: Tensor, expected: Tensor, inputs: Tensor) -> None:
+    torch.testing.assert_close(actual, expected)
+    # Different factors for each mixture: a loss that mixed them up would show.
+    factors = torch.arange(1, len(actual) + 1, dtype=actual.dtype)
+    (gradient,) = torch.autograd.grad((factors * actual).sum(), inputs)
+    (reference,) = torch.autograd.grad((factors * expected).sum(), inputs)
+    torch.testing.assert_close(gradient, reference)
+
+
+def cross_entropy(target: Tensor, probability: Tensor) -> Tensor:
+    """H(l, p), as written."""
+    return -target * probability.log() - (1 - target) * (1 - probability).log()
+
+
+def test_prior_weight_is_one_over_the_share_of_frames_of_the_same_kind(generator):
+    activity, prior = random_activity(generator), uniform(generator, C) * 0.8 + 0.1
+    weight = prior_weight(activity, prior)
+    for b in range(B):
+        for i in range(C):
+            for t in range(T):
+                share = prior[i] if activity[b, i, t] == 1 else 1 - prior[i]
+                assert weight[b, i, t].item() == pytest.approx(1 / share.item())
+
+
+def test_prior_weight_makes_active_and_inactive_frames_weigh_the_same_in_total():
+    activity = torch.tensor([[[1.0, 0.0, 0.0, 0.0]]])
+    weight = prior_weight(activity, torch.tensor([0.25]))
+    assert (weight * activity).sum() == (weight * (1 - activity)).sum()
+
+
+def test_classification_loss_is_the_weighted_cross_entropy_of_every_frame_and_class(generator):
+    activity = random_activity(generator)
+    weight = prior_weight(activity, uniform(generator, C) * 0.8 + 0.1)
+    logits = (4 * uniform(generator, B, C, T) - 2).requires_grad_()
+    expected = torch.stack(
+        [
+            sum(
+                weight[b, i, t] * cross_entropy(activity[b, i, t], logits[b, i, t].sigmoid())
+                for i in range(C)
+                for t in range(T)
+            )
+            / (C * T)
+            for b in range(B)
+        ]
+    )
+    assert_same_with_gradients(classification_loss(logits, activity, weight), expected, logits)
+
+
+def test_estimate_classification_loss_wants_class_i_and_no_other_in_estimate_i(generator):
+    activity = random_activity(generator)
+    weight = prior_weight(activity, uniform(generator, C) * 0.8 + 0.1)
+    logits = (4 * uniform(generator, B, C, C, T) - 2).requires_grad_()
+    zero = torch.zeros((), dtype=torch.float64)
+    losses = []
+    for b in range(B):
+        loss = zero
+        for i in range(C):
+            for t in range(T):
+                p = logits[b, i, :, t].sigmoid()
+                loss = loss + weight[b, i, t] * cross_entropy(activity[b, i, t], p[i])
+                for j in range(C):
+                    if j != i:
+                        loss = loss + weight[b, j, t] * cross_entropy(zero, p[j])
+        losses.append(loss / (C * T))
+    assert_same_with_gradients(
+        estimate_classification_loss(logits, activity, weight), torch.stack(losses), logits
+    )
+
+
+def test_loud_frames_reach_the_threshold_of_the_mixtures_own_loudest_frame(generator):
+    mixture = uniform(generator, B, F, T) * torch.tensor([1.0, 0.005, 0.02, 0.5, 0.0, 0.009], dtype=torch.float64)
+    mixture[1] *= 1000
+    for threshold in (0.01, 0.3):
+        kept = loud_frames(mixture, threshold)
+        for b in range(B):
+            loudest = max(mixture[b, :, t].sum() for t in range(T))
+            assert kept[b].tolist() == [float(mixture[b, :, t].sum() >= threshold * loudest) for t in range(T)]
+
+
+def test_a_silent_mixture_keeps_all_its_frames():
+    assert loud_frames(torch.zeros(2, F, T)).tolist() == [[1.0] * T] * 2
+
+
+def test_mixture_loss_explains_the_mixture_by_the_active_and_silences_the_others(generator):
+    mixture, activity = uniform(generator, B, F, T), random_activity(generator)
+    estimates = uniform(generator, B, C, F, T).requires_grad_()
+    kept = torch.tensor([[1, 0, 1, 1, 0, 1], [1] * T, [0, 0, 0, 0, 0, 1]], dtype=torch.float64)
+    losses = []
+    for b in range(B):
+        loss, bins = torch.zeros((), dtype=torch.float64), 0
+        for t in range(T):
+            if kept[b, t] == 0:
+                continue
+            active = [i for i in range(C) if activity[b, i, t] == 1]
+            for f in range(F):
+                explained = sum((estimates[b, i, f, t] for i in active), torch.zeros((), dtype=torch.float64))
+                loss = loss + (mixture[b, f, t] - explained).abs()
+                loss = loss + sum(estimates[b, i, f, t].abs() for i in range(C) if i not in active)
+                bins += 1
+        losses.append(loss / bins)
+    assert_same_with_gradients(mixture_loss(mixture, estimates, activity, kept), torch.stack(losses), estimates)
+
+
+def test_mixture_loss_is_zero_where_the_active_add_up_and_the_others_are_silent(generator):
+    activity = random_activity(generator)
+    activity[0, 0, 0] = 1  # now every frame has an active class
+    activity[:, 1] = torch.where(activity.sum(1) == 0, 1.0, activity[:, 1])
+    mixture = uniform(generator, B, F, T)
+    estimates = (activity / activity.sum(1, keepdim=True)).unsqueeze(2) * mixture.unsqueeze(1)
+    torch.testing.assert_close(
+        mixture_loss(mixture, estimates, activity, torch.ones(B, T, dtype=torch.float64)),
+        torch.zeros(B, dtype=torch.float64),
+    )
+
+
+def test_truncated_magnitude_loss_compares_with_the_source_but_never_asks_for_more_than_the_mixture(generator):
+    mixture, sources = uniform(generator, B, F, T), 2 * uniform(generator, B, C, F, T)
+    weight = prior_weight(random_activity(generator), uniform(generator, C) * 0.8 + 0.1)
+    masks = uniform(generator, B, C, F, T).requires_grad_()
+    kept = torch.tensor([[1, 0, 1, 1, 0, 1], [1] * T, [0, 0, 0, 0, 0, 1]], dtype=torch.float64)
+    losses = []
+    for b in range(B):
+        loss = torch.zeros((), dtype=torch.float64)
+        frames = [t for t in range(T) if kept[b, t] == 1]
+        for i in range(C):
+            for t in frames:
+                for f in range(F):
+                    x = mixture[b, f, t]
+                    loss = loss + (weight[b, i, t] * (min(x, sources[b, i, f, t]) - masks[b, i, f, t] * x)).abs()
+        losses.append(loss / (len(frames) * F))
+    assert_same_with_gradients(
+        truncated_magnitude_loss(mixture, sources, masks, weight, kept), torch.stack(losses), masks
+    )
+
+
+def every_loss(generator: torch.Generator, dtype: torch.dtype, mixture: Tensor) -> dict[str, Callable[[slice], Tensor]]:
+    """Each loss of masks and logits as a function of which mixtures of the batch to take; and the leaf it depends on."""
+    activity = random_activity(generator)
+    weight = prior_weight(activity, uniform(generator, C) * 0.8 + 0.1).to(dtype)
+    activity = activity.to(dtype)
+    sources = uniform(generator, B, C, F, T).to(dtype) * mixture.unsqueeze(1)
+    masks, logits = uniform(generator, B, C, F, T).to(dtype), uniform(generator, B, C, C, T).to(dtype)
+    kept = loud_frames(mixture)
+    estimates = masks * mixture.unsqueeze(1)
+    return {
+        "classification": lambda b: classification_loss(logits[b, 0], activity[b], weight[b]),
+        "estimates": lambda b: estimate_classification_loss(logits[b], activity[b], weight[b]),
+        "mixture": lambda b: mixture_loss(mixture[b], estimates[b], activity[b], kept[b]),
+        "strong": lambda b: truncated_magnitude_loss(mixture[b], sources[b], masks[b], weight[b], kept[b]),
+    }
+
+
+@pytest.mark.parametrize("name", ["classification", "estimates", "mixture", "strong"])
+def test_a_batch_has_the_losses_of_its_mixtures_alone(name, generator):
+    mixture = uniform(generator, B, F, T) * torch.tensor([1.0, 1e-3, 0.0]).view(B, 1, 1)
+    loss = every_loss(generator, torch.float64, mixture)[name]
+    together = loss(slice(None))
+    assert together.shape == (B,)
+    torch.testing.assert_close(together, torch.cat([loss(slice(b, b + 1)) for b in range(B)]))
+
+
+def test_a_silent_mixture_has_no_spectral_loss_and_finite_gradients(generator):
+    mixture = torch.zeros(B, F, T)
+    masks = uniform(generator, B, C, F, T).float().requires_grad_()
+    activity, kept = random_activity(generator).float(), loud_frames(mixture)
+    weight = prior_weight(activity, torch.full((C,), 0.3))
+    sources = torch.zeros(B, C, F, T)
+    for loss in (
+        mixture_loss(mixture, masks * mixture.unsqueeze(1), activity, kept),
+        truncated_magnitude_loss(mixture, sources, masks, weight, kept),
+    ):
+        assert loss.tolist() == [0.0] * B
+        (gradient,) = torch.autograd.grad(loss.sum(), masks)
+        assert torch.count_nonzero(gradient) == 0 and gradient.isfinite().all()
+
+
+def test_extreme_logits_cost_their_own_size_and_keep_a_gradient(generator):
+    logits = torch.tensor([[[1e4, -1e4, 1e4, -1e4]]], requires_grad=True)
+    activity = torch.tensor([[[0.0, 1.0, 1.0, 0.0]]])  # wrong, wrong, right, right
+    loss = classification_loss(logits, activity, torch.ones_like(activity))
+    assert loss.item() == 2e4 / 4
+    (gradient,) = torch.autograd.grad(loss.sum(), logits)
+    assert gradient.tolist() == [[[0.25, -0.25, 0.0, 0.0]]]
+    estimate_loss = estimate_classification_loss(logits.unsqueeze(1), activity, torch.ones_like(activity))
+    torch.testing.assert_close(estimate_loss, loss)  # of a single class: the same equation
+
+
+def test_losses_of_float32_agree_with_float64_at_the_magnitudes_of_real_mixtures():
+    real = 1e-4  # of a mixture at -25 LUFS, most bins
+    losses = {}
+    for dtype in (torch.float32, torch.float64):
+        generator = torch.Generator().manual_seed(1)
+        mixture = (real * uniform(generator, B, F, T)).to(dtype)
+        losses[dtype] = {
+            name: loss(slice(None)).double() for name, loss in every_loss(generator, dtype, mixture).items()
+        }
+    for name, expected in losses[torch.float64].items():
+        torch.testing.assert_close(losses[torch.float32][name], expected, rtol=1e-5, atol=0)
+
+
+def test_derivatives_agree_with_finite_differences(generator):
+    activity = random_activity(generator)
+    weight = prior_weight(activity, uniform(generator, C) * 0.8 + 0.1)
+    mixture, sources = uniform(generator, B, F, T), uniform(generator, B, C, F, T)
+    kept = loud_frames(mixture)
+    logits = (uniform(generator, B, C, C, T) * 6 - 3).requires_grad_()
+    masks = uniform(generator, B, C, F, T).requires_grad_()
+    assert torch.autograd.gradcheck(lambda x: classification_loss(x[:, 0], activity, weight), logits)
+    assert torch.autograd.gradcheck(lambda x: estimate_classification_loss(x, activity, weight), logits)
+    assert torch.autograd.gradcheck(lambda m: mixture_loss(mixture, m * mixture[:, None], activity, kept), masks)
+    assert torch.autograd.gradcheck(lambda m: truncated_magnitude_loss(mixture, sources, m, weight, kept), masks)
+
+
+def test_an_undecided_judge_costs_log_two_times_the_weights(generator):
+    activity = random_activity(generator)
+    weight = prior_weight(activity, torch.full((C,), 0.5, dtype=torch.float64))
+    logits = torch.zeros(B, C, C, T, dtype=torch.float64)
+    expected = torch.full((B,), 2 * C * math.log(2), dtype=torch.float64)
+    torch.testing.assert_close(estimate_classification_loss(logits, activity, weight), expected)
