@@ -1,0 +1,212 @@
+"""`separatrix check`: what a corpus holds, what is broken, and the statistics of its mixtures beside the published."""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from jsonargparse import ArgumentParser
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from callbacks.separation_scores import LeftOut, score_separation
+from datamodules.corpora.corpus import Corpus
+from datamodules.corpora.procedural import Procedural
+from datamodules.corpora.urbansound8k import UrbanSound8K
+from datamodules.inspection import BankOnDemand, Inspection, inspect_all, inspect_table
+from datamodules.recipes import SceneRecipes, SceneRules
+from datamodules.rendering import render
+from datamodules.scene_statistics import scene_statistics
+from datamodules.urban_scenes import URBAN_CLASSES
+from experiments.check_tables import active_table, corpus_table, distinct_table, per_class_table
+from lightning_modules.errors import InputError
+from lightning_modules.spectrogram import Geometry
+
+DESCRIPTION = """Decode every clip of a corpus, list what is broken or silent, and compare the mixtures made of it
+with the published statistics. Exits with status 2 where a clip is broken.
+Example: separatrix check urbansound8k --root UrbanSound8K"""
+
+
+def urbansound8k(root: Path | None = None, metadata: Path | None = None) -> Corpus | Path:
+    """UrbanSound8K: recordings, or their table alone.
+
+    Args:
+        root: the folder that holds metadata/ and audio/.
+        metadata: a copy of metadata/UrbanSound8K.csv, for the statistics that need no audio.
+    """
+    if (root is None) == (metadata is None):
+        raise InputError("urbansound8k: give either --root, the corpus's folder, or --metadata, its table alone")
+    return UrbanSound8K(root) if root is not None else Path(str(metadata))
+
+
+def procedural(clips_per_class: int = 60) -> Corpus | Path:
+    """Procedural sounds: synthetic stand-ins, no recordings.
+
+    Args:
+        clips_per_class: clips of each class.
+    """
+    return Procedural(clips_per_class)
+
+
+# What can be checked: a name, and a function whose arguments are the command's. It returns the corpus to be decoded, or
+# a table of its clips where only their lengths are at hand.
+CORPORA: dict[str, Callable[..., Corpus | Path]] = {"urbansound8k": urbansound8k, "procedural": procedural}
+
+
+@dataclass(frozen=True)
+class Scenes:
+    """The mixtures that statistics are of: one split of all the folds.
+
+    Attributes:
+        classes: sound classes that are mixed; clips of others are only decoded.
+        folds: parts of the corpus that are looked at; all unless given.
+        mixtures: recipes that are counted.
+        scored: of those, how many are rendered for the input SI-SDR; 0 for none.
+        seed: of the recipes.
+        rules: how scenes are drawn.
+        geometry: whose frames are counted.
+    """
+
+    classes: list[str] = field(default_factory=lambda: list(URBAN_CLASSES))
+    folds: list[int] | None = None
+    mixtures: int = 20000
+    scored: int = 300
+    seed: int = 0
+    rules: SceneRules = field(default_factory=SceneRules)
+    geometry: Geometry = field(default_factory=Geometry)
+
+    def __post_init__(self) -> None:
+        if self.mixtures < 1:
+            raise InputError(f"--mixtures: {self.mixtures}; at least 1 is needed")
+        if not 0 <= self.scored <= self.mixtures:
+            raise InputError(f"--scored: {self.scored}; between 0 and --mixtures ({self.mixtures}) is needed")
+        if len(set(self.classes)) != len(self.classes) or not self.classes:
+            raise InputError(f"--classes: {self.classes}; a list of different class names is needed")
+
+    @property
+    def samples(self) -> int:
+        """Length of a mixture."""
+        return round(self.rules.duration * self.geometry.sample_rate)
+
+    def recipes(self, bank: BankOnDemand) -> SceneRecipes:
+        """Recipes over all clips of the bank.
+
+        Raises:
+            InputError: a class has no clip.
+        """
+        clips_of_class = [
+            np.array([number for number, clip in enumerate(bank.clips) if clip.label == label], np.int64)
+            for label in self.classes
+        ]
+        for label, clips in zip(self.classes, clips_of_class, strict=True):
+            if not len(clips):
+                raise InputError(f"{label}: no usable clip, so no mixtures; choose other --classes or --folds")
+        return SceneRecipes(self.rules, clips_of_class, self.seed, "train")
+
+
+def input_si_sdr(recipes: SceneRecipes, bank: BankOnDemand, scenes: Scenes) -> Iterator[dict[str, float]]:
+    """SI-SDR in dB of each mixture against its sources, by class, for the classes that have one."""
+    for index in range(scenes.scored):
+        batch = render([recipes(index)], [index], bank, scenes.geometry, scenes.samples, len(scenes.classes))
+        unprocessed = batch.mixture.unsqueeze(1).expand_as(batch.sources)
+        rows = score_separation(
+            batch.mixture, batch.sources, unprocessed, batch.clip_labels, batch.indices, scenes.classes
+        )
+        yield {row.label: row.input_si_sdr for row in rows if row.left_out == LeftOut.NO}
+
+
+def check(corpus: Corpus | Path, scenes: Scenes, console: Console) -> None:
+    """Print the report.
+
+    Args:
+        corpus: to be decoded, or a table of clips.
+        scenes: the mixtures that statistics are of.
+        console: where it is printed.
+
+    Raises:
+        InputError: clips are broken (after the report), or there is nothing to make mixtures of.
+    """
+    inspections = _inspect(corpus, scenes)
+    if not inspections:
+        raise InputError(f"no clip in folds {scenes.folds}; choose others with --folds")
+    console.print(corpus_table(corpus.name, inspections, scenes.geometry.sample_rate))
+    broken = [inspection.broken for inspection in inspections if inspection.broken]
+    _print_findings(inspections, decoded=not isinstance(corpus, Path), console=console)
+
+    bank = BankOnDemand.of(inspections, scenes.geometry.sample_rate, None if isinstance(corpus, Path) else corpus)
+    recipes = scenes.recipes(bank)
+    with _progress() as bar:
+        counted = (recipes(index) for index in bar.track(range(scenes.mixtures), description="counting mixtures"))
+        statistics = scene_statistics(counted, bank, scenes.geometry, scenes.samples, len(scenes.classes))
+    console.print(distinct_table(statistics, scenes.rules.event_rate), active_table(statistics))
+
+    scores: dict[str, list[float]] = defaultdict(list)
+    if scenes.scored and not isinstance(corpus, Path):
+        with _progress() as bar:
+            rows = bar.track(input_si_sdr(recipes, bank, scenes), scenes.scored, description="rendering mixtures")
+            for row in rows:
+                for label, score in row.items():
+                    scores[label].append(score)
+    console.print(per_class_table(scenes.classes, statistics.prior, scores))
+    if broken:
+        raise InputError(f"{len(broken)} of {len(inspections)} clips are broken; they are listed above")
+
+
+def _inspect(corpus: Corpus | Path, scenes: Scenes) -> list[Inspection]:
+    if isinstance(corpus, Path):
+        inspections = inspect_table(corpus, scenes.geometry.sample_rate)
+        return [found for found in inspections if scenes.folds is None or found.clip.fold in scenes.folds]
+    clips = [clip for clip in corpus.clips() if scenes.folds is None or clip.fold in scenes.folds]
+    with _progress() as bar:
+
+        def track(results: Iterable[Inspection]) -> Iterable[Inspection]:
+            return bar.track(results, len(clips), description=f"decoding {corpus.name}")
+
+        return inspect_all(corpus, clips, scenes.geometry.sample_rate, track)
+
+
+def _print_findings(inspections: Sequence[Inspection], decoded: bool, console: Console) -> None:
+    folds = defaultdict(set)
+    for found in inspections:
+        folds[found.clip.recording].add(found.clip.fold)
+    shared = [recording for recording, where in folds.items() if len(where) > 1]
+    console.print(
+        f"\nrecordings that occur in several folds: {len(shared)}", *shared[:10], markup=False, soft_wrap=True
+    )
+    if not decoded:
+        console.print("no audio was decoded: lengths are the table's, broken and silent clips unknown")
+        return
+    for found in inspections:
+        if found.broken:
+            console.print(f"broken: {found.broken}", markup=False, soft_wrap=True)
+    for found in inspections:
+        if found.silent:
+            console.print(f"left out: {found.clip.name}: {found.silent}", markup=False, soft_wrap=True)
+    broken, silent = sum(bool(f.broken) for f in inspections), sum(bool(f.silent) for f in inspections)
+    console.print(f"{len(inspections)} clips decoded: {broken} broken, {silent} without a loudness")
+
+
+def _progress() -> Progress:
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        console=Console(stderr=True),
+    )
+
+
+def command(arguments: list[str]) -> None:
+    """`separatrix check ...`."""
+    parser = ArgumentParser(prog="separatrix check", description=DESCRIPTION, default_env=False)
+    corpora = parser.add_subcommands(required=True, dest="corpus")
+    for name, corpus in CORPORA.items():
+        of_corpus = ArgumentParser(description=f"{(corpus.__doc__ or '').splitlines()[0]}\n\n{DESCRIPTION}")
+        of_corpus.add_function_arguments(corpus)
+        of_corpus.add_class_arguments(Scenes)
+        corpora.add_subcommand(name, of_corpus, help=(corpus.__doc__ or "").splitlines()[0])
+    chosen = parser.parse_args(arguments[1:])
+    settings = parser.instantiate(chosen)[chosen.corpus].as_dict()
+    scenes = {name: settings.pop(name) for name in Scenes.__dataclass_fields__}
+    check(CORPORA[chosen.corpus](**settings), Scenes(**scenes), Console(highlight=False))
