@@ -99,9 +99,7 @@ def test_estimate_classification_loss_wants_class_i_and_no_other_in_estimate_i(g
                     if j != i:
                         loss = loss + weight[b, j, t] * cross_entropy(zero, p[j])
         losses.append(loss / (C * T))
-    assert_same_with_gradients(
-        estimate_classification_loss(logits, activity, weight), torch.stack(losses), logits
-    )
+    assert_same_with_gradients(estimate_classification_loss(logits, activity, weight), torch.stack(losses), logits)
 
 
 def test_loud_frames_reach_the_threshold_of_the_mixtures_own_loudest_frame(generator):
@@ -170,8 +168,8 @@ def test_truncated_magnitude_loss_compares_with_the_source_but_never_asks_for_mo
     )
 
 
-def every_loss(generator: torch.Generator, dtype: torch.dtype, mixture: Tensor) -> dict[str, Callable[[slice], Tensor]]:
-    """Each loss of masks and logits as a function of which mixtures of the batch to take; and the leaf it depends on."""
+def every_loss(generator: torch.Generator, dtype: torch.dtype, mixture: Tensor) -> dict[str, Callable[..., Tensor]]:
+    """Each loss, as a function of which mixtures of a random batch to take."""
     activity = random_activity(generator)
     weight = prior_weight(activity, uniform(generator, C) * 0.8 + 0.1).to(dtype)
     activity = activity.to(dtype)
