@@ -1,0 +1,46 @@
+"""A folder that is there as a whole or not at all."""
+
+import contextlib
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+from lightning_modules.errors import InputError
+
+
+@contextlib.contextmanager
+def new_folder(path: Path, overwrite: bool, made_by_us: str) -> Iterator[Path]:
+    """A folder to write into, which becomes `path` when the block ends well and is gone when it does not.
+
+    Args:
+        path: where it shall be; an empty folder may be there.
+        overwrite: whether it may replace one that holds something.
+        made_by_us: the file by which a folder is known to be replaceable: no other is ever removed.
+
+    Raises:
+        InputError: something is there that must stay, or the place cannot be written to.
+    """
+    if path.exists() and not path.is_dir():
+        raise InputError(f"{path}: is a file; choose a folder with --output")
+    occupied = path.is_dir() and any(path.iterdir())
+    if occupied and not overwrite:
+        raise InputError(f"{path}: not empty; choose another --output, or replace it with --overwrite")
+    if occupied and not (path / made_by_us).is_file():
+        raise InputError(f"{path}: holds no {made_by_us}, so it was not made by this command; choose another --output")
+    target = path.resolve()
+    unfinished, replaced = (target.with_name(f".{target.name}.{state}") for state in ("unfinished", "replaced"))
+    try:
+        shutil.rmtree(unfinished, ignore_errors=True)
+        unfinished.mkdir(parents=True)
+        try:
+            yield unfinished
+            if occupied:
+                shutil.rmtree(replaced, ignore_errors=True)
+                os.rename(target, replaced)
+            os.rename(unfinished, target)
+        finally:
+            shutil.rmtree(unfinished, ignore_errors=True)
+        shutil.rmtree(replaced, ignore_errors=True)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be written ({error.strerror or error}); choose another --output") from None
