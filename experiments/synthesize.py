@@ -213,7 +213,7 @@ def command(arguments: list[str]) -> None:
         "--audio_format",
         type=AudioFormat,
         default="wav",
-        help="wav: 32-bit float, what trainings get, so that the sources sum to the mixture; flac: an eighth, in 24 bits",
+        help="wav: 32-bit float, as trainings get them: sources sum to the mixture; flac: an eighth of that, in 24 bits",
     )
     parser.add_argument("--overwrite", action="store_true", help="replace what synthesize wrote there before")
     resolved, known = _with_manifest(with_data_sections(arguments[1:]))
