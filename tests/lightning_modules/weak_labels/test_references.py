@@ -1,0 +1,82 @@
+"""Reference separators: masks from the truth, checked where the right answer is known."""
+
+import numpy as np
+import pytest
+import torch
+
+from datamodules.batch import Batch
+from lightning_modules.spectrogram import Geometry, istft, stft
+from lightning_modules.weak_labels.references import ReferenceSeparator
+
+GEOMETRY = Geometry(8000, 64, 16)
+SAMPLES = 800
+FRAMES = GEOMETRY.frames(SAMPLES)
+CLASSES = ["horn", "dog", "siren"]
+
+
+def reference(method: str) -> ReferenceSeparator:
+    return ReferenceSeparator(method, CLASSES, 8000, 64, 16)  # type: ignore[arg-type]
+
+
+def batch_of(sources: torch.Tensor, labels: torch.Tensor) -> Batch:
+    return Batch(sources.sum(1), sources, labels, labels.amax(-1), torch.arange(len(sources)))
+
+
+@pytest.fixture
+def random_scene() -> Batch:
+    generator = torch.Generator().manual_seed(0)
+    labels = (torch.rand(2, 3, FRAMES, generator=generator) < 0.5).float()
+    labels[:, :, 10:14] = 0
+    return batch_of(torch.randn(2, 3, SAMPLES, generator=generator), labels)
+
+
+def test_gate_shares_every_frame_equally_among_the_classes_truly_active_in_it(random_scene):
+    spectrum = stft(random_scene.mixture, GEOMETRY).numpy()
+    labels = random_scene.frame_labels.numpy()
+    expected = np.zeros((2, 3, *spectrum.shape[1:]), np.complex64)
+    for b in range(2):
+        for frame in range(FRAMES):
+            active = [c for c in range(3) if labels[b, c, frame]]
+            for c in active:
+                expected[b, c, :, frame] = spectrum[b, :, frame] / len(active)
+    estimates = reference("gate").test_step(random_scene, 0)
+    torch.testing.assert_close(estimates, istft(torch.from_numpy(expected), GEOMETRY, SAMPLES))
+
+
+def test_gate_gives_a_class_that_is_always_alone_the_mixture():
+    labels = torch.zeros(1, 3, FRAMES)
+    labels[:, 1] = 1
+    scene = batch_of(torch.randn(1, 3, SAMPLES, generator=torch.Generator().manual_seed(1)), labels)
+    estimates = reference("gate").test_step(scene, 0)
+    torch.testing.assert_close(estimates[:, 1], scene.mixture, atol=1e-5, rtol=0)
+    assert torch.count_nonzero(estimates[:, [0, 2]]) == 0
+
+
+def test_ideal_ratio_mask_is_the_sources_share_of_the_summed_magnitudes(random_scene):
+    magnitudes = np.abs(stft(random_scene.sources, GEOMETRY).numpy())
+    masks = magnitudes / magnitudes.sum(1, keepdims=True)
+    spectrum = stft(random_scene.mixture, GEOMETRY).numpy()
+    estimates = reference("ideal_ratio_mask").test_step(random_scene, 0)
+    expected = istft(torch.from_numpy(masks * spectrum[:, None]), GEOMETRY, SAMPLES)
+    torch.testing.assert_close(estimates, expected, atol=1e-5, rtol=0)
+    torch.testing.assert_close(estimates.sum(1), random_scene.mixture, atol=1e-4, rtol=0)
+
+
+def test_ideal_ratio_mask_separates_what_does_not_overlap_even_when_it_is_quiet():
+    time = torch.arange(SAMPLES)
+    sources = torch.zeros(1, 3, SAMPLES)
+    sources[0, 0] = 1e-4 * torch.sin(2 * torch.pi * 4 / 64 * time)
+    sources[0, 1] = 1e-4 * torch.sin(2 * torch.pi * 20 / 64 * time)
+    estimates = reference("ideal_ratio_mask").test_step(batch_of(sources, torch.ones(1, 3, FRAMES)), 0)
+    middle = slice(64, -64)  # at the ends a sinusoid is cut and spreads over all bins
+    torch.testing.assert_close(estimates[..., middle], sources[..., middle], atol=2e-6, rtol=0)
+
+
+@pytest.mark.parametrize("method", ["gate", "ideal_ratio_mask"])
+def test_silence_separates_into_silence(method):
+    estimates = reference(method).test_step(batch_of(torch.zeros(1, 3, SAMPLES), torch.zeros(1, 3, FRAMES)), 0)
+    assert estimates.shape == (1, 3, SAMPLES) and torch.count_nonzero(estimates) == 0
+
+
+def test_references_learn_nothing():
+    assert list(reference("gate").parameters()) == []
