@@ -71,7 +71,7 @@ def cut(folder: Path, length: int) -> None:
 
 
 def test_a_last_line_that_a_kill_cut_short_is_left_out(tmp_path):
-    append(tmp_path, [0, 1])
+    append(tmp_path, [0, 1], batch=1)
     (part,) = tmp_path.glob("rank-*.csv")
     cut(tmp_path, part.read_bytes().index(b"1,siren") + len(b"1,siren,1"))
     assert RowParts(tmp_path, COLUMNS).read() == as_text(rows_of(0))
