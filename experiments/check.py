@@ -79,8 +79,8 @@ class Scenes:
     def __post_init__(self) -> None:
         if self.mixtures < 1:
             raise InputError(f"--mixtures: {self.mixtures}; at least 1 is needed")
-        if not 0 <= self.scored <= self.mixtures:
-            raise InputError(f"--scored: {self.scored}; between 0 and --mixtures ({self.mixtures}) is needed")
+        if self.scored < 0:
+            raise InputError(f"--scored: {self.scored}; 0 or more is needed")
         if len(set(self.classes)) != len(self.classes) or not self.classes:
             raise InputError(f"--classes: {self.classes}; a list of different class names is needed")
 
@@ -107,7 +107,7 @@ class Scenes:
 
 def input_si_sdr(recipes: SceneRecipes, bank: BankOnDemand, scenes: Scenes) -> Iterator[dict[str, float]]:
     """SI-SDR in dB of each mixture against its sources, by class, for the classes that have one."""
-    for index in range(scenes.scored):
+    for index in range(min(scenes.scored, scenes.mixtures)):
         batch = render([recipes(index)], [index], bank, scenes.geometry, scenes.samples, len(scenes.classes))
         unprocessed = batch.mixture.unsqueeze(1).expand_as(batch.sources)
         rows = score_separation(
@@ -144,7 +144,11 @@ def check(corpus: Corpus | Path, scenes: Scenes, console: Console) -> None:
     scores: dict[str, list[float]] = defaultdict(list)
     if scenes.scored and not isinstance(corpus, Path):
         with _progress() as bar:
-            rows = bar.track(input_si_sdr(recipes, bank, scenes), scenes.scored, description="rendering mixtures")
+            rows = bar.track(
+                input_si_sdr(recipes, bank, scenes),
+                min(scenes.scored, scenes.mixtures),
+                description="rendering mixtures",
+            )
             for row in rows:
                 for label, score in row.items():
                     scores[label].append(score)

@@ -21,7 +21,7 @@ from datamodules.annotations import DCASE_COLUMNS, SoundEvent, dcase_rows, jams,
 from datamodules.batch import Batch
 from datamodules.recipes import Split
 from datamodules.urban_scenes import UrbanScenes
-from experiments.data_configuration import data_parser, plain_data, with_data_sections
+from experiments.data_configuration import data_parser, instantiate_data, plain_data, with_data_sections
 from experiments.output_folder import new_folder
 from lightning_modules.errors import InputError
 
@@ -133,9 +133,9 @@ def synthesize(
         InputError: the split has fewer mixtures, the folder is in use, or the files are not the manifest's.
     """
     split, start, mixtures = selection["split"], selection["start"], selection["mixtures"]
-    if start + mixtures > scenes.mixtures[split]:
+    if mixtures < 1 or start + mixtures > scenes.mixtures[split]:
         raise InputError(
-            f"--start {start} --mixtures {mixtures}: the {split} split has {scenes.mixtures[split]} mixtures; "
+            f"--start {start} --mixtures {max(mixtures, 1)}: the {split} split has {scenes.mixtures[split]} mixtures; "
             f"take fewer or raise --data.{split}_mixtures"
         )
     with new_folder(output, overwrite, made_by_us=MANIFEST) as folder:
@@ -213,12 +213,12 @@ def command(arguments: list[str]) -> None:
         "--audio_format",
         type=AudioFormat,
         default="wav",
-        help="wav: 32-bit float, as trainings get them: sources sum to the mixture; flac: an eighth of that, in 24 bits",
+        help="wav: 32-bit float, as trainings get them: the sources sum to the mixture; flac: an eighth, in 24 bits",
     )
     parser.add_argument("--overwrite", action="store_true", help="replace what synthesize wrote there before")
     resolved, known = _with_manifest(with_data_sections(arguments[1:]))
     settings: Namespace = parser.parse_args(resolved)
-    scenes: UrbanScenes = parser.instantiate(settings).data
+    scenes: UrbanScenes = instantiate_data(parser, settings)
     mixtures = settings.mixtures or scenes.mixtures[settings.split] - settings.start
     selection = {
         "data": plain_data(parser, settings),

@@ -1,0 +1,67 @@
+from collections import Counter
+from itertools import chain
+
+import pytest
+
+from datamodules.sampling import EpochSampler, EvaluationSampler
+
+
+def epoch(mixtures: int, epoch_mixtures: int, number: int, rank: int = 0, ranks: int = 1, seed: int = 0) -> list[int]:
+    sampler = EpochSampler(mixtures, epoch_mixtures, seed, rank, ranks)
+    sampler.set_epoch(number)
+    order = list(sampler)
+    assert len(order) == len(sampler)
+    return order
+
+
+def test_an_epoch_of_the_whole_set_visits_every_mixture_once_in_another_order_each_time():
+    orders = [epoch(50, 50, number) for number in range(3)]
+    assert all(sorted(order) == list(range(50)) for order in orders)
+    assert orders[0] != orders[1] != orders[2] and orders[0] != list(range(50))
+
+
+@pytest.mark.parametrize("epoch_mixtures", [7, 30, 120])
+def test_epochs_of_any_size_go_through_the_set_evenly(epoch_mixtures):
+    epochs = 50 * 6 // epoch_mixtures
+    visits = Counter(chain.from_iterable(epoch(50, epoch_mixtures, number) for number in range(epochs)))
+    passes, rest = divmod(epochs * epoch_mixtures, 50)
+    assert len(visits) == 50 and set(visits.values()) <= ({passes, passes + 1} if rest else {passes})
+
+
+@pytest.mark.parametrize("ranks", [2, 3, 4])
+def test_ranks_see_in_every_step_what_one_rank_sees_in_a_batch_as_large_as_all_of_theirs(ranks):
+    batch = 5
+    mixtures = ranks * batch * 4
+    for number in range(3):
+        alone = epoch(70, mixtures, number)
+        shared = [epoch(70, mixtures, number, rank, ranks) for rank in range(ranks)]
+        for step in range(4):
+            together = [index for order in shared for index in order[step * batch : (step + 1) * batch]]
+            assert sorted(together) == sorted(alone[step * ranks * batch : (step + 1) * ranks * batch])
+
+
+def test_ranks_always_have_equally_many_mixtures():
+    assert {len(epoch(100, 10, 0, rank, 3)) for rank in range(3)} == {4}
+
+
+def test_an_order_depends_on_seed_and_epoch_alone():
+    assert epoch(40, 25, 6) == epoch(40, 25, 6)
+    assert epoch(40, 25, 6) != epoch(40, 25, 6, seed=1)
+
+
+@pytest.mark.parametrize("ranks", [1, 2, 3, 7])
+def test_an_evaluation_visits_every_mixture_once_over_all_ranks(ranks):
+    parts = [list(EvaluationSampler(20, rank, ranks)) for rank in range(ranks)]
+    assert sorted(chain.from_iterable(parts)) == list(range(20))
+    assert [len(EvaluationSampler(20, rank, ranks)) for rank in range(ranks)] == [len(part) for part in parts]
+
+
+def test_more_ranks_than_mixtures_leave_some_without_any():
+    assert [list(EvaluationSampler(2, rank, 4)) for rank in range(4)] == [[0], [1], [], []]
+
+
+def test_an_evaluation_goes_on_from_what_was_done_on_another_number_of_ranks():
+    done = {index for rank in range(3) for index in list(EvaluationSampler(20, rank, 3))[: 2 + rank]}
+    rest = [list(EvaluationSampler(20, rank, 2, done)) for rank in range(2)]
+    assert sorted([*done, *chain.from_iterable(rest)]) == list(range(20))
+    assert abs(len(rest[0]) - len(rest[1])) <= 1

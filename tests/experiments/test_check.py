@@ -1,0 +1,136 @@
+import os
+import re
+
+import numpy as np
+import pytest
+import soundfile
+
+from datamodules.inspection import BankOnDemand, inspect_table
+from datamodules.scene_statistics import distinct_classes_law, scene_statistics
+from datamodules.urban_scenes import URBAN_CLASSES
+from experiments.check import CORPORA, Scenes
+from experiments.cli import main
+
+FEW = ["--mixtures", "200", "--scored", "10", "--classes", "[car_horn,dog_bark]"]
+
+
+def run(capsys, *arguments: str) -> tuple[int, str, str]:
+    status = main(["check", *arguments])
+    captured = capsys.readouterr()
+    return status, captured.out, captured.err
+
+
+def cells(report: str, row: str) -> list[str]:
+    line = next(line for line in report.splitlines() if line.startswith(row))
+    return line.removeprefix(row).split()
+
+
+def test_mixtures_of_the_whole_corpus_have_the_published_statistics(real_data):
+    table = real_data / "UrbanSound8K-all-8732-clips.csv"
+    if not table.is_file():
+        pytest.skip(f"no {table}")
+    scenes = Scenes()
+    bank = BankOnDemand.of(inspect_table(table, 16_000), 16_000)
+    assert len(bank.clips) == 8732
+    recipes = scenes.recipes(bank)
+    drawn = (recipes(index) for index in range(20_000))
+    statistics = scene_statistics(drawn, bank, scenes.geometry, scenes.samples, len(scenes.classes))
+    law = distinct_classes_law(5, 5.0)
+    assert np.all(np.abs(statistics.distinct - law) < 3 * np.sqrt(law * (1 - law) / 20_000))
+    assert np.all(np.abs(statistics.active - (0.17, 0.28, 0.30, 0.18, 0.06, 0.01)) < 0.04)
+    assert statistics.prior.mean() == pytest.approx(0.342, abs=0.04)
+
+
+def test_the_report_counts_what_is_there(urbansound_factory, capsys):
+    root = urbansound_factory(folds=(2, 9), clips_per_class=3, seconds=0.5)
+    status, report, _ = run(capsys, "urbansound8k", "--root", str(root), *FEW)
+    assert status == 0
+    assert cells(report, "car_horn") == ["3", "3", "6"]  # in fold 2, fold 9, both
+    assert cells(report, "all") == ["6", "6", "12"]
+    assert report.count("recordings 3 3   6") == 2 and "12 clips decoded: 0 broken, 0 without" in report
+    assert float(cells(report, "overall")[0]) > 0.1
+
+
+def test_folds_can_be_chosen(urbansound_factory, capsys):
+    root = urbansound_factory(folds=(2, 9))
+    _, report, _ = run(capsys, "urbansound8k", "--root", str(root), "--folds", "[9]", *FEW)
+    assert cells(report, "car_horn") == ["2", "2"]
+    status, _, error = run(capsys, "urbansound8k", "--root", str(root), "--folds", "[4]", *FEW)
+    assert status == 2 and "no clip in folds [4]; choose others with --folds" in error
+
+
+def test_all_broken_clips_are_listed_and_the_rest_is_reported(urbansound_factory, capsys):
+    root = urbansound_factory()
+    clips = sorted(root.glob("audio/*/*.wav"))
+    clips[0].unlink()
+    clips[3].write_bytes(clips[3].read_bytes()[:1000])
+    soundfile.write(clips[7], np.zeros(8_000), 16_000)
+    status, report, error = run(capsys, "urbansound8k", "--root", str(root), *FEW)
+    assert status == 2
+    broken = re.findall(r"^broken: (\S+): (no such file|truncated)", report, re.MULTILINE)
+    assert sorted(name for name, _ in broken) == [str(clips[i].relative_to(root)) for i in (0, 3)]
+    assert f"left out: {clips[7].relative_to(root)}: silent" in report
+    assert "12 clips decoded: 2 broken, 1 without a loudness" in report and "distinct classes" in report
+    assert error.splitlines()[-1] == "separatrix check: 2 of 12 clips are broken; they are listed above"
+
+
+def test_checking_leaves_nothing_behind(urbansound_factory, tmp_path, monkeypatch, capsys):
+    root = urbansound_factory()
+    monkeypatch.chdir(tmp_path)
+    before = sorted(os.walk(root))
+    run(capsys, "urbansound8k", "--root", str(root), *FEW)
+    assert sorted(os.walk(root)) == before and not list(tmp_path.iterdir())
+
+
+def test_the_table_alone_gives_the_statistics_that_need_no_audio(urbansound_factory, capsys):
+    root = urbansound_factory()
+    table = str(root / "metadata" / "UrbanSound8K.csv")
+    _, heard, _ = run(capsys, "urbansound8k", "--root", str(root), *FEW)
+    status, read, _ = run(capsys, "urbansound8k", "--metadata", table, *FEW)
+    assert status == 0 and "no audio was decoded" in read
+    # All clips are audible and as long as the table says: the same recipes, the same frames.
+    statistics = [report[report.index("distinct classes") : report.index("by class\n")] for report in (heard, read)]
+    assert statistics[0] == statistics[1]
+
+
+def test_procedural_sounds_can_be_checked(capsys):
+    status, report, _ = run(
+        capsys, "procedural", "--clips_per_class", "20", "--folds", "[1,2]", "--mixtures", "100", "--scored", "4"
+    )
+    assert status == 0 and all(cells(report, label) for label in URBAN_CLASSES)
+
+
+def test_the_same_command_prints_the_same_report(urbansound_factory, capsys):
+    root = urbansound_factory()
+    reports = [run(capsys, "urbansound8k", "--root", str(root), *FEW, "--seed", seed)[1] for seed in "001"]
+    assert reports[0] == reports[1] != reports[2]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "give either --root, the corpus's folder, or --metadata"),
+        (["--root", "/nowhere"], "/nowhere: no such folder"),
+        (["--metadata", "/nowhere.csv"], "/nowhere.csv: not readable"),
+        (["--root", ".", "--mixtures", "0"], "--mixtures: 0; at least 1"),
+        (["--root", ".", "--scored", "-1"], "--scored: -1; 0 or more"),
+        (["--root", ".", "--classes", "[]"], "a list of different class names"),
+        (["--root", ".", "--geometry.hop", "0"], "hop: 0; between 1 and"),
+    ],
+)
+def test_wrong_arguments_are_named_in_one_line(capsys, arguments, message):
+    status, _, error = run(capsys, "urbansound8k", *arguments)
+    assert status == 2 and message in error and len(error.splitlines()) == 1
+
+
+def test_classes_without_clips_are_named(urbansound_factory, capsys):
+    status, _, error = run(capsys, "urbansound8k", "--root", str(urbansound_factory()), "--mixtures", "10")
+    assert status == 2 and "gun_shot: no usable clip, so no mixtures" in error
+
+
+@pytest.mark.parametrize("arguments", [["--help"], *([name, "--help"] for name in CORPORA)])
+def test_help_has_an_example(capsys, arguments):
+    with pytest.raises(SystemExit) as ended:
+        main(["check", *arguments])
+    assert ended.value.code == 0
+    assert "separatrix check urbansound8k --root UrbanSound8K" in " ".join(capsys.readouterr().out.split())

@@ -1,0 +1,246 @@
+import csv
+import hashlib
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import yaml
+
+import experiments.synthesize
+from datamodules.corpora.procedural import Procedural
+from datamodules.urban_scenes import UrbanScenes
+from experiments.cli import main
+from experiments.output_folder import new_folder
+from lightning_modules.errors import InputError
+
+SETTINGS = {
+    "classes": ["car_horn", "dog_bark", "siren"],
+    "sample_rate": 8000,
+    "window": 256,
+    "train_folds": [1],
+    "validation_folds": [2],
+    "test_folds": [3],
+    "validation_mixtures": 30,
+    "duration": 1.0,
+    "latest_onset": 0.8,
+}
+CORPUS = {"clips_per_class": 6, "sample_rate": 8000, "folds": 3}
+
+
+@pytest.fixture(scope="module")
+def configuration(tmp_path_factory) -> Path:
+    """A configuration as trainings use it, with sections that are none of this command's business."""
+    folder = tmp_path_factory.mktemp("configuration")
+    data = {
+        "class_path": "datamodules.urban_scenes.UrbanScenes",
+        "init_args": {
+            "corpus": {"class_path": "datamodules.corpora.procedural.Procedural", "init_args": CORPUS},
+            "bank_folder": str(folder / "banks"),
+            **SETTINGS,
+        },
+    }
+    model = {"class_path": "nowhere.Unknown", "init_args": {"judge": "none.ckpt"}}
+    (folder / "data.yaml").write_text(
+        yaml.safe_dump({"seed_everything": 3, "model": model, "trainer": {"max_epochs": 5}, "data": data})
+    )
+    return folder / "data.yaml"
+
+
+def run(configuration: Path, output: Path, *arguments: str) -> int:
+    return main(
+        ["synthesize", "--config", str(configuration), "--split", "validation", "--output", str(output), *arguments]
+    )
+
+
+def files(folder: Path) -> dict[str, str]:
+    return {
+        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
+
+
+@pytest.fixture(scope="module")
+def written(configuration, tmp_path_factory) -> Path:
+    output = tmp_path_factory.mktemp("written") / "scenes"
+    assert run(configuration, output, "--mixtures", "20", "--start", "3") == 0
+    return output
+
+
+@pytest.fixture(scope="module")
+def scenes(configuration) -> UrbanScenes:
+    module = UrbanScenes(Procedural(**CORPUS), str(configuration.parent / "banks"), **SETTINGS)
+    module.build()
+    return module
+
+
+def test_mixtures_and_sources_are_the_samples_that_trainings_get(written, scenes):
+    dataset = scenes.dataset("validation")
+    assert len(list(written.glob("mixtures/*"))) == 20
+    for index in range(3, 23):
+        item = dataset[index]
+        name = f"validation-{index:06d}"
+        mixture, rate = soundfile.read(written / "mixtures" / f"{name}.wav", dtype="float32")
+        assert rate == 8000
+        np.testing.assert_array_equal(mixture, item.mixture.numpy())
+        sources = {
+            path.stem: soundfile.read(path, dtype="float32")[0] for path in written.glob(f"sources/{name}/*.wav")
+        }
+        assert sources.keys() == {label for label, there in zip(scenes.classes, item.clip_labels, strict=True) if there}
+        for label, source in sources.items():
+            np.testing.assert_array_equal(source, item.sources[scenes.classes.index(label)].numpy())
+        np.testing.assert_allclose(sum(sources.values()), mixture, atol=1e-6)
+    assert soundfile.info(written / "mixtures" / "validation-000003.wav").subtype == "FLOAT"
+
+
+def test_labels_cover_what_sounds(written, scenes):
+    with open(written / "labels.tsv", newline="") as file:
+        rows = list(csv.DictReader(file, delimiter="\t"))
+    assert list(rows[0]) == ["filename", "onset", "offset", "event_label"]
+    dataset = scenes.dataset("validation")
+    for index in range(3, 23):
+        item, inside = dataset[index], np.zeros((3, 8000), bool)
+        for row in rows:
+            if row["filename"] == f"validation-{index:06d}.wav":
+                onset, offset = (round(float(row[end]) * 8000) for end in ("onset", "offset"))
+                inside[scenes.classes.index(row["event_label"]), onset:offset] = True
+        assert np.array_equal(inside.any(-1), item.clip_labels.numpy() > 0)
+        assert not item.sources.numpy()[~inside].any()
+
+
+def test_jams_hold_the_events_of_the_table(written):
+    with open(written / "labels.tsv", newline="") as file:
+        rows = list(csv.DictReader(file, delimiter="\t"))
+    for path in sorted(written.glob("jams/*.jams")):
+        document = json.loads(path.read_text())
+        events = [
+            (event["value"]["label"], f"{event['time']:.6f}", f"{event['time'] + event['duration']:.6f}")
+            for event in document["annotations"][0]["data"]
+        ]
+        assert document["file_metadata"]["title"] == f"{path.stem}.wav"
+        assert events == [
+            (row["event_label"], row["onset"], row["offset"]) for row in rows if row["filename"] == f"{path.stem}.wav"
+        ]
+
+
+@pytest.mark.parametrize("audio_format", ["wav", "flac"])
+def test_a_manifest_makes_the_same_bytes_again(configuration, tmp_path, audio_format):
+    assert run(configuration, tmp_path / "one", "--mixtures", "5", "--audio_format", audio_format) == 0
+    assert main(["synthesize", f"--manifest={tmp_path}/one/manifest.json", "--output", str(tmp_path / "two")]) == 0
+    assert len(files(tmp_path / "one")) > 15 and files(tmp_path / "one") == files(tmp_path / "two")
+
+
+def test_a_manifest_says_what_was_made_of_what(written):
+    manifest = json.loads((written / "manifest.json").read_text())
+    init_args = manifest["data"]["init_args"]
+    assert init_args["corpus"]["init_args"] == {**CORPUS, "seed": 0} and init_args["event_rate"] == 5.0
+    assert (manifest["split"], manifest["start"], manifest["mixtures"], manifest["seed"]) == ("validation", 3, 20, 0)
+    assert manifest["corpus"]["name"] == "procedural" and manifest["versions"].keys() >= {"numpy", "torch", "python"}
+
+
+def test_mixtures_do_not_depend_on_which_others_are_made(configuration, written, tmp_path):
+    run(configuration, tmp_path / "few", "--start", "10", "--mixtures", "2")
+    few, many = files(tmp_path / "few"), files(written)
+    shared = [name for name in few if name not in ("manifest.json", "labels.tsv")]
+    assert len(shared) > 5 and all(few[name] == many[name] for name in shared)
+
+
+def test_flac_holds_an_eighth_in_24_bits(configuration, scenes, tmp_path):
+    run(configuration, tmp_path / "scenes", "--mixtures", "1", "--audio_format", "flac")
+    mixture, _ = soundfile.read(tmp_path / "scenes" / "mixtures" / "validation-000000.flac")
+    np.testing.assert_allclose(8 * mixture, scenes.dataset("validation")[0].mixture.numpy(), atol=8 * 2**-23)
+    assert json.loads((tmp_path / "scenes" / "manifest.json").read_text())["scale"] == 0.125
+
+
+def test_what_flac_cannot_hold_is_refused(tmp_path):
+    with pytest.raises(InputError, match=r"test-000001: peak 9\.00 does not fit into FLAC; use --audio_format wav"):
+        experiments.synthesize.write_audio(tmp_path / "test-000001.flac", np.full(10, -9, np.float32), 8000, "flac")
+
+
+def test_a_folder_in_use_is_only_replaced_when_told_to_and_made_by_the_command(configuration, tmp_path, capsys):
+    output = tmp_path / "scenes"
+    assert run(configuration, output, "--mixtures", "3") == 0
+    before = files(output)
+    assert run(configuration, output, "--mixtures", "1") == 2 and files(output) == before
+    assert "not empty; choose another --output, or replace it with --overwrite" in capsys.readouterr().err
+    assert run(configuration, output, "--mixtures", "1", "--overwrite") == 0
+    assert len(list(output.glob("mixtures/*"))) == 1
+    (output / "manifest.json").rename(output / "thesis.txt")
+    assert run(configuration, output, "--mixtures", "1", "--overwrite") == 2 and (output / "thesis.txt").exists()
+    assert "holds no manifest.json, so it was not made by this command" in capsys.readouterr().err
+
+
+def test_an_interrupted_command_leaves_what_was_there(configuration, tmp_path, monkeypatch):
+    output = tmp_path / "scenes"
+    run(configuration, output, "--mixtures", "2")
+    before = files(output)
+
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(experiments.synthesize.SceneFiles, "write_labels", interrupted)
+    assert run(configuration, output, "--mixtures", "3", "--overwrite") == 130
+    assert run(configuration, tmp_path / "other", "--mixtures", "3") == 130
+    assert files(output) == before and list(tmp_path.iterdir()) == [output]
+
+
+def test_what_a_killed_command_left_is_removed_by_the_next(tmp_path):
+    leftover = tmp_path / ".scenes.unfinished"
+    leftover.mkdir()
+    (leftover / "half").write_text("")
+    with new_folder(tmp_path / "scenes", overwrite=False, made_by_us="manifest.json") as folder:
+        (folder / "whole").write_text("")
+    assert files(tmp_path).keys() == {"scenes/whole"}
+
+
+def test_files_that_are_not_the_manifests_are_refused_with_what_differs(written, tmp_path, capsys):
+    manifest = json.loads((written / "manifest.json").read_text())
+    manifest["content_sha256"] = "0"
+    manifest["versions"]["numpy"] = "1.0"
+    (tmp_path / "manifest.json").write_text(json.dumps(manifest))
+    output = tmp_path / "scenes"
+    assert main(["synthesize", "--manifest", str(tmp_path / "manifest.json"), "--output", str(output)]) == 2
+    assert "not the manifest's files again (differs here: versions numpy 1.0 -> " in capsys.readouterr().err
+    assert not output.exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--start", "25", "--mixtures", "6"], "the validation split has 30 mixtures; take fewer or raise"),
+        (["--start", "30"], "the validation split has 30 mixtures"),
+        (["--config", "weak_labels/unknown"], "--config weak_labels/unknown: no such file"),
+        (["--manifest", "nowhere.json"], "--manifest nowhere.json: cannot be read"),
+        (["--manifest", __file__], "not the manifest.json of synthesized mixtures"),
+        (["--data.event_rate", "0"], "event_rate: 0.0; a Poisson rate above 0"),
+    ],
+)
+def test_wrong_arguments_are_named_in_one_line(configuration, tmp_path, capsys, arguments, message):
+    assert run(configuration, tmp_path / "scenes", *arguments) == 2
+    error = capsys.readouterr().err
+    assert message in error and len(error.strip().splitlines()) == 1
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_output_that_is_a_file_is_refused(configuration, tmp_path, capsys):
+    (tmp_path / "scenes").write_text("")
+    assert run(configuration, tmp_path / "scenes") == 2
+    assert "is a file; choose a folder with --output" in capsys.readouterr().err
+
+
+def test_the_bank_of_a_configuration_is_built_once_and_described(configuration, tmp_path, capsys):
+    command = ["bank", "--config", str(configuration), f"--data.bank_folder={tmp_path}"]
+    reports = [(main(command), capsys.readouterr().out) for _ in range(2)]
+    (bank,) = tmp_path.iterdir()
+    assert reports[0] == reports[1] and reports[0][0] == 0
+    assert f"{bank}: 18 clips, " in reports[0][1] and "at 8000 Hz" in reports[0][1]
+
+
+@pytest.mark.parametrize("command", ["synthesize", "bank"])
+def test_help_has_an_example(capsys, command):
+    with pytest.raises(SystemExit) as ended:
+        main([command, "--help"])
+    assert ended.value.code == 0
+    assert f"separatrix {command} --config weak_labels/base" in " ".join(capsys.readouterr().out.split())
