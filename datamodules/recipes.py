@@ -9,6 +9,7 @@ import numpy as np
 from lightning_modules.errors import InputError
 
 Split = Literal["train", "validation", "test"]
+Purpose = Literal["scene", "order"]
 
 
 @dataclass(frozen=True)
@@ -56,9 +57,16 @@ class SceneRecipe(NamedTuple):
     loudness: np.ndarray
 
 
-def identity_generator(seed: int, split: Split, *identity: int) -> np.random.Generator:
-    """A generator that depends on what is drawn and on nothing else: no global state, worker or rank."""
-    return np.random.default_rng([seed, get_args(Split).index(split), *identity])
+def identity_generator(seed: int, split: Split, purpose: Purpose, number: int) -> np.random.Generator:
+    """A generator that depends on what is drawn and on nothing else: no global state, worker or rank.
+
+    Args:
+        seed: of the data set.
+        split: its part.
+        purpose: what is drawn; different purposes never share random numbers.
+        number: which one of them, the mixture's index for example.
+    """
+    return np.random.default_rng([seed, get_args(Split).index(split), get_args(Purpose).index(purpose), number])
 
 
 @dataclass(frozen=True)
@@ -72,7 +80,7 @@ class SceneRecipes:
         split: its part.
 
     Raises:
-        InputError: a class has no clip.
+        InputError: scenes ask for many more clips of a class than there are.
     """
 
     rules: SceneRules
@@ -80,10 +88,13 @@ class SceneRecipes:
     seed: int
     split: Split
 
+    # A scene is drawn again at most so often; one that fits comes within a few draws unless the corpus is far too small.
+    _MOST_DRAWS = 10_000
+
     def __call__(self, index: int) -> SceneRecipe:
         """The recipe of the mixture with that index."""
         rules = self.rules
-        generator = identity_generator(self.seed, self.split, index)
+        generator = identity_generator(self.seed, self.split, "scene", index)
         classes = self._draw_classes(generator)
         clips = np.empty_like(classes)
         for class_index in np.unique(classes):
@@ -97,7 +108,11 @@ class SceneRecipes:
         # Drawing again what does not fit is exact for a truncated distribution: a scene without events, or one that
         # asks for more clips of a class than there are (a clip occurs once in a mixture: matters for tiny corpora).
         available = [len(clips) for clips in self.clips_of_class]
-        while True:
+        for _ in range(self._MOST_DRAWS):
             classes = generator.integers(len(available), size=generator.poisson(self.rules.event_rate))
             if len(classes) and np.all(np.bincount(classes, minlength=len(available)) <= available):
                 return classes
+        raise InputError(
+            f"event_rate: {self.rules.event_rate} events a mixture, but the classes have only {available} clips in the "
+            f"{self.split} split; lower the rate or give more clips"
+        )

@@ -42,7 +42,7 @@ class EpochSampler(Sampler[int]):
         positions = np.arange(begin + self.rank, begin + self.epoch_mixtures, self.ranks)
         passes, places = np.divmod(positions, self.mixtures)
         for number in np.unique(passes):
-            order = identity_generator(self.seed, "train", number).permutation(self.mixtures)
+            order = identity_generator(self.seed, "train", "order", int(number)).permutation(self.mixtures)
             yield from order[places[passes == number]].tolist()
 
 
@@ -57,7 +57,8 @@ class EvaluationSampler(Sampler[int]):
     """
 
     def __init__(self, mixtures: int, rank: int = 0, ranks: int = 1, evaluated: Collection[int] = ()) -> None:
-        remaining = [index for index in range(mixtures) if index not in evaluated]
+        left_out = set(evaluated)
+        remaining = [index for index in range(mixtures) if index not in left_out]
         self.indices = remaining[rank::ranks]
 
     def __len__(self) -> int:

@@ -35,7 +35,8 @@ class ConvolutionalRecurrentClassifier(nn.Module):
         layers: list[nn.Module] = []
         inputs, rows = 1, bins
         for outputs, pooling in zip(channels, self._POOLING, strict=True):
-            layers += [nn.Conv2d(inputs, outputs, kernel_size=5, padding=2), nn.ReLU(), nn.MaxPool2d(pooling)]
+            # Pooling before the ReLU gives the same (the ReLU is monotone) and leaves it half or a quarter of the work.
+            layers += [nn.Conv2d(inputs, outputs, kernel_size=5, padding=2), nn.MaxPool2d(pooling), nn.ReLU()]
             inputs, rows = outputs, rows // pooling[0]
         # Channels last is the layout in which the CPU's and the GPU's convolutions are fastest.
         self.convolutions = nn.Sequential(*layers).to(memory_format=torch.channels_last)  # type: ignore[call-overload]

@@ -48,9 +48,9 @@ def test_another_index_seed_or_split_gives_another_recipe(recipes):
 def test_recipes_stay_the_same_from_version_to_version(recipes):
     # Stored when it was first drawn: should this fail, recorded results belong to mixtures that are not made any more.
     recipe = recipes(12345)
-    assert recipe.clips.tolist() == [324, 153] and recipe.classes.tolist() == [3, 1]
-    np.testing.assert_allclose(recipe.onsets, [0.80899712, 0.56266276], atol=1e-8)
-    np.testing.assert_allclose(recipe.loudness, [-25.00837994, -29.89460361], atol=1e-8)
+    assert recipe.clips.tolist() == [421, 236] and recipe.classes.tolist() == [4, 2]
+    np.testing.assert_allclose(recipe.onsets, [3.12544956, 1.96654341], atol=1e-8)
+    np.testing.assert_allclose(recipe.loudness, [-28.03100756, -27.36111171], atol=1e-8)
 
 
 def test_the_number_of_events_is_zero_truncated_poisson(drawn):
@@ -78,7 +78,7 @@ def test_clips_of_a_class_are_uniform(drawn):
 def test_onsets_and_loudness_are_uniform_between_their_limits(drawn, field, low, high):
     values = np.concatenate([getattr(recipe, field) for recipe in drawn])
     assert low <= values.min() and values.max() <= high
-    assert scipy.stats.kstest((values - low) / (high - low), "uniform").pvalue > 0.001
+    assert scipy.stats.kstest((values - low) / (high - low), "uniform").pvalue > 1e-6
 
 
 def test_every_clip_is_one_of_its_class_and_occurs_once_in_a_mixture(drawn):
@@ -118,9 +118,16 @@ def test_impossible_rules_are_named_in_one_line(setting, message):
 
 def test_generators_of_different_identities_are_different():
     draws = {
-        identity_generator(seed, split, *identity).random()
+        identity_generator(seed, split, purpose, number).random()
         for seed in (0, 1)
         for split in ("train", "validation", "test")
-        for identity in ((0,), (1,), (2**40,))
+        for purpose in ("scene", "order")
+        for number in (0, 1, 2**40)
     }
-    assert len(draws) == 18
+    assert len(draws) == 36
+
+
+def test_a_rate_far_beyond_the_clips_is_refused_instead_of_drawn_for_ever():
+    recipes = SceneRecipes(SceneRules(event_rate=60), [np.arange(2), np.arange(2, 4)], seed=0, split="train")
+    with pytest.raises(InputError, match=r"event_rate: 60 .*\[2, 2\] clips in the train split"):
+        recipes(0)
