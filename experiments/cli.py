@@ -2,6 +2,7 @@
 
 import importlib
 import sys
+from argparse import ArgumentError
 from collections.abc import Callable, Sequence
 
 from lightning_modules.errors import InputError
@@ -49,13 +50,39 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     try:
         _function(arguments[0])(arguments)
-    except InputError as error:
-        print(f"separatrix {arguments[0]}: {error}", file=sys.stderr)
-        return 2
     except KeyboardInterrupt:
         print("\ninterrupted; the same command goes on from here", file=sys.stderr)
         return 130
+    except SystemExit as end:
+        # How --help ends, and a training that was interrupted: Lightning gives no code where it was terminated.
+        return end.code if isinstance(end.code, int) else 143
+    except Exception as error:
+        reason = _fault_of_the_input(error)
+        if reason is None:
+            raise
+        print(f"separatrix {arguments[0]}: {reason}", file=sys.stderr)
+        return 2
     return 0
+
+
+def _fault_of_the_input(error: Exception) -> str | None:
+    """What a user is told; None where the program is at fault."""
+    cause: BaseException | None = error
+    while cause is not None:  # jsonargparse wraps what the constructor of a model or of its data raises
+        if isinstance(cause, InputError):
+            return str(cause)
+        cause = cause.__cause__
+    return _in_one_line(str(error)) if isinstance(error, ArgumentError) else None
+
+
+# Lines of jsonargparse's messages that tell of types, not of the setting.
+_OF_TYPES = ("Does not validate against", "Subtypes:", "Errors:", "- Expected a <class 'NoneType'>", "Given value")
+
+
+def _in_one_line(message: str) -> str:
+    lines = [line.strip() for line in message.splitlines()]
+    told = [line.removeprefix("- ") for line in lines if line and not line.startswith(_OF_TYPES)]
+    return " ".join(told)
 
 
 def _function(command: str) -> Callable[[list[str]], None]:

@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import yaml
+
 from lightning_modules.errors import InputError
 
 CONFIGS = Path(__file__).parent / "configs"
@@ -20,12 +22,27 @@ def config_path(name: str) -> Path:
     raise InputError(f"--config {name}: no such file, nor one of the shipped configurations ({known})")
 
 
+def _checked(name: str) -> str:
+    path = config_path(name)
+    try:
+        configuration = yaml.safe_load(path.read_text())
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise InputError(f"--config {name}: not readable as YAML ({' '.join(str(error).split())})") from None
+    if not isinstance(configuration, dict):
+        raise InputError(f"--config {name}: not a configuration; expected sections such as `model:` and `data:`")
+    return str(path)
+
+
 def with_named_configs(arguments: list[str]) -> list[str]:
-    """The arguments, with every `--config NAME` resolved to a path."""
+    """The arguments, with every `--config NAME` resolved to a path.
+
+    Raises:
+        InputError: there is no such configuration, or it is not one.
+    """
     resolved = list(arguments)
     for position, argument in enumerate(arguments):
         if argument.startswith("--config="):
-            resolved[position] = f"--config={config_path(argument.removeprefix('--config='))}"
+            resolved[position] = f"--config={_checked(argument.removeprefix('--config='))}"
         elif position and arguments[position - 1] in ("--config", "-c"):
-            resolved[position] = str(config_path(argument))
+            resolved[position] = _checked(argument)
     return resolved

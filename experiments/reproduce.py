@@ -77,6 +77,7 @@ REPRODUCTIONS = {
 def _parser() -> ArgumentParser:
     parser = ArgumentParser(
         prog="separatrix reproduce",
+        exit_on_error=False,
         description="Make a paper's table: train, evaluate, compare. What is complete is not done again.",
         epilog="example: separatrix reproduce weak-labels --preset small --data-root DATA --output runs/small; "
         "further settings go to every training and test, for instance --trainer.devices 4 or --data.workers 8",
@@ -101,6 +102,8 @@ def command(arguments: list[str]) -> None:
     """`separatrix reproduce ...`."""
     known, settings = _split_settings(arguments[1:])
     options = _parser().parse_args(known)
+    if options.jobs is not None and options.jobs < 1:
+        raise InputError(f"--jobs: {options.jobs}; at least 1 is needed")
     reproduction = REPRODUCTIONS[options.system]
     output = Path(options.output or f"runs/{options.preset}/{options.system}")
     if options.preset == "demo":

@@ -6,11 +6,12 @@ import os
 import shlex
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from dataclasses import dataclass
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 from pathlib import Path
 
 from rich.console import Console
@@ -44,6 +45,12 @@ class Stage:
         return self.run / "checkpoints" / "last.ckpt"
 
     @property
+    def begun(self) -> bool:
+        """Whether the folder holds a part of the command's results, which the command goes on from."""
+        results = {"fit": self.last_checkpoint, "test": self.run / "scores.parts"}.get(self.arguments[0])
+        return results is not None and results.exists()
+
+    @property
     def log(self) -> Path:
         """What the command printed, where it does not run in the foreground."""
         return self.run / f"{self.name}.log"
@@ -66,6 +73,7 @@ class Record:
     """
 
     def __init__(self, stage: Stage, needs: Iterable[str]) -> None:
+        self.stage = stage
         self.path = stage.run / f"{stage.name}.json"
         self.fingerprint = _fingerprint(stage, needs)
 
@@ -80,6 +88,8 @@ class Record:
         except FileNotFoundError:
             return None
         if stored.get("fingerprint") != self.fingerprint:
+            if stored["state"] == "started" and not self.stage.begun:
+                return None  # it was refused, as a rule: nothing of it is there
             raise InputError(
                 f"{self.path.parent}: holds a run of another configuration; choose another --output or delete it"
             )
@@ -95,9 +105,10 @@ class Record:
 
 def _fingerprint(stage: Stage, needs: Iterable[str]) -> str:
     digest = hashlib.sha256()
-    for position, argument in enumerate(stage.arguments):
-        named = position and stage.arguments[position - 1] == "--config"
-        digest.update(config_path(argument).read_bytes() if named else argument.encode())
+    for before, argument in zip(("", *stage.arguments), stage.arguments, strict=False):
+        # Where results lie is no part of what they are; those of other stages count by their fingerprints.
+        if before not in ("--run", "--model.judge", "--ckpt_path"):
+            digest.update(config_path(argument).read_bytes() if before == "--config" else argument.encode())
         digest.update(b"\0")
     for need in needs:
         digest.update(need.encode())
@@ -151,7 +162,7 @@ def _run_side_by_side(stages: Sequence[Stage], records: dict[str, Record], jobs:
     shown: dict[str, int] = {}
     # Fresh processes: forking one that has used torch's threads can hang. One thread each where jobs = cores.
     threads = max(1, (os.cpu_count() or 1) // jobs)
-    with ProcessPoolExecutor(jobs, get_context("spawn"), initializer=_use_threads, initargs=(threads,)) as pool:
+    with ProcessPoolExecutor(jobs, get_context("spawn"), initializer=_start_worker, initargs=(threads,)) as pool:
         try:
             while waiting or running:
                 ready = [stage for stage in waiting if not unfinished & set(stage.needs)]
@@ -182,10 +193,19 @@ def _run_side_by_side(stages: Sequence[Stage], records: dict[str, Record], jobs:
             raise
 
 
-def _use_threads(threads: int) -> None:
+def _start_worker(threads: int) -> None:
+    """In a worker: take a share of the cores, and end with the process that started it, however that ends."""
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     import torch
 
     torch.set_num_threads(threads)
+
+
+def _end_with_parent() -> None:
+    parent = parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 def _run_logged(stage: Stage) -> int:
