@@ -11,18 +11,32 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from lightning import LightningDataModule, Trainer
-from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint, RichProgressBar
+from lightning import LightningDataModule, LightningModule, Trainer
+from lightning.pytorch.callbacks import Callback, EarlyStopping, LambdaCallback, ModelCheckpoint, RichProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import CSVLogger, Logger, WandbLogger
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from callbacks.epoch_lines import EpochLines
 from experiments.configuration import with_named_configs
 from lightning_modules.checkpoint import AtomicCheckpointIO, read_checkpoint
+from lightning_modules.errors import InputError
 from lightning_modules.module import SeparatrixModule
 
 LoggerName = Literal["csv", "wandb", "none"]
 CHECKPOINTS = "checkpoints"
+
+
+class Stopping(EarlyStopping):
+    """Early stopping that outlives an interruption: a training that had stopped is not resumed for another epoch."""
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Stop at once where the checkpoint says that patience had run out."""
+        trainer.should_stop = trainer.should_stop or self.wait_count >= self.patience
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take the checkpoint's counts, but the patience from the configuration."""
+        super().load_state_dict({**state_dict, "patience": self.patience})
 
 
 class SeparatrixCLI(LightningCLI):
@@ -38,7 +52,7 @@ class SeparatrixCLI(LightningCLI):
             subclass_mode_data=True,
             save_config_callback=None,
             seed_everything_default=0,
-            parser_kwargs={"prog": "separatrix", "default_env": False},
+            parser_kwargs={"prog": "separatrix", "default_env": False, "exit_on_error": False},
             **settings,
         )
 
@@ -46,7 +60,7 @@ class SeparatrixCLI(LightningCLI):
         """The run's folder, its logger, and stopping; data settings that a model must share are given once."""
         parser.add_argument("--run", type=str, default="runs/latest", help="folder of everything that the run makes")
         parser.add_argument("--logger", type=LoggerName, default="csv", help="where curves go besides the run's folder")
-        parser.add_lightning_class_args(EarlyStopping, "stopping")
+        parser.add_lightning_class_args(Stopping, "stopping")
         parser.set_defaults({"stopping.monitor": "validation_loss", "stopping.patience": 5, "stopping.verbose": False})
         for shared in ("classes", "sample_rate", "window", "hop"):
             parser.link_arguments(f"data.init_args.{shared}", f"model.init_args.{shared}")
@@ -54,15 +68,21 @@ class SeparatrixCLI(LightningCLI):
     def _parse_ckpt_path(self) -> None:
         # Lightning would replace the model's configuration by the checkpoint's. Here the configuration holds, and a
         # checkpoint that is not of it is refused by name (SeparatrixModule.on_load_checkpoint).
-        path = self.config.get(self.config["subcommand"], {}).get("ckpt_path") if "subcommand" in self.config else None
-        if path and path not in ("best", "last", "hpc", "registry"):
-            read_checkpoint(path)
+        config = self.config[self.config["subcommand"]]
+        if config["ckpt_path"] in ("best", "last"):
+            path = Path(config["run"]) / CHECKPOINTS / f"{config['ckpt_path']}.ckpt"
+            # A training that is queued again and again may always say `last`: the first time there is none.
+            begins = self.config["subcommand"] == "fit" and not path.exists()
+            config["ckpt_path"] = None if begins else str(path)
+        if config["ckpt_path"]:
+            read_checkpoint(config["ckpt_path"])
 
     def before_instantiate_classes(self) -> None:
         """Quiet what is not for the user."""
         _silence(
             ".*does not have many workers.*",
             ".*Checkpoint directory .* exists and is not empty.*",
+            ".*The dirpath has changed from .*",
             ".*The number of training batches .* is smaller than the logging interval.*",
             ".*isinstance.treespec, LeafSpec.* is deprecated.*",
         )
@@ -81,35 +101,45 @@ class SeparatrixCLI(LightningCLI):
         )
         trainer_config = self._get(self.config_init, "trainer", default={})
         shown: Callback = RichProgressBar() if sys.stdout.isatty() else EpochLines()
-        callbacks = [*(trainer_config.get("callbacks") or []), keep, shown]  # Lightning adds `stopping`
-        return super().instantiate_trainer(
-            default_root_dir=run,
-            callbacks=callbacks,
-            logger=_loggers(self._get(self.config, "logger"), run),
-            plugins=[AtomicCheckpointIO()],
-            use_distributed_sampler=False,
-            num_sanity_val_steps=0,
-            enable_progress_bar=sys.stdout.isatty(),
-            enable_model_summary=sys.stdout.isatty(),
-            **settings,
-        )
+        # Once training starts: one that is refused leaves the description of an earlier one as it is.
+        describe = LambdaCallback(on_train_start=lambda trainer, module: write_run_description(run, self))
+        callbacks = [*(trainer_config.get("callbacks") or []), keep, shown, describe]  # Lightning adds `stopping`
+        try:
+            return super().instantiate_trainer(
+                default_root_dir=run,
+                callbacks=callbacks,
+                logger=_loggers(self._get(self.config, "logger"), run),
+                plugins=[AtomicCheckpointIO()],
+                use_distributed_sampler=False,
+                num_sanity_val_steps=0,
+                enable_progress_bar=sys.stdout.isatty(),
+                enable_model_summary=sys.stdout.isatty(),
+                **settings,
+            )
+        except (MisconfigurationException, ValueError) as error:
+            raise InputError(f"--trainer: {' '.join(str(error).split())}") from None
 
-    def _build_bank(self) -> None:
+    def before_fit(self) -> None:
+        """Decode the corpus."""
+        run = Path(self.trainer.default_root_dir)
+        there = next(folder for folder in (run, *run.absolute().parents) if folder.exists())
+        if not there.is_dir() or not os.access(there, os.W_OK):
+            raise InputError(f"{run}: cannot be written to; choose another --run")
         # Under torchrun or SLURM every rank comes here at once: the bank must exist, or `prepare_data` says so.
         if "LOCAL_RANK" not in os.environ and "SLURM_PROCID" not in os.environ:
             self.datamodule.build()
 
-    def before_fit(self) -> None:
-        """Decode the corpus, and write down what is about to run."""
-        self._build_bank()
-        if self.trainer.is_global_zero:
-            write_run_description(Path(self.trainer.default_root_dir), self)
+    def before_test(self) -> None:
+        """Decode the corpus for a model that has learnt, or that has nothing to learn.
 
-    def before_validate(self) -> None:
-        """Decode the corpus."""
-        self._build_bank()
+        Raises:
+            InputError: a model with weights is given without a checkpoint.
+        """
+        if not self._get(self.config, "ckpt_path") and any(True for _ in self.model.parameters()):
+            raise InputError("--ckpt_path: needed, such as `best` of the run or the path of a .ckpt file")
+        self.before_fit()
 
-    before_test = before_predict = before_validate
+    before_validate = before_predict = before_test
 
 
 def _silence(*messages: str) -> None:
@@ -130,10 +160,15 @@ def _loggers(name: LoggerName, run: Path) -> list[Logger] | bool:
 
 def write_run_description(run: Path, cli: SeparatrixCLI) -> None:
     """Write the resolved configuration, the versions and the revision into the run's folder."""
+    if not cli.trainer.is_global_zero:
+        return
     run.mkdir(parents=True, exist_ok=True)
     subcommand = cli.config["subcommand"]
     parser = cli._parser(subcommand)
-    (run / "config.yaml").write_text(parser.dump(cli.config[subcommand], skip_link_targets=False, skip_none=False))
+    config = cli.config[subcommand].clone()
+    if config["ckpt_path"] and Path(config["ckpt_path"]).resolve().parent == (run / CHECKPOINTS).resolve():
+        config["ckpt_path"] = None  # to go on from the run's own last epoch is no part of what makes it again
+    (run / "config.yaml").write_text(parser.dump(config, skip_link_targets=False, skip_none=False))
     packages = ("separatrix", "torch", "lightning", "torchaudio", "torchmetrics", "numpy", "pyloudnorm", "soundfile")
     description = {
         "python": platform.python_version(),
