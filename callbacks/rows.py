@@ -5,6 +5,7 @@ Numbers are written with `repr`, which float() reads back exactly, so that rows 
 
 import csv
 import os
+import tempfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, TextIO
@@ -24,12 +25,15 @@ class RowParts:
         self._file: TextIO | None = None
 
     def append(self, rows: Iterable[Sequence[Any]], rank: int) -> None:
-        """Write a batch's rows to this rank's part and flush them: they outlive the process."""
+        """Write a batch's rows and an empty line, and flush them: they outlive the process, whole or not at all."""
         if self._file is None:
             self.folder.mkdir(parents=True, exist_ok=True)
-            self._file = (self.folder / f"rank-{rank}-{os.getpid()}.csv").open("a", newline="")
+            # A new name every time: process numbers come again, and nobody goes on where a kill cut a file.
+            handle, _ = tempfile.mkstemp(prefix=f"rank-{rank}-", suffix=".csv", dir=self.folder)
+            self._file = os.fdopen(handle, "w", newline="")
         writer = csv.writer(self._file, lineterminator="\n")
         writer.writerows([[_text(value) for value in row] for row in rows])
+        self._file.write("\n")
         self._file.flush()
 
     def close(self) -> None:
@@ -39,12 +43,12 @@ class RowParts:
             self._file = None
 
     def read(self) -> list[list[str]]:
-        """All rows of all parts, sorted by index; a last line that a kill cut short is left out with its mixture."""
+        """All rows of all parts, sorted by index; a batch that a kill cut short has no empty line and is left out."""
         rows: list[list[str]] = []
         for part in sorted(self.folder.glob("rank-*.csv")):
             text = part.read_text()
-            complete = text[: text.rfind("\n") + 1]
-            rows += [row for row in csv.reader(complete.splitlines()) if len(row) == len(self.columns)]
+            complete = text[: text.rfind("\n\n") + 1]
+            rows += [row for row in csv.reader(complete.splitlines()) if row]
         return sorted(rows, key=lambda row: int(row[0]))  # stable: a mixture's rows keep their order
 
     def merge(self, path: Path) -> None:
@@ -75,4 +79,4 @@ def read_rows(path: Path) -> list[dict[str, str]]:
 
 
 def _text(value: Any) -> str:
-    return repr(value) if isinstance(value, float) else str(value)
+    return repr(float(value)) if isinstance(value, float) else str(value)

@@ -1,7 +1,6 @@
 """Checkpoints: read without running code from them, written beside and renamed into place."""
 
 import os
-import pickle
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -24,8 +23,8 @@ def read_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
         raise InputError(f"{path}: no such checkpoint; train it first, or give the path of a .ckpt file")
     try:
         checkpoint = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, OSError) as error:
-        reason = str(error).strip().splitlines()[0]
+    except Exception as error:  # on a damaged file torch raises whatever its unpickler stumbles over
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise InputError(f"{path}: not a readable checkpoint of weights and plain values ({reason})") from error
     if not isinstance(checkpoint, dict) or not {"state_dict", "hyper_parameters"} <= checkpoint.keys():
         raise InputError(f"{path}: not a checkpoint of this project; a file written by `separatrix fit` is needed")
@@ -44,8 +43,12 @@ def load_module(path: str | os.PathLike[str], kind: type[M]) -> M:
         raise InputError(f"{path}: a checkpoint of {stored or 'something else'}; one of {kind.__name__} is needed")
     # Names with an underscore are LightningCLI's notes on how it made the module.
     settings = {name: value for name, value in checkpoint["hyper_parameters"].items() if not name.startswith("_")}
-    module = kind(**settings)
-    module.load_state_dict(checkpoint["state_dict"])
+    try:
+        module = kind(**settings)
+        module.load_state_dict(checkpoint["state_dict"])
+    except (TypeError, RuntimeError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise InputError(f"{path}: does not fit this version's {kind.__name__} ({reason}); train it again") from error
     return module
 
 

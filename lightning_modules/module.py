@@ -33,7 +33,7 @@ class SeparatrixModule(LightningModule):
         self.learning_rate = learning_rate
         self.patience = patience
         # A metric rather than a plain log: its mean over mixtures is exact for ranks and batches of any size.
-        self.validation_loss = MeanMetric()
+        self.validation_loss = MeanMetric(nan_strategy="disable")  # a NaN must be seen, not left out
 
     def identity(self) -> dict[str, Any]:
         """What data, checkpoint and model must have in common, in words a user knows."""
@@ -72,17 +72,16 @@ class SeparatrixModule(LightningModule):
     def on_train_epoch_start(self) -> None:
         """Seed torch from (seed, epoch, rank), so that a resumed training draws what an uninterrupted one would."""
         seed = getattr(getattr(self.trainer, "datamodule", None), "seed", 0)
-        mixed = torch.tensor([seed, self.current_epoch, self.global_rank], dtype=torch.int64)
-        torch.manual_seed(int((mixed * torch.tensor([1_000_003, 10_007, 1])).sum()))
+        torch.manual_seed(1_000_003 * seed + 10_007 * self.current_epoch + self.global_rank)
 
-    def log_loss(self, loss: torch.Tensor, split: str, name: str = "loss") -> torch.Tensor:
+    def log_loss(self, loss: torch.Tensor, split: str) -> torch.Tensor:
         """Log the per-mixture losses [B] of a split and return their mean, which the step takes."""
         mean = loss.mean()
         if split == "train":
-            self.log(f"train_{name}", mean.detach(), on_step=True, on_epoch=False, prog_bar=True)
+            self.log("train_loss", mean.detach(), on_step=True, on_epoch=False, prog_bar=True)
         else:
             self.validation_loss.update(loss.detach())
-            self.log(f"validation_{name}", self.validation_loss, on_epoch=True, prog_bar=True, batch_size=len(loss))
+            self.log("validation_loss", self.validation_loss, on_epoch=True, prog_bar=True, batch_size=len(loss))
         return mean
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
@@ -90,13 +89,23 @@ class SeparatrixModule(LightningModule):
         checkpoint["module"] = type(self).__name__
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Refuse a checkpoint of another identity before any of its weights is taken.
+        """Refuse a checkpoint of another kind or identity before any of its weights is taken.
 
         Raises:
-            InputError: rate, geometry, classes or supervision differ.
+            InputError: kind of module, rate, geometry, classes, supervision or sizes differ.
         """
+        kind, needed = checkpoint.get("module"), type(self).__name__
+        if kind != needed:
+            raise InputError(f"ckpt_path: a checkpoint of {kind or 'something else'}; one of {needed} is needed")
         stored = checkpoint.get("hyper_parameters", {})
         require_same_identity(self.identity(), stored, "the model", "the checkpoint")
+        weights = checkpoint["state_dict"]
+        for name, own in self.state_dict().items():
+            if name in weights and weights[name].shape != own.shape:
+                raise InputError(
+                    f"ckpt_path: {name} has shape {list(weights[name].shape)}, the model's {list(own.shape)}; "
+                    f"give the network's settings as in training"
+                )
 
 
 def require_same_identity(expected: dict[str, Any], offered: dict[str, Any], expecting: str, offering: str) -> None:

@@ -58,7 +58,9 @@ class Geometry:
 @lru_cache(maxsize=32)
 def _window(length: int, device: torch.device) -> Tensor:
     # Square-root Hann, periodic: analysis times synthesis window adds up to a constant at any hop of length / 2^k.
-    return torch.hann_window(length, periodic=True, device=device).sqrt()
+    # Cached for everyone: whoever asks first must not leave its inference mode or its default type in it.
+    with torch.inference_mode(False):
+        return torch.hann_window(length, periodic=True, dtype=torch.float32, device=device).sqrt()
 
 
 def stft(signal: Tensor, geometry: Geometry) -> Tensor:
@@ -98,11 +100,12 @@ def istft(spectrum: Tensor, geometry: Geometry, samples: int) -> Tensor:
         Samples, [..., T].
     """
     window = _window(geometry.window, spectrum.device)
+    # Scaling the spectrum rather than the window: torch refuses an envelope of squared windows below 1e-11.
     signal = torch.istft(
-        spectrum.reshape(-1, *spectrum.shape[-2:]),
+        spectrum.reshape(-1, *spectrum.shape[-2:]) * window.sum(),
         geometry.window,
         geometry.hop,
-        window=window / window.sum(),
+        window=window,
         center=True,
         length=samples,
     )

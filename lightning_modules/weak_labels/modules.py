@@ -213,6 +213,7 @@ class WeakLabelSeparator(WeakLabelModule):
         self.separator = MaskSeparator(
             self.geometry.bins, len(self.classes), units, layers, epsilon, input_normalisation
         )
+        self.joint = joint_judge is not None
         self.judge: EventClassifier | None = None
         if supervision != "strong" and joint_judge is not None:
             if judge is not None:
@@ -232,12 +233,16 @@ class WeakLabelSeparator(WeakLabelModule):
         """Check the data, take the class prior, and load the judge where a loss needs it.
 
         Raises:
-            InputError: weak supervision without a judge, or one that learnt from other labels, rate or classes.
+            InputError: weak supervision without a judge, or one that learnt from other labels, rate or classes; strong
+                supervision without isolated sources.
         """
         super().setup(stage)
+        data = getattr(self.trainer, "datamodule", None)
+        if stage == "fit" and self.supervision == "strong" and not getattr(data, "train_sources", True):
+            raise InputError("train_sources: false; strong supervision learns from isolated sources, set it to true")
         if stage in ("fit", "validate") and self._listens and self.judge is None:
             self.judge = frozen_judge(self.judge_checkpoint, self).to(self.device)
-        if self.judge is not None and self.hparams["joint_judge"]:
+        if self.judge is not None and self.joint:
             self.judge.prior.copy_(self.prior)
 
     def forward(self, mixture: Tensor) -> Tensor:
@@ -259,7 +264,7 @@ class WeakLabelSeparator(WeakLabelModule):
         estimates = masks * magnitude.unsqueeze(1)
         # The judge may run in reduced precision, the losses never.
         judged = self._judge_logits(estimates) if self._listens else None
-        heard = self.judge(magnitude) if self.judge is not None and self.hparams["joint_judge"] else None
+        heard = self.judge(magnitude) if self.judge is not None and self.joint else None
         with torch.autocast(magnitude.device.type, enabled=False):
             kept = loud_frames(magnitude, self.quiet_frames)
             if self.supervision == "strong":

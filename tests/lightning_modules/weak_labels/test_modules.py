@@ -338,6 +338,37 @@ def test_checkpoint_of_another_supervision_or_class_list_is_refused_before_its_w
     assert_unchanged(before, weights(model.separator))
 
 
+def test_checkpoint_of_another_kind_or_size_is_refused_in_one_line(judges, tmp_path):
+    training = trainer()
+    training.fit(separator("strong"), datamodule=RandomScenes())
+    training.save_checkpoint(tmp_path / "strong.ckpt")
+    for model, path, message in (
+        (separator("strong"), judges["frame"], "ckpt_path: a checkpoint of EventClassifier; one of WeakLabelSeparator"),
+        (separator("strong", units=5), tmp_path / "strong.ckpt", r"ckpt_path: separator\S* has shape .*as in training"),
+    ):
+        with pytest.raises(InputError, match=message):
+            trainer().fit(model, datamodule=RandomScenes(), ckpt_path=path, weights_only=True)
+
+
+def test_strong_supervision_refuses_training_data_without_isolated_sources():
+    scenes = RandomScenes()
+    scenes.train_sources = False
+    with pytest.raises(InputError, match=r"^train_sources: false; [^\n]*$"):
+        trainer().fit(separator("strong"), datamodule=scenes)
+
+
+def test_a_validation_loss_that_is_not_a_number_is_not_hidden():
+    class Broken(RandomScenes):
+        def val_dataloader(self) -> DataLoader[Batch]:
+            broken = random_batch(3)
+            broken.sources[1] = torch.nan
+            return DataLoader([broken], batch_size=None)  # type: ignore[arg-type]
+
+    training = trainer(1)
+    training.fit(separator("strong"), datamodule=Broken())
+    assert training.callback_metrics["validation_loss"].isnan()
+
+
 def test_joint_training_changes_the_judge_and_keeps_it_in_the_checkpoint(supervision, tmp_path):
     model = separator(supervision, joint_judge=JUDGE)
     assert model.judge is not None
@@ -361,7 +392,6 @@ def test_a_joint_judge_also_learns_from_the_mixtures(supervision):
     torch.testing.assert_close(model.loss(magnitude, masks, batch), expected)
 
 
-@pytest.mark.xfail(reason="empty settings are taken for no joint judge when the loss is made", strict=True)
 def test_a_joint_judge_without_settings_is_the_published_one_and_learns_from_the_mixtures_too():
     model, batch = separator("frame", joint_judge={}), random_batch(2)
     trainer(epochs=0).fit(model, datamodule=RandomScenes())
