@@ -51,9 +51,10 @@ def weak_labels_stages(preset: Preset, output: Path, settings: list[str]) -> lis
             needs, checkpoint = [f"{row}.fit"], ("--ckpt_path", _best(run))
         stages.append(Stage(f"{row}.test", ("test", *arguments, *checkpoint), run, tuple(needs)))
 
+    # What needs no judge comes first: side by side with the judges it leaves no core idle at the end.
+    add("strong", "separator")
     add("judge_frame", "judge")
     add("judge_clip", "judge")
-    add("strong", "separator")
     add("frame", "separator", judge="judge_frame")
     add("clip", "separator", judge="judge_clip")
     add("gate")

@@ -1,10 +1,15 @@
 """The bidirectional LSTM stack that both systems use."""
 
+import torch
 from torch import Tensor, nn
 
 
 class BidirectionalLSTM(nn.Module):
     """Bidirectional LSTM layers over the frames of a feature map.
+
+    Weights start as Glorot and Bengio (2010) for the input, orthogonal for the recurrence, with the forget gate open
+    (bias 1, Jozefowicz et al. 2015). Torch's own start is so small that what a second layer passes on hardly depends on
+    the input, and training lingers before it moves at all.
 
     Args:
         features: number of input features of a frame.
@@ -19,6 +24,21 @@ class BidirectionalLSTM(nn.Module):
             features, units, layers, batch_first=True, bidirectional=True, dropout=dropout if layers > 1 else 0.0
         )
         self.outputs = 2 * units
+        self._initialise()
+
+    @torch.no_grad()
+    def _initialise(self) -> None:
+        for name, parameter in self.lstm.named_parameters():
+            gates = parameter.chunk(4)  # input, forget, cell, output
+            for gate in gates:
+                if name.startswith("weight_ih"):
+                    nn.init.xavier_uniform_(gate)
+                elif name.startswith("weight_hh"):
+                    nn.init.orthogonal_(gate)
+                else:
+                    gate.zero_()
+            if name.startswith("bias_ih"):
+                gates[1].fill_(1.0)
 
     def forward(self, features: Tensor) -> Tensor:
         """Both directions' states: [B, features, frames] -> [B, frames, 2·units]."""
