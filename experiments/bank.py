@@ -2,7 +2,7 @@
 
 from rich.console import Console
 
-from experiments.data_configuration import data_parser, instantiate_data, with_data_sections
+from experiments.data_configuration import data_parser, with_data_sections
 from lightning_modules.errors import InputError
 
 DESCRIPTION = """Decode, resample and measure the clips of a data configuration once, into one memory map that every
@@ -17,7 +17,7 @@ def command(arguments: list[str]) -> None:
     settings = parser.parse_args(with_data_sections(arguments[1:]))
     if settings.workers is not None and settings.workers < 0:
         raise InputError(f"--workers: {settings.workers}; 0 or more is needed")
-    bank = instantiate_data(parser, settings).build(settings.workers)
+    bank = parser.instantiate(settings).data.build(settings.workers)
 
     console = Console(highlight=False, soft_wrap=True)
     seconds = int(bank.lengths.sum()) / bank.sample_rate

@@ -62,21 +62,6 @@ def _data_section(name: str) -> str:
     return json.dumps({"data": configuration["data"]} if "data" in configuration else {})
 
 
-def instantiate_data(parser: ArgumentParser, settings: Namespace) -> Any:
-    """The data module of these settings.
-
-    Raises:
-        InputError: a setting is out of its range.
-    """
-    try:
-        return parser.instantiate(settings).data
-    except ValueError as error:
-        # Which is how jsonargparse passes on what a constructor raises.
-        if isinstance(error.__cause__, InputError):
-            raise error.__cause__ from None
-        raise
-
-
 def plain_data(parser: ArgumentParser, settings: Namespace) -> dict[str, Any]:
     """The resolved data configuration as plain values, defaults included: `class_path` and `init_args`."""
     plain: dict[str, Any] = json.loads(parser.dump(settings, format="json", skip_unset=False))["data"]

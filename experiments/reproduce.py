@@ -11,6 +11,7 @@ import torch
 from jsonargparse import ArgumentParser
 
 from datamodules.urban_scenes import URBAN_CLASSES
+from experiments.configuration import CONFIGS
 from experiments.stages import CONSOLE, Stage, run_stages
 from experiments.weak_labels_table import make_table
 from lightning_modules.errors import InputError
@@ -40,6 +41,8 @@ def weak_labels_stages(preset: Preset, output: Path, settings: list[str]) -> lis
     def add(row: str, sizes: str | None = None, judge: str | None = None) -> None:
         run = output / row
         configs = [*base, f"weak_labels/{row}", *((f"weak_labels/{preset}/{sizes}",) if sizes else ())]
+        if (CONFIGS / f"weak_labels/{preset}/{row}.yaml").is_file():  # what this preset says of this row alone
+            configs.append(f"weak_labels/{preset}/{row}")
         arguments = (*_configs(*configs), "--run", str(run), *settings)
         needs = ["bank"]
         checkpoint: tuple[str, ...] = ()

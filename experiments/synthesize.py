@@ -21,7 +21,7 @@ from datamodules.annotations import DCASE_COLUMNS, SoundEvent, dcase_rows, jams,
 from datamodules.batch import Batch
 from datamodules.recipes import Split
 from datamodules.urban_scenes import UrbanScenes
-from experiments.data_configuration import data_parser, instantiate_data, plain_data, with_data_sections
+from experiments.data_configuration import data_parser, plain_data, with_data_sections
 from experiments.output_folder import new_folder
 from lightning_modules.errors import InputError
 
@@ -218,7 +218,7 @@ def command(arguments: list[str]) -> None:
     parser.add_argument("--overwrite", action="store_true", help="replace what synthesize wrote there before")
     resolved, known = _with_manifest(with_data_sections(arguments[1:]))
     settings: Namespace = parser.parse_args(resolved)
-    scenes: UrbanScenes = instantiate_data(parser, settings)
+    scenes: UrbanScenes = parser.instantiate(settings).data
     mixtures = settings.mixtures or scenes.mixtures[settings.split] - settings.start
     selection = {
         "data": plain_data(parser, settings),

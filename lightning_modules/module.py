@@ -22,16 +22,16 @@ class SeparatrixModule(LightningModule):
         window: of the spectrogram, in samples.
         hop: of the spectrogram, in samples.
         learning_rate: of Adam.
-        patience: epochs without a better validation loss after which the rate is halved; never unless given.
+        halve_after: epochs without a better validation loss after which the rate is halved; never unless given.
     """
 
     def __init__(
-        self, sample_rate: int, window: int, hop: int, learning_rate: float, patience: int | None = None
+        self, sample_rate: int, window: int, hop: int, learning_rate: float, halve_after: int | None = None
     ) -> None:
         super().__init__()
         self.geometry = Geometry(sample_rate, window, hop)
         self.learning_rate = learning_rate
-        self.patience = patience
+        self.halve_after = halve_after
         # A metric rather than a plain log: its mean over mixtures is exact for ranks and batches of any size.
         self.validation_loss = MeanMetric(nan_strategy="disable")  # a NaN must be seen, not left out
 
@@ -64,9 +64,9 @@ class SeparatrixModule(LightningModule):
         """Adam on what is to be learnt; the rate is halved when the validation loss stops falling, if asked for."""
         learnt = [parameter for parameter in self.parameters() if parameter.requires_grad]
         optimizer = torch.optim.Adam(learnt, lr=self.learning_rate)
-        if self.patience is None:
+        if self.halve_after is None:
             return optimizer
-        scheduler = torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, factor=0.5, patience=self.patience)
+        scheduler = torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, factor=0.5, patience=self.halve_after)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "monitor": "validation_loss"}}
 
     def on_train_epoch_start(self) -> None:

@@ -93,6 +93,7 @@ class EventClassifier(WeakLabelModule):
         layers: LSTM layers of the recurrent architecture.
         gain: the linear magnitudes are multiplied by it.
         learning_rate: of Adam.
+        halve_after: epochs without a better validation loss after which the rate is halved; never unless given.
     """
 
     def __init__(
@@ -108,8 +109,16 @@ class EventClassifier(WeakLabelModule):
         layers: int = 2,
         gain: float = 1.0,
         learning_rate: float = 1e-4,
+        halve_after: int | None = None,
     ) -> None:
-        super().__init__(classes=classes, sample_rate=sample_rate, window=window, hop=hop, learning_rate=learning_rate)
+        super().__init__(
+            classes=classes,
+            sample_rate=sample_rate,
+            window=window,
+            hop=hop,
+            learning_rate=learning_rate,
+            halve_after=halve_after,
+        )
         classes, channels = list(classes), list(channels)
         self.save_hyperparameters()
         self.supervision = supervision
@@ -180,6 +189,7 @@ class WeakLabelSeparator(WeakLabelModule):
         strong_scale: factor of the strong loss; at these magnitudes the bare one has gradients below Adam's epsilon.
         quiet_frames: frames below this share of the mixture's loudest one are left out of the spectral losses.
         learning_rate: of Adam.
+        halve_after: epochs without a better validation loss after which the rate is halved; never unless given.
     """
 
     def __init__(
@@ -200,8 +210,16 @@ class WeakLabelSeparator(WeakLabelModule):
         strong_scale: float = 1000.0,
         quiet_frames: float = 0.01,
         learning_rate: float = 1e-4,
+        halve_after: int | None = None,
     ) -> None:
-        super().__init__(classes=classes, sample_rate=sample_rate, window=window, hop=hop, learning_rate=learning_rate)
+        super().__init__(
+            classes=classes,
+            sample_rate=sample_rate,
+            window=window,
+            hop=hop,
+            learning_rate=learning_rate,
+            halve_after=halve_after,
+        )
         classes = list(classes)
         self.save_hyperparameters()
         self.supervision = supervision
@@ -219,10 +237,14 @@ class WeakLabelSeparator(WeakLabelModule):
             if judge is not None:
                 raise InputError("judge and joint_judge: give a trained judge or the settings of a joint one, not both")
             self.judge = EventClassifier(
-                **{**joint_judge, "supervision": supervision, "classes": classes},
-                sample_rate=sample_rate,
-                window=window,
-                hop=hop,
+                **{
+                    **joint_judge,
+                    "supervision": supervision,
+                    "classes": classes,
+                    "sample_rate": sample_rate,
+                    "window": window,
+                    "hop": hop,
+                }
             )
 
     def identity(self) -> dict[str, Any]:
