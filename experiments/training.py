@@ -90,20 +90,23 @@ class SeparatrixCLI(LightningCLI):
     def instantiate_trainer(self, **settings: Any) -> Trainer:
         """A trainer that keeps the best and the last checkpoint in the run's folder and logs where it was told to."""
         run = Path(self._get(self.config, "run"))
-        keep = ModelCheckpoint(
-            dirpath=run / CHECKPOINTS,
-            filename="best",
-            monitor="validation_loss",
-            save_last=True,
-            enable_version_counter=False,
-            # After the validation that belongs to the epoch, so that a resumed run starts with the next epoch.
-            save_on_train_epoch_end=True,
-        )
+        # Two callbacks: one with `save_last` would write last.ckpt only after epochs that are the best so far.
+        keep = [
+            ModelCheckpoint(
+                dirpath=run / CHECKPOINTS,
+                filename=name,
+                monitor=monitor,
+                enable_version_counter=False,
+                # After the validation that belongs to the epoch, so that a resumed run starts with the next epoch.
+                save_on_train_epoch_end=True,
+            )
+            for name, monitor in (("best", "validation_loss"), ("last", None))
+        ]
         trainer_config = self._get(self.config_init, "trainer", default={})
         shown: Callback = RichProgressBar() if sys.stdout.isatty() else EpochLines()
         # Once training starts: one that is refused leaves the description of an earlier one as it is.
         describe = LambdaCallback(on_train_start=lambda trainer, module: write_run_description(run, self))
-        callbacks = [*(trainer_config.get("callbacks") or []), keep, shown, describe]  # Lightning adds `stopping`
+        callbacks = [*(trainer_config.get("callbacks") or []), shown, describe, *keep]  # Lightning adds `stopping`
         try:
             return super().instantiate_trainer(
                 default_root_dir=run,
