@@ -263,6 +263,10 @@ class UrbanScenes(LightningDataModule):
         """The test mixtures that have no row yet."""
         return self._evaluation_loader("test", self.evaluated)
 
+    def predict_dataloader(self) -> DataLoader[Batch]:
+        """The whole test set."""
+        return self._evaluation_loader("test")
+
     def _evaluation_loader(self, split: Split, evaluated: Collection[int] = ()) -> DataLoader[Batch]:
         ranks, rank = self._ranks()
         sampler = EvaluationSampler(self.mixtures[split], rank, ranks, evaluated)
@@ -276,7 +280,7 @@ class UrbanScenes(LightningDataModule):
     ) -> DataLoader[Batch]:
         return DataLoader(
             dataset,
-            batch_size,
+            batch_size=batch_size,
             sampler=sampler,
             drop_last=drop_last,
             num_workers=self.workers,

@@ -13,7 +13,7 @@ COMMANDS = {
     "fit": ("experiments.training:command", "train a model"),
     "validate": ("experiments.training:command", "evaluate a model on the validation set"),
     "test": ("experiments.training:command", "evaluate a model on the test set"),
-    "predict": ("experiments.training:command", "run a model on the test set"),
+    "predict": ("experiments.training:command", "write a separator's estimates of the test mixtures as audio files"),
     "bank": ("experiments.bank:command", "decode a corpus once, before training on several devices"),
     "check": ("experiments.check:command", "what a corpus holds, what is broken, and the mixtures' statistics"),
     "synthesize": ("experiments.synthesize:command", "write mixtures, sources and labels as files"),

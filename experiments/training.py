@@ -18,6 +18,7 @@ from lightning.pytorch.loggers import CSVLogger, Logger, WandbLogger
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from callbacks.epoch_lines import EpochLines
+from callbacks.estimate_files import EstimateFiles
 from experiments.configuration import with_named_configs
 from lightning_modules.checkpoint import AtomicCheckpointIO, read_checkpoint
 from lightning_modules.errors import InputError
@@ -107,6 +108,8 @@ class SeparatrixCLI(LightningCLI):
         # Once training starts: one that is refused leaves the description of an earlier one as it is.
         describe = LambdaCallback(on_train_start=lambda trainer, module: write_run_description(run, self))
         callbacks = [*(trainer_config.get("callbacks") or []), shown, describe, *keep]  # Lightning adds `stopping`
+        if self.subcommand == "predict":
+            callbacks.append(EstimateFiles())
         try:
             return super().instantiate_trainer(
                 default_root_dir=run,
@@ -143,6 +146,10 @@ class SeparatrixCLI(LightningCLI):
         self.before_fit()
 
     before_validate = before_predict = before_test
+
+    def predict(self, **settings: Any) -> None:
+        """Write the estimates as files; together they would not fit into memory."""
+        self.trainer.predict(**{**settings, "return_predictions": False})
 
 
 def _silence(*messages: str) -> None:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 from rich.console import Console
 from rich.table import Table
 
@@ -60,7 +61,7 @@ def make_table(output: Path, classes: Sequence[str]) -> None:
         [(c.row, c.label, c.ours.mean, c.ours.std, c.ours.median, c.ours.n, *(c.published or ("", ""))) for c in cells],
     )
     left_out = {row: left_out_counts(output / row / SCORES_FILE) for row in systems}
-    (output / "table.md").write_text(markdown(cells, left_out))
+    (output / "table.md").write_text(markdown(cells, left_out) + "\n" + percentile_markdown(output))
     _print(cells)
 
 
@@ -98,6 +99,17 @@ def markdown(cells: Sequence[Cell], left_out: dict[str, dict[str, int]]) -> str:
         if reasons:
             lines.append(f"Left out of `{row}`: " + ", ".join(f"{n} rows ({why})" for why, n in reasons.items()) + ".")
     return "\n".join(lines) + "\n"
+
+
+def percentile_markdown(output: Path) -> str:
+    """How the output SI-SDR of each system is distributed over its rows: where weak labels keep up, and where not."""
+    shares = (5, 25, 50, 75, 95)
+    lines = ["| output SI-SDR, dB | " + " | ".join(f"{share} %" for share in shares) + " |", "|---" * 6 + "|"]
+    for row in ROWS[1:]:
+        values = [float(line["si_sdr_db"]) for line in read_rows(output / row / SCORES_FILE) if not line["left_out"]]
+        name = _NAMES[row].removeprefix("Δ ")
+        lines.append(f"| {name} | " + " | ".join(f"{value:.1f}" for value in np.percentile(values, shares)) + " |")
+    return "\n".join([*lines, "", "Percentiles over (mixture, class) rows."]) + "\n"
 
 
 def _heading(label: str) -> str:

@@ -66,7 +66,7 @@ class _ClipsFromFiles:
 
 
 def benchmark_rendering() -> list[Measurement]:
-    """Mixtures of five 4-s source tracks with frame labels, clip labels and loudness; both ways give the same samples."""
+    """Mixtures of five 4-s source tracks with frame and clip labels and loudness; both ways give the same samples."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         corpus = NoiseFiles(folder)

@@ -332,6 +332,8 @@ class WeakLabelSeparator(WeakLabelModule):
         """Estimates, [B, C, T], for the callbacks that score them."""
         return self(batch.mixture)
 
+    predict_step = test_step
+
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Leave the frozen judge out: its own checkpoint holds it."""
         super().on_save_checkpoint(checkpoint)

@@ -1,0 +1,47 @@
+"""Estimates as audio files: what `separatrix predict` leaves to listen to."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import soundfile
+from lightning import LightningModule, Trainer
+from lightning.pytorch.callbacks import BasePredictionWriter
+from rich.console import Console
+from torch import Tensor
+
+from datamodules.batch import Batch
+
+
+class EstimateFiles(BasePredictionWriter):
+    """Writes RUN/estimates/INDEX/mixture.wav and one file a class, 32-bit float, batch by batch on every rank."""
+
+    def __init__(self) -> None:
+        super().__init__(write_interval="batch")
+
+    def write_on_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        prediction: Tensor,
+        batch_indices: Sequence[int] | None,
+        batch: Batch,
+        batch_idx: int,
+        dataloader_idx: int,
+    ) -> None:
+        """Write a batch's estimates, [B, C, T], beside the mixtures."""
+        rate = pl_module.geometry.sample_rate  # type: ignore[union-attr]
+        for index, mixture, estimates in zip(batch.indices.tolist(), batch.mixture, prediction, strict=True):
+            folder = _folder(trainer) / str(index)
+            folder.mkdir(parents=True, exist_ok=True)
+            named = zip(("mixture", *pl_module.classes), (mixture, *estimates), strict=True)  # type: ignore[misc]
+            for name, signal in named:
+                soundfile.write(folder / f"{name}.wav", signal.cpu().numpy(), rate, subtype="FLOAT")
+
+    def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Say where they are."""
+        if trainer.is_global_zero:
+            Console().print(f"estimates: {_folder(trainer)}")
+
+
+def _folder(trainer: Trainer) -> Path:
+    return Path(trainer.default_root_dir) / "estimates"
