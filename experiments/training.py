@@ -1,8 +1,10 @@
 """`separatrix fit|validate|test|predict`: LightningCLI, with a folder for everything that a run makes."""
 
+import contextlib
 import json
 import os
 import platform
+import shutil
 import subprocess
 import sys
 import warnings
@@ -15,6 +17,7 @@ from lightning import LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback, EarlyStopping, LambdaCallback, ModelCheckpoint, RichProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import CSVLogger, Logger, WandbLogger
+from lightning.pytorch.loggers.csv_logs import ExperimentWriter
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from callbacks.epoch_lines import EpochLines
@@ -124,6 +127,23 @@ class SeparatrixCLI(LightningCLI):
             )
         except (MisconfigurationException, ValueError) as error:
             raise InputError(f"--trainer: {' '.join(str(error).split())}") from None
+
+    def _run_subcommand(self, subcommand: str) -> None:
+        try:
+            super()._run_subcommand(subcommand)
+        except InputError:
+            # Lightning makes the folder of the curves before anything is checked: what is refused leaves none.
+            curves = next((logger.log_dir for logger in self.trainer.loggers if isinstance(logger, CSVLogger)), None)
+            if (
+                curves
+                and self.trainer.is_global_zero
+                and not (Path(curves) / ExperimentWriter.NAME_METRICS_FILE).exists()
+            ):
+                shutil.rmtree(curves, ignore_errors=True)
+                with contextlib.suppress(OSError):  # not empty: of an earlier start
+                    Path(curves).parent.rmdir()
+                    Path(self.trainer.default_root_dir).rmdir()
+            raise
 
     def before_fit(self) -> None:
         """Decode the corpus."""
