@@ -9,14 +9,13 @@ from torch import Tensor
 from datamodules.batch import Batch
 from lightning_modules.checkpoint import load_module
 from lightning_modules.errors import InputError
-from lightning_modules.module import SeparatrixModule
 from lightning_modules.spectrogram import istft, stft
 from lightning_modules.weak_labels.classifier import (
     ConvolutionalRecurrentClassifier,
     RecurrentClassifier,
-    clip_logits,
     pool_frame_labels,
 )
+from lightning_modules.weak_labels.labels import LabelSupervision, WeakLabelModule, logits_at_label_rate
 from lightning_modules.weak_labels.losses import (
     classification_loss,
     estimate_classification_loss,
@@ -27,7 +26,6 @@ from lightning_modules.weak_labels.losses import (
 )
 from lightning_modules.weak_labels.separator import InputNormalisation, MaskSeparator
 
-LabelSupervision = Literal["frame", "clip"]
 Supervision = Literal["strong", "frame", "clip"]
 Architecture = Literal["convolutional", "recurrent"]
 
@@ -37,45 +35,6 @@ class Judgement(TypedDict):
 
     logits: Tensor
     frame_labels: Tensor
-
-
-class WeakLabelModule(SeparatrixModule):
-    """What judge and separator share: classes, and the class prior γ that weights frame labels.
-
-    The prior is counted over the training recipes when training starts, and travels in the checkpoint.
-    """
-
-    prior: Tensor
-
-    def __init__(self, classes: Sequence[str], **settings: Any) -> None:
-        super().__init__(**settings)
-        self.classes = list(classes)
-        self.register_buffer("prior", torch.full((len(self.classes),), 0.5))
-
-    def identity(self) -> dict[str, Any]:
-        """Rate, geometry and classes."""
-        return {**super().identity(), "classes": self.classes}
-
-    def setup(self, stage: str) -> None:
-        """Check the data and, before training, take the class prior from its recipes."""
-        super().setup(stage)
-        if stage == "fit":
-            # A class active in every training frame, or in none, would get an infinite weight.
-            prior = self.trainer.datamodule.class_prior()  # type: ignore[attr-defined]
-            self.prior.copy_(prior.clamp(1e-3, 1 - 1e-3))
-
-    def targets(self, batch: Batch, supervision: LabelSupervision, reduction: int) -> tuple[Tensor, Tensor]:
-        """Activity l and weight W at a judge's frame rate, [B, C, F'] each; clip labels are one frame, unweighted."""
-        if supervision == "clip":
-            activity = batch.clip_labels.unsqueeze(-1)
-            return activity, torch.ones_like(activity)
-        activity = pool_frame_labels(batch.frame_labels, reduction)
-        return activity, prior_weight(activity, self.prior)
-
-
-def logits_at_label_rate(logits: Tensor, supervision: LabelSupervision) -> Tensor:
-    """The logits that the labels speak of: every frame's, or the maximum over frames as the clip's only one."""
-    return logits if supervision == "frame" else clip_logits(logits).unsqueeze(-1)
 
 
 class EventClassifier(WeakLabelModule):

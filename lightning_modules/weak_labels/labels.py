@@ -1,0 +1,60 @@
+"""How the labels of a mixture meet a classifier's frames, for the judge and for the separator that listens to it."""
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from datamodules.batch import Batch
+from lightning_modules.errors import InputError
+from lightning_modules.module import SeparatrixModule
+from lightning_modules.weak_labels.classifier import clip_logits, pool_frame_labels
+from lightning_modules.weak_labels.losses import prior_weight
+
+LabelSupervision = Literal["frame", "clip"]
+
+
+class WeakLabelModule(SeparatrixModule):
+    """What judge and separator share: classes, and the class prior γ that weights frame labels.
+
+    The prior is counted over the training recipes when training starts, and travels in the checkpoint.
+    """
+
+    prior: Tensor
+
+    def __init__(self, classes: Sequence[str], **settings: Any) -> None:
+        super().__init__(**settings)
+        self.classes = list(classes)
+        self.register_buffer("prior", torch.full((len(self.classes),), 0.5))
+
+    def identity(self) -> dict[str, Any]:
+        """Rate, geometry and classes."""
+        return {**super().identity(), "classes": self.classes}
+
+    def setup(self, stage: str) -> None:
+        """Check the data and, before training, take the class prior from its recipes.
+
+        Raises:
+            InputError: the data has another rate, geometry or classes, or cannot tell its class prior.
+        """
+        super().setup(stage)
+        if stage == "fit":
+            data = getattr(self.trainer, "datamodule", None)
+            if data is None:
+                raise InputError("fit: plain loaders know no class prior; give a data module such as UrbanScenes")
+            # A class active in every training frame, or in none, would get an infinite weight.
+            self.prior.copy_(data.class_prior().clamp(1e-3, 1 - 1e-3))
+
+    def targets(self, batch: Batch, supervision: LabelSupervision, reduction: int) -> tuple[Tensor, Tensor]:
+        """Activity l and weight W at a judge's frame rate, [B, C, F'] each; clip labels are one frame, unweighted."""
+        if supervision == "clip":
+            activity = batch.clip_labels.unsqueeze(-1)
+            return activity, torch.ones_like(activity)
+        activity = pool_frame_labels(batch.frame_labels, reduction)
+        return activity, prior_weight(activity, self.prior)
+
+
+def logits_at_label_rate(logits: Tensor, supervision: LabelSupervision) -> Tensor:
+    """The logits that the labels speak of: every frame's, or the maximum over frames as the clip's only one."""
+    return logits if supervision == "frame" else clip_logits(logits).unsqueeze(-1)
