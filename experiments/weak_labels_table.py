@@ -108,7 +108,8 @@ def percentile_markdown(output: Path) -> str:
     for row in ROWS[1:]:
         values = [float(line["si_sdr_db"]) for line in read_rows(output / row / SCORES_FILE) if not line["left_out"]]
         name = _NAMES[row].removeprefix("Δ ")
-        lines.append(f"| {name} | " + " | ".join(f"{value:.1f}" for value in np.percentile(values, shares)) + " |")
+        points = [f"{value:.1f}" for value in np.percentile(values, shares)] if values else [""] * len(shares)
+        lines.append(f"| {name} | " + " | ".join(points) + " |")
     return "\n".join([*lines, "", "Percentiles over (mixture, class) rows."]) + "\n"
 
 
