@@ -1,0 +1,56 @@
+"""Configurations by name: a path, or one that ships."""
+
+import re
+
+import pytest
+
+from experiments.configuration import CONFIGS, config_path, with_named_configs
+from lightning_modules.errors import InputError
+
+
+def test_a_shipped_configuration_is_found_by_its_name_with_or_without_suffix():
+    expected = CONFIGS / "weak_labels" / "frame.yaml"
+    assert config_path("weak_labels/frame") == config_path("weak_labels/frame.yaml") == expected
+
+
+def test_a_file_of_ones_own_comes_before_a_shipped_one_of_the_same_name(tmp_path, monkeypatch):
+    (tmp_path / "weak_labels").mkdir()
+    own = tmp_path / "weak_labels" / "frame.yaml"
+    own.write_text("model: {}\n")
+    monkeypatch.chdir(tmp_path)
+    assert config_path("weak_labels/frame.yaml").resolve() == own
+    assert config_path("weak_labels/frame") == CONFIGS / "weak_labels" / "frame.yaml"
+
+
+def test_an_unknown_name_is_refused_with_the_names_there_are():
+    with pytest.raises(InputError, match=r"^--config fraem: no such file, nor one .*weak_labels/frame, [^\n]*$"):
+        config_path("fraem")
+
+
+@pytest.mark.parametrize("name", ["weak_labels", ".", ""])
+def test_a_folder_is_no_configuration(name):
+    with pytest.raises(InputError):
+        config_path(name)
+
+
+def test_every_way_of_writing_a_configuration_is_resolved_and_nothing_else():
+    frame = str(CONFIGS / "weak_labels" / "frame.yaml")
+    words = ["fit", "--config", "weak_labels/frame", "--config=weak_labels/frame", "-c", "weak_labels/frame"]
+    others = ["--run", "weak_labels/frame", "--model.configuration", "weak_labels/frame"]
+    assert with_named_configs([*words, *others]) == [
+        *("fit", "--config", frame, f"--config={frame}", "-c", frame),
+        *others,
+    ]
+
+
+@pytest.mark.parametrize("content", [b"a: [1", b"\xff\xfe\x00", b"- 1\n", b"7\n", b""])
+def test_a_file_that_holds_no_sections_is_refused_by_name(content, tmp_path):
+    path = tmp_path / "mine.yaml"
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=f"^--config {re.escape(str(path))}: not [^\n]*$"):
+        with_named_configs(["--config", str(path)])
+
+
+def test_every_shipped_configuration_says_what_it_is():
+    silent = [path for path in CONFIGS.rglob("*.yaml") if not path.read_text().startswith("# ")]
+    assert not [path for path in silent if path.parent.name not in ("demo", "small", "paper")]

@@ -1,0 +1,103 @@
+"""Reproductions as stages, without running any."""
+
+from itertools import pairwise
+from typing import get_args
+
+import pytest
+
+from experiments import reproduce as module
+from experiments.reproduce import Preset, command, weak_labels_stages
+from lightning_modules.errors import InputError
+
+PRESETS = get_args(Preset)
+
+
+@pytest.fixture
+def started(monkeypatch):
+    """How `run_stages` was called, in place of running it."""
+    calls = []
+    monkeypatch.setattr(module, "run_stages", lambda stages, jobs, apart: calls.append((stages, jobs, apart)))
+    nothing = module.Reproduction(weak_labels_stages, lambda output: None)
+    monkeypatch.setattr(module, "REPRODUCTIONS", {"weak-labels": nothing})
+    return calls
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_every_stage_comes_after_those_it_needs(preset, tmp_path):
+    done = set()
+    for stage in weak_labels_stages(preset, tmp_path, []):
+        assert set(stage.needs) <= done
+        done.add(stage.name)
+    assert len(done) == 13
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_weak_separators_listen_to_the_judge_of_their_own_labels(preset, tmp_path):
+    stages = {stage.name: stage for stage in weak_labels_stages(preset, tmp_path, [])}
+    for row in ("frame", "clip"):
+        judge = dict(pairwise(stages[f"{row}.fit"].arguments))["--model.judge"]
+        assert judge == str(tmp_path / f"judge_{row}" / "checkpoints" / "best.ckpt")
+        assert f"judge_{row}.fit" in stages[f"{row}.fit"].needs
+    assert "--model.judge" not in stages["strong.fit"].arguments
+
+
+def test_trained_rows_are_evaluated_with_their_best_checkpoint_and_references_with_none(tmp_path):
+    stages = {stage.name: stage for stage in weak_labels_stages("demo", tmp_path, [])}
+    for row in ("judge_frame", "judge_clip", "strong", "frame", "clip"):
+        arguments = dict(pairwise(stages[f"{row}.test"].arguments))
+        assert arguments["--ckpt_path"] == str(tmp_path / row / "checkpoints" / "best.ckpt")
+    assert not [name for name in ("gate", "ideal_ratio_mask") if "--ckpt_path" in stages[f"{name}.test"].arguments]
+    assert "gate.fit" not in stages
+
+
+def test_settings_with_a_dot_go_to_every_stage_and_those_of_the_data_to_the_bank_too(started, tmp_path):
+    settings = ["--data.workers", "3", "--trainer.max_epochs=2", "--data.train_folds=[1]"]
+    command(["reproduce", "weak-labels", *settings, "--output", str(tmp_path), "--jobs", "1"])
+    ((stages, _, _),) = started
+    for stage in stages:
+        given = stage.arguments
+        assert ("--data.workers", "3") in pairwise(given) and "--data.train_folds=[1]" in given
+        assert ("--trainer.max_epochs=2" in given) == (stage.name != "bank")
+
+
+@pytest.mark.parametrize("preset", ["small", "paper"])
+def test_the_data_root_goes_to_every_stage(preset, started, tmp_path):
+    command(["reproduce", "weak-labels", "--preset", preset, "--data-root", "DATA", "--output", str(tmp_path)])
+    ((stages, _, _),) = started
+    assert all(("--data.corpus.root", "DATA") in pairwise(stage.arguments) for stage in stages)
+
+
+@pytest.mark.parametrize(
+    "settings, apart",
+    [
+        ([], False),
+        (["--trainer.devices", "1"], False),
+        (["--trainer.devices=1"], False),
+        (["--trainer.devices", "2"], True),
+        (["--trainer.devices=0,1"], True),
+    ],
+)
+def test_stages_on_several_devices_run_apart_and_one_after_the_other(settings, apart, started, tmp_path, monkeypatch):
+    monkeypatch.setattr(module.os, "cpu_count", lambda: 8)
+    monkeypatch.setattr(module.torch.cuda, "is_available", lambda: False)
+    command(["reproduce", "weak-labels", *settings, "--output", str(tmp_path)])
+    ((_, jobs, ran_apart),) = started
+    assert ran_apart == apart
+    assert jobs == (1 if apart else 8)
+
+
+def test_with_a_gpu_stages_run_one_at_a_time_unless_told_otherwise(started, tmp_path, monkeypatch):
+    monkeypatch.setattr(module.torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(module.torch.cuda, "device_count", lambda: 1)
+    command(["reproduce", "weak-labels", "--output", str(tmp_path)])
+    command(["reproduce", "weak-labels", "--output", str(tmp_path), "--jobs", "3"])
+    assert [jobs for _, jobs, _ in started] == [1, 3]
+
+
+def test_a_launcher_of_several_ranks_is_refused_and_a_task_by_itself_is_not(started, tmp_path, monkeypatch):
+    monkeypatch.setenv("SLURM_NTASKS", "1")
+    command(["reproduce", "weak-labels", "--output", str(tmp_path)])
+    monkeypatch.setenv("SLURM_NTASKS", "2")
+    with pytest.raises(InputError, match="start `reproduce` as one process"):
+        command(["reproduce", "weak-labels", "--output", str(tmp_path)])
+    assert len(started) == 1

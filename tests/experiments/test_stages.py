@@ -1,0 +1,126 @@
+"""Stages of a reproduction: their order, what is done only once, what is refused."""
+
+import json
+import sys
+
+import pytest
+
+from experiments import stages as module
+from experiments.stages import Record, Stage, run_stages
+from lightning_modules.errors import InputError
+
+
+@pytest.fixture
+def commands(monkeypatch):
+    """The commands that were run in this process; one whose arguments name `broken` fails with status 2."""
+    seen = []
+
+    def main(arguments):
+        seen.append(list(arguments))
+        return 2 if "broken" in arguments else 0
+
+    monkeypatch.setattr(module, "main", main)
+    return seen
+
+
+def stage(tmp_path, name, *arguments, needs=(), command="test"):
+    return Stage(name, (command, *arguments, "--run", str(tmp_path / name)), tmp_path / name, needs)
+
+
+def test_stages_run_once_in_their_order(tmp_path, commands):
+    stages = [stage(tmp_path, "a"), stage(tmp_path, "b", needs=("a",)), stage(tmp_path, "c", needs=("a", "b"))]
+    run_stages(stages, jobs=1)
+    assert commands == [list(s.arguments) for s in stages]
+    run_stages(stages, jobs=1)
+    assert len(commands) == 3
+
+
+def test_what_was_complete_before_a_failure_is_kept(tmp_path, commands):
+    stages = [stage(tmp_path, "a"), stage(tmp_path, "b", "broken"), stage(tmp_path, "c")]
+    with pytest.raises(InputError, match="^b ended with status 2; what was complete before is kept$"):
+        run_stages(stages, jobs=1)
+    assert [command[-1] for command in commands] == [str(tmp_path / "a"), str(tmp_path / "b")]
+    assert [Record(s, []).state() for s in stages] == ["complete", "started", None]
+
+
+def test_a_stage_is_another_one_when_what_it_needs_is(tmp_path):
+    first, again = (Record(stage(tmp_path, "b", needs=("a",)), [fingerprint]) for fingerprint in ("x", "y"))
+    first.write("complete")
+    with pytest.raises(
+        InputError, match=r"holds a run of another configuration; choose another --output or delete it$"
+    ):
+        again.state()
+
+
+def test_a_configuration_counts_by_its_content_and_a_folder_not_at_all(tmp_path):
+    config = tmp_path / "mine.yaml"
+    config.write_text("a: 1\n")
+    here, there = (stage(tmp_path / folder, "a", "--config", str(config)) for folder in ("here", "there"))
+    fingerprint = Record(here, []).fingerprint
+    assert fingerprint == Record(there, []).fingerprint
+    config.write_text("a: 2\n")
+    assert fingerprint != Record(here, []).fingerprint
+
+
+@pytest.mark.parametrize("command, result", [("fit", "checkpoints/last.ckpt"), ("test", "scores.parts/rank-0.csv")])
+def test_a_stage_that_only_began_occupies_its_folder_once_it_has_results(command, result, tmp_path):
+    begun, other = (Record(stage(tmp_path, "a", setting, command=command), []) for setting in ("--x", "--y"))
+    begun.write("started")
+    assert begun.state() == "started"
+    assert other.state() is None
+    path = tmp_path / "a" / result
+    path.parent.mkdir()
+    path.write_text("")
+    assert begun.state() == "started"
+    with pytest.raises(InputError, match="holds a run of another configuration"):
+        other.state()
+
+
+def test_a_training_goes_on_from_its_last_epoch_and_an_evaluation_does_not(tmp_path):
+    training, evaluation = (stage(tmp_path, "a", command=command) for command in ("fit", "test"))
+    assert training.command() == list(training.arguments)
+    training.last_checkpoint.parent.mkdir(parents=True)
+    training.last_checkpoint.write_text("")
+    assert training.command() == [*training.arguments, "--ckpt_path", str(training.last_checkpoint)]
+    assert evaluation.command() == list(evaluation.arguments)
+
+
+def test_a_stage_is_shown_as_a_command_that_a_shell_takes(tmp_path):
+    assert (
+        str(Stage("a", ("fit", "--data.train_folds", "[1, 2]"), tmp_path))
+        == "separatrix fit --data.train_folds '[1, 2]'"
+    )
+
+
+def test_stages_apart_are_processes_of_their_own(tmp_path, commands, monkeypatch):
+    started = []
+
+    def run(words, check):
+        started.append(words)
+        return type("Ended", (), {"returncode": 0})
+
+    monkeypatch.setattr(module.subprocess, "run", run)
+    only = stage(tmp_path, "a")
+    run_stages([only], jobs=1, apart=True)
+    assert started == [[sys.executable, "-m", "experiments.cli", *only.arguments]]
+    assert not commands
+
+
+def test_side_by_side_a_failure_names_its_stage_last_line_and_log(tmp_path):
+    # Real processes: two commands that are refused, and one that waits for both.
+    first, second = (stage(tmp_path, name, "--nothing", command="reproduce") for name in "ab")
+    last = stage(tmp_path, "c", needs=("a", "b"))
+    with pytest.raises(InputError) as refusal:
+        run_stages([first, second, last], jobs=2)
+    message = str(refusal.value)
+    assert message.startswith(("a ended with status 2: separatrix reproduce: ", "b ended with status 2: separatrix "))
+    assert "\n" not in message and message.endswith(".log)")
+    assert not (tmp_path / "c").exists()
+
+
+def test_a_record_is_written_as_a_whole(tmp_path):
+    record = Record(stage(tmp_path, "a"), [])
+    for state in ("started", "complete"):
+        record.write(state)
+        assert json.loads(record.path.read_text()) == {"state": state, "fingerprint": record.fingerprint}
+        assert [path.name for path in record.path.parent.iterdir()] == ["a.json"]

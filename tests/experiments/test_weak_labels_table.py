@@ -1,0 +1,107 @@
+"""The table from rows alone."""
+
+import csv
+from itertools import product
+
+import numpy as np
+import pytest
+
+from callbacks.classifier_scores import CLASSIFIER_COLUMNS
+from callbacks.evaluation import SCORE_COLUMNS
+from callbacks.rows import read_rows, write_rows
+from experiments.weak_labels_table import PUBLISHED, make_table
+
+CLASSES = ["dog_bark", "siren"]
+SYSTEMS = ["clip", "frame", "strong", "gate", "ideal_ratio_mask"]
+
+
+@pytest.fixture
+def output(tmp_path):
+    """Rows of two classes in thirty mixtures for every system; every fifth has no score."""
+    generator = np.random.default_rng(0)
+    before = generator.normal(-4, 5, (30, 2))
+    for system, gain in zip(SYSTEMS, (3.0, 4.0, 6.0, 1.0, 12.0), strict=True):
+        after = before + generator.normal(gain, 2, before.shape)
+        rows = []
+        for (mixture, label), x, y in zip(product(range(30), CLASSES), before.flat, after.flat, strict=True):
+            scores = (float(x), float(y), float(y) - float(x)) if mixture % 5 else (np.nan,) * 3
+            rows.append((mixture, label, "" if mixture % 5 else "single class", *scores))
+        write_rows(tmp_path / system / "scores.csv", SCORE_COLUMNS, rows)
+    for supervision in ("frame", "clip"):
+        rows = [
+            (supervision, level, label, 0.9, 0.8, 0.7, 60, 20) for level, label in product(("frame", "clip"), CLASSES)
+        ]
+        write_rows(tmp_path / f"judge_{supervision}" / "classifier.csv", CLASSIFIER_COLUMNS, rows)
+    return tmp_path
+
+
+def test_cells_are_the_statistics_of_their_scored_rows(output):
+    make_table(output, CLASSES)
+    cells = {(line["row"], line["class"]): line for line in read_rows(output / "table.csv")}
+    assert list(cells) == list(product(["input", *SYSTEMS], [*CLASSES, "overall"]))
+    for (row, label), cell in cells.items():
+        column = "input_si_sdr_db" if row == "input" else "improvement_db"
+        with (output / ("gate" if row == "input" else row) / "scores.csv").open() as file:
+            values = [
+                float(line[column])
+                for line in csv.DictReader(file)
+                if not line["left_out"] and label in ("overall", line["class"])
+            ]
+        assert int(cell["n"]) == len(values) == (48 if label == "overall" else 24)
+        ours = [float(cell[f"{name}_db"]) for name in ("mean", "std", "median")]
+        np.testing.assert_allclose(ours, [np.mean(values), np.std(values), np.median(values)], rtol=1e-12)
+
+
+def test_published_figures_stand_beside_the_rows_that_the_paper_has(output):
+    make_table(output, CLASSES)
+    published = {(line["row"], line["class"]): (line["mean_db"], line["std_db"]) for line in read_rows(PUBLISHED)}
+    for line in read_rows(output / "table.csv"):
+        expected = published.get((line["row"], line["class"]), ("", ""))
+        assert (line["published_mean_db"], line["published_std_db"]) == expected
+    assert len(published) == 24
+
+
+def test_the_published_overall_lies_between_its_classes():
+    means = {(line["row"], line["class"]): float(line["mean_db"]) for line in read_rows(PUBLISHED)}
+    for row in ("input", "clip", "frame", "strong"):
+        of_classes = [mean for (r, label), mean in means.items() if r == row and label != "overall"]
+        assert len(of_classes) == 5 and min(of_classes) < means[row, "overall"] < max(of_classes)
+
+
+def test_the_report_tells_what_was_left_out_and_why(output):
+    make_table(output, CLASSES)
+    report = (output / "table.md").read_text()
+    for system in SYSTEMS:
+        assert f"Left out of `{system}`: 12 rows (single class)." in report
+    assert "| n | 24 | 24 | 48 |" in report
+
+
+def test_all_rows_are_gathered_under_their_systems_name_unchanged(output):
+    make_table(output, CLASSES)
+    gathered = read_rows(output / "scores.csv")
+    assert [line["row"] for line in gathered] == [system for system in SYSTEMS for _ in range(60)]
+    for system in SYSTEMS:
+        own = [{k: v for k, v in line.items() if k != "row"} for line in gathered if line["row"] == system]
+        assert own == read_rows(output / system / "scores.csv")
+    assert [line["supervision"] for line in read_rows(output / "classifier.csv")] == ["frame"] * 4 + ["clip"] * 4
+
+
+def test_made_again_the_files_are_the_same(output):
+    names = ("table.csv", "table.md", "scores.csv", "classifier.csv")
+    make_table(output, CLASSES)
+    first = [(output / name).read_bytes() for name in names]
+    make_table(output, CLASSES)
+    assert [(output / name).read_bytes() for name in names] == first
+
+
+def test_a_class_without_any_scored_row_has_no_cell(output):
+    make_table(output, [*CLASSES, "car_horn"])
+    assert {line["class"] for line in read_rows(output / "table.csv")} == {*CLASSES, "overall"}
+
+
+def test_a_system_without_any_scored_row_has_no_cell_and_says_so(output):
+    rows = [(mixture, "siren", "silent estimate", *(np.nan,) * 3) for mixture in range(30)]
+    write_rows(output / "clip" / "scores.csv", SCORE_COLUMNS, rows)
+    make_table(output, CLASSES)
+    assert "clip" not in {line["row"] for line in read_rows(output / "table.csv")}
+    assert "Left out of `clip`: 30 rows (silent estimate)." in (output / "table.md").read_text()

@@ -1,0 +1,166 @@
+"""The real command line at a tiny size: sounds at 8 kHz, mixtures of half a second, networks of a few units."""
+
+import contextlib
+import csv
+import io
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+import torch
+import yaml
+
+from experiments.cli import main
+from experiments.configuration import CONFIGS
+
+SCENES = {
+    "data.train_folds": "[1]",
+    "data.validation_folds": "[2]",
+    "data.test_folds": "[3]",
+    "data.duration": "0.5",
+    "data.latest_onset": "0.3",
+    "data.train_mixtures": "20",
+    "data.epoch_mixtures": "8",
+    "data.validation_mixtures": "5",
+    "data.test_mixtures": "7",
+    "data.batch_size": "4",
+    "data.evaluation_batch_size": "2",
+}
+PROCEDURAL = {"data.corpus.clips_per_class": "8", "data.corpus.folds": "3"}
+TRAINER = {"trainer.max_epochs": "1", "trainer.accelerator": "cpu"}
+# Networks as small as they get, by the class of the model.
+NETWORKS = {
+    "EventClassifier": {"model.architecture": "recurrent", "model.units": "5", "model.layers": "1"},
+    "WeakLabelSeparator": {"model.units": "6", "model.layers": "1"},
+    "ReferenceSeparator": {},
+}
+
+
+class Outcome(NamedTuple):
+    """What a command came to."""
+
+    status: int
+    out: str
+    err: str
+
+
+class CommandLine:
+    """Runs `separatrix` commands; holds the settings of a tiny experiment and systems trained with them."""
+
+    scenes, procedural, trainer, networks = SCENES, PROCEDURAL, TRAINER, NETWORKS
+
+    def __init__(self, folder: Path) -> None:
+        self.systems = folder / "systems"
+        self.banks = folder / "banks"
+
+    @staticmethod
+    def as_options(settings: dict[str, Any]) -> list[str]:
+        """Settings as words of the command line."""
+        return [word for name, value in settings.items() for word in (f"--{name}", str(value))]
+
+    def data(self, **settings: Any) -> dict[str, Any]:
+        """Settings of the tiny data; more of them by name."""
+        named = {f"data.{name}": value for name, value in settings.items()}
+        return {**self.scenes, **self.procedural, "data.bank_folder": self.banks, **named}
+
+    def arguments(self, row: str, settings: dict[str, Any] | None = None, **data: Any) -> list[str]:
+        """Of a training or test of one row of the table.
+
+        Args:
+            row: a configuration's name below weak_labels.
+            settings: further ones.
+            data: further ones of the data.
+        """
+        configs = ("weak_labels/base", "weak_labels/demo/data", f"weak_labels/{row}")
+        model = yaml.safe_load((CONFIGS / "weak_labels" / f"{row}.yaml").read_text()).get("model")
+        network = self.networks[model["class_path"].split(".")[-1]] if model else {}
+        settings = {**self.data(**data), **self.trainer, **network, **(settings or {})}
+        return [*(word for name in configs for word in ("--config", name)), *self.as_options(settings)]
+
+    def best(self, row: str) -> Path:
+        """Checkpoint of a trained system."""
+        return self.systems / row / "checkpoints" / "best.ckpt"
+
+    def run(self, *arguments: str | Path) -> Outcome:
+        """Run a command in this process."""
+        threads = torch.get_num_threads()
+        with (
+            contextlib.redirect_stdout(io.StringIO()) as out,
+            contextlib.redirect_stderr(io.StringIO()) as err,
+            pytest.MonkeyPatch.context() as environment,
+        ):
+            # Lightning leaves its seed there, for processes of the same run.
+            environment.setenv("PL_GLOBAL_SEED", "")
+            status = main([str(argument) for argument in arguments])
+        torch.set_num_threads(threads)
+        return Outcome(status, out.getvalue(), err.getvalue())
+
+    def succeed(self, *arguments: str | Path) -> Outcome:
+        """Run a command in this process that must end well."""
+        outcome = self.run(*arguments)
+        assert outcome.status == 0, outcome.err
+        return outcome
+
+    @contextlib.contextmanager
+    def process(self, *arguments: str | Path, **environment: str) -> Iterator[subprocess.Popen[str]]:
+        """A command in a process, and process group, of its own."""
+        running = subprocess.Popen(
+            [sys.executable, "-m", "experiments.cli", *map(str, arguments)],
+            env={**os.environ, "OMP_NUM_THREADS": "1", **environment},
+            cwd=Path(__file__).parents[2],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+        with running:
+            try:
+                yield running
+            finally:
+                if running.poll() is None:
+                    os.killpg(running.pid, 9)
+
+    def run_process(self, *arguments: str | Path, **environment: str) -> Outcome:
+        """Run a command in a process of its own, to its end."""
+        with self.process(*arguments, **environment) as running:
+            out, err = running.communicate(timeout=300)
+        return Outcome(running.returncode, out, err)
+
+    @staticmethod
+    def same_weights(one: Path, other: Path) -> bool:
+        """Whether two checkpoints hold the same weights, bit for bit."""
+        left, right = (torch.load(path, weights_only=True)["state_dict"] for path in (one, other))
+        return left.keys() == right.keys() and all(torch.equal(left[name], right[name]) for name in left)
+
+    @staticmethod
+    def largest_difference(one: Path, other: Path) -> float:
+        """Of any weight of two checkpoints of the same network."""
+        left, right = (torch.load(path, weights_only=True)["state_dict"] for path in (one, other))
+        return max(float((left[name] - right[name]).abs().max()) for name in left)
+
+    @staticmethod
+    def rows(path: Path) -> list[dict[str, str]]:
+        """Lines of a CSV file by column."""
+        with path.open(newline="") as file:
+            return list(csv.DictReader(file))
+
+    @staticmethod
+    def listing(folder: Path) -> dict[str, tuple[int, int] | None]:
+        """Everything below a folder; files with their size and time of modification."""
+        return {
+            str(path.relative_to(folder)): (path.stat().st_size, path.stat().st_mtime_ns) if path.is_file() else None
+            for path in sorted(folder.rglob("*"))
+        }
+
+
+@pytest.fixture(scope="session")
+def separatrix(tmp_path_factory: pytest.TempPathFactory) -> CommandLine:
+    """The command line, with a judge of each kind and a strong separator, trained for one epoch each."""
+    made = CommandLine(tmp_path_factory.mktemp("separatrix"))
+    for row in ("judge_frame", "judge_clip", "strong"):
+        made.succeed("fit", *made.arguments(row), "--run", made.systems / row)
+    return made

@@ -1,0 +1,88 @@
+"""Every configuration that ships, run through the real command line at a tiny size."""
+
+from functools import cache
+from itertools import pairwise
+from typing import get_args
+
+import pytest
+import yaml
+
+from experiments.configuration import CONFIGS
+from experiments.reproduce import Preset, weak_labels_stages
+
+SHIPPED = sorted(str(path.relative_to(CONFIGS).with_suffix("")) for path in CONFIGS.rglob("*.yaml"))
+PRESETS = get_args(Preset)
+FRAGMENTS = [name for name in SHIPPED if name.split("/")[1] in PRESETS]
+ROWS = [name for name in SHIPPED if name not in FRAGMENTS and name != "weak_labels/base"]
+URBAN_CLASSES = ("car_horn", "dog_bark", "gun_shot", "jackhammer", "siren")
+
+
+@pytest.mark.parametrize("name", ROWS)
+def test_a_row_of_the_table_is_trained_and_evaluated(name, separatrix, tmp_path):
+    row = name.removeprefix("weak_labels/")
+    model = yaml.safe_load((CONFIGS / f"{name}.yaml").read_text())["model"]
+    kind = model["class_path"].split(".")[-1]
+    settings = {}
+    # The judge, where one is needed, is given on the command line.
+    needs_judge = kind == "WeakLabelSeparator" and not model["init_args"].get("joint_judge")
+    supervision = model["init_args"].get("supervision", "strong")
+    if needs_judge and supervision != "strong":
+        settings["model.judge"] = separatrix.best(f"judge_{supervision}")
+    arguments = [*separatrix.arguments(row, settings), "--run", tmp_path]
+    if kind != "ReferenceSeparator":
+        separatrix.succeed("fit", *arguments)
+        arguments += ["--ckpt_path", "best"]
+    separatrix.succeed("test", *arguments)
+    if kind == "EventClassifier":
+        lines = separatrix.rows(tmp_path / "classifier.csv")
+        assert len(lines) == 2 * len(URBAN_CLASSES)
+        assert {line["supervision"] for line in lines} == {supervision}
+    else:
+        lines = separatrix.rows(tmp_path / "scores.csv")
+        assert {int(line["index"]) for line in lines} == set(range(int(separatrix.scenes["data.test_mixtures"])))
+
+
+def network(stage, preset):
+    """Settings that make the network of a stage of a preset small."""
+    if stage == "bank":
+        return ()
+    if stage.startswith("judge") and preset != "demo":
+        return "--model.units", "6", "--model.channels", "[2,2,2]"
+    return "--model.units", "6", "--model.layers", "1"
+
+
+@pytest.fixture(scope="session")
+def preset_configurations(separatrix, urbansound_factory, tmp_path_factory):
+    """A function that runs a preset as `reproduce` combines it, at a tiny size, and names the configurations."""
+
+    @cache
+    def run(preset):
+        settings = {**separatrix.scenes, "data.bank_folder": separatrix.banks, **separatrix.trainer}
+        if preset == "demo":
+            settings |= separatrix.procedural
+        else:
+            settings["data.corpus.root"] = urbansound_factory(classes=URBAN_CLASSES)
+        words = separatrix.as_options(settings)
+        stages = {stage.name: stage for stage in weak_labels_stages(preset, tmp_path_factory.mktemp(preset), words)}
+        wanted = {"judge_frame.test", "frame.test"}
+        for fragment in FRAGMENTS:
+            wanted |= {next((name for name, stage in stages.items() if fragment in stage.arguments), "bank")}
+        while more := {need for name in wanted for need in stages[name].needs} - wanted:
+            wanted |= more
+        used = set()
+        for name, stage in stages.items():
+            if name in wanted:
+                separatrix.succeed(*stage.arguments, *network(name, preset))
+                used |= {word for before, word in pairwise(stage.arguments) if before == "--config"}
+        return used
+
+    return run
+
+
+@pytest.mark.parametrize("name", FRAGMENTS)
+def test_a_part_of_a_preset_runs_as_the_reproduction_combines_it(name, preset_configurations):
+    assert name in preset_configurations(name.split("/")[1])
+
+
+def test_the_base_is_part_of_every_preset(preset_configurations):
+    assert all("weak_labels/base" in preset_configurations(preset) for preset in PRESETS)

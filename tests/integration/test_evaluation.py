@@ -1,0 +1,118 @@
+"""An evaluation gives the same rows in any process, after any kill."""
+
+import os
+import signal
+import time
+
+import pytest
+
+MIXTURES = 300
+
+
+@pytest.fixture(scope="module")
+def command(separatrix):
+    """The strong separator's test, without its folder."""
+    arguments = separatrix.arguments("strong", test_mixtures=MIXTURES)
+    return ["test", *arguments, "--ckpt_path", separatrix.best("strong")]
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(separatrix, command, tmp_path_factory):
+    """Bytes of its scores."""
+    run = tmp_path_factory.mktemp("uninterrupted")
+    separatrix.succeed(*command, "--run", run)
+    return (run / "scores.csv").read_bytes()
+
+
+@pytest.fixture(scope="module")
+def rows(uninterrupted):
+    """The header, and the rows of each mixture."""
+    header, *lines = uninterrupted.decode().splitlines(keepends=True)
+    of_mixture = [[] for _ in range(MIXTURES)]
+    for line in lines:
+        of_mixture[int(line.split(",")[0])].append(line)
+    return header, ["".join(lines) for lines in of_mixture]
+
+
+def test_every_mixture_has_a_row_for_each_of_its_classes_in_order(separatrix, uninterrupted, rows):
+    _, of_mixture = rows
+    assert all(of_mixture)
+    places = [line.split(",")[:2] for line in "".join(of_mixture).splitlines()]
+    assert len({tuple(place) for place in places}) == len(places)
+
+
+def test_the_best_checkpoint_scores_the_same_in_a_fresh_process(separatrix, uninterrupted, command, tmp_path):
+    outcome = separatrix.run_process(*command, "--run", tmp_path)
+    assert outcome.status == 0, outcome.err
+    assert (tmp_path / "scores.csv").read_bytes() == uninterrupted
+
+
+def test_a_killed_evaluation_goes_on_with_the_mixtures_that_have_no_row(separatrix, uninterrupted, command, tmp_path):
+    parts = tmp_path / "scores.parts"
+    with separatrix.process(*command, "--run", tmp_path) as process:
+        while not any(part.read_text().count("\n") > 20 for part in parts.glob("*.csv")):
+            assert process.poll() is None, process.communicate()
+            time.sleep(0.002)
+        os.killpg(process.pid, signal.SIGKILL)
+    assert not (tmp_path / "scores.csv").exists()  # otherwise the kill came too late to say anything
+    (part,) = parts.glob("*.csv")
+    kept = part.read_text().replace("\n\n", "\n").rpartition("\n")[0]
+    assert kept in uninterrupted.decode()
+    separatrix.succeed(*command, "--run", tmp_path)
+    assert (tmp_path / "scores.csv").read_bytes() == uninterrupted
+    assert not parts.exists()
+
+
+def leave(run, *batches):
+    """Lay down the rows that an interrupted evaluation left, batch by batch."""
+    (run / "scores.parts").mkdir(parents=True)
+    (run / "scores.parts" / "rank-0-earlier.csv").write_text("".join(f"{batch}\n" for batch in batches))
+
+
+def test_rows_that_an_interrupted_evaluation_left_are_not_computed_again(separatrix, command, rows, tmp_path):
+    header, of_mixture = rows
+    # Scores that no evaluation gives.
+    marked = {index: f"{index},siren,,1.0,2.0,{index}.0\n" for index in (0, 1, 5, MIXTURES - 1)}
+    leave(tmp_path, marked[0] + marked[1], marked[5] + marked[MIXTURES - 1])
+    separatrix.succeed(*command, "--run", tmp_path)
+    expected = "".join(marked.get(index, lines) for index, lines in enumerate(of_mixture))
+    assert (tmp_path / "scores.csv").read_text() == header + expected
+
+
+def test_a_batch_that_a_kill_cut_short_is_scored_again(separatrix, uninterrupted, command, rows, tmp_path):
+    _, of_mixture = rows
+    several = next(index for index in range(2, MIXTURES, 2) if of_mixture[index].count("\n") > 2)
+    leave(tmp_path, "".join(of_mixture[:2]), of_mixture[several])
+    (part,) = tmp_path.glob("scores.parts/*")
+    part.write_text(part.read_text()[: -len(of_mixture[several]) // 2])
+    separatrix.succeed(*command, "--run", tmp_path)
+    assert (tmp_path / "scores.csv").read_bytes() == uninterrupted
+
+
+@pytest.mark.xfail(reason="Lightning skips the end of a test that has no batch left", strict=True)
+def test_an_evaluation_killed_between_its_last_row_and_its_table_still_ends_in_the_table(
+    separatrix, uninterrupted, command, rows, tmp_path
+):
+    leave(tmp_path, *rows[1])
+    separatrix.succeed(*command, "--run", tmp_path)
+    assert (tmp_path / "scores.csv").read_bytes() == uninterrupted
+    assert not (tmp_path / "scores.parts").exists()
+
+
+def test_references_need_no_checkpoint_and_gate_and_ideal_mask_differ(separatrix, tmp_path):
+    for row in ("gate", "ideal_ratio_mask"):
+        separatrix.succeed("test", *separatrix.arguments(row), "--run", tmp_path / row)
+    gate, ideal = (separatrix.rows(tmp_path / row / "scores.csv") for row in ("gate", "ideal_ratio_mask"))
+    places = [[(line["index"], line["class"], line["input_si_sdr_db"]) for line in lines] for lines in (gate, ideal)]
+    assert places[0] == places[1]
+    scored = [
+        (float(g["si_sdr_db"]), float(i["si_sdr_db"])) for g, i in zip(gate, ideal, strict=True) if not g["left_out"]
+    ]
+    assert all(ideal_db > gate_db for gate_db, ideal_db in scored)
+
+
+def test_validation_reports_without_writing_rows(separatrix, tmp_path):
+    arguments = separatrix.arguments("strong")
+    outcome = separatrix.succeed("validate", *arguments, "--ckpt_path", separatrix.best("strong"), "--run", tmp_path)
+    assert "validation_improvement_db" in outcome.out
+    assert not (tmp_path / "scores.csv").exists()

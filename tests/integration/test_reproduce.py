@@ -1,0 +1,183 @@
+"""The whole weak-label table at a tiny size: run, interrupted, run again, refused."""
+
+import os
+import random
+import shlex
+import signal
+import time
+
+import numpy as np
+import pytest
+
+ROWS = ["input", "clip", "frame", "strong", "gate", "ideal_ratio_mask"]
+CLASSES = ["car_horn", "dog_bark", "gun_shot", "jackhammer", "siren"]
+TRAINED = ["judge_frame", "judge_clip", "strong", "frame", "clip"]
+
+
+@pytest.fixture(scope="module")
+def settings(separatrix):
+    """Of every stage."""
+    tiny = {**separatrix.data(), **separatrix.trainer}
+    return separatrix.as_options(tiny)
+
+
+@pytest.fixture(scope="module")
+def command(settings):
+    """The command, without its folder."""
+    return ["reproduce", "weak-labels", "--preset", "demo", *settings]
+
+
+@pytest.fixture(scope="module")
+def reproduction(separatrix, command, tmp_path_factory):
+    """Folder of a reproduction that ran through, one stage at a time."""
+    output = tmp_path_factory.mktemp("reproduction")
+    separatrix.succeed(*command, "--jobs", "1", "--output", output)
+    return output
+
+
+def test_the_table_has_every_row_and_class_beside_the_published_figures(separatrix, reproduction):
+    header = (reproduction / "table.csv").read_text().splitlines()[0]
+    assert header == "row,class,mean_db,std_db,median_db,n,published_mean_db,published_std_db"
+    lines = separatrix.rows(reproduction / "table.csv")
+    assert [(line["row"], line["class"]) for line in lines] == [(r, c) for r in ROWS for c in [*CLASSES, "overall"]]
+    published = {(line["row"], line["class"]): line["published_mean_db"] for line in lines}
+    assert published["frame", "overall"] == "6.8" and published["input", "siren"] == "-3.0"
+    assert not [row for row, _ in published if row in ("gate", "ideal_ratio_mask") and published[row, "siren"]]
+
+
+def test_the_table_is_what_numpy_makes_of_the_scores(separatrix, reproduction):
+    scores = [line for line in separatrix.rows(reproduction / "scores.csv") if not line["left_out"]]
+    for line in separatrix.rows(reproduction / "table.csv"):
+        row, column = ("clip", "input_si_sdr_db") if line["row"] == "input" else (line["row"], "improvement_db")
+        values = np.array(
+            [float(s[column]) for s in scores if s["row"] == row and line["class"] in (s["class"], "overall")]
+        )
+        assert int(line["n"]) == len(values) > 0
+        ours = [float(line[name]) for name in ("mean_db", "std_db", "median_db")]
+        np.testing.assert_allclose(ours, [values.mean(), values.std(), np.median(values)], rtol=1e-12, atol=1e-12)
+        # mean and deviation as rounded in the report
+        cell = f"{values.mean():.1f} ± {values.std():.1f}"
+        assert cell in (reproduction / "table.md").read_text()
+
+
+def test_the_scores_have_a_line_for_every_mixture_class_and_row(separatrix, reproduction):
+    lines = separatrix.rows(reproduction / "scores.csv")
+    places = {row: [(s["index"], s["class"]) for s in lines if s["row"] == row] for row in ROWS[1:]}
+    assert sum(map(len, places.values())) == len(lines)
+    assert len({tuple(of_row) for of_row in places.values()}) == 1  # the same mixtures for every system
+    assert len(set(places["clip"])) == len(places["clip"])
+    assert {int(index) for index, _ in places["clip"]} == set(range(7))
+    for line in lines:
+        if not line["left_out"]:
+            gain = float(line["si_sdr_db"]) - float(line["input_si_sdr_db"])
+            assert float(line["improvement_db"]) == gain
+
+
+def test_both_judges_are_in_the_classifiers_table(separatrix, reproduction):
+    lines = separatrix.rows(reproduction / "classifier.csv")
+    assert [(line["supervision"], line["level"], line["class"]) for line in lines] == [
+        (supervision, level, label)
+        for supervision in ("frame", "clip")
+        for level in ("frame", "clip")
+        for label in CLASSES
+    ]
+
+
+def test_a_second_run_trains_and_evaluates_nothing(separatrix, command, reproduction):
+    before = separatrix.listing(reproduction)
+    outcome = separatrix.succeed(*command, "--jobs", "1", "--output", reproduction)
+    after = separatrix.listing(reproduction)
+    assert outcome.out.count("complete ") == 13
+    assert "to do" not in outcome.out
+    assert before.keys() == after.keys()
+    made_again = {name for name in after if before[name] != after[name]}
+    assert made_again <= {"table.csv", "table.md", "scores.csv", "classifier.csv"}
+    assert {name: before[name][0] for name in made_again} == {name: after[name][0] for name in made_again}
+
+
+def test_the_same_folder_by_another_name_is_complete_too(separatrix, command, reproduction, monkeypatch):
+    monkeypatch.chdir(reproduction.parent)
+    outcome = separatrix.succeed(*command, "--jobs", "1", "--output", reproduction.name)
+    assert "0 stages" in outcome.out
+
+
+def test_two_stages_at_a_time_give_the_same_table(separatrix, command, reproduction, tmp_path):
+    outcome = separatrix.succeed(*command, "--jobs", "2", "--output", tmp_path)
+    assert "epoch 1/1" in outcome.out
+    for name in ("table.csv", "scores.csv", "classifier.csv"):
+        assert (tmp_path / name).read_bytes() == (reproduction / name).read_bytes()
+
+
+def kill_after(process, output, delay):
+    """End the whole group of processes, `delay` seconds after the first stage began."""
+    while not list(output.rglob("*.fit.json")):
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.01)
+    time.sleep(delay)
+    os.killpg(process.pid, signal.SIGKILL)
+
+
+def assert_killed_and_repeated(separatrix, command, reproduction, output, delay, jobs):
+    with separatrix.process(*command, "--jobs", jobs, "--output", output) as process:
+        kill_after(process, output, delay)
+    separatrix.succeed(*command, "--jobs", "1", "--output", output)
+    for name in ("table.csv", "scores.csv", "classifier.csv"):
+        assert (output / name).read_bytes() == (reproduction / name).read_bytes(), (delay, jobs)
+    assert not [path for path in output.rglob("*") if path.name.endswith((".partial", ".parts"))]
+
+
+def test_a_killed_reproduction_run_again_ends_in_the_same_table(separatrix, command, reproduction, tmp_path):
+    delay = random.uniform(0, 5)
+    assert_killed_and_repeated(separatrix, command, reproduction, tmp_path, delay, "1")
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("delay", np.arange(0, 10, 0.5))
+@pytest.mark.parametrize("jobs", ["1", "2"])
+def test_a_reproduction_killed_at_any_moment_ends_in_the_same_table(
+    delay, jobs, separatrix, command, reproduction, tmp_path
+):
+    assert_killed_and_repeated(separatrix, command, reproduction, tmp_path, float(delay), jobs)
+
+
+def test_another_configuration_does_not_touch_a_finished_reproduction(separatrix, command, reproduction):
+    before = separatrix.listing(reproduction)
+    outcome = separatrix.run(*command, "--trainer.max_epochs", "2", "--jobs", "1", "--output", reproduction)
+    assert outcome.status == 2
+    (line,) = outcome.err.splitlines()
+    assert line.startswith("separatrix reproduce: ") and "holds a run of another configuration" in line
+    assert separatrix.listing(reproduction) == before
+
+
+def test_a_folder_is_free_again_after_a_setting_was_refused(separatrix, command, reproduction, tmp_path):
+    outcome = separatrix.run(*command, "--trainer.max_epoks", "1", "--jobs", "1", "--output", tmp_path)
+    assert outcome.status == 2
+    assert outcome.err.splitlines()[-2:] == [
+        "separatrix fit: unrecognized arguments: --trainer.max_epoks 1",
+        "separatrix reproduce: strong.fit ended with status 2; what was complete before is kept",
+    ]
+    separatrix.succeed(*command, "--jobs", "1", "--output", tmp_path)
+    assert (tmp_path / "table.csv").read_bytes() == (reproduction / "table.csv").read_bytes()
+
+
+def test_the_commands_of_a_dry_run_make_the_same_rows_one_by_one(separatrix, command, reproduction, tmp_path):
+    outcome = separatrix.succeed(*command, "--dry-run", "--output", tmp_path)
+    assert not list(tmp_path.iterdir())
+    commands = [shlex.split(line) for line in outcome.out.splitlines()]
+    assert len(commands) == 13
+    for program, *arguments in commands:
+        assert program == "separatrix"
+        separatrix.succeed(*arguments)
+    for row in ROWS[1:]:
+        assert (tmp_path / row / "scores.csv").read_bytes() == (reproduction / row / "scores.csv").read_bytes()
+
+
+@pytest.mark.parametrize("variable, value", [("LOCAL_RANK", "0"), ("SLURM_NTASKS", "2")])
+def test_a_launcher_of_several_ranks_is_told_the_commands(variable, value, separatrix, command, tmp_path, monkeypatch):
+    monkeypatch.setenv(variable, value)
+    outcome = separatrix.run(*command, "--output", tmp_path)
+    assert outcome.status == 2
+    first, *commands = outcome.err.splitlines()
+    assert first.startswith("separatrix reproduce: start `reproduce` as one process")
+    assert len(commands) == 13 and all(line.startswith("separatrix ") for line in commands)
+    assert not list(tmp_path.iterdir())

@@ -1,0 +1,303 @@
+"""What a user gets wrong ends in one clear line and status 2, and leaves every folder as it was."""
+
+import csv
+import pickle
+import shutil
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+
+CLASSES = "[car_horn, dog_bark]"
+
+
+class Payload:
+    """Runs code when it is unpickled."""
+
+    def __reduce__(self):
+        return print, ("unpickled",)
+
+
+@pytest.fixture
+def refused(separatrix, tmp_path):
+    """A function that runs a command that must be refused, and gives the lines that say why: one as a rule.
+
+    A sound bank may be built on the way.
+    """
+
+    def run(*arguments, lines=1):
+        folders = (tmp_path, separatrix.systems)
+        before = [separatrix.listing(folder) for folder in folders]
+        outcome = separatrix.run(*arguments)
+        assert outcome.status == 2, outcome
+        told = [line for line in outcome.err.splitlines() if not line.startswith("sound bank of")]
+        assert len(told) == lines and told[0].startswith("separatrix"), outcome.err
+        assert "unpickled" not in outcome.out
+        assert [separatrix.listing(folder) for folder in folders] == before
+        return "\n".join(told)
+
+    return run
+
+
+@pytest.fixture
+def fit(separatrix, refused, tmp_path):
+    """A function that starts a training that must be refused."""
+
+    def run(row, settings=None, *arguments, **data):
+        return refused("fit", *separatrix.arguments(row, settings, **data), "--run", tmp_path / "run", *arguments)
+
+    return run
+
+
+@pytest.fixture
+def evaluate(separatrix, refused, tmp_path):
+    """A function that starts an evaluation that must be refused, of the strong separator's checkpoint or another."""
+
+    def run(row, settings=None, checkpoint=None, **data):
+        checkpoint = checkpoint or separatrix.best("strong")
+        arguments = separatrix.arguments(row, settings, **data)
+        return refused("test", *arguments, "--ckpt_path", checkpoint, "--run", tmp_path / "run")
+
+    return run
+
+
+def test_an_unknown_command_is_told_the_known_ones(refused):
+    assert "no command 'trian'; one of reproduce, fit" in refused("trian")
+
+
+@pytest.mark.parametrize(
+    "arguments, told",
+    [
+        (["--model.unist", "3"], "Option 'unist' is not accepted"),
+        (["--data.corpus.seeds", "3"], "Option 'seeds' is not accepted"),
+        (["--trainer.epochs", "3"], "unrecognized arguments: --trainer.epochs 3"),
+        (["--data.batch_size", "many"], "Parser key \"batch_size\": Expected a <class 'int'>. Got value: many"),
+        (["--data.batch_size", "0"], "batch_size: 0; at least 1 is needed"),
+        (["--data.window", "128"], "hop: 128; between 1 and half the window (64) is needed"),
+        (["--data.validation_folds", "[1]"], "fold 1 is in train_folds too; splits must not share"),
+        (["--data.corpus.clips_per_class", "1"], "clips_per_class=1"),
+        (["--model.supervision", "none"], "Expected a typing.Literal['strong', 'frame', 'clip']. Got value: none"),
+        (["--logger", "paper"], "Expected a typing.Literal['csv', 'wandb', 'none']. Got value: paper"),
+        (["--trainer.strategy", "magic"], "--trainer: You selected an invalid strategy name: `strategy='magic'`"),
+        (["--config", "weak_labels/fraem"], "--config weak_labels/fraem: no such file, nor one of the shipped"),
+    ],
+)
+def test_a_wrong_setting_is_named(arguments, told, fit):
+    assert told in fit("strong", None, *arguments)
+
+
+def test_a_training_without_model_or_data_is_told_what_is_missing(refused):
+    assert "the following arguments are required: fit.data, fit.model" in refused("fit")
+
+
+@pytest.mark.parametrize("content", [b"model: [1", b"\xff\xfe\x00", b"- 1\n", b""])
+def test_a_file_that_is_no_configuration_is_named(content, refused, tmp_path):
+    path = tmp_path / "mine.yaml"
+    path.write_bytes(content)
+    assert f"--config {path}: not " in refused("fit", "--config", path)
+
+
+def test_a_run_inside_a_file_is_refused(separatrix, refused, tmp_path):
+    (tmp_path / "file").write_text("")
+    line = refused("fit", *separatrix.arguments("strong"), "--run", tmp_path / "file" / "run")
+    assert "cannot be written to; choose another --run" in line
+
+
+def test_a_batch_larger_than_the_epoch_is_refused(fit):
+    assert "epoch_mixtures: 8 over 1 ranks do not fill a batch of 9" in fit("strong", batch_size=9)
+
+
+@pytest.mark.parametrize("row", ["frame", "clip"])
+def test_weak_labels_need_a_judge(row, fit):
+    assert f"judge: {row} supervision needs the checkpoint of an EventClassifier" in fit(row)
+
+
+def test_a_judge_of_other_labels_is_refused(separatrix, fit):
+    line = fit("clip", {"model.judge": separatrix.best("judge_frame")})
+    assert "supervision is frame, the separator's clip; train a judge that agrees" in line
+
+
+def test_a_judge_that_is_not_there_or_no_judge_is_refused(separatrix, fit, tmp_path):
+    assert "no such checkpoint" in fit("frame", {"model.judge": tmp_path / "judge.ckpt"})
+    line = fit("frame", {"model.judge": separatrix.best("strong")})
+    assert "a checkpoint of WeakLabelSeparator; one of EventClassifier is needed" in line
+
+
+def test_a_refused_training_leaves_the_run_that_was_there(separatrix, refused, tmp_path):
+    run = tmp_path / "run"
+    shutil.copytree(separatrix.systems / "strong", run)
+    refused("fit", *separatrix.arguments("strong", {"data.classes": CLASSES}), "--run", run, "--ckpt_path", "last")
+
+
+@pytest.mark.parametrize("name", ["best", "last", "other.ckpt"])
+def test_an_evaluation_needs_the_checkpoint_that_it_names(name, evaluate):
+    assert "no such checkpoint; train it first" in evaluate("strong", checkpoint=name)
+
+
+def test_an_untrained_model_is_not_evaluated(separatrix, refused, tmp_path):
+    for command in ("test", "validate", "predict"):
+        line = refused(command, *separatrix.arguments("strong"), "--run", tmp_path / "run")
+        assert "--ckpt_path: needed, such as `best` of the run" in line
+
+
+@pytest.mark.parametrize(
+    "setting, value, told",
+    [
+        ("data.sample_rate", 16000, "sample_rate: the model has 16000, the checkpoint 8000; make them agree"),
+        ("data.window", 512, "window: the model has 512, the checkpoint 256; make them agree"),
+        ("data.classes", CLASSES, "classes: the model has ['car_horn', 'dog_bark'], the checkpoint ['car_horn', "),
+        ("model.units", 7, "give the network's settings as in training"),
+    ],
+)
+def test_a_checkpoint_of_another_setting_is_refused_naming_both_sides(setting, value, told, evaluate):
+    assert told in evaluate("strong", {setting: value})
+
+
+def test_a_checkpoint_of_another_model_is_refused(separatrix, evaluate):
+    line = evaluate("strong", checkpoint=separatrix.best("judge_frame"))
+    assert "a checkpoint of EventClassifier; one of WeakLabelSeparator is needed" in line
+    assert "supervision: the model has frame, the checkpoint strong" in evaluate("frame")
+
+
+@pytest.mark.parametrize("named", ["last", "by its path", "as the judge"])
+def test_a_checkpoint_with_a_pickled_payload_is_refused_and_not_run(named, separatrix, fit, tmp_path):
+    path = tmp_path / "run" / "checkpoints" / "last.ckpt"
+    path.parent.mkdir(parents=True)
+    torch.save({"state_dict": {}, "hyper_parameters": {}, "payload": Payload()}, path)
+    if named == "as the judge":
+        line = fit("frame", {"model.judge": path})
+    else:
+        line = fit("strong", None, "--ckpt_path", "last" if named == "last" else str(path))
+    assert f"{path}: not a readable checkpoint of weights and plain values" in line
+
+
+@pytest.mark.parametrize("content", [b"", b"no zip", pickle.dumps({"a": 1})])
+def test_a_file_that_is_no_checkpoint_is_refused(content, evaluate, tmp_path):
+    path = tmp_path / "model.ckpt"
+    path.write_bytes(content)
+    assert str(path) in evaluate("strong", checkpoint=path)
+
+
+# --- the corpus ---
+
+
+@pytest.fixture
+def corpus(urbansound_factory):
+    """A small corpus of two classes, to be damaged."""
+    return urbansound_factory()
+
+
+@pytest.fixture
+def data(separatrix, corpus):
+    """Arguments that name it."""
+    settings = {**separatrix.scenes, "data.classes": CLASSES, "data.bank_folder": separatrix.banks}
+    settings["data.corpus.root"] = corpus
+    return ["--config", "weak_labels/base", *separatrix.as_options(settings)]
+
+
+@pytest.fixture
+def training(separatrix, data, tmp_path):
+    """Arguments of a strong training on it."""
+    settings = {**separatrix.networks["WeakLabelSeparator"], **separatrix.trainer, "run": tmp_path / "run"}
+    return [*data, "--config", "weak_labels/strong", *separatrix.as_options(settings)]
+
+
+def rewrite(corpus, change):
+    """Change the rows of the corpus's table, header included."""
+    table = corpus / "metadata" / "UrbanSound8K.csv"
+    with table.open(newline="") as file:
+        rows = list(csv.reader(file))
+    with table.open("w", newline="") as file:
+        csv.writer(file).writerows(change(rows))
+
+
+def test_a_root_that_is_missing_or_of_another_layout_is_named(refused, training, tmp_path):
+    line = refused("fit", *training, "--data.corpus.root", tmp_path / "nowhere")
+    assert f"{tmp_path / 'nowhere'}: no such folder; give the folder that holds UrbanSound8K" in line
+    (tmp_path / "empty").mkdir()
+    line = refused("fit", *training, "--data.corpus.root", tmp_path / "empty")
+    assert f"{tmp_path / 'empty'}: not UrbanSound8K; expected metadata/UrbanSound8K.csv" in line
+
+
+def test_a_table_without_a_column_is_named(refused, training, corpus):
+    rewrite(corpus, lambda rows: [row[:4] + row[5:] for row in rows])
+    assert "no column 'salience', expected slice_file_name, fsID, salience, fold, class" in refused("fit", *training)
+
+
+def test_a_file_name_that_leaves_the_root_is_refused(refused, training, corpus):
+    rewrite(corpus, lambda rows: [*rows[:2], ["../../../secret.wav", *rows[2][1:]], *rows[3:]])
+    assert "line 3: slice_file_name '../../../secret.wav' is not a plain file name" in refused("fit", *training)
+
+
+def test_a_link_that_leaves_the_root_is_refused(refused, training, corpus, tmp_path):
+    clip = next((corpus / "audio" / "fold1").glob("*.wav"))
+    shutil.move(clip, tmp_path / "elsewhere.wav")
+    clip.symlink_to(tmp_path / "elsewhere.wav")
+    assert f"{clip.name}: leads out of {corpus}" in refused("fit", *training, lines=2)
+
+
+def test_all_broken_clips_are_listed_at_once(separatrix, refused, training, corpus):
+    missing, truncated, empty, not_a_number = sorted(corpus.glob("audio/fold*/*.wav"))[:4]
+    missing.unlink()
+    truncated.write_bytes(truncated.read_bytes()[:-1000])
+    empty.write_bytes(b"")
+    samples, rate = soundfile.read(not_a_number, dtype="float32")
+    samples[100] = np.nan
+    soundfile.write(not_a_number, samples, rate, subtype="FLOAT")
+    banks = set(separatrix.banks.iterdir())
+    header, *lines = refused("fit", *training, lines=5).splitlines()
+    assert "4 of 12 clips of urbansound8k are broken:" in header
+    reasons = ("no such file", "truncated, 1000 bytes", "empty file", "holds NaN or infinite samples")
+    for path, reason, line in zip((missing, truncated, empty, not_a_number), reasons, lines, strict=True):
+        assert line.startswith(f"{path.relative_to(corpus)}: {reason}")
+    assert set(separatrix.banks.iterdir()) == banks
+
+
+@pytest.mark.parametrize("split, fold", [("train", 1), ("validation", 2)])
+def test_a_class_without_a_clip_in_a_split_is_named(split, fold, refused, training, corpus):
+    rewrite(corpus, lambda rows: [row for row in rows if row[5] != str(fold) or row[7] != "dog_bark"])
+    line = refused("fit", *training)
+    assert f"dog_bark: no clip in {split}_folds [{fold}] of urbansound8k; choose other folds" in line
+
+
+def test_silent_clips_are_left_out_by_name_and_training_goes_on(separatrix, data, training, corpus, tmp_path):
+    silent = sorted(corpus.glob("audio/fold*/*.wav"))[0]
+    soundfile.write(silent, np.zeros(9000), 22050)
+    separatrix.succeed("fit", *training)
+    assert (tmp_path / "run" / "checkpoints" / "last.ckpt").is_file()
+    outcome = separatrix.succeed("bank", *data)
+    assert f"left out: {silent.relative_to(corpus)}: silent" in outcome.out
+    assert "11 clips" in outcome.out and "1 clips left out" in outcome.out
+
+
+# --- reproduce ---
+
+
+def test_real_presets_need_recordings_and_the_demo_takes_none(refused, tmp_path):
+    output = ("--output", tmp_path / "output")
+    line = refused("reproduce", "weak-labels", "--preset", "small", *output)
+    assert "--data-root: --preset small needs the folder that holds UrbanSound8K" in line
+    line = refused("reproduce", "weak-labels", "--preset", "demo", "--data-root", tmp_path, *output)
+    assert "--data-root: the demo uses procedural sounds" in line
+
+
+@pytest.mark.parametrize(
+    "arguments, told",
+    [
+        ([], "the following arguments are required: system"),
+        (["nothing"], "invalid choice: 'nothing' (choose from 'weak-labels'"),
+        (["weak-labels", "--preset", "huge"], "invalid choice: 'huge'"),
+        (["weak-labels", "--jobs", "0"], "--jobs: 0; at least 1 is needed"),
+    ],
+)
+def test_a_reproduction_that_there_is_not_is_refused(arguments, told, refused):
+    assert told in refused("reproduce", *arguments)
+
+
+def test_a_fresh_process_ends_with_the_line_and_status_2(separatrix, tmp_path):
+    outcome = separatrix.run_process("fit", *separatrix.arguments("frame"), "--run", tmp_path / "run")
+    assert outcome.status == 2
+    assert outcome.err.splitlines()[-1].startswith("separatrix fit: judge: frame supervision needs")
+    assert "Traceback" not in outcome.err
+    assert not (tmp_path / "run").exists()
