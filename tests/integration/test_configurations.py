@@ -61,6 +61,7 @@ def preset_configurations(separatrix, urbansound_factory, tmp_path_factory):
         if preset == "demo":
             settings |= separatrix.procedural
         else:
+            settings["data.workers"] = 1
             settings["data.corpus.root"] = urbansound_factory(classes=URBAN_CLASSES)
         words = separatrix.as_options(settings)
         stages = {stage.name: stage for stage in weak_labels_stages(preset, tmp_path_factory.mktemp(preset), words)}
