@@ -1,6 +1,6 @@
 """Sound separation research: separators that learn from weak labels.
 
-    from separatrix import UrbanScenes, UrbanSound8K, WeakLabelSeparator, load_module
+    from separatrix import WeakLabelSeparator, load_module
 
     separator = load_module("runs/small/weak-labels/frame/checkpoints/best.ckpt", WeakLabelSeparator)
     sources = separator(mixture)  # [B, T] -> [B, C, T]

@@ -40,17 +40,17 @@ class ClassifierScores(Callback):
             ).to(module.device)
             for level in ("frame", "clip")
         }
-        self._seen = {level: torch.zeros(2, labels, device=module.device) for level in self._metrics}
+        self._seen = {level: torch.zeros(2, labels, dtype=torch.int64, device=module.device) for level in self._metrics}
 
     def _update(self, judgement: Judgement) -> None:
         frames = judgement["logits"].sigmoid()
         labels = judgement["frame_labels"]
         for level, scores, truth in (
             ("frame", frames.mT.flatten(0, 1), labels.mT.flatten(0, 1)),
-            ("clip", clip_logits(judgement["logits"]).sigmoid(), labels.amax(-1)),
+            ("clip", clip_logits(judgement["logits"]).sigmoid(), judgement["clip_labels"]),
         ):
             self._metrics[level].update(scores, truth.int())
-            self._seen[level] += torch.stack((truth.new_full((truth.shape[1],), len(truth)), truth.sum(0)))
+            self._seen[level] += torch.stack((torch.full_like(truth[0], len(truth)), truth.sum(0))).long()
 
     def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Forget the last epoch."""

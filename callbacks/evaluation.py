@@ -1,5 +1,6 @@
 """What is measured while a separator runs: improvement at every validation, rows of scores in a test."""
 
+import hashlib
 from pathlib import Path
 from typing import Any
 
@@ -8,13 +9,14 @@ from lightning import Callback, LightningModule, Trainer
 from rich.console import Console
 from torch import Tensor
 
-from callbacks.rows import RowParts
+from callbacks.rows import RowParts, write_rows
 from callbacks.separation_scores import LeftOut, Score, score_separation
-from callbacks.summary import left_out_counts, summarise, summary_table
+from callbacks.summary import Summary, left_out_counts, summarise, summary_table
 from datamodules.batch import Batch
 
 SCORE_COLUMNS = ("index", "class", "left_out", "input_si_sdr_db", "si_sdr_db", "improvement_db")
 SCORES_FILE = "scores.csv"
+SUMMARY_FILE = "summary.csv"
 
 
 def score_row(score: Score) -> tuple[Any, ...]:
@@ -69,6 +71,11 @@ class SeparationEvaluation(Callback):
             values["validation_improvement_db"] = total.sum() / count.sum()
         pl_module.log_dict({name: value.float() for name, value in values.items()}, rank_zero_only=True)
 
+    def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Refuse to mix rows of two models."""
+        assert self._parts is not None
+        self._parts.belong_to(_digest(trainer, pl_module))
+
     def on_test_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Batch, *_: Any
     ) -> None:
@@ -76,13 +83,18 @@ class SeparationEvaluation(Callback):
         assert self._parts is not None
         self._parts.append(map(score_row, _scores(pl_module, outputs, batch)), trainer.global_rank)
 
-    def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Merge all ranks' rows into one file and show what they say."""
-        assert self._parts is not None
+    def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Merge all ranks' rows into one file and show what they say.
+
+        Lightning skips every hook of the test itself on a rank for which no mixture was left; this one comes always.
+        """
+        if self._parts is None:
+            return
         self._parts.close()
         trainer.strategy.barrier("rows are written")
         if not trainer.is_global_zero:
             return
+        self._parts.belong_to(_digest(trainer, pl_module))
         path = Path(trainer.default_root_dir) / SCORES_FILE
         self._parts.merge(path)
         summaries = summarise(path, _classes(pl_module))
@@ -91,8 +103,25 @@ class SeparationEvaluation(Callback):
         for reason, count in left_out_counts(path).items():
             console.print(f"left out: {count} rows, {reason}")
         console.print(f"rows: {path}")
+        write_rows(path.with_name(SUMMARY_FILE), Summary._fields, summaries)
+        statistics = {
+            f"test_{summary.quantity}_{name}/{summary.label}": float(getattr(summary, name))
+            for summary in summaries
+            for name in ("mean", "std", "median", "n")
+        }
         for logger in trainer.loggers:
-            logger.log_metrics({f"test_{s.quantity}_db/{s.label}": s.mean for s in summaries})
+            logger.log_metrics(statistics)
+
+
+def _digest(trainer: Trainer, module: LightningModule) -> str:
+    """What rows depend on: the model's settings and weights, and the data's."""
+    digest = hashlib.sha256()
+    data = trainer.datamodule  # type: ignore[attr-defined]
+    digest.update(repr((sorted(module.hparams.items()), data.test_identity())).encode())
+    for name, value in module.state_dict().items():
+        digest.update(name.encode())
+        digest.update(value.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
 
 
 def _classes(module: LightningModule) -> list[str]:

@@ -5,10 +5,13 @@ Numbers are written with `repr`, which float() reads back exactly, so that rows 
 
 import csv
 import os
+import shutil
 import tempfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, TextIO
+
+from lightning_modules.errors import InputError
 
 
 class RowParts:
@@ -23,6 +26,23 @@ class RowParts:
         self.folder = folder
         self.columns = list(columns)
         self._file: TextIO | None = None
+
+    def belong_to(self, owner: str) -> None:
+        """Say what the rows are made with, or compare it with what an interrupted evaluation said.
+
+        Args:
+            owner: a digest of the model and the data.
+
+        Raises:
+            InputError: the folder holds rows of another owner.
+        """
+        said = self.folder / "owner"
+        self.folder.mkdir(parents=True, exist_ok=True)
+        if any(self.folder.glob("rank-*.csv")) and said.exists() and said.read_text() != owner:
+            raise InputError(
+                f"{self.folder}: rows of an interrupted test of another model or data; delete it or take another --run"
+            )
+        said.write_text(owner)
 
     def append(self, rows: Iterable[Sequence[Any]], rank: int) -> None:
         """Write a batch's rows and an empty line, and flush them: they outlive the process, whole or not at all."""
@@ -55,10 +75,7 @@ class RowParts:
         """Write all rows to one file, beside and renamed, then remove the parts."""
         rows = self.read()
         write_rows(path, self.columns, rows)
-        for part in self.folder.glob("rank-*.csv"):
-            part.unlink()
-        if self.folder.is_dir():
-            self.folder.rmdir()
+        shutil.rmtree(self.folder, ignore_errors=True)
 
 
 def write_rows(path: Path, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:

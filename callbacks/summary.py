@@ -69,5 +69,7 @@ def summary_table(summaries: Sequence[Summary]) -> Table:
     for quantity in dict.fromkeys(summary.quantity for summary in summaries):
         cells = {s.label: f"{s.mean:.1f} ± {s.std:.1f}" for s in summaries if s.quantity == quantity}
         table.add_row(quantity, *(cells.get(label, "") for label in labels))
+    medians = {s.label: f"{s.median:.1f}" for s in summaries if s.quantity == "improvement"}
+    table.add_row("median improvement", *(medians.get(label, "") for label in labels))
     table.add_row("n", *(str(next((s.n for s in summaries if s.label == label), 0)) for label in labels))
     return table

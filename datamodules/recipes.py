@@ -36,7 +36,9 @@ class SceneRules:
         if self.event_rate <= 0:
             raise InputError(f"event_rate: {self.event_rate}; a Poisson rate above 0 is needed")
         if not 0 <= self.latest_onset < self.duration:
-            raise InputError(f"latest_onset: {self.latest_onset} s; between 0 and the duration ({self.duration} s)")
+            raise InputError(
+                f"latest_onset: {self.latest_onset} s; between 0 and the duration ({self.duration} s) is needed"
+            )
         if not self.quietest <= self.loudest:
             raise InputError(f"quietest: {self.quietest} LUFS is louder than loudest, {self.loudest} LUFS")
 
@@ -88,7 +90,7 @@ class SceneRecipes:
     seed: int
     split: Split
 
-    # A scene is drawn again at most so often; one that fits comes within a few draws unless the corpus is far too small.
+    # A scene is drawn again at most so often; one that fits comes in a few draws unless the corpus is far too small.
     _MOST_DRAWS = 10_000
 
     def __call__(self, index: int) -> SceneRecipe:

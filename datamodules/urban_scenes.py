@@ -150,7 +150,7 @@ class UrbanScenes(LightningDataModule):
             "validation": validation_mixtures,
             "test": test_mixtures,
         }
-        self.epoch_mixtures = epoch_mixtures or train_mixtures
+        self.epoch_mixtures = train_mixtures if epoch_mixtures is None else epoch_mixtures
         self.rules = SceneRules(duration, event_rate, latest_onset, quietest, loudest)
         self.seed = seed
         self.batch_size = batch_size
@@ -179,6 +179,9 @@ class UrbanScenes(LightningDataModule):
         ):
             if value < 1:
                 raise InputError(f"{name}: {value}; at least 1 is needed")
+        for name, value in (("seed", self.seed), ("workers", self.workers)):
+            if value < 0:
+                raise InputError(f"{name}: {value}; at least 0 is needed")
 
     def clips(self) -> list[Clip]:
         """The corpus's clips of these classes, folds and saliences, in the corpus's order."""
@@ -195,6 +198,7 @@ class UrbanScenes(LightningDataModule):
         self._bank = build_sound_bank(
             self.corpus, self.clips(), self.geometry.sample_rate, self.bank_folder, workers=workers
         )
+        self.prepare_data()
         return self._bank
 
     @property
@@ -209,8 +213,12 @@ class UrbanScenes(LightningDataModule):
         return self._bank
 
     def prepare_data(self) -> None:
-        """Only verifies that the bank is there: building is a stage of its own, before any process group exists."""
-        self.bank  # noqa: B018
+        """Only verifies that the bank holds every class of every split: building is a stage of its own, before any
+        process group exists.
+        """
+        for split, folds in self.folds.items():
+            if folds:
+                self.recipes(split)
 
     def recipes(self, split: Split) -> SceneRecipes:
         """The recipes of a split.
@@ -263,12 +271,22 @@ class UrbanScenes(LightningDataModule):
         """The test mixtures that have no row yet."""
         return self._evaluation_loader("test", self.evaluated)
 
+    def test_identity(self) -> tuple[Any, ...]:
+        """What the test mixtures are a function of, as plain values."""
+        folds = tuple(sorted(self.folds["test"]))
+        bank = self.bank.path.name
+        return bank, self.classes, self.geometry, self.rules, self.seed, folds, self.mixtures["test"]
+
     def predict_dataloader(self) -> DataLoader[Batch]:
         """The whole test set."""
         return self._evaluation_loader("test")
 
     def _evaluation_loader(self, split: Split, evaluated: Collection[int] = ()) -> DataLoader[Batch]:
         ranks, rank = self._ranks()
+        if self.mixtures[split] < ranks:
+            raise InputError(
+                f"{split}_mixtures: {self.mixtures[split]} for {ranks} ranks; each rank needs one at least"
+            )
         sampler = EvaluationSampler(self.mixtures[split], rank, ranks, evaluated)
         return self._loader(self.dataset(split), sampler, self.evaluation_batch_size, drop_last=False)
 

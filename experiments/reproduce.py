@@ -84,7 +84,7 @@ def _parser() -> ArgumentParser:
         exit_on_error=False,
         description="Make a paper's table: train, evaluate, compare. What is complete is not done again.",
         epilog="example: separatrix reproduce weak-labels --preset small --data-root DATA --output runs/small; "
-        "further settings go to every training and test, for instance --trainer.devices 4 or --data.workers 8",
+        "settings of data and trainer go to every stage, for instance --trainer.devices 4 or --data.workers 8",
     )
     parser.add_argument("system", choices=list(REPRODUCTIONS), help="which paper")
     parser.add_argument(
@@ -109,6 +109,8 @@ def command(arguments: list[str]) -> None:
     if options.jobs is not None and options.jobs < 1:
         raise InputError(f"--jobs: {options.jobs}; at least 1 is needed")
     reproduction = REPRODUCTIONS[options.system]
+    if any(word.startswith("--model.") for word in settings):
+        raise InputError("--model: its settings differ from stage to stage; run the commands of --dry-run with your own")
     output = Path(options.output or f"runs/{options.preset}/{options.system}")
     if options.preset == "demo":
         if options.data_root:
@@ -122,9 +124,11 @@ def command(arguments: list[str]) -> None:
         print("\n".join(map(str, stages)))
         return
     _refuse_ranks(stages)
-    devices = _value(settings, "--trainer.devices", "1")
-    apart = devices not in ("1", "auto") or (devices == "auto" and torch.cuda.device_count() > 1)
-    jobs = options.jobs or (1 if torch.cuda.is_available() or apart else os.cpu_count() or 1)
+    devices = _value(settings, "--trainer.devices", "auto")
+    several = devices != "1" if devices != "auto" else torch.cuda.device_count() > 1
+    apart = several or _value(settings, "--trainer.num_nodes", "1") != "1"
+    # At most three trainings are independent of each other.
+    jobs = options.jobs or (1 if torch.cuda.is_available() or apart else min(os.cpu_count() or 1, 3))
     run_stages(stages, jobs, apart)
     reproduction.table(output)
     CONSOLE.print(f"table: {output / 'table.md'}, {output / 'table.csv'}; every row: {output / 'scores.csv'}")
@@ -149,11 +153,8 @@ def _pairs(settings: list[str]) -> list[tuple[str, ...]]:
 
 
 def _value(settings: list[str], name: str, default: str) -> str:
-    for pair in _pairs(settings):
-        words = "=".join(pair).split("=", 1)
-        if words[0] == name and len(words) == 2:
-            return words[1]
-    return default
+    given = [words for words in ("=".join(pair).split("=", 1) for pair in _pairs(settings)) if words[0] == name]
+    return given[-1][1] if given else default  # as on any command line, the last one holds
 
 
 def _refuse_ranks(stages: list[Stage]) -> None:

@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Iterable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from multiprocessing import get_context, parent_process
 from pathlib import Path
@@ -178,7 +179,11 @@ def _run_side_by_side(stages: Sequence[Stage], records: dict[str, Record], jobs:
                     shown[stage.name] = _show_epochs(stage, shown[stage.name])
                 for future in finished:
                     stage, begun = running.pop(future)
-                    if status := future.result():
+                    try:
+                        status = future.result()
+                    except BrokenProcessPool:
+                        raise InputError(f"{stage.name}: its process was killed, for memory as a rule") from None
+                    if status:
                         last = stage.log.read_text().strip().splitlines()[-1:]
                         raise InputError(
                             f"{stage.name} ended with status {status}: {' '.join(last)} (log: {stage.log})"

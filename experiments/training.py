@@ -1,18 +1,14 @@
 """`separatrix fit|validate|test|predict`: LightningCLI, with a folder for everything that a run makes."""
 
 import contextlib
-import json
 import os
-import platform
 import shutil
-import subprocess
 import sys
 import warnings
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
 
-import torch
+import wandb
 from lightning import LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback, EarlyStopping, LambdaCallback, ModelCheckpoint, RichProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
@@ -23,9 +19,11 @@ from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from callbacks.epoch_lines import EpochLines
 from callbacks.estimate_files import EstimateFiles
 from experiments.configuration import with_named_configs
+from experiments.run_description import write_description
 from lightning_modules.checkpoint import AtomicCheckpointIO, read_checkpoint
 from lightning_modules.errors import InputError
 from lightning_modules.module import SeparatrixModule
+from lightning_modules.weak_labels.modules import WeakLabelSeparator
 
 LoggerName = Literal["csv", "wandb", "none"]
 CHECKPOINTS = "checkpoints"
@@ -109,7 +107,10 @@ class SeparatrixCLI(LightningCLI):
         trainer_config = self._get(self.config_init, "trainer", default={})
         shown: Callback = RichProgressBar() if sys.stdout.isatty() else EpochLines()
         # Once training starts: one that is refused leaves the description of an earlier one as it is.
-        describe = LambdaCallback(on_train_start=lambda trainer, module: write_run_description(run, self))
+        describe = LambdaCallback(
+            on_train_start=lambda trainer, module: self._describe(run, "config.yaml"),
+            on_test_start=lambda trainer, module: self._describe(run, "test.yaml"),
+        )
         callbacks = [*(trainer_config.get("callbacks") or []), shown, describe, *keep]  # Lightning adds `stopping`
         if self.subcommand == "predict":
             callbacks.append(EstimateFiles())
@@ -118,7 +119,7 @@ class SeparatrixCLI(LightningCLI):
                 default_root_dir=run,
                 callbacks=callbacks,
                 logger=_loggers(self._get(self.config, "logger"), run),
-                plugins=[AtomicCheckpointIO()],
+                plugins=[*(trainer_config.get("plugins") or []), AtomicCheckpointIO()],
                 use_distributed_sampler=False,
                 num_sanity_val_steps=0,
                 enable_progress_bar=sys.stdout.isatty(),
@@ -130,7 +131,11 @@ class SeparatrixCLI(LightningCLI):
 
     def _run_subcommand(self, subcommand: str) -> None:
         try:
-            super()._run_subcommand(subcommand)
+            try:
+                super()._run_subcommand(subcommand)
+            except MisconfigurationException as error:
+                name = type(self.model).__name__
+                raise InputError(f"{subcommand}: not for a {name} ({str(error).splitlines()[0]})") from None
         except InputError:
             # Lightning makes the folder of the curves before anything is checked: what is refused leaves none.
             curves = next((logger.log_dir for logger in self.trainer.loggers if isinstance(logger, CSVLogger)), None)
@@ -145,8 +150,36 @@ class SeparatrixCLI(LightningCLI):
                     Path(self.trainer.default_root_dir).rmdir()
             raise
 
+    def _describe(self, run: Path, file: str) -> None:
+        """Write down what runs: the resolved configuration, versions and revision."""
+        if not self.trainer.is_global_zero:
+            return
+        config = self.config[self.subcommand].clone()
+        checkpoint = config["ckpt_path"]
+        if (
+            self.subcommand == "fit"
+            and checkpoint
+            and Path(checkpoint).parent.resolve() == (run / CHECKPOINTS).resolve()
+        ):
+            config["ckpt_path"] = None  # to go on from the run's own last epoch is no part of what makes it again
+        write_description(
+            run, file, self._parser(self.subcommand).dump(config, skip_link_targets=False, skip_none=False)
+        )
+
     def before_fit(self) -> None:
-        """Decode the corpus."""
+        """Refuse a run's folder that holds a training already, and decode the corpus.
+
+        Raises:
+            InputError: the folder holds a training and no checkpoint is given to go on from, or cannot be written to.
+        """
+        last = Path(self.trainer.default_root_dir) / CHECKPOINTS / "last.ckpt"
+        if last.exists() and not self._get(self.config, "ckpt_path") and self.trainer.is_global_zero:
+            raise InputError(
+                f"{last.parent.parent}: holds a training; --ckpt_path last goes on, another --run starts anew"
+            )
+        self._prepare()
+
+    def _prepare(self) -> None:
         run = Path(self.trainer.default_root_dir)
         there = next(folder for folder in (run, *run.absolute().parents) if folder.exists())
         if not there.is_dir() or not os.access(there, os.W_OK):
@@ -163,9 +196,15 @@ class SeparatrixCLI(LightningCLI):
         """
         if not self._get(self.config, "ckpt_path") and any(True for _ in self.model.parameters()):
             raise InputError("--ckpt_path: needed, such as `best` of the run or the path of a .ckpt file")
-        self.before_fit()
+        self._prepare()
 
-    before_validate = before_predict = before_test
+    before_validate = before_test
+
+    def before_predict(self) -> None:
+        """Only separators make estimates."""
+        if not isinstance(self.model, WeakLabelSeparator):
+            raise InputError(f"predict: a {type(self.model).__name__} makes no estimates; give a separator")
+        self.before_test()
 
     def predict(self, **settings: Any) -> None:
         """Write the estimates as files; together they would not fit into memory."""
@@ -183,43 +222,10 @@ def _loggers(name: LoggerName, run: Path) -> list[Logger] | bool:
     # Each start has a folder of its own under `curves`: a resumed run goes on and erases nothing.
     loggers: list[Logger] = [CSVLogger(run, name="curves")]
     if name == "wandb":
-        logged_in = bool(os.environ.get("WANDB_API_KEY"))
-        loggers.append(WandbLogger(name=run.name, project="separatrix", save_dir=run, offline=not logged_in))
+        # Whoever is not logged in is not asked to: the run is kept on disk, to be synced later.
+        offline = os.environ.get("WANDB_MODE") == "offline" or not wandb.login(prompt=False)
+        loggers.append(WandbLogger(name=run.name, project="separatrix", save_dir=run, offline=offline))
     return loggers
-
-
-def write_run_description(run: Path, cli: SeparatrixCLI) -> None:
-    """Write the resolved configuration, the versions and the revision into the run's folder."""
-    if not cli.trainer.is_global_zero:
-        return
-    run.mkdir(parents=True, exist_ok=True)
-    subcommand = cli.config["subcommand"]
-    parser = cli._parser(subcommand)
-    config = cli.config[subcommand].clone()
-    if config["ckpt_path"] and Path(config["ckpt_path"]).resolve().parent == (run / CHECKPOINTS).resolve():
-        config["ckpt_path"] = None  # to go on from the run's own last epoch is no part of what makes it again
-    (run / "config.yaml").write_text(parser.dump(config, skip_link_targets=False, skip_none=False))
-    packages = ("separatrix", "torch", "lightning", "torchaudio", "torchmetrics", "numpy", "pyloudnorm", "soundfile")
-    description = {
-        "python": platform.python_version(),
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores, {torch.get_num_threads()} threads",
-        "versions": {package: version(package) for package in packages},
-        "revision": _revision(),
-    }
-    (run / "environment.json").write_text(json.dumps(description, indent=2) + "\n")
-
-
-def _revision() -> str | None:
-    """The git revision of this checkout, with a plus sign where it has changes; None outside a checkout."""
-    here = Path(__file__).parent
-    try:
-        described = subprocess.run(
-            ["git", "describe", "--always", "--dirty=+", "--abbrev=12", "--exclude=*"],
-            cwd=here, capture_output=True, text=True, check=True,
-        )  # fmt: skip
-    except (OSError, subprocess.CalledProcessError):
-        return None
-    return described.stdout.strip()
 
 
 def command(arguments: list[str]) -> None:

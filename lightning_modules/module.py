@@ -29,6 +29,8 @@ class SeparatrixModule(LightningModule):
         self, sample_rate: int, window: int, hop: int, learning_rate: float, halve_after: int | None = None
     ) -> None:
         super().__init__()
+        if halve_after is not None:
+            require_positive(halve_after=halve_after)
         self.geometry = Geometry(sample_rate, window, hop)
         self.learning_rate = learning_rate
         self.halve_after = halve_after
@@ -66,8 +68,17 @@ class SeparatrixModule(LightningModule):
         optimizer = torch.optim.Adam(learnt, lr=self.learning_rate)
         if self.halve_after is None:
             return optimizer
-        scheduler = torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, factor=0.5, patience=self.halve_after)
+        # Torch halves after one epoch more than its patience.
+        scheduler = torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, factor=0.5, patience=self.halve_after - 1)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "monitor": "validation_loss"}}
+
+    def lr_scheduler_step(self, scheduler: Any, metric: Any) -> None:
+        """Nothing: Lightning would step after writing the epoch's checkpoint, and a resumed run would lack the step."""
+
+    def on_train_epoch_end(self) -> None:
+        """Step the schedule, before the epoch's checkpoint is written."""
+        for config in self.trainer.lr_scheduler_configs:
+            config.scheduler.step(self.trainer.callback_metrics["validation_loss"])  # type: ignore[arg-type]
 
     def on_train_epoch_start(self) -> None:
         """Seed torch from (seed, epoch, rank), so that a resumed training draws what an uninterrupted one would."""
@@ -99,13 +110,21 @@ class SeparatrixModule(LightningModule):
             raise InputError(f"ckpt_path: a checkpoint of {kind or 'something else'}; one of {needed} is needed")
         stored = checkpoint.get("hyper_parameters", {})
         require_same_identity(self.identity(), stored, "the model", "the checkpoint")
-        weights = checkpoint["state_dict"]
-        for name, own in self.state_dict().items():
-            if name in weights and weights[name].shape != own.shape:
+        weights, own = checkpoint["state_dict"], self.state_dict()
+        for name in sorted(own.keys() | weights.keys()):
+            shapes = [list(each[name].shape) if name in each else "missing" for each in (weights, own)]
+            if shapes[0] != shapes[1]:
                 raise InputError(
-                    f"ckpt_path: {name} has shape {list(weights[name].shape)}, the model's {list(own.shape)}; "
+                    f"ckpt_path: {name} is {shapes[0]} in the checkpoint, {shapes[1]} in the model; "
                     f"give the network's settings as in training"
                 )
+
+
+def require_positive(**settings: float) -> None:
+    """Raise InputError naming a setting that is not above 0."""
+    for name, value in settings.items():
+        if value <= 0:
+            raise InputError(f"{name}: {value}; a number above 0 is needed")
 
 
 def require_same_identity(expected: dict[str, Any], offered: dict[str, Any], expecting: str, offering: str) -> None:

@@ -24,7 +24,7 @@ class Clip(NamedTuple):
 
 
 class Corpus(Protocol):
-    """A readable corpus. Implementations are picklable: worker processes call `read`."""
+    """A readable corpus. Several threads call `read` at a time."""
 
     name: str
 

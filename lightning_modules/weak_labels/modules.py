@@ -9,6 +9,7 @@ from torch import Tensor
 from datamodules.batch import Batch
 from lightning_modules.checkpoint import load_module
 from lightning_modules.errors import InputError
+from lightning_modules.module import require_positive
 from lightning_modules.spectrogram import istft, stft
 from lightning_modules.weak_labels.classifier import (
     ConvolutionalRecurrentClassifier,
@@ -31,10 +32,17 @@ Architecture = Literal["convolutional", "recurrent"]
 
 
 class Judgement(TypedDict):
-    """A judge's answer in validation and test: logits [B, C, F'] and the frame labels at its rate [B, C, F']."""
+    """A judge's answer in validation and test, and the truth.
+
+    Attributes:
+        logits: [B, C, F'].
+        frame_labels: at the judge's frame rate, [B, C, F'].
+        clip_labels: [B, C].
+    """
 
     logits: Tensor
     frame_labels: Tensor
+    clip_labels: Tensor
 
 
 class EventClassifier(WeakLabelModule):
@@ -78,6 +86,9 @@ class EventClassifier(WeakLabelModule):
             learning_rate=learning_rate,
             halve_after=halve_after,
         )
+        require_positive(units=units, layers=layers, gain=gain, learning_rate=learning_rate)
+        if len(channels) != 3 or min(channels) < 1:
+            raise InputError(f"channels: {list(channels)}; three numbers of channels above 0 are needed")
         classes, channels = list(classes), list(channels)
         self.save_hyperparameters()
         self.supervision = supervision
@@ -121,7 +132,8 @@ class EventClassifier(WeakLabelModule):
     def test_step(self, batch: Batch, batch_index: int) -> Judgement:
         """Logits and the labels at their rate, for the callbacks that score them."""
         logits = self(stft(batch.mixture, self.geometry).abs())
-        return Judgement(logits=logits, frame_labels=pool_frame_labels(batch.frame_labels, self.frame_reduction))
+        frame_labels = pool_frame_labels(batch.frame_labels, self.frame_reduction)
+        return Judgement(logits=logits, frame_labels=frame_labels, clip_labels=batch.clip_labels)
 
 
 class WeakLabelSeparator(WeakLabelModule):
@@ -179,6 +191,7 @@ class WeakLabelSeparator(WeakLabelModule):
             learning_rate=learning_rate,
             halve_after=halve_after,
         )
+        require_positive(units=units, layers=layers, epsilon=epsilon, learning_rate=learning_rate)
         classes = list(classes)
         self.save_hyperparameters()
         self.supervision = supervision
@@ -195,6 +208,9 @@ class WeakLabelSeparator(WeakLabelModule):
         if supervision != "strong" and joint_judge is not None:
             if judge is not None:
                 raise InputError("judge and joint_judge: give a trained judge or the settings of a joint one, not both")
+            unknown = joint_judge.keys() - {"architecture", "channels", "units", "layers", "gain"}
+            if unknown:
+                raise InputError(f"joint_judge: no setting {', '.join(sorted(unknown))} of a judge's network")
             self.judge = EventClassifier(
                 **{
                     **joint_judge,
@@ -302,10 +318,10 @@ class WeakLabelSeparator(WeakLabelModule):
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Check the identity; the frozen judge's weights are this module's own."""
-        super().on_load_checkpoint(checkpoint)
         if self.judge_checkpoint is not None and self.judge is not None:
             for name, value in self.judge.state_dict().items():
                 checkpoint["state_dict"][f"judge.{name}"] = value
+        super().on_load_checkpoint(checkpoint)
 
 
 def frozen_judge(checkpoint: str | None, separator: WeakLabelSeparator) -> EventClassifier:

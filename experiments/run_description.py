@@ -1,0 +1,47 @@
+"""What a run was made with, in its folder."""
+
+import json
+import os
+import platform
+import subprocess
+from importlib.metadata import version
+from pathlib import Path
+
+import torch
+
+_PACKAGES = ("separatrix", "torch", "lightning", "torchaudio", "torchmetrics", "numpy", "pyloudnorm", "soundfile")
+
+
+def write_description(run: Path, file: str, configuration: str) -> None:
+    """Write the resolved configuration, and versions, machine and revision (`environment.json`).
+
+    Args:
+        run: the run's folder, made when missing.
+        file: name of the configuration's file.
+        configuration: as YAML.
+    """
+    run.mkdir(parents=True, exist_ok=True)
+    (run / file).write_text(configuration)
+    description = {
+        "python": platform.python_version(),
+        "machine": f"{platform.machine()}, {os.cpu_count()} cores, {torch.get_num_threads()} threads",
+        "devices": [torch.cuda.get_device_name(number) for number in range(torch.cuda.device_count())],
+        "versions": {package: version(package) for package in _PACKAGES},
+        "revision": _revision(),
+    }
+    (run / "environment.json").write_text(json.dumps(description, indent=2) + "\n")
+
+
+def _revision() -> str | None:
+    """The git revision of this project's checkout, with a plus sign where it has changes; None outside of one."""
+    root = Path(__file__).resolve().parent.parent
+    try:
+        if Path(_git(root, "rev-parse", "--show-toplevel")) != root:  # installed inside somebody else's checkout
+            return None
+        return _git(root, "describe", "--always", "--dirty=+", "--abbrev=12", "--exclude=*")
+    except (OSError, subprocess.CalledProcessError):
+        return None
+
+
+def _git(root: Path, *arguments: str) -> str:
+    return subprocess.run(["git", *arguments], cwd=root, capture_output=True, text=True, check=True).stdout.strip()
