@@ -99,7 +99,7 @@ class Record:
     def write(self, state: str) -> None:
         """Write the state beside and rename it."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        partial = self.path.with_name(f".{self.path.name}.{os.getpid()}.partial")
+        partial = self.path.with_name(f".{self.path.name}.partial")
         partial.write_text(json.dumps({"state": state, "fingerprint": self.fingerprint}) + "\n")
         partial.replace(self.path)
 

@@ -146,4 +146,3 @@ def test_a_killed_training_goes_on_from_its_last_epoch(kill, separatrix, tmp_pat
     separatrix.succeed("fit", *more, "--run", tmp_path, "--ckpt_path", "last")
     separatrix.succeed("fit", *more, "--run", tmp_path / "through")
     assert separatrix.same_weights(last(tmp_path / "through"), last(tmp_path))
-    assert not list(tmp_path.rglob("*.partial"))
