@@ -159,6 +159,8 @@ class UrbanScenes(LightningDataModule):
         self.train_sources = train_sources
         # Indices of the split under evaluation whose rows exist already; set by the evaluation callback.
         self.evaluated: Collection[int] = ()
+        # A resumed test may have fewer mixtures left than there are ranks.
+        self.allow_zero_length_dataloader_with_multiple_devices = True
         self._bank: SoundBank | None = None
         self._check_settings()
 

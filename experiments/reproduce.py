@@ -110,7 +110,7 @@ def command(arguments: list[str]) -> None:
         raise InputError(f"--jobs: {options.jobs}; at least 1 is needed")
     reproduction = REPRODUCTIONS[options.system]
     if any(word.startswith("--model.") for word in settings):
-        raise InputError("--model: its settings differ from stage to stage; run the commands of --dry-run with your own")
+        raise InputError("--model: settings differ from stage to stage; run the commands of --dry-run with your own")
     output = Path(options.output or f"runs/{options.preset}/{options.system}")
     if options.preset == "demo":
         if options.data_root:

@@ -104,3 +104,13 @@ def test_the_unprocessed_mixture_improves_nothing():
         mixture, sources, mixture.unsqueeze(1).expand_as(sources), labels, torch.tensor([0]), CLASSES
     )
     assert [row.si_sdr - row.input_si_sdr for row in rows] == [0.0] * 3
+
+
+def test_an_estimate_that_is_its_source_but_for_rounding_is_left_out_and_one_at_90_db_is_not():
+    generator = torch.Generator().manual_seed(0)
+    sources = torch.randn(1, 2, 4000, generator=generator)
+    noise = torch.randn(1, 2, 4000, generator=generator)
+    mixture, present, indices = sources.sum(1), torch.ones(1, 2), torch.tensor([0])
+    for level, reason in ((1e-7, LeftOut.EXACT_ESTIMATE), (10 ** (-90 / 20), LeftOut.NO)):
+        rows = score_separation(mixture, sources, sources + level * noise, present, indices, ["a", "b"])
+        assert [row.left_out for row in rows] == [reason] * 2

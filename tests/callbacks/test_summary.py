@@ -72,7 +72,7 @@ def test_table_shows_means_deviations_and_counts_of_the_classes_that_have_scores
     console.print(summary_table(summarise(path, CLASSES)))
     text = console.export_text()
     lines = {line.split("│")[1].strip(): line for line in text.splitlines() if line.startswith("│")}
-    assert set(lines) == {"input", "output", "improvement", "n"}
+    assert set(lines) == {"input", "output", "improvement", "median improvement", "n"}
     for s in summarise(path, CLASSES):
         assert f"{s.mean:.1f} ± {s.std:.1f}" in lines[s.quantity]
     assert [cell.strip() for cell in lines["n"].split("│")[2:5]] == ["7", "3", "10"]

@@ -89,7 +89,6 @@ def test_a_batch_that_a_kill_cut_short_is_scored_again(separatrix, uninterrupted
     assert (tmp_path / "scores.csv").read_bytes() == uninterrupted
 
 
-@pytest.mark.xfail(reason="Lightning skips the end of a test that has no batch left", strict=True)
 def test_an_evaluation_killed_between_its_last_row_and_its_table_still_ends_in_the_table(
     separatrix, uninterrupted, command, rows, tmp_path
 ):

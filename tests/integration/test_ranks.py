@@ -23,7 +23,6 @@ def test_two_ranks_write_the_rows_of_one_process(separatrix, one_process, tmp_pa
     assert not (tmp_path / "scores.parts").exists()
 
 
-@pytest.mark.xfail(reason="a rank without a mixture is refused by Lightning", strict=True)
 def test_an_evaluation_with_one_mixture_left_goes_on_with_two_ranks(separatrix, one_process, tmp_path):
     lines = one_process.decode().splitlines(keepends=True)[1:]
     (tmp_path / "scores.parts").mkdir()
