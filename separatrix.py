@@ -1,9 +1,9 @@
 """Sound separation research: separators that learn from weak labels.
 
-    from separatrix import WeakLabelSeparator, load_module
+from separatrix import WeakLabelSeparator, load_module
 
-    separator = load_module("runs/small/weak-labels/frame/checkpoints/best.ckpt", WeakLabelSeparator)
-    sources = separator(mixture)  # [B, T] -> [B, C, T]
+separator = load_module("runs/small/weak-labels/frame/checkpoints/best.ckpt", WeakLabelSeparator)
+sources = separator(mixture)  # [B, T] -> [B, C, T]
 """
 
 from callbacks.classifier_scores import ClassifierScores
