@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from callbacks.rows import RowParts, read_rows, write_rows
+from lightning_modules.errors import InputError
 
 COLUMNS = ("index", "class", "value")
 
@@ -127,3 +128,15 @@ def test_a_failing_write_leaves_the_old_file(tmp_path):
     with pytest.raises(OSError, match="disk full"):
         write_rows(path, COLUMNS, failing())
     assert path.read_bytes() == before
+
+
+def test_rows_of_another_model_or_data_are_refused_and_those_of_the_same_are_gone_on_with(tmp_path):
+    earlier = RowParts(tmp_path / "parts", ["index"])
+    earlier.belong_to("one")
+    earlier.append([(1,)], rank=0)
+    earlier.close()
+    later = RowParts(tmp_path / "parts", ["index"])
+    later.belong_to("one")
+    with pytest.raises(InputError, match="rows of an interrupted test of another model or data"):
+        later.belong_to("another")
+    assert later.read() == [["1"]]

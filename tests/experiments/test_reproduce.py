@@ -83,7 +83,7 @@ def test_stages_on_several_devices_run_apart_and_one_after_the_other(settings, a
     command(["reproduce", "weak-labels", *settings, "--output", str(tmp_path)])
     ((_, jobs, ran_apart),) = started
     assert ran_apart == apart
-    assert jobs == (1 if apart else 8)
+    assert jobs == (1 if apart else 3)  # more are never independent of each other
 
 
 def test_with_a_gpu_stages_run_one_at_a_time_unless_told_otherwise(started, tmp_path, monkeypatch):

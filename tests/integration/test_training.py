@@ -145,3 +145,28 @@ def test_a_killed_training_goes_on_from_its_last_epoch(kill, separatrix, tmp_pat
     separatrix.succeed("fit", *more, "--run", tmp_path, "--ckpt_path", "last")
     separatrix.succeed("fit", *more, "--run", tmp_path / "through")
     assert separatrix.same_weights(last(tmp_path / "through"), last(tmp_path))
+
+
+def test_a_folder_that_holds_a_training_is_not_written_over(separatrix, tmp_path):
+    arguments = [*separatrix.arguments("strong", {"trainer.max_epochs": 1}), "--run", tmp_path]
+    separatrix.succeed("fit", *arguments)
+    written = last(tmp_path).read_bytes()
+    outcome = separatrix.run("fit", *arguments)
+    assert outcome.status == 2 and "holds a training; --ckpt_path last goes on" in outcome.err
+    assert last(tmp_path).read_bytes() == written
+
+
+def test_predict_writes_the_estimates_of_every_test_mixture_as_audio(separatrix, tmp_path):
+    arguments = separatrix.arguments("strong")
+    separatrix.succeed("predict", *arguments, "--ckpt_path", separatrix.best("strong"), "--run", tmp_path)
+    folders = list((tmp_path / "estimates").iterdir())
+    assert len(folders) == int(separatrix.scenes["data.test_mixtures"])
+    assert {file.stem for file in folders[0].iterdir()} == {
+        "mixture", "car_horn", "dog_bark", "gun_shot", "jackhammer", "siren"
+    }  # fmt: skip
+
+
+def test_predict_with_a_judge_is_refused(separatrix, tmp_path):
+    arguments = [*separatrix.arguments("judge_frame"), "--ckpt_path", separatrix.best("judge_frame"), "--run", tmp_path]
+    outcome = separatrix.run("predict", *arguments)
+    assert outcome.status == 2 and "EventClassifier makes no estimates" in outcome.err

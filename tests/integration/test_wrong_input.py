@@ -162,7 +162,8 @@ def test_a_checkpoint_of_another_model_is_refused(separatrix, evaluate):
 
 @pytest.mark.parametrize("named", ["last", "by its path", "as the judge"])
 def test_a_checkpoint_with_a_pickled_payload_is_refused_and_not_run(named, separatrix, fit, tmp_path):
-    path = tmp_path / "run" / "checkpoints" / "last.ckpt"
+    folder = "elsewhere" if named == "as the judge" else "run"
+    path = tmp_path / folder / "checkpoints" / "last.ckpt"
     path.parent.mkdir(parents=True)
     torch.save({"state_dict": {}, "hyper_parameters": {}, "payload": Payload()}, path)
     if named == "as the judge":
