@@ -1,6 +1,7 @@
 """Configuration files by name."""
 
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -22,15 +23,24 @@ def config_path(name: str) -> Path:
     raise InputError(f"--config {name}: no such file, nor one of the shipped configurations ({known})")
 
 
-def _checked(name: str) -> str:
-    path = config_path(name)
+def read_configuration(name: str) -> dict[str, Any]:
+    """The sections of a configuration.
+
+    Raises:
+        InputError: there is no such configuration, or it is not one.
+    """
     try:
-        configuration = yaml.safe_load(path.read_text())
+        configuration = yaml.safe_load(config_path(name).read_text())
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise InputError(f"--config {name}: not readable as YAML ({' '.join(str(error).split())})") from None
     if not isinstance(configuration, dict):
         raise InputError(f"--config {name}: not a configuration; expected sections such as `model:` and `data:`")
-    return str(path)
+    return configuration
+
+
+def _checked(name: str) -> str:
+    read_configuration(name)
+    return str(config_path(name))
 
 
 def with_named_configs(arguments: list[str]) -> list[str]:

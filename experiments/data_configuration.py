@@ -3,13 +3,11 @@
 import json
 from typing import Any
 
-import yaml
 from jsonargparse import ActionConfigFile, ArgumentParser, Namespace
 from lightning import LightningDataModule
 
 import datamodules.urban_scenes  # noqa: F401  (data modules can then be named without their module)
-from experiments.configuration import config_path
-from lightning_modules.errors import InputError
+from experiments.configuration import read_configuration
 
 
 def data_parser(
@@ -52,13 +50,7 @@ def with_data_sections(arguments: list[str]) -> list[str]:
 
 
 def _data_section(name: str) -> str:
-    path = config_path(name)
-    try:
-        configuration = yaml.safe_load(path.read_text())
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise InputError(f"--config {name}: not readable as YAML ({' '.join(str(error).split())})") from None
-    if not isinstance(configuration, dict):
-        raise InputError(f"--config {name}: not a configuration; expected a `data:` section")
+    configuration = read_configuration(name)
     return json.dumps({"data": configuration["data"]} if "data" in configuration else {})
 
 
