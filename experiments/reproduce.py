@@ -18,6 +18,13 @@ from lightning_modules.errors import InputError
 
 Preset = Literal["demo", "small", "paper"]
 
+# What a preset's table must say of itself.
+NOTES: dict[Preset, str] = {
+    "demo": "Procedural sounds, made by formulas: no recordings. The published figures are of recordings.",
+    "small": "An excerpt of the corpus, at a size for two CPU cores.",
+    "paper": "The published size.",
+}
+
 
 @dataclass(frozen=True)
 class Reproduction:
@@ -25,11 +32,11 @@ class Reproduction:
 
     Attributes:
         stages: of a preset, into an output folder, with further settings for every command.
-        table: makes the tables from the rows in the output folder.
+        table: makes the tables from the rows in the output folder, with a note on what they are of.
     """
 
     stages: Callable[[Preset, Path, list[str]], list[Stage]]
-    table: Callable[[Path], None]
+    table: Callable[[Path, str], None]
 
 
 def weak_labels_stages(preset: Preset, output: Path, settings: list[str]) -> list[Stage]:
@@ -74,7 +81,7 @@ def _best(run: Path) -> str:
 
 
 REPRODUCTIONS = {
-    "weak-labels": Reproduction(weak_labels_stages, lambda output: make_table(output, URBAN_CLASSES)),
+    "weak-labels": Reproduction(weak_labels_stages, lambda output, note: make_table(output, URBAN_CLASSES, note)),
 }
 
 
@@ -130,7 +137,7 @@ def command(arguments: list[str]) -> None:
     # At most three trainings are independent of each other.
     jobs = options.jobs or (1 if torch.cuda.is_available() or apart else min(os.cpu_count() or 1, 3))
     run_stages(stages, jobs, apart)
-    reproduction.table(output)
+    reproduction.table(output, NOTES[options.preset])
     CONSOLE.print(f"table: {output / 'table.md'}, {output / 'table.csv'}; every row: {output / 'scores.csv'}")
 
 

@@ -36,12 +36,13 @@ class Cell(NamedTuple):
     published: tuple[float, float] | None
 
 
-def make_table(output: Path, classes: Sequence[str]) -> None:
+def make_table(output: Path, classes: Sequence[str], note: str = "") -> None:
     """Write table.csv, table.md, scores.csv and classifier.csv of a reproduction, and print the table.
 
     Args:
         output: folder of the reproduction; each row's scores lie in `output`/ROW/scores.csv.
         classes: sound classes.
+        note: what the figures are of.
     """
     systems = ROWS[1:]
     write_rows(
@@ -61,8 +62,10 @@ def make_table(output: Path, classes: Sequence[str]) -> None:
         [(c.row, c.label, c.ours.mean, c.ours.std, c.ours.median, c.ours.n, *(c.published or ("", ""))) for c in cells],
     )
     left_out = {row: left_out_counts(output / row / SCORES_FILE) for row in systems}
-    (output / "table.md").write_text(markdown(cells, left_out) + "\n" + percentile_markdown(output))
-    _print(cells)
+    (output / "table.md").write_text(
+        "\n".join(filter(None, (note and f"{note}\n", markdown(cells, left_out), percentile_markdown(output))))
+    )
+    _print(cells, note)
 
 
 def table_cells(output: Path, classes: Sequence[str]) -> list[Cell]:
@@ -122,9 +125,9 @@ def _text(cell: Cell) -> str:
     return ours if cell.published is None else f"{ours} [{cell.published[0]:.1f} ± {cell.published[1]:.1f}]"
 
 
-def _print(cells: Sequence[Cell]) -> None:
+def _print(cells: Sequence[Cell], note: str) -> None:
     labels = list(dict.fromkeys(cell.label for cell in cells))
-    table = Table("dB", *map(_heading, labels), title="ours [published]")
+    table = Table("dB", *map(_heading, labels), title=r"ours \[published]", caption=note)
     for row in ROWS:
         shown = {cell.label: _text(cell).replace(" [", "\n[").replace("[", r"\[") for cell in cells if cell.row == row}
         table.add_row(_NAMES[row], *(shown.get(label, "") for label in labels))

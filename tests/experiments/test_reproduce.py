@@ -17,7 +17,7 @@ def started(monkeypatch):
     """How `run_stages` was called, in place of running it."""
     calls = []
     monkeypatch.setattr(module, "run_stages", lambda stages, jobs, apart: calls.append((stages, jobs, apart)))
-    nothing = module.Reproduction(weak_labels_stages, lambda output: None)
+    nothing = module.Reproduction(weak_labels_stages, lambda output, note: None)
     monkeypatch.setattr(module, "REPRODUCTIONS", {"weak-labels": nothing})
     return calls
 

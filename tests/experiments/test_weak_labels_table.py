@@ -105,3 +105,8 @@ def test_a_system_without_any_scored_row_has_no_cell_and_says_so(output):
     make_table(output, CLASSES)
     assert "clip" not in {line["row"] for line in read_rows(output / "table.csv")}
     assert "Left out of `clip`: 30 rows (silent estimate)." in (output / "table.md").read_text()
+
+
+def test_the_table_says_what_its_figures_are_of(output):
+    make_table(output, CLASSES, "Procedural sounds: no recordings.")
+    assert (output / "table.md").read_text().startswith("Procedural sounds: no recordings.\n\n| dB |")
