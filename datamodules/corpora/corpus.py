@@ -5,22 +5,27 @@ from typing import NamedTuple, Protocol
 import numpy as np
 
 
+Fold = int | str
+
+
 class Clip(NamedTuple):
     """One labelled recording, or one cut from a recording.
 
     Attributes:
         name: unique within its corpus; for corpora on disk the path relative to the corpus root, with forward slashes.
         label: sound class.
-        fold: which part of the corpus's official partition it belongs to.
-        recording: the recording that it was cut from; splits must never share one.
+        fold: which part of the corpus's official partition it belongs to, by number or by name.
+        recording: what it was cut from: a recording, a song, or all that one speaker said; splits must never share one.
         salience: 1 foreground, 2 background; 1 where the corpus does not say.
+        section: which part of the recording; clips with the same recording and section sounded together.
     """
 
     name: str
     label: str
-    fold: int
+    fold: Fold
     recording: str
     salience: int = 1
+    section: int = 0
 
 
 class Corpus(Protocol):
