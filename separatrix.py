@@ -13,10 +13,12 @@ from datamodules.batch import Batch
 from datamodules.corpora.corpus import Clip, Corpus
 from datamodules.corpora.procedural import Procedural
 from datamodules.corpora.urbansound8k import UrbanSound8K
-from datamodules.recipes import SceneRecipe, SceneRecipes, SceneRules
+from datamodules.mixtures import MixtureDataset
+from datamodules.recipes import PairRecipes, PairRules, Recipe, SceneRecipes, SceneRules
 from datamodules.rendering import render
 from datamodules.sound_bank import SoundBank, build_sound_bank
-from datamodules.urban_scenes import SceneDataset, UrbanScenes
+from datamodules.source_pairs import SourcePairs
+from datamodules.urban_scenes import UrbanScenes
 from lightning_modules.checkpoint import load_module
 from lightning_modules.errors import InputError
 from lightning_modules.spectrogram import Geometry, istft, log_magnitude, stft
@@ -35,15 +37,18 @@ __all__ = [
     "Geometry",
     "InputError",
     "MaskSeparator",
+    "MixtureDataset",
+    "PairRecipes",
+    "PairRules",
     "Procedural",
+    "Recipe",
     "RecurrentClassifier",
     "ReferenceSeparator",
-    "SceneDataset",
-    "SceneRecipe",
     "SceneRecipes",
     "SceneRules",
     "SeparationEvaluation",
     "SoundBank",
+    "SourcePairs",
     "UrbanScenes",
     "UrbanSound8K",
     "WeakLabelSeparator",

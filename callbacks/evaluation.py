@@ -10,7 +10,7 @@ from rich.console import Console
 from torch import Tensor
 
 from callbacks.rows import RowParts, write_rows
-from callbacks.separation_scores import LeftOut, Score, score_separation
+from callbacks.separation_scores import LeftOut, Score, in_best_order, score_separation
 from callbacks.summary import Summary, left_out_counts, summarise, summary_table
 from datamodules.batch import Batch
 
@@ -117,7 +117,7 @@ def _digest(trainer: Trainer, module: LightningModule) -> str:
     """What rows depend on: the model's settings and weights, and the data's."""
     digest = hashlib.sha256()
     data = trainer.datamodule  # type: ignore[attr-defined]
-    digest.update(repr((sorted(module.hparams.items()), data.test_identity())).encode())
+    digest.update(repr((sorted(module.hparams.items()), data.identity("test"))).encode())
     for name, value in module.state_dict().items():
         digest.update(name.encode())
         digest.update(value.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
@@ -129,4 +129,6 @@ def _classes(module: LightningModule) -> list[str]:
 
 
 def _scores(module: LightningModule, estimates: Tensor, batch: Batch) -> list[Score]:
+    if module.permutation_invariant:
+        estimates = in_best_order(estimates, batch.sources)
     return score_separation(batch.mixture, batch.sources, estimates, batch.clip_labels, batch.indices, _classes(module))

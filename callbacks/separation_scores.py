@@ -5,7 +5,11 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from torchmetrics.functional.audio import scale_invariant_signal_distortion_ratio
+from torchmetrics.functional.audio import (
+    permutation_invariant_training,
+    pit_permutate,
+    scale_invariant_signal_distortion_ratio,
+)
 
 
 class LeftOut(StrEnum):
@@ -50,6 +54,12 @@ def is_exact(estimate: Tensor, target: Tensor) -> Tensor:
     """Whether an estimate differs from its target by rounding alone, below -100 dB: [..., T] -> [...], bool."""
     error = (estimate.double() - target.double()).square().sum(-1)
     return error <= 1e-10 * target.double().square().sum(-1)
+
+
+def in_best_order(estimates: Tensor, sources: Tensor) -> Tensor:
+    """Estimates in the order of the sources that has the highest mean SI-SDR: [B, Q, T], [B, Q, T] -> [B, Q, T]."""
+    _, order = permutation_invariant_training(estimates, sources, si_sdr, eval_func="max")
+    return pit_permutate(estimates, order)
 
 
 def score_separation(

@@ -4,8 +4,8 @@ from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 from datamodules.corpora.corpus import Clip
-from datamodules.recipes import SceneRecipe
-from datamodules.rendering import event_interval
+from datamodules.recipes import Recipe
+from datamodules.rendering import event_interval, event_starts
 from datamodules.sound_bank import SoundBank
 
 DCASE_COLUMNS = ("filename", "onset", "offset", "event_label")
@@ -19,8 +19,9 @@ class SoundEvent(NamedTuple):
         onset: in seconds, on the mixture's grid of samples.
         offset: in seconds, at most the mixture's end.
         label: sound class.
-        clip: what sounds, from its beginning.
+        clip: what sounds.
         loudness: of the whole clip, in LUFS.
+        start: where in the clip the event begins, in seconds.
     """
 
     onset: float
@@ -28,19 +29,27 @@ class SoundEvent(NamedTuple):
     label: str
     clip: Clip
     loudness: float
+    start: float = 0.0
 
 
-def sound_events(recipe: SceneRecipe, bank: SoundBank, classes: Sequence[str], samples: int) -> list[SoundEvent]:
+def sound_events(recipe: Recipe, bank: SoundBank, samples: int) -> list[SoundEvent]:
     """The events of a mixture of that many samples, by onset; intervals are those that are rendered."""
     onsets, offsets = event_interval(bank, recipe, samples)
     events = [
-        SoundEvent(onset / bank.sample_rate, offset / bank.sample_rate, classes[label], bank.clips[clip], loudness)
-        for onset, offset, label, clip, loudness in zip(
+        SoundEvent(
+            onset / bank.sample_rate,
+            offset / bank.sample_rate,
+            bank.clips[clip].label,
+            bank.clips[clip],
+            loudness,
+            start / bank.sample_rate,
+        )
+        for onset, offset, clip, loudness, start in zip(
             onsets.tolist(),
             offsets.tolist(),
-            recipe.classes.tolist(),
             recipe.clips.tolist(),
             recipe.loudness.tolist(),
+            event_starts(bank, recipe).tolist(),
             strict=True,
         )
     ]
@@ -71,7 +80,7 @@ def jams(events: Sequence[SoundEvent], duration: float, title: str, corpus: str)
             {
                 "label": event.label,
                 "source_file": event.clip.name,
-                "source_time": 0.0,
+                "source_time": event.start,
                 "event_time": event.onset,
                 "event_duration": event.offset - event.onset,
                 "snr": event.loudness,

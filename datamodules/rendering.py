@@ -6,19 +6,24 @@ import numpy as np
 import torch
 
 from datamodules.batch import Batch
-from datamodules.recipes import SceneRecipe
+from datamodules.recipes import Recipe
 from datamodules.sound_bank import SoundBank
 from lightning_modules.spectrogram import Geometry
 
 
-def event_interval(bank: SoundBank, recipe: SceneRecipe, samples: int) -> tuple[np.ndarray, np.ndarray]:
-    """Onset and offset of every event in samples, [E] each: its clip's length, cut at the end of the mixture."""
+def event_interval(bank: SoundBank, recipe: Recipe, samples: int) -> tuple[np.ndarray, np.ndarray]:
+    """Onset and offset of every event in samples, [E] each: what is left of its clip, cut at the end of the mixture."""
     onsets = np.rint(recipe.onsets * bank.sample_rate).astype(np.int64)
-    return onsets, np.minimum(onsets + bank.lengths[recipe.clips], samples)
+    return onsets, np.minimum(onsets + bank.lengths[recipe.clips] - event_starts(bank, recipe), samples)
+
+
+def event_starts(bank: SoundBank, recipe: Recipe) -> np.ndarray:
+    """Where in its clip every event begins, in samples, [E]."""
+    return np.rint(recipe.starts * bank.sample_rate).astype(np.int64)
 
 
 def render_labels(
-    recipes: Sequence[SceneRecipe], bank: SoundBank, geometry: Geometry, samples: int, classes: int
+    recipes: Sequence[Recipe], bank: SoundBank, geometry: Geometry, samples: int, classes: int
 ) -> np.ndarray:
     """Frame labels from the event lists, never from an energy threshold, float32, [B, C, F].
 
@@ -33,7 +38,7 @@ def render_labels(
 
 
 def render(
-    recipes: Sequence[SceneRecipe],
+    recipes: Sequence[Recipe],
     indices: Sequence[int],
     bank: SoundBank,
     geometry: Geometry,
@@ -62,10 +67,16 @@ def render(
         onsets, offsets = event_interval(bank, recipe, samples)
         # LUFS is a decibel scale: the gain moves the whole clip's loudness to the one asked for.
         gains = 10 ** ((recipe.loudness - bank.loudness[recipe.clips]) / 20)
-        for clip, class_index, onset, offset, gain in zip(
-            recipe.clips.tolist(), recipe.classes.tolist(), onsets.tolist(), offsets.tolist(), gains, strict=True
+        for clip, class_index, onset, offset, start, gain in zip(
+            recipe.clips.tolist(),
+            recipe.classes.tolist(),
+            onsets.tolist(),
+            offsets.tolist(),
+            event_starts(bank, recipe).tolist(),
+            gains,
+            strict=True,
         ):
-            event = bank.clip(clip)[: offset - onset] * np.float32(gain)
+            event = bank.clip(clip)[start : start + offset - onset] * np.float32(gain)
             mixture[number, onset:offset] += event
             if with_sources:
                 tracks[number, class_index, onset:offset] += event

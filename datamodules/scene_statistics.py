@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from datamodules.recipes import SceneRecipe
+from datamodules.recipes import Recipe
 from datamodules.rendering import render_labels
 from datamodules.sound_bank import SoundBank
 from lightning_modules.spectrogram import Geometry
@@ -30,7 +30,7 @@ class SceneStatistics(NamedTuple):
 
 
 def scene_statistics(
-    recipes: Iterable[SceneRecipe], bank: SoundBank, geometry: Geometry, samples: int, classes: int
+    recipes: Iterable[Recipe], bank: SoundBank, geometry: Geometry, samples: int, classes: int
 ) -> SceneStatistics:
     """Statistics of these mixtures, counted exactly.
 

@@ -19,8 +19,8 @@ from scipy.io import wavfile
 
 from datamodules.annotations import DCASE_COLUMNS, SoundEvent, dcase_rows, jams, sound_events
 from datamodules.batch import Batch
+from datamodules.mixtures import MixtureDataModule
 from datamodules.recipes import Split
-from datamodules.urban_scenes import UrbanScenes
 from experiments.data_configuration import data_parser, plain_data, with_data_sections
 from experiments.output_folder import new_folder
 from lightning_modules.errors import InputError
@@ -68,7 +68,7 @@ class SceneFiles:
         audio_format: of mixtures and sources.
     """
 
-    def __init__(self, folder: Path, scenes: UrbanScenes, split: Split, audio_format: AudioFormat) -> None:
+    def __init__(self, folder: Path, scenes: MixtureDataModule, split: Split, audio_format: AudioFormat) -> None:
         self.folder = folder
         self.scenes = scenes
         self.split = split
@@ -84,9 +84,7 @@ class SceneFiles:
         for number, index in enumerate(indices):
             mixture = Batch(*(field[number] for field in batch))
             recipe = self.dataset.recipes(index)
-            self._write_one(
-                index, mixture, sound_events(recipe, self.dataset.bank, self.scenes.classes, self.dataset.samples)
-            )
+            self._write_one(index, mixture, sound_events(recipe, self.dataset.bank, self.dataset.samples))
 
     def _write_one(self, index: int, mixture: Batch, events: list[SoundEvent]) -> None:
         rate = self.scenes.geometry.sample_rate
@@ -118,7 +116,7 @@ def content_digest(folder: Path) -> str:
 
 
 def synthesize(
-    scenes: UrbanScenes, selection: dict[str, Any], output: Path, overwrite: bool, known: dict[str, Any] | None
+    scenes: MixtureDataModule, selection: dict[str, Any], output: Path, overwrite: bool, known: dict[str, Any] | None
 ) -> None:
     """Write a set of mixtures into a new folder; nothing is there before all of it is.
 
@@ -203,7 +201,7 @@ def _split_value(argument: str) -> list[str]:
 
 def command(arguments: list[str]) -> None:
     """`separatrix synthesize ...`."""
-    parser = data_parser("synthesize", DESCRIPTION, UrbanScenes)
+    parser = data_parser("synthesize", DESCRIPTION, MixtureDataModule)
     parser.add_argument("--manifest", type=str | None, help=f"a {MANIFEST}: make its files again")
     parser.add_argument("--split", type=Split, default="test", help="whose mixtures")
     parser.add_argument("--start", type=NonNegativeInt, default=0, help="index of the first mixture")
@@ -218,7 +216,7 @@ def command(arguments: list[str]) -> None:
     parser.add_argument("--overwrite", action="store_true", help="replace what synthesize wrote there before")
     resolved, known = _with_manifest(with_data_sections(arguments[1:]))
     settings: Namespace = parser.parse_args(resolved)
-    scenes: UrbanScenes = parser.instantiate(settings).data
+    scenes: MixtureDataModule = parser.instantiate(settings).data
     mixtures = settings.mixtures or scenes.mixtures[settings.split] - settings.start
     selection = {
         "data": plain_data(parser, settings),

@@ -64,7 +64,7 @@ class SeparatrixCLI(LightningCLI):
         parser.add_argument("--logger", type=LoggerName, default="csv", help="where curves go besides the run's folder")
         parser.add_lightning_class_args(Stopping, "stopping")
         parser.set_defaults({"stopping.monitor": "validation_loss", "stopping.patience": 5, "stopping.verbose": False})
-        for shared in ("classes", "sample_rate", "window", "hop"):
+        for shared in ("classes", "domain", "sources", "sample_rate", "window", "hop"):
             parser.link_arguments(f"data.init_args.{shared}", f"model.init_args.{shared}")
 
     def _parse_ckpt_path(self) -> None:

@@ -25,6 +25,9 @@ class SeparatrixModule(LightningModule):
         halve_after: epochs without a better validation loss after which the rate is halved; never unless given.
     """
 
+    # Whether estimates come in any order, and are to be compared with the sources in the best one.
+    permutation_invariant = False
+
     def __init__(
         self, sample_rate: int, window: int, hop: int, learning_rate: float, halve_after: int | None = None
     ) -> None:
@@ -49,7 +52,7 @@ class SeparatrixModule(LightningModule):
         """Compare the model with the data module that it is about to meet.
 
         Raises:
-            InputError: they differ in rate, geometry or classes.
+            InputError: they differ in rate, geometry, classes, domain or number of sources.
         """
         data = getattr(self.trainer, "datamodule", None)
         if data is None:
@@ -58,7 +61,7 @@ class SeparatrixModule(LightningModule):
             "sample_rate": data.geometry.sample_rate,
             "window": data.geometry.window,
             "hop": data.geometry.hop,
-            "classes": list(getattr(data, "classes", ())),
+            **{name: getattr(data, name) for name in ("classes", "domain", "sources") if hasattr(data, name)},
         }
         require_same_identity(self.identity(), offered, "the model", "the data")
 

@@ -10,10 +10,11 @@ import soundfile
 from datamodules.batch import Batch
 from datamodules.corpora.audio_file import read_audio, resample
 from datamodules.corpora.corpus import Clip
-from datamodules.recipes import SceneRecipe
+from datamodules.mixtures import MixtureDataset
+from datamodules.recipes import Recipe
 from datamodules.rendering import render
 from datamodules.sound_bank import SoundBank, integrated_loudness
-from datamodules.urban_scenes import SceneDataset, UrbanScenes
+from datamodules.urban_scenes import UrbanScenes
 from experiments.benchmarks.measure import Measurement, alternate
 
 CLASSES = [f"class{number}" for number in range(5)]
@@ -50,7 +51,7 @@ class NoiseFiles:
 class _ClipsFromFiles:
     """Stands in for a bank, and does at every event what the bank did once: decode, resample, measure."""
 
-    def __init__(self, corpus: NoiseFiles, dataset: SceneDataset, recipe: SceneRecipe) -> None:
+    def __init__(self, corpus: NoiseFiles, dataset: MixtureDataset, recipe: Recipe) -> None:
         bank = dataset.bank
         self.sample_rate = bank.sample_rate
         self._audio = {}

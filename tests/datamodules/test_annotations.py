@@ -5,17 +5,16 @@ import numpy as np
 from datamodules.annotations import SoundEvent, dcase_rows, jams, sound_events
 from datamodules.corpora.corpus import Clip
 from datamodules.inspection import BankOnDemand, Inspection
-from datamodules.recipes import SceneRecipe
+from datamodules.recipes import Recipe
 
-CLASSES = ("car_horn", "siren")
 HORN, SIREN = Clip("audio/fold1/1.wav", "car_horn", 1, "1"), Clip("audio/fold1/2.wav", "siren", 1, "2")
 EVENTS = [SoundEvent(0.25, 0.75, "car_horn", HORN, -27.5), SoundEvent(1.0000625, 2.0, "siren", SIREN, -25.0)]
 
 
 def events_of(onsets: list[float]) -> list[SoundEvent]:
     bank = BankOnDemand.of([Inspection(HORN, 8_000, -20.0), Inspection(SIREN, 32_000, -20.0)], 16_000)
-    recipe = SceneRecipe(np.array([1, 0]), np.array([1, 0]), np.array(onsets), np.array([-25.0, -27.5]))
-    return sound_events(recipe, bank, CLASSES, 32_000)
+    recipe = Recipe(np.array([1, 0]), np.array([1, 0]), np.array(onsets), np.array([-25.0, -27.5]), np.zeros(2))
+    return sound_events(recipe, bank, 32_000)
 
 
 def test_events_are_what_is_rendered_by_onset():

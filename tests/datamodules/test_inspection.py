@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 import soundfile
 
+from datamodules.corpora.corpus import Clip
 from datamodules.corpora.urbansound8k import UrbanSound8K
 from datamodules.inspection import BankOnDemand, inspect_all, inspect_table
 from datamodules.sound_bank import build_sound_bank
@@ -42,7 +43,7 @@ def test_a_bank_on_demand_is_the_bank_without_its_file(corpus, tmp_path):
 def test_a_bank_of_lengths_alone_has_no_sound(tmp_path):
     (tmp_path / "table.csv").write_text(HEADER + "7-1-0-0.wav,7,1.5,3.0,2,4,1,car_horn\n")
     bank = BankOnDemand.of(inspect_table(tmp_path / "table.csv", 8_000), 8_000)
-    assert bank.clips[0] == ("audio/fold4/7-1-0-0.wav", "car_horn", 4, "7", 2) and bank.lengths.tolist() == [12_000]
+    assert bank.clips[0] == Clip("audio/fold4/7-1-0-0.wav", "car_horn", 4, "7", 2) and bank.lengths.tolist() == [12_000]
     with pytest.raises(InputError, match=r"audio/fold4/7-1-0-0.wav: only its length is known"):
         bank.clip(0)
 

@@ -5,7 +5,7 @@ import torch
 
 from datamodules.corpora.corpus import Clip
 from datamodules.inspection import BankOnDemand, Inspection
-from datamodules.recipes import SceneRecipe, SceneRecipes, SceneRules
+from datamodules.recipes import Recipe, SceneRecipes, SceneRules
 from datamodules.rendering import event_interval, render, render_labels
 from datamodules.sound_bank import integrated_loudness
 from lightning_modules.spectrogram import Geometry
@@ -44,18 +44,18 @@ def bank() -> BankOnDemand:
 
 
 @pytest.fixture(scope="module")
-def recipes(bank) -> list[SceneRecipe]:
+def recipes(bank) -> list[Recipe]:
     rules = SceneRules(duration=3.0, latest_onset=2.9)
     draw = SceneRecipes(rules, [np.array([0, 2, 4]), np.array([1, 3, 5])], seed=0, split="train")
     return [draw(i) for i in range(12)]
 
 
-def scene(*events: tuple[int, int, float, float]) -> SceneRecipe:
+def scene(*events: tuple[int, int, float, float]) -> Recipe:
     clips, classes, onsets, loudness = zip(*events, strict=True)
-    return SceneRecipe(np.array(clips), np.array(classes), np.array(onsets), np.array(loudness))
+    return Recipe(np.array(clips), np.array(classes), np.array(onsets), np.array(loudness), np.zeros(len(clips)))
 
 
-def reference(recipe: SceneRecipe, bank: BankOnDemand) -> np.ndarray:
+def reference(recipe: Recipe, bank: BankOnDemand) -> np.ndarray:
     """Sources in float64 on an endless time line, cut afterwards, [C, T]."""
     line = np.zeros((2, SAMPLES + 10 * RATE))
     for clip, label, onset, loudness in zip(*recipe, strict=True):

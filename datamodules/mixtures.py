@@ -1,0 +1,327 @@
+"""What the data modules of both systems share: mixtures rendered from a sound bank, by split and index."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Collection, Sequence
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+import torch
+from lightning import LightningDataModule
+from torch.utils.data import DataLoader, Dataset
+
+from datamodules.batch import Batch
+from datamodules.corpora.corpus import Clip, Corpus, Fold
+from datamodules.recipes import Recipes, Split
+from datamodules.rendering import render, render_labels
+from datamodules.sampling import EpochSampler, EvaluationSampler
+from datamodules.sound_bank import SoundBank, build_sound_bank
+from lightning_modules.errors import InputError
+from lightning_modules.spectrogram import Geometry
+
+
+class MixtureDataset(Dataset[Batch]):
+    """The mixtures of one split, rendered on demand; usable as a plain torch data set.
+
+    Args:
+        recipes: of the split.
+        mixtures: number of mixtures.
+        bank: decoded clips.
+        geometry: of the frame labels.
+        samples: length of a mixture.
+        classes: number of classes or sources.
+        with_sources: whether isolated sources are rendered.
+    """
+
+    def __init__(
+        self,
+        recipes: Recipes,
+        mixtures: int,
+        bank: SoundBank,
+        geometry: Geometry,
+        samples: int,
+        classes: int,
+        with_sources: bool = True,
+    ) -> None:
+        self.recipes = recipes
+        self.mixtures = mixtures
+        self.bank = bank
+        self.geometry = geometry
+        self.samples = samples
+        self.classes = classes
+        self.with_sources = with_sources
+
+    def __len__(self) -> int:
+        return self.mixtures
+
+    def __getitem__(self, index: int) -> Batch:
+        """One mixture: the batch's fields without their first axis."""
+        if not 0 <= index < self.mixtures:
+            raise IndexError(f"mixture {index} of {self.mixtures}")
+        return Batch(*(field[0] for field in self.__getitems__([index])))
+
+    def __getitems__(self, indices: Sequence[int]) -> Batch:
+        """A whole batch at once: what torch's loader asks for when a data set can do it."""
+        return render(
+            [self.recipes(index) for index in indices],
+            indices,
+            self.bank,
+            self.geometry,
+            self.samples,
+            self.classes,
+            self.with_sources,
+        )
+
+    def recordings(self, index: int) -> list[str]:
+        """The different recordings that a mixture is made of, in the order of its events."""
+        return list(dict.fromkeys(self.bank.clips[clip].recording for clip in self.recipes(index).clips))
+
+    def class_prior(self) -> torch.Tensor:
+        """γ, the share of frames in which each class is active, over all mixtures of the split exactly, [C]."""
+        active = np.zeros(self.classes)
+        for begin in range(0, self.mixtures, 1000):
+            recipes = [self.recipes(i) for i in range(begin, min(begin + 1000, self.mixtures))]
+            active += render_labels(recipes, self.bank, self.geometry, self.samples, self.classes).sum((0, 2))
+        return torch.tensor(active / (self.mixtures * self.geometry.frames(self.samples)), dtype=torch.float32)
+
+
+def as_batch(batch: Any) -> Any:
+    """Collating has nothing left to do: `MixtureDataset.__getitems__` makes whole batches."""
+    return batch
+
+
+class MixtureDataModule(LightningDataModule, ABC):
+    """Mixtures of a corpus's clips, a function of (seed, split, index).
+
+    Subclasses say which clips take part (`takes`), how mixtures are drawn (`recipes`), and what a mixture is a function
+    of besides (`rules`).
+
+    Args:
+        corpus: where the clips come from.
+        classes: names of the sources, in their order.
+        duration: of a mixture, in seconds.
+        train_folds: folds of the corpus for training.
+        validation_folds: folds for validation.
+        test_folds: folds for testing. A fold belongs to one split only, and so does a recording.
+        bank_folder: folder of the sound banks, built once per corpus and sample rate.
+        sample_rate: in Hz.
+        window: of the spectrogram whose frames the labels follow, in samples.
+        hop: of that spectrogram, in samples.
+        train_mixtures: size of the training set.
+        validation_mixtures: size of the validation set.
+        test_mixtures: size of the test set.
+        epoch_mixtures: mixtures an epoch; the whole training set unless given.
+        seed: the mixtures are a function of it, the split and the index.
+        batch_size: mixtures a training step on each rank.
+        evaluation_batch_size: mixtures a validation or test step on each rank.
+        workers: loader processes; 0 renders in the training process.
+        train_sources: whether training batches hold the isolated sources; weak labels do without.
+    """
+
+    def __init__(
+        self,
+        corpus: Corpus,
+        classes: Sequence[str],
+        duration: float,
+        train_folds: Sequence[Fold],
+        validation_folds: Sequence[Fold],
+        test_folds: Sequence[Fold],
+        bank_folder: str = "runs/banks",
+        sample_rate: int = 16000,
+        window: int = 512,
+        hop: int = 128,
+        train_mixtures: int = 20000,
+        validation_mixtures: int = 5000,
+        test_mixtures: int = 5000,
+        epoch_mixtures: int | None = None,
+        seed: int = 0,
+        batch_size: int = 16,
+        evaluation_batch_size: int = 16,
+        workers: int = 0,
+        train_sources: bool = True,
+    ) -> None:
+        super().__init__()
+        self.corpus = corpus
+        self.bank_folder = bank_folder
+        self.classes = tuple(classes)
+        self.geometry = Geometry(sample_rate, window, hop)
+        self.samples = round(duration * sample_rate)
+        self.folds: dict[Split, frozenset[Fold]] = {
+            "train": frozenset(train_folds),
+            "validation": frozenset(validation_folds),
+            "test": frozenset(test_folds),
+        }
+        self.mixtures: dict[Split, int] = {
+            "train": train_mixtures,
+            "validation": validation_mixtures,
+            "test": test_mixtures,
+        }
+        self.epoch_mixtures = train_mixtures if epoch_mixtures is None else epoch_mixtures
+        self.seed = seed
+        self.batch_size = batch_size
+        self.evaluation_batch_size = evaluation_batch_size
+        self.workers = workers
+        self.train_sources = train_sources
+        # Indices of the split under evaluation whose rows exist already; set by the evaluation callback.
+        self.evaluated: Collection[int] = ()
+        # A resumed test may have fewer mixtures left than there are ranks.
+        self.allow_zero_length_dataloader_with_multiple_devices = True
+        self._bank: SoundBank | None = None
+        self._check_settings()
+
+    def _check_settings(self) -> None:
+        if len(set(self.classes)) != len(self.classes) or not self.classes:
+            raise InputError(f"classes: {list(self.classes)}; a list of different class names is needed")
+        seen: dict[Fold, Split] = {}
+        for split, folds in self.folds.items():
+            for fold in folds:
+                if fold in seen:
+                    raise InputError(f"{split}_folds: fold {fold} is in {seen[fold]}_folds too; splits must not share")
+                seen[fold] = split
+        for name, value in (
+            *((f"{split}_mixtures", count) for split, count in self.mixtures.items()),
+            ("epoch_mixtures", self.epoch_mixtures),
+            ("batch_size", self.batch_size),
+            ("evaluation_batch_size", self.evaluation_batch_size),
+        ):
+            if value < 1:
+                raise InputError(f"{name}: {value}; at least 1 is needed")
+        for name, value in (("seed", self.seed), ("workers", self.workers)):
+            if value < 0:
+                raise InputError(f"{name}: {value}; at least 0 is needed")
+
+    @abstractmethod
+    def takes(self, clip: Clip) -> bool:
+        """Whether a clip of one of the folds takes part."""
+
+    @abstractmethod
+    def recipes(self, split: Split) -> Recipes:
+        """The recipes of a split.
+
+        Raises:
+            InputError: the split's clips are too few for a mixture.
+        """
+
+    @abstractmethod
+    def rules(self, split: Split) -> Any:
+        """How a split's mixtures are drawn, as a frozen value."""
+
+    def clips(self) -> list[Clip]:
+        """The corpus's clips that take part, in the corpus's order."""
+        folds = frozenset().union(*self.folds.values())
+        return [clip for clip in self.corpus.clips() if clip.fold in folds and self.takes(clip)]
+
+    def build(self, workers: int | None = None) -> SoundBank:
+        """Build the sound bank, or open it where it is complete. Not to be called by several ranks at once."""
+        self._bank = build_sound_bank(
+            self.corpus, self.clips(), self.geometry.sample_rate, self.bank_folder, workers=workers
+        )
+        self.prepare_data()
+        return self._bank
+
+    @property
+    def bank(self) -> SoundBank:
+        """The sound bank, opened at first use.
+
+        Raises:
+            InputError: it has not been built; the message says how to.
+        """
+        if self._bank is None:
+            self._bank = SoundBank.open(self.corpus, self.clips(), self.geometry.sample_rate, self.bank_folder)
+        return self._bank
+
+    def prepare_data(self) -> None:
+        """Only verifies: building is a stage of its own, before any process group exists.
+
+        Raises:
+            InputError: two splits share a recording, or a split has too few clips.
+        """
+        recordings = {split: {clip.recording for clip in self._clips_in(split)} for split in self.folds}
+        for one, other in combinations(recordings, 2):
+            shared = sorted(recordings[one] & recordings[other])
+            if shared:
+                raise InputError(
+                    f"{one}_folds and {other}_folds share {len(shared)} recordings of {self.corpus.name} "
+                    f"({', '.join(shared[:3])}{', ...' if shared[3:] else ''}); choose folds that do not"
+                )
+        for split, folds in self.folds.items():
+            if folds:
+                self.recipes(split)
+
+    def _clips_in(self, split: Split) -> list[Clip]:
+        return [clip for clip in self.bank.clips if clip.fold in self.folds[split]]
+
+    def clip_numbers(self, split: Split, label: str | None = None) -> np.ndarray:
+        """The split's clips, all or those of one label, as numbers in the sound bank, int64 [N]."""
+        taken = [clip.fold in self.folds[split] and label in (None, clip.label) for clip in self.bank.clips]
+        return np.flatnonzero(taken)
+
+    def dataset(self, split: Split, with_sources: bool = True) -> MixtureDataset:
+        """The mixtures of a split as a plain torch data set."""
+        return MixtureDataset(
+            self.recipes(split),
+            self.mixtures[split],
+            self.bank,
+            self.geometry,
+            self.samples,
+            len(self.classes),
+            with_sources,
+        )
+
+    def class_prior(self) -> torch.Tensor:
+        """γ of the training recipes, [C]."""
+        return self.dataset("train").class_prior()
+
+    def train_dataloader(self) -> DataLoader[Batch]:
+        """Training batches; a last batch that does not fill is left out."""
+        ranks, rank = self._ranks()
+        sampler = EpochSampler(self.mixtures["train"], self.epoch_mixtures, self.seed, rank, ranks)
+        if len(sampler) < self.batch_size:
+            raise InputError(
+                f"epoch_mixtures: {self.epoch_mixtures} over {ranks} ranks do not fill a batch of {self.batch_size}"
+            )
+        return self._loader(self.dataset("train", self.train_sources), sampler, self.batch_size, drop_last=True)
+
+    def val_dataloader(self) -> DataLoader[Batch]:
+        """The validation mixtures that have no row yet: all of them while training."""
+        return self._evaluation_loader("validation", self.evaluated)
+
+    def test_dataloader(self) -> DataLoader[Batch]:
+        """The test mixtures that have no row yet."""
+        return self._evaluation_loader("test", self.evaluated)
+
+    def identity(self, split: Split) -> tuple[Any, ...]:
+        """What the mixtures of a split are a function of, as plain values."""
+        folds = tuple(sorted(self.folds[split], key=str))
+        bank = self.bank.path.name
+        return bank, self.classes, self.geometry, self.rules(split), self.seed, folds, self.mixtures[split]
+
+    def predict_dataloader(self) -> DataLoader[Batch]:
+        """The whole test set."""
+        return self._evaluation_loader("test")
+
+    def _evaluation_loader(self, split: Split, evaluated: Collection[int] = ()) -> DataLoader[Batch]:
+        ranks, rank = self._ranks()
+        if self.mixtures[split] < ranks:
+            raise InputError(
+                f"{split}_mixtures: {self.mixtures[split]} for {ranks} ranks; each rank needs one at least"
+            )
+        sampler = EvaluationSampler(self.mixtures[split], rank, ranks, evaluated)
+        return self._loader(self.dataset(split), sampler, self.evaluation_batch_size, drop_last=False)
+
+    def _ranks(self) -> tuple[int, int]:
+        return (self.trainer.world_size, self.trainer.global_rank) if self.trainer else (1, 0)
+
+    def _loader(
+        self, dataset: MixtureDataset, sampler: EpochSampler | EvaluationSampler, batch_size: int, drop_last: bool
+    ) -> DataLoader[Batch]:
+        return DataLoader(
+            dataset,
+            batch_size=batch_size,
+            sampler=sampler,
+            drop_last=drop_last,
+            num_workers=self.workers,
+            collate_fn=as_batch,
+            pin_memory=torch.cuda.is_available(),
+            persistent_workers=self.workers > 0,
+        )

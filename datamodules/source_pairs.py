@@ -1,0 +1,76 @@
+"""Mixtures of sources of one domain: the data of the deep clustering models."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from datamodules.corpora.corpus import Clip, Corpus, Fold
+from datamodules.mixtures import MixtureDataModule
+from datamodules.recipes import PairRecipes, PairRules, Split
+
+
+class SourcePairs(MixtureDataModule):
+    """Two sources, or more, that start together: speakers, sound classes, or the stems of songs (Liu et al. 2020).
+
+    Args:
+        corpus: where the clips come from.
+        domain: what a model trained on these mixtures is called.
+        sources: of a mixture, Q.
+        labels: labels of the corpus that take part; all unless given.
+        stems: labels that make up a mixture, in the order of the sources. Unless given, sources are of different labels
+            drawn at random: two speakers, two sound classes.
+        train_folds: folds of the corpus for training.
+        validation_folds: folds for validation.
+        test_folds: folds for testing. A fold belongs to one split only, and so does a recording.
+        duration: of a mixture, in seconds. Shorter clips end in silence, longer ones are cut from anywhere.
+        quietest: lower end of the first source's loudness relative to each other source, uniform, in dB.
+        loudest: its upper end.
+        train_coherent: share of the training mixtures whose stems sounded together; the others' are of different songs.
+        evaluation_coherent: that share of the validation and test mixtures.
+        **common: the other settings of MixtureDataModule.
+    """
+
+    def __init__(
+        self,
+        corpus: Corpus,
+        domain: str,
+        sources: int = 2,
+        labels: Sequence[str] | None = None,
+        stems: Sequence[str] | None = None,
+        train_folds: Sequence[Fold] = ("train",),
+        validation_folds: Sequence[Fold] = ("validation",),
+        test_folds: Sequence[Fold] = ("test",),
+        duration: float = 5.0,
+        quietest: float = -2.5,
+        loudest: float = 2.5,
+        train_coherent: float = 0.0,
+        evaluation_coherent: float = 0.0,
+        **common: Any,
+    ) -> None:
+        names = [f"source_{number}" for number in range(1, sources + 1)] if stems is None else stems
+        super().__init__(corpus, names, duration, train_folds, validation_folds, test_folds, **common)
+        self.domain = domain
+        self.sources = sources
+        self.labels = None if labels is None else frozenset(labels)
+        self.stems = None if stems is None else tuple(stems)
+        self._rules: dict[Split, PairRules] = {
+            split: PairRules(
+                sources, duration, quietest, loudest, train_coherent if split == "train" else evaluation_coherent
+            )
+            for split in self.folds
+        }
+
+    def takes(self, clip: Clip) -> bool:
+        """Whether it is of these labels and stems."""
+        return all(wanted is None or clip.label in wanted for wanted in (self.labels, self.stems))
+
+    def rules(self, split: Split) -> PairRules:
+        """Training mixtures may be less coherent than the others."""
+        return self._rules[split]
+
+    def recipes(self, split: Split) -> PairRecipes:
+        """The recipes of a split.
+
+        Raises:
+            InputError: the split has too few labels, recordings or sections for a mixture.
+        """
+        return PairRecipes(self.rules(split), self.clip_numbers(split), self.bank, self.stems, self.seed, split)

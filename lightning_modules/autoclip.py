@@ -1,0 +1,50 @@
+"""AutoClip: gradient clipping at a percentile of the gradient norms seen so far."""
+
+from bisect import insort
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+
+class AutoClip:
+    """Clips the gradient's norm to a percentile of its own history (Seetharaman, Wichern, Pardo, Le Roux, MLSP 2020).
+
+    A gradient of 0, as silence has it, or without a finite norm is no part of the history.
+
+    Args:
+        percentile: in [0, 100]; the lower, the more is clipped.
+    """
+
+    def __init__(self, percentile: float = 10.0) -> None:
+        self.percentile = percentile
+        self._norms: list[float] = []  # sorted
+
+    @property
+    def threshold(self) -> float:
+        """The percentile of the norms so far, between two of them by a straight line; infinite without any."""
+        if not self._norms:
+            return float("inf")
+        position = self.percentile / 100 * (len(self._norms) - 1)
+        below = int(position)
+        above = min(below + 1, len(self._norms) - 1)
+        return self._norms[below] + (position - below) * (self._norms[above] - self._norms[below])
+
+    def __call__(self, parameters: Iterable[nn.Parameter]) -> float:
+        """Take the norm of the parameters' gradient into the history, clip the gradient, and return the norm."""
+        parameters = [parameter for parameter in parameters if parameter.grad is not None]
+        total = nn.utils.get_total_norm([parameter.grad for parameter in parameters if parameter.grad is not None])
+        norm = float(total)
+        if 0 < norm < float("inf"):
+            insort(self._norms, norm)
+            nn.utils.clip_grads_with_norm_(parameters, self.threshold, total)
+        return norm
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """The history."""
+        return {"norms": torch.tensor(self._norms, dtype=torch.float64)}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from a history."""
+        self._norms = sorted(state["norms"].tolist())

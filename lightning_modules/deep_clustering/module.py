@@ -1,0 +1,234 @@
+"""The LightningModule of deep clustering: one model for mixtures of one domain."""
+
+from typing import Any, Literal, NamedTuple
+
+import torch
+from torch import Tensor
+
+from datamodules.batch import Batch
+from lightning_modules.autoclip import AutoClip
+from lightning_modules.deep_clustering.clustering import k_means, loudest, soft_masks, uniform
+from lightning_modules.deep_clustering.losses import deep_clustering_loss, dominant_source, whitened_k_means_loss
+from lightning_modules.deep_clustering.network import EmbeddingNetwork, InputFloor, level_features
+from lightning_modules.errors import InputError
+from lightning_modules.module import SeparatrixModule, require_positive
+from lightning_modules.spectrogram import istft, stft
+
+Loss = Literal["deep_clustering", "whitened_k_means"]
+LOSSES = {"deep_clustering": deep_clustering_loss, "whitened_k_means": whitened_k_means_loss}
+
+_EXCERPTS = 1  # stream of random numbers
+
+
+class Embedded(NamedTuple):
+    """Mixtures and the embeddings of their N = frames·bins time-frequency bins, frame after frame.
+
+    Attributes:
+        spectrum: complex, [B, bins, frames].
+        magnitude: [B, N].
+        embedding: unit vectors, [B, N, D].
+    """
+
+    spectrum: Tensor
+    magnitude: Tensor
+    embedding: Tensor
+
+
+class Separated(NamedTuple):
+    """Estimates and the clusters that made them.
+
+    Attributes:
+        estimates: [B, Q, T].
+        centres: of the clusters, float64, [B, Q, D].
+    """
+
+    estimates: Tensor
+    centres: Tensor
+
+
+class DeepClustering(SeparatrixModule):
+    """Deep clustering of one domain's mixtures (Hershey et al. 2016, as in Liu, Seetharaman, Pardo, DCASE 2020).
+
+    Args:
+        domain: what the mixtures are of, such as `speech`; the model's name in a selection.
+        sources: in a mixture, Q.
+        sample_rate: in Hz.
+        window: of the spectrogram, in samples.
+        hop: of the spectrogram, in samples.
+        dimensions: of the embedding, D.
+        units: LSTM units a direction.
+        layers: LSTM layers.
+        dropout: between layers, while training.
+        input_floor: `relative`, 80 dB below a mixture's loudest bin, or `absolute`, 10⁻⁸ on its power.
+        loss: `deep_clustering` or `whitened_k_means`.
+        excerpt_frames: training looks at so many frames of a mixture, from anywhere; at all of them unless given.
+        clustered_share: share of the bins, the loudest, that k-means looks at.
+        mask_sharpness: β of the masks exp(-β·distance).
+        clip_percentile: gradients are clipped to this percentile of their own norms (AutoClip); not unless given.
+        learning_rate: of Adam.
+        halve_after: epochs without a better validation loss after which the rate is halved; never unless given.
+    """
+
+    permutation_invariant = True
+
+    def __init__(
+        self,
+        domain: str = "speech",
+        sources: int = 2,
+        sample_rate: int = 16000,
+        window: int = 512,
+        hop: int = 128,
+        dimensions: int = 20,
+        units: int = 300,
+        layers: int = 2,
+        dropout: float = 0.3,
+        input_floor: InputFloor = "relative",
+        loss: Loss = "deep_clustering",
+        excerpt_frames: int | None = 400,
+        clustered_share: float = 0.1,
+        mask_sharpness: float = 5.0,
+        clip_percentile: float | None = 10.0,
+        learning_rate: float = 2e-4,
+        halve_after: int | None = 5,
+    ) -> None:
+        super().__init__(sample_rate, window, hop, learning_rate, halve_after)
+        require_positive(
+            dimensions=dimensions,
+            units=units,
+            layers=layers,
+            clustered_share=clustered_share,
+            mask_sharpness=mask_sharpness,
+            learning_rate=learning_rate,
+            excerpt_frames=1 if excerpt_frames is None else excerpt_frames,
+        )
+        if sources < 2:
+            raise InputError(f"sources: {sources}; at least 2 are needed")
+        if not 0 <= dropout < 1:
+            raise InputError(f"dropout: {dropout}; from 0 to below 1 is needed")
+        if clustered_share > 1:
+            raise InputError(f"clustered_share: {clustered_share}; at most 1 is needed")
+        if clip_percentile is not None and not 0 <= clip_percentile <= 100:
+            raise InputError(f"clip_percentile: {clip_percentile}; between 0 and 100 is needed")
+        self.save_hyperparameters()
+        self.domain = domain
+        self.sources = sources
+        self.input_floor: InputFloor = input_floor
+        self.loss_function = LOSSES[loss]
+        self.excerpt_frames = excerpt_frames
+        self.clustered_share = clustered_share
+        self.mask_sharpness = mask_sharpness
+        self.autoclip = None if clip_percentile is None else AutoClip(clip_percentile)
+        self.network = EmbeddingNetwork(self.geometry.bins, dimensions, units, layers, dropout)
+
+    @property
+    def classes(self) -> list[str]:
+        """Names of the sources, in the order of the truth's."""
+        return [f"source_{number}" for number in range(1, self.sources + 1)]
+
+    def identity(self) -> dict[str, Any]:
+        """Rate, geometry, domain and number of sources."""
+        return {**super().identity(), "domain": self.domain, "sources": self.sources}
+
+    def embed(self, mixture: Tensor) -> Embedded:
+        """The embeddings of mixtures, [B, T]."""
+        spectrum = stft(mixture, self.geometry)
+        magnitude = spectrum.abs()
+        embedding = self.network(level_features(magnitude, self.input_floor))
+        return Embedded(spectrum, magnitude.mT.flatten(1), embedding)
+
+    def separate(self, embedded: Embedded, identity: Tensor, samples: int) -> Separated:
+        """Cluster the loudest bins, mask all of them (Liu et al. 2020, section 2).
+
+        Args:
+            embedded: B mixtures.
+            identity: of each mixture; it decides where k-means starts, int64, [B].
+            samples: length of the estimates.
+        """
+        embedding, frames = embedded.embedding, embedded.spectrum.shape[-1]
+        with torch.autocast(embedding.device.type, enabled=False):
+            loud = loudest(embedded.magnitude, self.clustered_share)
+            points = embedding.gather(1, loud.unsqueeze(-1).expand(-1, -1, embedding.shape[-1]))
+            valid = embedded.magnitude.gather(1, loud) > 0
+            clusters = k_means(points, self.sources, identity, valid)
+            masks = soft_masks(embedding, clusters.centres, self.mask_sharpness)
+            masked = masks.unflatten(-1, (frames, -1)).mT * embedded.spectrum.unsqueeze(1)
+            return Separated(istft(masked, self.geometry, samples), clusters.centres)
+
+    def forward(self, mixture: Tensor, identity: Tensor | None = None) -> Tensor:
+        """Estimates of the sources in any order: [B, T] -> [B, Q, T].
+
+        Args:
+            mixture: samples.
+            identity: of each mixture, int64, [B]; it decides where k-means starts. The same for all unless given.
+        """
+        if identity is None:
+            identity = torch.zeros(len(mixture), dtype=torch.int64, device=mixture.device)
+        return self.separate(self.embed(mixture), identity, mixture.shape[-1]).estimates
+
+    def loss(self, embedding: Tensor, magnitude: Tensor, source_magnitudes: Tensor) -> Tensor:
+        """The loss of each mixture, [B].
+
+        Args:
+            embedding: [B, N, D].
+            magnitude: of the mixture, [B, N]: the weights.
+            source_magnitudes: [B, Q, N].
+        """
+        return self.loss_function(embedding, dominant_source(source_magnitudes), magnitude)
+
+    def training_step(self, batch: Batch, batch_index: int) -> Tensor:
+        """Mean loss over excerpts of the batch's mixtures."""
+        magnitude = stft(batch.mixture, self.geometry).abs()
+        features = level_features(magnitude, self.input_floor)
+        sources = stft(batch.sources, self.geometry).abs()
+        # Features before the cut: an excerpt that falls into silence looks as it does within its mixture.
+        features, magnitude, sources = self._excerpt(batch.indices, features, magnitude, sources)
+        return self.log_loss(self.loss(self.network(features), magnitude.mT.flatten(1), sources.mT.flatten(2)), "train")
+
+    def _excerpt(self, indices: Tensor, *spectrograms: Tensor) -> list[Tensor]:
+        """The same frames of every spectrogram, [B, ..., bins, frames]: a function of the mixture and the epoch."""
+        frames = spectrograms[0].shape[-1]
+        length = min(self.excerpt_frames or frames, frames)
+        start = (uniform(indices, self.current_epoch + 1, _EXCERPTS)[:, -1] * (frames - length + 1)).long()
+        chosen = start.unsqueeze(-1) + torch.arange(length, device=indices.device)
+        return [
+            spectrogram.gather(
+                -1, chosen.view(len(indices), *[1] * (spectrogram.ndim - 2), length).expand(*spectrogram.shape[:-1], -1)
+            )
+            for spectrogram in spectrograms
+        ]
+
+    def validation_step(self, batch: Batch, batch_index: int) -> Tensor:
+        """Log the loss of whole mixtures; hand the estimates, [B, Q, T], to the callbacks."""
+        embedded = self.embed(batch.mixture)
+        sources = stft(batch.sources, self.geometry).abs().mT.flatten(2)
+        self.log_loss(self.loss(embedded.embedding, embedded.magnitude, sources), "validation")
+        return self.separate(embedded, batch.indices, batch.mixture.shape[-1]).estimates
+
+    def test_step(self, batch: Batch, batch_index: int) -> Tensor:
+        """Estimates, [B, Q, T]."""
+        return self(batch.mixture, batch.indices)
+
+    predict_step = test_step
+
+    def configure_gradient_clipping(
+        self,
+        optimizer: torch.optim.Optimizer,
+        gradient_clip_val: float | None = None,
+        gradient_clip_algorithm: str | None = None,
+    ) -> None:
+        """AutoClip, and what the trainer was told besides."""
+        if self.autoclip is not None:
+            self.autoclip(self.parameters())
+        super().configure_gradient_clipping(optimizer, gradient_clip_val, gradient_clip_algorithm)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keep AutoClip's history beside the weights."""
+        super().on_save_checkpoint(checkpoint)
+        if self.autoclip is not None:
+            checkpoint["autoclip"] = self.autoclip.state_dict()
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Check the checkpoint and take AutoClip's history."""
+        super().on_load_checkpoint(checkpoint)
+        if self.autoclip is not None and "autoclip" in checkpoint:
+            self.autoclip.load_state_dict(checkpoint["autoclip"])

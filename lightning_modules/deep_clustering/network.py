@@ -1,0 +1,63 @@
+"""The embedding network of deep clustering: a unit vector for every time-frequency bin."""
+
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from lightning_modules.recurrent import BidirectionalLSTM
+
+InputFloor = Literal["relative", "absolute"]
+
+# Below the mixture's loudest bin, in dB; and on the power of the authors' scaling.
+RELATIVE_FLOOR_DB = 80.0
+ABSOLUTE_FLOOR = 1e-8
+SMALLEST_DEVIATION = 1e-3
+
+
+def level_features(magnitude: Tensor, floor: InputFloor = "relative") -> Tensor:
+    """Log-magnitude in dB, normalised to mean 0 and variance 1 over each mixture's bins.
+
+    With the `relative` floor, 80 dB below the loudest bin, a mixture's level does not matter. A deviation below 10⁻³ dB
+    counts as 10⁻³: the features of a silent mixture are 0.
+
+    Args:
+        magnitude: [B, bins, frames].
+        floor: `relative`, or `absolute`: 10⁻⁸ added to the power.
+
+    Returns:
+        [B, bins, frames].
+    """
+    if floor == "relative":
+        loudest = magnitude.amax((1, 2), keepdim=True).clamp_min(torch.finfo(magnitude.dtype).tiny)
+        level = 20 * (magnitude / loudest).clamp_min(10 ** (-RELATIVE_FLOOR_DB / 20)).log10()
+    else:
+        level = 10 * (magnitude.square() + ABSOLUTE_FLOOR).log10()
+    deviation, mean = torch.std_mean(level, (1, 2), keepdim=True)
+    return (level - mean) / deviation.clamp_min(SMALLEST_DEVIATION)
+
+
+class EmbeddingNetwork(nn.Module):
+    """Bidirectional LSTM -> linear -> sigmoid -> unit norm (Hershey et al. 2016; sizes of Liu et al. 2020).
+
+    Args:
+        bins: frequency bins of a frame.
+        dimensions: of the embedding, D.
+        units: LSTM units a direction.
+        layers: LSTM layers.
+        dropout: between layers, while training.
+    """
+
+    def __init__(
+        self, bins: int, dimensions: int = 20, units: int = 300, layers: int = 2, dropout: float = 0.3
+    ) -> None:
+        super().__init__()
+        self.dimensions = dimensions
+        self.recurrent = BidirectionalLSTM(bins, units, layers, dropout)
+        self.embedding = nn.Linear(self.recurrent.outputs, bins * dimensions)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Embeddings of all bins, frame after frame: [B, bins, frames] -> [B, frames·bins, D], unit norm, float32."""
+        logits = self.embedding(self.recurrent(features)).unflatten(-1, (-1, self.dimensions))
+        return F.normalize(logits.float().sigmoid(), dim=-1).flatten(1, 2)
