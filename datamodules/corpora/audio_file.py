@@ -1,7 +1,9 @@
-"""Reading one audio file: mono samples, or an error that says what is wrong with it; and bringing them to a rate."""
+"""Reading an audio file: mono samples, or an error that says what is wrong with it; and bringing them to a rate."""
 
 import os
 import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
 from fractions import Fraction
 from functools import lru_cache
 from typing import BinaryIO
@@ -16,12 +18,17 @@ from lightning_modules.errors import InputError
 LOWEST_RATE, HIGHEST_RATE = 8_000, 192_000
 LONGEST_SECONDS = 30 * 60
 _BLOCK_VALUES = 2**19
+_UNKNOWN_LENGTH = 2**62
 
 
 def read_audio(
-    path: str | os.PathLike[str], display_name: str | None = None, way_out: str = "fetch the file again or leave it out"
+    path: str | os.PathLike[str],
+    display_name: str | None = None,
+    way_out: str = "fetch the file again or leave it out",
+    start: int = 0,
+    stop: int | None = None,
 ) -> tuple[np.ndarray, int]:
-    """Decode a whole file with libsndfile and average its channels.
+    """Decode a file, or a part of it, with libsndfile and average its channels.
 
     Any sample format that libsndfile knows is taken (8- to 32-bit integers, float, IMA ADPCM; WAV, FLAC and others).
     Silence is not an error.
@@ -30,31 +37,46 @@ def read_audio(
         path: the file.
         display_name: what errors call the file; its path by default.
         way_out: what errors tell the user to do.
+        start: first sample to decode, at the file's rate.
+        stop: the sample after the last to decode; the end of the file by default, and at most.
 
     Returns:
         Mono float32 samples [T], integer formats scaled to [-1, 1), and their rate in Hz.
 
     Raises:
-        InputError: the file is missing, not audio, truncated, without samples, longer than 30 minutes, of a rate
-            outside 8 to 192 kHz, or holds values that are not finite.
+        InputError: the file is missing, not audio, truncated, without samples from `start` on, longer than 30 minutes,
+            of a rate outside 8 to 192 kHz, or holds values that are not finite.
     """
     name = display_name or os.fspath(path)
-    try:
-        with open(path, "rb") as file:
-            if not os.fstat(file.fileno()).st_size:
-                raise InputError(f"{name}: empty file; {way_out}")
-            lacking = _lacking_wav_bytes(file)
-            if lacking:
-                raise InputError(f"{name}: truncated, {lacking} bytes of audio fewer than its header says; {way_out}")
-        with soundfile.SoundFile(path) as audio:
-            return _decode(audio, name, way_out), audio.samplerate
-    except FileNotFoundError:
-        raise InputError(f"{name}: no such file; {way_out}") from None
-    except OSError as error:
-        raise InputError(f"{name}: cannot be read ({error.strerror or error}); {way_out}") from None
-    except (soundfile.LibsndfileError, TypeError) as error:  # TypeError: soundfile takes *.raw for headerless
-        reason = getattr(error, "error_string", str(error)).strip().rstrip(".")
-        raise InputError(f"{name}: not readable as audio ({reason}); {way_out}") from None
+    with _opened(path, name, way_out) as audio:
+        return _decode(audio, name, way_out, start, stop), audio.samplerate
+
+
+def audio_length(
+    path: str | os.PathLike[str],
+    display_name: str | None = None,
+    way_out: str = "fetch the file again or leave it out",
+) -> tuple[int, int]:
+    """Samples per channel that a file's header announces, and their rate in Hz; nothing is decoded.
+
+    Args:
+        path: the file.
+        display_name: what errors call the file; its path by default.
+        way_out: what errors tell the user to do.
+
+    Raises:
+        InputError: the file is missing, not audio, truncated as a WAV, without samples, of unknown length, longer than
+            30 minutes, or of a rate outside 8 to 192 kHz.
+    """
+    name = display_name or os.fspath(path)
+    with _opened(path, name, way_out) as audio:
+        if not audio.frames:
+            raise InputError(f"{name}: 0 samples; {way_out}")
+        if audio.frames >= _UNKNOWN_LENGTH:
+            raise InputError(f"{name}: its header does not say how long it is; encode it again")
+        if audio.frames > LONGEST_SECONDS * audio.samplerate:
+            raise InputError(f"{name}: longer than {LONGEST_SECONDS // 60} minutes; cut it into shorter files")
+        return audio.frames, audio.samplerate
 
 
 def resample(samples: np.ndarray, rate: int, new_rate: int) -> np.ndarray:
@@ -68,25 +90,50 @@ def resample(samples: np.ndarray, rate: int, new_rate: int) -> np.ndarray:
         return _resampler(ratio.numerator, ratio.denominator)(torch.from_numpy(samples)).numpy()
 
 
-def _decode(audio: soundfile.SoundFile, name: str, way_out: str) -> np.ndarray:
-    rate = audio.samplerate
-    if not LOWEST_RATE <= rate <= HIGHEST_RATE:
-        raise InputError(f"{name}: {rate} Hz, expected {LOWEST_RATE} to {HIGHEST_RATE} Hz; {way_out}")
+@contextmanager
+def _opened(path: str | os.PathLike[str], name: str, way_out: str) -> Iterator[soundfile.SoundFile]:
+    """The file opened for decoding; what goes wrong then and within the context becomes an InputError."""
+    try:
+        with open(path, "rb") as file:
+            if not os.fstat(file.fileno()).st_size:
+                raise InputError(f"{name}: empty file; {way_out}")
+            lacking = _lacking_wav_bytes(file)
+            if lacking:
+                raise InputError(f"{name}: truncated, {lacking} bytes of audio fewer than its header says; {way_out}")
+        with soundfile.SoundFile(path) as audio:
+            if not LOWEST_RATE <= audio.samplerate <= HIGHEST_RATE:
+                expected = f"expected {LOWEST_RATE} to {HIGHEST_RATE} Hz"
+                raise InputError(f"{name}: {audio.samplerate} Hz, {expected}; {way_out}")
+            yield audio
+    except FileNotFoundError:
+        raise InputError(f"{name}: no such file; {way_out}") from None
+    except OSError as error:
+        raise InputError(f"{name}: cannot be read ({error.strerror or error}); {way_out}") from None
+    except (soundfile.LibsndfileError, TypeError) as error:  # TypeError: soundfile takes *.raw for headerless
+        reason = getattr(error, "error_string", str(error)).strip().rstrip(".")
+        raise InputError(f"{name}: not readable as audio ({reason}); {way_out}") from None
+
+
+def _decode(audio: soundfile.SoundFile, name: str, way_out: str, start: int, stop: int | None) -> np.ndarray:
+    expected = max(audio.frames if stop is None else min(stop, audio.frames), start) - start
+    if 0 < start < audio.frames:
+        audio.seek(start)
     # Blocks of fixed size: memory follows what the file holds, never what its header claims.
+    block_length = max(_BLOCK_VALUES // audio.channels, 1)
     blocks: list[np.ndarray] = []
     length = 0
-    while len(block := audio.read(max(_BLOCK_VALUES // audio.channels, 1), dtype="float32", always_2d=True)):
+    while len(block := audio.read(min(block_length, expected - length), dtype="float32", always_2d=True)):
         if not np.isfinite(block).all():
             raise InputError(f"{name}: holds NaN or infinite samples; {way_out}")
         blocks.append(block.mean(axis=1, dtype=np.float32))
         length += len(block)
-        if length > LONGEST_SECONDS * rate:
+        if length > LONGEST_SECONDS * audio.samplerate:
             raise InputError(f"{name}: longer than {LONGEST_SECONDS // 60} minutes; cut it into shorter files")
     # A streamed FLAC does not know its length: libsndfile then claims the largest there is.
-    if length < audio.frames and audio.frames < 2**62:
-        raise InputError(f"{name}: truncated, {length} of {audio.frames} samples; {way_out}")
+    if length < expected and audio.frames < _UNKNOWN_LENGTH:
+        raise InputError(f"{name}: truncated, {start + length} of {start + expected} samples; {way_out}")
     if not length:
-        raise InputError(f"{name}: 0 samples; {way_out}")
+        raise InputError(f"{name}: 0 samples{f' from {start} on' if start else ''}; {way_out}")
     return np.concatenate(blocks)
 
 

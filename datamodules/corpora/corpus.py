@@ -4,7 +4,6 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
-
 Fold = int | str
 
 

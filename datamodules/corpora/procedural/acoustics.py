@@ -1,5 +1,7 @@
 """Building blocks of the procedural sounds: band-limited tones, resonant bodies, rooms and background noise."""
 
+from collections.abc import Sequence
+
 import numpy as np
 from scipy import fft, signal
 
@@ -111,3 +113,37 @@ def wander(rng: np.random.Generator, length: int, points: int) -> np.ndarray:
 def microphone(sound: np.ndarray, cutoff: float, rate: int) -> np.ndarray:
     """The sound [T] without the lows that a pocket recorder misses: second-order high-pass at `cutoff` Hz, [T]."""
     return signal.sosfilt(signal.butter(2, cutoff, "highpass", fs=rate, output="sos").astype(sound.dtype), sound)
+
+
+def recorded(
+    dry: np.ndarray,
+    responses: Sequence[np.ndarray],
+    hum: float,
+    tilt: float,
+    cutoff: float,
+    peak: float,
+    noise: np.random.Generator,
+    rate: int,
+) -> np.ndarray:
+    """What a recorder keeps of a sound.
+
+    Args:
+        dry: the sound at its source, [T].
+        responses: impulse responses between the source and the recorder.
+        hum: level of steady background noise in dB relative to the mean level of the sound.
+        tilt: spectral tilt of that noise, see `background`.
+        cutoff: below this frequency in Hz the recorder is deaf.
+        peak: highest absolute sample, in dB relative to full scale.
+        noise: draws the background's samples.
+        rate: sampling rate in Hz.
+
+    Returns:
+        float32 samples without offset, [T].
+    """
+    wet = through(dry, *responses)
+    wet = wet / np.sqrt(np.mean(wet**2))
+    heard = wet + 10 ** (hum / 20) * background(noise, len(wet), tilt)
+    heard = microphone(heard, cutoff, rate)
+    heard = heard - heard.mean()
+    level = 10 ** (peak / 20)
+    return (heard * (level / np.abs(heard).max())).astype(np.float32)

@@ -1,11 +1,10 @@
 """A corpus of procedural sounds, laid out like UrbanSound8K, for when no recordings are at hand."""
 
-import hashlib
-
 import numpy as np
 
 from datamodules.corpora.corpus import Clip
-from datamodules.corpora.procedural.acoustics import background, microphone, room, through
+from datamodules.corpora.procedural.acoustics import recorded, room
+from datamodules.corpora.procedural.settings import check, digest
 from datamodules.corpora.procedural.sounds import SOUNDS
 from lightning_modules.errors import InputError
 
@@ -33,14 +32,15 @@ class Procedural:
     name = "procedural"
 
     def __init__(self, clips_per_class: int = 60, sample_rate: int = 16000, seed: int = 0, folds: int = 10) -> None:
-        for setting, value, least, reason in (
-            ("folds", folds, 1, "there is no corpus without folds"),
-            ("clips_per_class", clips_per_class, 2 * folds, "every fold needs a recording of two clips"),
-            ("sample_rate", sample_rate, 8000, "the sounds reach beyond 3 kHz"),
-            ("seed", seed, 0, "random generators take no negative seed"),
-        ):
-            if value < least:
-                raise InputError(f"procedural corpus: {setting}={value}: {reason}; set it to {least} or more")
+        check(
+            "procedural corpus",
+            (
+                ("folds", folds, 1, "there is no corpus without folds"),
+                ("clips_per_class", clips_per_class, 2 * folds, "every fold needs a recording of two clips"),
+                ("sample_rate", sample_rate, 8000, "the sounds reach beyond 3 kHz"),
+                ("seed", seed, 0, "random generators take no negative seed"),
+            ),
+        )
         self.clips_per_class = clips_per_class
         self.sample_rate = sample_rate
         self.seed = seed
@@ -88,16 +88,10 @@ class Procedural:
         wetness = 10 ** place.uniform(-1.5, 0.0)
         hum, tilt = place.uniform(-45, -18), place.uniform(0.0, 0.95)
         cutoff = place.uniform(60, 260)
-        wet = through(dry, radiator, room(place, reverberation, wetness, self.sample_rate))
-        wet = wet / np.sqrt(np.mean(wet**2))
-        # Street noise of constant level beneath: dB relative to the mean level of the sound.
-        heard = wet + 10 ** (hum / 20) * background(noise, len(wet), tilt)
-        heard = microphone(heard, cutoff, self.sample_rate)
-        heard = heard - heard.mean()
-        peak = 10 ** (gain.uniform(-24, -0.5) / 20)
-        return (heard * (peak / np.abs(heard).max())).astype(np.float32)
+        responses = radiator, room(place, reverberation, wetness, self.sample_rate)
+        peak = gain.uniform(-24, -0.5)
+        return recorded(dry, responses, hum, tilt, cutoff, peak, noise, self.sample_rate)
 
     def fingerprint(self, clips: list[Clip]) -> str:
         """A digest of the synthesis's version, the settings and the clips' table."""
-        settings = (VERSION, self.clips_per_class, self.sample_rate, self.seed, self.folds)
-        return hashlib.sha256(repr((settings, [tuple(clip) for clip in clips])).encode()).hexdigest()
+        return digest(VERSION, (self.clips_per_class, self.sample_rate, self.seed, self.folds), clips)

@@ -1,0 +1,126 @@
+"""Any collection of recordings sorted into one folder for each class of sound."""
+
+import hashlib
+import os
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from datamodules.corpora.audio_file import read_audio
+from datamodules.corpora.corpus import Clip, Fold
+from datamodules.corpora.layout import (
+    audio_files_below,
+    contents,
+    digest,
+    existing_folder,
+    folders_in,
+    refuse_outside,
+    size_and_time,
+)
+from lightning_modules.errors import InputError
+
+SPLITS = ("train", "validation", "test")
+SUFFIXES = (".wav", ".flac", ".ogg", ".aif", ".aiff")
+
+
+class FolderPerClass:
+    """Recordings as CLASS/**/*.{wav,flac,ogg,aif,aiff}, or the same within train/, validation/ and test/.
+
+    Where the root holds both a train and a test folder, the folds are "train", "validation" (where it is there too)
+    and "test", and its other folders are ignored. Otherwise every folder of the root with recordings at any depth is a
+    class, and the fold of a recording is a number from 1 to `folds` that depends on nothing but the recording's
+    identifier. Other files and hidden ones are ignored. Nothing is read before `clips`, `read` or `fingerprint`.
+
+    Args:
+        root: the folder that holds the classes, or train/ and test/.
+        folds: how many folds the recordings are dealt into, where the root does not say.
+        recording_separator: where given, clips whose file names agree up to its first occurrence come from one
+            recording, such as 7061-6-0-0.wav and 7061-6-1-0.wav with "-". Otherwise clips of the same path within
+            their class folders do, extensions aside: one file under two classes stays in one fold. That does not hold
+            across train, validation and test, each of which may number its files from one.
+
+    Raises:
+        InputError: `folds` is below 1, or `recording_separator` is empty.
+    """
+
+    name = "folder_per_class"
+
+    def __init__(self, root: str | os.PathLike[str], folds: int = 10, recording_separator: str | None = None) -> None:
+        if folds < 1:
+            raise InputError(f"folds: {folds}; at least 1 is needed")
+        if recording_separator == "":
+            raise InputError("recording_separator: empty; give a character such as - or leave it out")
+        self.root = Path(root)
+        self.folds = folds
+        self.recording_separator = recording_separator
+
+    @cached_property
+    def splits(self) -> tuple[str, ...]:
+        """Those of train, validation and test that the root is divided into; none where it is not.
+
+        Raises:
+            InputError: the root is not there.
+        """
+        there = folders_in(existing_folder(self.root, "a folder for each class"))
+        return tuple(split for split in SPLITS if split in there) if {"train", "test"} <= set(there) else ()
+
+    def clips(self) -> list[Clip]:
+        """Every recording, sorted by name. Audio files are not looked at.
+
+        Raises:
+            InputError: the root, or one of its train, validation and test, is not there or holds no recording in a
+                class folder; or two of them share a recording.
+        """
+        if not self.splits:
+            return self._clips_in("")
+        clips = [clip for split in self.splits for clip in self._clips_in(split)]
+        folds: dict[str, Fold] = {}
+        for clip in clips:
+            if (fold := folds.setdefault(clip.recording, clip.fold)) != clip.fold:
+                raise InputError(
+                    f"{self.root / clip.name}: recording {clip.recording} is in {fold} too; "
+                    "splits must not share recordings, move its clips into one"
+                )
+        return sorted(clips)
+
+    def read(self, clip: Clip) -> tuple[np.ndarray, int]:
+        """Decode one clip: mono float32 samples [T] and their rate in Hz.
+
+        Raises:
+            InputError: the clip is missing, broken, or a link that leads out of the root.
+        """
+        path = f"{self.root}/{clip.name}"
+        way_out = "replace the file or remove it"
+        refuse_outside(self.root, path, clip.name, way_out)
+        return read_audio(path, clip.name, way_out)
+
+    def fingerprint(self, clips: list[Clip]) -> str:
+        """SHA-256 over these clips' rows and their files' sizes and modification times; missing files count as such."""
+        return digest((*clip, *size_and_time(f"{self.root}/{clip.name}")) for clip in clips)
+
+    def _clips_in(self, split: str) -> list[Clip]:
+        folder = self.root / split
+        clips = []
+        for label in folders_in(folder):
+            for path in audio_files_below(folder / label, SUFFIXES):
+                recording = self._recording(path, split)
+                name = f"{split}/{label}/{path}" if split else f"{label}/{path}"
+                clips.append(Clip(name, label, split or fold_of(recording, self.folds), recording))
+        if not clips:
+            raise InputError(
+                f"{folder}: no recordings in class folders, found {contents(folder)}; "
+                f"expected CLASS/*{' or CLASS/*'.join(SUFFIXES[:2])} in it"
+            )
+        return sorted(clips)
+
+    def _recording(self, path: str, split: str) -> str:
+        if self.recording_separator is not None:
+            return os.path.splitext(os.path.basename(path))[0].split(self.recording_separator, 1)[0]
+        stem = os.path.splitext(path)[0]
+        return f"{split}/{stem}" if split else stem
+
+
+def fold_of(recording: str, folds: int) -> int:
+    """The fold of a recording, 1 to `folds`: the same on every machine and whatever else is there."""
+    return int.from_bytes(hashlib.sha256(recording.encode()).digest()) % folds + 1

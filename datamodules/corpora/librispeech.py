@@ -1,0 +1,158 @@
+"""LibriSpeech (Panayotov, Chen, Povey, Khudanpur 2015): read English speech, in subsets that share no speaker."""
+
+import hashlib
+import os
+from collections.abc import Sequence
+from functools import cached_property
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+
+from datamodules.corpora.audio_file import read_audio
+from datamodules.corpora.corpus import Clip
+from datamodules.corpora.layout import (
+    audio_files_in,
+    contents,
+    digest,
+    existing_folder,
+    folders_in,
+    refuse_outside,
+    size_and_time,
+)
+from lightning_modules.errors import InputError
+
+SUFFIXES = (".flac", ".wav")
+FEWEST_TRAIN_SPEAKERS = 2
+
+
+class LibriSpeech:
+    """The data set as its authors ship it: SUBSET/SPEAKER/CHAPTER/SPEAKER-CHAPTER-UTTERANCE.flac.
+
+    A clip is an utterance; its label and its recording are the speaker; its fold is "train", "validation" or "test".
+    Utterances may be there as WAV in place of FLAC; other files and hidden ones are ignored. Nothing is read before
+    `clips`, `read` or `fingerprint`.
+
+    Args:
+        root: the folder that holds the subsets, or the folder that holds it as LibriSpeech/.
+        train_subsets: subsets whose speakers train, but for `validation_speakers` of them.
+        validation_subsets: subsets all of whose speakers validate.
+        test_subsets: subsets all of whose speakers test.
+        validation_speakers: how many speakers of the train subsets validate instead. Which ones depends on nothing but
+            the speakers that are there: those whose identifiers have the lowest SHA-256.
+
+    Raises:
+        InputError: no subset is named, one is named twice or is not a plain folder name, or `validation_speakers` is
+            negative.
+    """
+
+    name = "librispeech"
+
+    def __init__(
+        self,
+        root: str | os.PathLike[str],
+        train_subsets: Sequence[str] = ("train-clean-100",),
+        validation_subsets: Sequence[str] = (),
+        test_subsets: Sequence[str] = ("test-other",),
+        validation_speakers: int = 45,
+    ) -> None:
+        self.root = Path(root)
+        self.validation_speakers = validation_speakers
+        self._split_of_subset: dict[str, str] = {}
+        for split, subsets in (("train", train_subsets), ("validation", validation_subsets), ("test", test_subsets)):
+            for subset in subsets:
+                if subset in ("", ".", "..") or "/" in subset or "\\" in subset:
+                    raise InputError(f"{split}_subsets: {subset!r} is not a folder name; name subsets as test-other")
+                if subset in self._split_of_subset:
+                    other = self._split_of_subset[subset]
+                    raise InputError(f"{split}_subsets: {subset} is in {other}_subsets already; name it once")
+                self._split_of_subset[subset] = split
+        if not self._split_of_subset:
+            raise InputError("train_subsets, validation_subsets, test_subsets: all empty; name a subset at least")
+        if validation_speakers < 0:
+            raise InputError(f"validation_speakers: {validation_speakers}; at least 0 is needed")
+
+    @cached_property
+    def folder(self) -> Path:
+        """The folder that holds the subsets.
+
+        Raises:
+            InputError: a subset is not there.
+        """
+        root = existing_folder(self.root, "LibriSpeech")
+        candidates = (root, root / "LibriSpeech")
+        # The one with most of the subsets, so that an error lists what is beside the others.
+        folder = max(
+            candidates, key=lambda folder: sum(os.path.isdir(folder / subset) for subset in self._split_of_subset)
+        )
+        for subset, split in self._split_of_subset.items():
+            if not os.path.isdir(folder / subset):
+                raise InputError(
+                    f"{folder}: no subset {subset}, found {contents(folder)}; "
+                    f"fetch it or leave it out of {split}_subsets"
+                )
+        return folder
+
+    def clips(self) -> list[Clip]:
+        """Every utterance of the subsets, sorted by name. Audio files are not looked at.
+
+        Raises:
+            InputError: a subset is not there or holds no utterance, an utterance is there twice, two splits share a
+                speaker, or the train subsets have fewer than two speakers beside those that validate.
+        """
+        utterances = [(name, speaker) for subset in self._split_of_subset for name, speaker in self._utterances(subset)]
+        splits = self._split_of_speaker(utterances)
+        clips = [Clip(name, speaker, splits[speaker], speaker) for name, speaker in sorted(utterances)]
+        for before, after in pairwise(clips):
+            if os.path.splitext(before.name)[0] == os.path.splitext(after.name)[0]:
+                raise InputError(f"{self.folder}: {before.name} is there as {after.name} too; remove one of them")
+        return clips
+
+    def read(self, clip: Clip) -> tuple[np.ndarray, int]:
+        """Decode one utterance: mono float32 samples [T] and their rate in Hz.
+
+        Raises:
+            InputError: the utterance is missing, broken, or a link that leads out of the corpus.
+        """
+        path = f"{self.folder}/{clip.name}"
+        way_out = "fetch the utterance again or remove it"
+        refuse_outside(self.folder, path, clip.name, way_out)
+        return read_audio(path, clip.name, way_out)
+
+    def fingerprint(self, clips: list[Clip]) -> str:
+        """SHA-256 over these clips' rows and their files' sizes and modification times; missing files count as such."""
+        folder = os.fspath(self.folder)
+        return digest((*clip, *size_and_time(f"{folder}/{clip.name}")) for clip in clips)
+
+    def _utterances(self, subset: str) -> list[tuple[str, str]]:
+        """Name and speaker of every utterance of a subset."""
+        utterances = [
+            (f"{subset}/{speaker}/{chapter}/{file_name}", speaker)
+            for speaker in folders_in(self.folder / subset)
+            for chapter in folders_in(f"{self.folder}/{subset}/{speaker}")
+            for file_name in audio_files_in(f"{self.folder}/{subset}/{speaker}/{chapter}", SUFFIXES)
+        ]
+        if not utterances:
+            raise InputError(
+                f"{self.folder / subset}: no utterances, expected SPEAKER/CHAPTER/*.flac; fetch the subset again"
+            )
+        return utterances
+
+    def _split_of_speaker(self, utterances: list[tuple[str, str]]) -> dict[str, str]:
+        subsets: dict[str, str] = {}
+        for name, speaker in utterances:
+            subset = name.split("/", 1)[0]
+            other = subsets.setdefault(speaker, subset)
+            if (split := self._split_of_subset[subset]) != (other_split := self._split_of_subset[other]):
+                raise InputError(
+                    f"{self.folder}: speaker {speaker} of {subset} ({split}) is in {other} ({other_split}) too; "
+                    "splits must not share speakers, name both subsets for the same split"
+                )
+        splits = {speaker: self._split_of_subset[subset] for speaker, subset in subsets.items()}
+        train = sorted((s for s in splits if splits[s] == "train"), key=lambda s: hashlib.sha256(s.encode()).digest())
+        if "train" in self._split_of_subset.values() and len(train) < self.validation_speakers + FEWEST_TRAIN_SPEAKERS:
+            raise InputError(
+                f"validation_speakers: {self.validation_speakers} of the {len(train)} speakers in train_subsets leave "
+                f"fewer than {FEWEST_TRAIN_SPEAKERS} to train with; lower it or add subsets"
+            )
+        return splits | dict.fromkeys(train[: self.validation_speakers], "validation")

@@ -1,0 +1,182 @@
+"""MUSDB18 (Rafii, Liutkus, Stöter, Mimilakis, Bittner 2017): songs as stems, here as vocals and accompaniment."""
+
+import os
+from collections.abc import Iterator
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from datamodules.corpora.audio_file import audio_length, read_audio
+from datamodules.corpora.corpus import Clip
+from datamodules.corpora.layout import contents, digest, existing_folder, folders_in, refuse_outside, size_and_time
+from lightning_modules.errors import InputError
+
+STEMS = {"vocals": ("vocals",), "accompaniment": ("drums", "bass", "other")}
+SUFFIXES = ("wav", "flac")
+# The authors' choice among the train tracks; copies of the data set differ in case.
+VALIDATION_TRACKS = frozenset(
+    track.casefold()
+    for track in (
+        "Actions - One Minute Smile",
+        "Alexander Ross - Goodbye Bolero",
+        "ANiMAL - Rockshow",
+        "Clara Berry And Wooldog - Waltz For My Victims",
+        "Fergessen - Nos Palpitants",
+        "James May - On The Line",
+        "Johnny Lokke - Promises & Lies",
+        "Leaf - Summerghost",
+        "Meaxic - Take A Step",
+        "Patrick Talbot - A Reason To Leave",
+        "Skelpolu - Human Mistakes",
+        "Traffic Experiment - Sirens",
+        "Triviul - Angelsaint",
+        "Young Griffo - Pennies",
+    )
+)
+_WAY_OUT = "fetch the track again or remove its folder"
+
+
+class MUSDB18:
+    """The data set in the layout of MUSDB18-HQ: {train,test}/TRACK/{drums,bass,other,vocals}.wav.
+
+    Tracks are cut into consecutive sections. Every section is two clips that sounded together: "vocals", and
+    "accompaniment", the sum of the other stems. The recording is the track; the fold is "train", "test", or
+    "validation" for the 14 train tracks that the authors name. Stems may be there as FLAC in place of WAV; other files,
+    `mixture` among them, are ignored. Nothing is read before `clips`, `read` or `fingerprint`.
+
+    Args:
+        root: the folder that holds train/ and test/, or a folder that holds it, under whatever name.
+        section_seconds: duration of a section. A rest shorter than half of it belongs to the section before; a track
+            shorter than it is one section.
+
+    Raises:
+        InputError: `section_seconds` is not a positive number.
+    """
+
+    name = "musdb18"
+
+    def __init__(self, root: str | os.PathLike[str], section_seconds: float = 10.0) -> None:
+        if not 0 < section_seconds < float("inf"):
+            raise InputError(f"section_seconds: {section_seconds}; a positive number is needed")
+        self.root = Path(root)
+        self.section_seconds = section_seconds
+
+    @cached_property
+    def folder(self) -> Path:
+        """The folder that holds train/ and test/.
+
+        Raises:
+            InputError: neither the root nor a folder in it is one, or several folders in it are.
+        """
+        root = existing_folder(self.root, "MUSDB18")
+        if _holds_tracks(root):
+            return root
+        found = [root / name for name in folders_in(root) if _holds_tracks(root / name)]
+        if len(found) > 1:
+            raise InputError(f"{root}: several copies of MUSDB18, {', '.join(f.name for f in found)}; give one of them")
+        if not found:
+            raise InputError(
+                f"{root}: not MUSDB18, found {contents(root)}; expected train/TRACK/vocals.wav as in MUSDB18-HQ"
+            )
+        return found[0]
+
+    def clips(self) -> list[Clip]:
+        """Vocals and accompaniment of every section of every track, sorted by fold folder, track and section.
+
+        Of the audio, only the headers of the vocals are looked at.
+
+        Raises:
+            InputError: the corpus is not there, a track lacks a stem or is in both folders, or its vocals are broken.
+        """
+        clips = []
+        split_of_track: dict[str, str] = {}
+        for split in ("train", "test"):
+            for track in folders_in(self.folder / split):
+                if track in split_of_track:
+                    raise InputError(f"{self.folder}: {track} is in both train and test; remove one of them")
+                split_of_track[track] = split
+                fold = "validation" if split == "train" and track.casefold() in VALIDATION_TRACKS else split
+                for stem in ("drums", "bass", "other"):
+                    self._file(f"{split}/{track}", stem)
+                for section in range(len(self._sections(f"{split}/{track}"))):
+                    for label in STEMS:
+                        clips.append(Clip(f"{split}/{track}/{label}@{section}", label, fold, track, section=section))
+        return clips
+
+    def read(self, clip: Clip) -> tuple[np.ndarray, int]:
+        """Decode one section: mono float32 samples [T] and their rate in Hz. Accompaniment may exceed [-1, 1].
+
+        Raises:
+            InputError: a stem is missing, broken, of another rate or length than the vocals, or a link that leads out
+                of the corpus; or the clip is none of this corpus.
+        """
+        track, _, part = clip.name.rpartition("/")
+        label, _, section = part.partition("@")
+        sections = self._sections(track)
+        if label not in STEMS or not section.isdecimal() or int(section) >= len(sections):
+            raise InputError(f"{clip.name}: not a clip of {len(sections)} sections; take one from the corpus's clips()")
+        start, stop = sections[int(section)]
+        vocals = self._length_and_rate(track, "vocals")
+        parts = []
+        for stem in STEMS[label]:
+            length, rate = self._length_and_rate(track, stem)
+            if (length, rate) != vocals:
+                raise InputError(
+                    f"{track}/{stem}: {length} samples at {rate} Hz, expected {vocals[0]} at {vocals[1]} Hz "
+                    f"as its vocals; {_WAY_OUT}"
+                )
+            parts.append(read_audio(self._file(track, stem), f"{track}/{stem}", _WAY_OUT, start, stop)[0])
+        return np.sum(np.stack(parts), axis=0), vocals[1]
+
+    def fingerprint(self, clips: list[Clip]) -> str:
+        """SHA-256 over the cut, these clips' rows and their stems' sizes and modification times.
+
+        All stems of a track count for each of its clips; missing files count as such.
+        """
+        files: dict[str, tuple[int, ...]] = {}
+        for clip in clips:
+            track = clip.name.rpartition("/")[0]
+            if track not in files:
+                files[track] = tuple(
+                    value
+                    for stems in STEMS.values()
+                    for stem in stems
+                    for value in size_and_time(*self._candidates(track, stem))
+                )
+        return digest((self.section_seconds, *clip, *files[clip.name.rpartition("/")[0]]) for clip in clips)
+
+    def _candidates(self, track: str, stem: str) -> Iterator[str]:
+        return (f"{self.folder}/{track}/{stem}.{suffix}" for suffix in SUFFIXES)
+
+    def _file(self, track: str, stem: str) -> str:
+        for path in self._candidates(track, stem):
+            if os.path.exists(path):
+                refuse_outside(self.folder, path, f"{track}/{stem}", _WAY_OUT)
+                return path
+        raise InputError(f"{self.folder}/{track}: no {stem}.wav or {stem}.flac; {_WAY_OUT}")
+
+    def _length_and_rate(self, track: str, stem: str) -> tuple[int, int]:
+        return audio_length(self._file(track, stem), f"{track}/{stem}", _WAY_OUT)
+
+    def _sections(self, track: str) -> list[tuple[int, int]]:
+        length, rate = self._length_and_rate(track, "vocals")
+        return section_bounds(length, max(round(self.section_seconds * rate), 1))
+
+
+def section_bounds(length: int, section: int) -> list[tuple[int, int]]:
+    """First sample of each section and the one after its last.
+
+    Args:
+        length: samples to cut, at least 1.
+        section: samples of a section. A rest shorter than half of it belongs to the section before.
+    """
+    count = max((2 * length + section) // (2 * section), 1)
+    return [(i * section, (i + 1) * section if i < count - 1 else length) for i in range(count)]
+
+
+def _holds_tracks(folder: Path) -> bool:
+    train, test = folder / "train", folder / "test"
+    if not (os.path.isdir(train) and os.path.isdir(test)):
+        return False
+    return any(os.path.exists(f"{train}/{track}/vocals.{suffix}") for track in folders_in(train) for suffix in SUFFIXES)
