@@ -1,21 +1,21 @@
 """What is measured while a separator runs: improvement at every validation, rows of scores in a test."""
 
-import hashlib
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
-from lightning import Callback, LightningModule, Trainer
+from lightning import LightningModule, Trainer
 from rich.console import Console
 from torch import Tensor
 
-from callbacks.rows import RowParts, write_rows
+from callbacks.row_evaluation import RowEvaluation
+from callbacks.rows import write_rows
 from callbacks.separation_scores import LeftOut, Score, in_best_order, score_separation
 from callbacks.summary import Summary, left_out_counts, summarise, summary_table
 from datamodules.batch import Batch
 
 SCORE_COLUMNS = ("index", "class", "left_out", "input_si_sdr_db", "si_sdr_db", "improvement_db")
-SCORES_FILE = "scores.csv"
 SUMMARY_FILE = "summary.csv"
 
 
@@ -25,23 +25,18 @@ def score_row(score: Score) -> tuple[Any, ...]:
     return score.mixture, score.label, score.left_out.value, score.input_si_sdr, score.si_sdr, improvement
 
 
-class SeparationEvaluation(Callback):
+class SeparationEvaluation(RowEvaluation):
     """SI-SDR of a separator's estimates, for modules whose validation and test steps return them, [B, C, T].
 
     In validation the mean improvement is logged, overall and per class: shown, for a weak system must not follow it. In
-    a test every present class of every mixture becomes a row of `scores.csv` in the run's folder; an interrupted test
-    goes on with the mixtures that have no row.
+    a test every present class of every mixture becomes a row of `scores.csv` in the run's folder.
     """
 
-    def __init__(self) -> None:
-        self._improvements: list[tuple[str, float]] = []
-        self._parts: RowParts | None = None
+    columns = SCORE_COLUMNS
 
-    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Find the rows that an interrupted test left, before its loader is made."""
-        if stage == "test":
-            self._parts = RowParts(Path(trainer.default_root_dir) / "scores.parts", SCORE_COLUMNS)
-            trainer.datamodule.evaluated = {int(row[0]) for row in self._parts.read()}  # type: ignore[attr-defined]
+    def __init__(self) -> None:
+        super().__init__()
+        self._improvements: list[tuple[str, float]] = []
 
     def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Start a new mean."""
@@ -71,33 +66,13 @@ class SeparationEvaluation(Callback):
             values["validation_improvement_db"] = total.sum() / count.sum()
         pl_module.log_dict({name: value.float() for name, value in values.items()}, rank_zero_only=True)
 
-    def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Refuse to mix rows of two models."""
-        assert self._parts is not None
-        self._parts.belong_to(_digest(trainer, pl_module))
+    def rows(self, trainer: Trainer, module: LightningModule, outputs: Any, batch: Batch) -> Iterable[Sequence[Any]]:
+        """A row for every present class of every mixture."""
+        return map(score_row, _scores(module, outputs, batch))
 
-    def on_test_batch_end(
-        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Batch, *_: Any
-    ) -> None:
-        """Append a batch's rows to this rank's part."""
-        assert self._parts is not None
-        self._parts.append(map(score_row, _scores(pl_module, outputs, batch)), trainer.global_rank)
-
-    def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Merge all ranks' rows into one file and show what they say.
-
-        Lightning skips every hook of the test itself on a rank for which no mixture was left; this one comes always.
-        """
-        if self._parts is None:
-            return
-        self._parts.close()
-        trainer.strategy.barrier("rows are written")
-        if not trainer.is_global_zero:
-            return
-        self._parts.belong_to(_digest(trainer, pl_module))
-        path = Path(trainer.default_root_dir) / SCORES_FILE
-        self._parts.merge(path)
-        summaries = summarise(path, _classes(pl_module))
+    def report(self, trainer: Trainer, module: LightningModule, path: Path) -> None:
+        """Print and log the means, and write them to `summary.csv`."""
+        summaries = summarise(path, _classes(module))
         console = Console()
         console.print(summary_table(summaries))
         for reason, count in left_out_counts(path).items():
@@ -111,17 +86,6 @@ class SeparationEvaluation(Callback):
         }
         for logger in trainer.loggers:
             logger.log_metrics(statistics)
-
-
-def _digest(trainer: Trainer, module: LightningModule) -> str:
-    """What rows depend on: the model's settings and weights, and the data's."""
-    digest = hashlib.sha256()
-    data = trainer.datamodule  # type: ignore[attr-defined]
-    digest.update(repr((sorted(module.hparams.items()), data.identity("test"))).encode())
-    for name, value in module.state_dict().items():
-        digest.update(name.encode())
-        digest.update(value.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
-    return digest.hexdigest()
 
 
 def _classes(module: LightningModule) -> list[str]:

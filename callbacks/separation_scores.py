@@ -23,13 +23,13 @@ class LeftOut(StrEnum):
 
 
 class Score(NamedTuple):
-    """SI-SDR of one present class in one mixture, in dB; NaN where `left_out` says why.
+    """SI-SDR of one present class, or source, in one mixture, in dB; NaN where `left_out` says why.
 
     Attributes:
         mixture: its index in the split.
         label: sound class.
         left_out: empty, or the reason.
-        input_si_sdr: of the unprocessed mixture.
+        input_si_sdr: of the unprocessed mixture; defined for estimates that are silent or exact too.
         si_sdr: of the estimate.
     """
 
@@ -99,8 +99,10 @@ def score_separation(
     scored = torch.tensor([reason == LeftOut.NO for reason in reasons], device=mixture.device)
     before = torch.full((len(reasons),), torch.nan, dtype=torch.float64, device=mixture.device)
     after = before.clone()
+    heard_apart = ~(undefined[LeftOut.SILENT_SOURCE] | single)
+    if heard_apart.any():
+        before[heard_apart] = si_sdr(heard[heard_apart], source[heard_apart])
     if scored.any():
-        before[scored] = si_sdr(heard[scored], source[scored])
         after[scored] = si_sdr(estimate[scored], source[scored])
     return [
         Score(*row)

@@ -140,7 +140,8 @@ class PairRules:
     Attributes:
         sources: of a mixture, Q.
         duration: of a mixture, in seconds.
-        quietest: lower end of the first source's loudness relative to each other source, uniform, in dB.
+        quietest: lower end of the first source's level relative to each other source, uniform, in dB of the energy in
+            the mixture.
         loudest: its upper end.
         coherent: share of mixtures whose sources sounded together; for stems only.
     """
@@ -188,8 +189,10 @@ class PairRecipes:
     seed: int
     split: Split
 
-    # LUFS of every source but the first: what leaves room for the sum of a few.
-    _REFERENCE_LOUDNESS = -30.0
+    # Level of every source but the first, in dB of full scale: it leaves room for the sum of a few.
+    _REFERENCE_LEVEL = -30.0
+    # An excerpt that is quieter than its clip by more, in dB, is not raised any further: it is mostly silence.
+    _QUIETEST_EXCERPT = -30.0
     # A draw is repeated at most so often; different recordings come at once unless nearly all clips are of one.
     _MOST_DRAWS = 1000
 
@@ -235,9 +238,18 @@ class PairRecipes:
         spare = np.maximum(self.bank.lengths[clips] / self.bank.sample_rate - rules.duration, 0)
         moments = generator.random(len(clips))
         starts = np.full(len(clips), moments[0] * spare.min()) if coherent else moments * spare
-        loudness = np.full(rules.sources, self._REFERENCE_LOUDNESS)
-        loudness[1:] -= generator.uniform(rules.quietest, rules.loudest, rules.sources - 1)
+        level = np.full(rules.sources, self._REFERENCE_LEVEL)
+        level[1:] -= generator.uniform(rules.quietest, rules.loudest, rules.sources - 1)
+        loudness = np.array([self._loudness_at(*source) for source in zip(clips, starts, level, strict=True)])
         return Recipe(clips, np.arange(rules.sources), np.zeros(rules.sources), loudness, starts)
+
+    def _loudness_at(self, clip: int, start: float, level: float) -> float:
+        """Loudness of the whole clip, in LUFS, at which its excerpt has that level over the mixture, in dB."""
+        rate, loudness = self.bank.sample_rate, self.bank.loudness[clip]
+        first, samples = round(start * rate), round(self.rules.duration * rate)
+        power = np.square(self.bank.clip(clip)[first : first + samples], dtype=np.float64).sum() / samples
+        quietest = loudness + self._QUIETEST_EXCERPT
+        return loudness + level - 10 * np.log10(max(power, 10 ** (quietest / 10)))
 
     def _draw_apart(self, generator: np.random.Generator) -> np.ndarray:
         labels = list(self._clips_of_label)

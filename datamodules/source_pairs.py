@@ -22,7 +22,8 @@ class SourcePairs(MixtureDataModule):
         validation_folds: folds for validation.
         test_folds: folds for testing. A fold belongs to one split only, and so does a recording.
         duration: of a mixture, in seconds. Shorter clips end in silence, longer ones are cut from anywhere.
-        quietest: lower end of the first source's loudness relative to each other source, uniform, in dB.
+        quietest: lower end of the first source's level relative to each other source, uniform, in dB of the energy in
+            the mixture: what its SI-SDR in the mixture is.
         loudest: its upper end.
         train_coherent: share of the training mixtures whose stems sounded together; the others' are of different songs.
         evaluation_coherent: that share of the validation and test mixtures.

@@ -9,7 +9,8 @@ from rich.console import Console
 from rich.table import Table
 
 from callbacks.classifier_scores import CLASSIFIER_COLUMNS, CLASSIFIER_FILE
-from callbacks.evaluation import SCORE_COLUMNS, SCORES_FILE
+from callbacks.evaluation import SCORE_COLUMNS
+from callbacks.row_evaluation import SCORES_FILE
 from callbacks.rows import read_rows, write_rows
 from callbacks.summary import Summary, left_out_counts, summarise
 

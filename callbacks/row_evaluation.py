@@ -1,0 +1,99 @@
+"""Evaluations that leave a row file: every mixture once, on any number of ranks, interrupted or not."""
+
+import hashlib
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+import torch
+from lightning import Callback, LightningModule, Trainer
+
+from callbacks.rows import RowParts
+from datamodules.batch import Batch
+from datamodules.recipes import Split
+
+SCORES_FILE = "scores.csv"
+SPLITS: dict[str, Split] = {"validate": "validation", "test": "test"}
+
+
+class RowEvaluation(Callback, ABC):
+    """Appends the rows of every batch to this rank's part, and merges the parts of all ranks at the end.
+
+    An interrupted evaluation goes on with the mixtures that have no row. Subclasses say what a row is.
+
+    Attributes:
+        columns: names of the columns; the first is the mixture's index.
+        files: name of the row file in the run's folder, by stage (`validate`, `test`); other stages leave none.
+    """
+
+    columns: ClassVar[Sequence[str]]
+    files: ClassVar[dict[str, str]] = {"test": SCORES_FILE}
+
+    def __init__(self) -> None:
+        self._parts: RowParts | None = None
+        self._path = Path()
+
+    @abstractmethod
+    def rows(self, trainer: Trainer, module: LightningModule, outputs: Any, batch: Batch) -> Iterable[Sequence[Any]]:
+        """The rows of a batch."""
+
+    @abstractmethod
+    def report(self, trainer: Trainer, module: LightningModule, path: Path) -> None:
+        """Show what a complete file of rows says; on rank 0 only."""
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Find the rows that an interrupted evaluation left, before its loader is made."""
+        if stage in self.files:
+            self._path = Path(trainer.default_root_dir) / self.files[stage]
+            self._parts = RowParts(self._path.with_suffix(".parts"), self.columns)
+            trainer.datamodule.evaluated = {int(row[0]) for row in self._parts.read()}  # type: ignore[attr-defined]
+
+    def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Refuse to mix rows of two models."""
+        if self._parts is not None:
+            self._parts.belong_to(_digest(trainer, pl_module))
+
+    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Refuse to mix rows of two models."""
+        self.on_test_start(trainer, pl_module)
+
+    def on_test_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Batch, *_: Any
+    ) -> None:
+        """Append a batch's rows to this rank's part."""
+        if self._parts is not None:
+            self._parts.append(self.rows(trainer, pl_module, outputs, batch), trainer.global_rank)
+
+    def on_validation_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Batch, *_: Any
+    ) -> None:
+        """Append a batch's rows to this rank's part."""
+        self.on_test_batch_end(trainer, pl_module, outputs, batch)
+
+    def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Merge all ranks' rows into one file and show what they say.
+
+        Lightning skips every hook of the test itself on a rank for which no mixture was left; this one comes always.
+        """
+        if self._parts is None:
+            return
+        self._parts.close()
+        trainer.strategy.barrier("rows are written")
+        if not trainer.is_global_zero:
+            return
+        self._parts.belong_to(_digest(trainer, pl_module))
+        self._parts.merge(self._path)
+        self.report(trainer, pl_module, self._path)
+
+
+def _digest(trainer: Trainer, module: LightningModule) -> str:
+    """What rows depend on: the model's settings and weights, and the data's."""
+    digest = hashlib.sha256()
+    data = trainer.datamodule  # type: ignore[attr-defined]
+    split = SPLITS[trainer.state.fn.value]  # type: ignore[union-attr]
+    digest.update(repr((sorted(module.hparams.items()), data.identity(split))).encode())
+    for name, value in module.state_dict().items():
+        digest.update(name.encode())
+        digest.update(value.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
