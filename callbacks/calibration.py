@@ -1,0 +1,83 @@
+"""What SI-SDR a model's confidence lets expect: a monotone map per model, fitted on validation mixtures.
+
+Confidences of different models are not on one scale: in Liu, Seetharaman, Pardo (DCASE 2020) nearly all errors go to
+the model whose confidences run highest. Expected SI-SDR is one scale for all.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from sklearn.isotonic import IsotonicRegression
+
+from callbacks.rows import read_rows, write_rows
+from callbacks.selection_rows import Evaluated, Floats
+from lightning_modules.errors import InputError
+
+CALIBRATION_COLUMNS = ("model", "confidence", "expected_si_sdr_db")
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Non-decreasing maps from confidence to expected SI-SDR, linear between knots and constant beyond them.
+
+    Attributes:
+        knots: by model: confidences, strictly increasing, and expected SI-SDR in dB, [K] each, K at least 1.
+    """
+
+    knots: dict[str, tuple[Floats, Floats]]
+
+    @classmethod
+    def fit(cls, evaluated: Evaluated) -> "Calibration":
+        """Isotonic regression of SI-SDR on confidence over the mixtures of all domains: a model meets all of them.
+
+        A model whose confidence never changes gets its mean SI-SDR.
+
+        Raises:
+            InputError: a model has no mixture with a score and a confidence.
+        """
+        knots = {}
+        for model, confidence, si_sdr in zip(evaluated.models, evaluated.confidence.T, evaluated.si_sdr.T, strict=True):
+            usable = np.isfinite(confidence)
+            if not usable.any():
+                raise InputError(f"{model} model: no validation mixture to calibrate its confidence with; add mixtures")
+            regression = IsotonicRegression(out_of_bounds="clip").fit(confidence[usable], si_sdr[usable])
+            knots[model] = (regression.X_thresholds_, regression.y_thresholds_)
+        return cls(knots)
+
+    def __call__(self, confidence: Floats) -> Floats:
+        """Expected SI-SDR in dB: [N, M] -> [N, M], models in the order of the knots; NaN stays NaN."""
+        columns = zip(self.knots.values(), confidence.T, strict=True)
+        return np.stack([np.interp(column, x, y) for (x, y), column in columns], axis=1)
+
+    def expected(self, evaluated: Evaluated) -> Floats:
+        """Expected SI-SDR of evaluated models, matched by name, in dB, [N, M].
+
+        Raises:
+            InputError: a model has no map.
+        """
+        if missing := [model for model in evaluated.models if model not in self.knots]:
+            raise InputError(f"{missing[0]} model: its validation rows are missing; evaluate it on validation mixtures")
+        return Calibration({model: self.knots[model] for model in evaluated.models})(evaluated.confidence)
+
+    def write(self, path: Path) -> None:
+        """Write the knots with CALIBRATION_COLUMNS."""
+        rows = [(model, *knot) for model, (x, y) in self.knots.items() for knot in zip(x, y, strict=True)]
+        write_rows(path, CALIBRATION_COLUMNS, rows)
+
+    @classmethod
+    def read(cls, path: Path) -> "Calibration":
+        """Read what `write` wrote.
+
+        Raises:
+            InputError: the knots of a model do not increase.
+        """
+        rows = read_rows(path)
+        knots = {}
+        for model in dict.fromkeys(row["model"] for row in rows):
+            of_model = [row for row in rows if row["model"] == model]
+            x, y = (np.array([float(row[column]) for row in of_model]) for column in CALIBRATION_COLUMNS[1:])
+            if not ((np.diff(x) > 0).all() and (np.diff(y) >= 0).all()):
+                raise InputError(f"{path}: the map of {model} does not increase; fit it again")
+            knots[model] = (x, y)
+        return cls(knots)

@@ -1,0 +1,114 @@
+"""Figures of the model-selection task: confidence against SI-SDR, and a mixture's embedding in two dimensions."""
+
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from callbacks.correlation import pearson, points
+from callbacks.selection_rows import Evaluated, Floats
+
+# Okabe and Ito: told apart with every common form of colour vision.
+PALETTE = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#F0E442", "#000000")
+MARKERS = ("o", "^", "s", "D", "v", "P", "X", "*")
+
+
+def confidence_figure(evaluated: Evaluated, title: str = "", most: int = 1000) -> Figure:
+    """Confidence against SI-SDR, one panel per domain, one point per separated source, coloured by model.
+
+    The domain's own model is emphasised, and the title of a panel says its Pearson correlation (over all points).
+
+    Args:
+        evaluated: scored mixtures.
+        title: of the figure.
+        most: points shown per model and panel, drawn with a fixed seed.
+    """
+    domains = [domain for domain in evaluated.domains if (evaluated.domain == domain).any()]
+    figure = _figure(1 + 3.6 * max(len(domains), 1), 4.2)
+    panels = figure.subplots(1, max(len(domains), 1), sharex=True, sharey=True, squeeze=False)[0]
+    panels[0].set_ylabel("SI-SDR of a separated source (dB)")
+    for panel, domain in zip(panels, domains, strict=False):
+        heading = domain
+        for i, model in enumerate(evaluated.models):
+            _, confidence, si_sdr = points(evaluated, domain, model)
+            own = model == domain
+            if own:
+                heading = f"{domain}: r = {pearson(confidence, si_sdr, np.ones(len(si_sdr))):.2f} (own model)"
+            drawn = np.random.default_rng(0).permutation(len(si_sdr))[:most]
+            panel.scatter(
+                confidence[drawn],
+                si_sdr[drawn],
+                s=12 if own else 9,
+                c=PALETTE[i % len(PALETTE)],
+                marker=MARKERS[i % len(MARKERS)],
+                alpha=0.6 if own else 0.3,
+                linewidths=0,
+                zorder=3 if own else 2,
+                rasterized=True,
+            )
+        panel.set_title(heading, fontsize=11)
+        panel.set_xlabel("confidence")
+        panel.grid(alpha=0.3)
+    keys = [
+        panels[0].scatter([], [], s=36, c=PALETTE[i % len(PALETTE)], marker=MARKERS[i % len(MARKERS)])
+        for i in range(len(evaluated.models))
+    ]
+    names = [f"{model} model" for model in evaluated.models]
+    figure.legend(keys, names, loc="outside lower center", ncols=2 * len(panels), frameon=False)
+    figure.suptitle(title, fontsize=11, wrap=True)
+    return figure
+
+
+def embedding_figure(
+    embedding: Floats, clusters: NDArray[np.int64], sources: NDArray[np.int64], title: str = ""
+) -> Figure:
+    """The loudest bins of a mixture in the plane of their two principal components.
+
+    Args:
+        embedding: vectors of the bins, [n, D].
+        clusters: number of each bin's cluster, [n]; left panel.
+        sources: number of each bin's true dominant source, [n]; right panel.
+        title: of the figure.
+    """
+    plane, explained = principal_plane(embedding)
+    reach = 1.05 * float(np.abs(plane).max(initial=0)) or 1.0
+    figure = _figure(9, 5)
+    panels = figure.subplots(1, 2, sharex=True, sharey=True)
+    for panel, labels, name in zip(panels, (clusters, sources), ("cluster", "source"), strict=True):
+        # All at once: drawn label by label, the last one would hide the others.
+        colours = np.array(PALETTE)[labels % len(PALETTE)]
+        panel.scatter(*plane.T, s=10, c=colours, alpha=0.6, linewidths=0, rasterized=True)
+        for label in np.unique(labels):
+            panel.scatter([], [], s=36, c=PALETTE[label % len(PALETTE)], label=f"{name} {label + 1}")
+        panel.set(xlim=(-reach, reach), ylim=(-reach, reach), aspect="equal")
+        panel.set_title("clusters" if name == "cluster" else "true dominant source", fontsize=11)
+        panel.set_xlabel(f"principal component 1 ({explained[0]:.0%} of variance)")
+        if len(labels):
+            panel.legend()
+        panel.grid(alpha=0.3)
+    panels[0].set_ylabel(f"principal component 2 ({explained[1]:.0%} of variance)")
+    figure.suptitle(title, fontsize=11, wrap=True)
+    return figure
+
+
+def principal_plane(vectors: Floats) -> tuple[Floats, Floats]:
+    """Project on the first two principal components, the largest weight of each positive: [n, D] -> [n, 2], shares [2].
+
+    The shares are those of the variance that the components explain; of a component that is not there, all are 0.
+    """
+    centred = np.asarray(vectors, dtype=np.float64)
+    centred = centred - centred.mean(0) if len(centred) else centred
+    _, size, components = np.linalg.svd(centred, full_matrices=False)
+    components = components[:2]
+    if len(components):
+        largest = np.abs(components).argmax(1)
+        components = components * np.sign(components[np.arange(len(components)), largest])[:, None]
+    shares = size[:2] ** 2 / max(float((size**2).sum()), np.finfo(np.float64).tiny)
+    short = 2 - len(components)
+    return np.pad(centred @ components.T, ((0, 0), (0, short))), np.pad(shares, (0, short))
+
+
+def _figure(width: float, height: float) -> Figure:
+    figure = Figure(figsize=(width, height), dpi=150, layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure

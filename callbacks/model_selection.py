@@ -1,0 +1,169 @@
+"""Choosing between separation models by their own confidence, and what the choice is worth.
+
+The task of Liu, Seetharaman, Pardo, "Model selection for deep audio source separation via clustering analysis", DCASE
+2020: every model separates every mixture, and nobody but the scorer knows the mixture's domain. N mixtures, M models.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from callbacks.selection_rows import Evaluated, Floats
+from lightning_modules.errors import InputError
+
+COMPARED_MEASURES = ("silhouette", "posterior", "confidence_masks", "jensen_shannon", "cluster_balance")
+MEAN = "mean"
+
+
+def choose(measure: Floats, ties: Floats | None = None) -> NDArray[np.int64]:
+    """The model with the highest value of each mixture; of equals the first, NaN never unless all are.
+
+    Args:
+        measure: [N, M].
+        ties: decides between models whose values are equal but for rounding, [N, M].
+
+    Returns:
+        Numbers of models, [N].
+    """
+    values = np.where(np.isnan(measure), -np.inf, measure)
+    if ties is not None:
+        best = values >= values.max(1, keepdims=True, initial=-np.inf) - 1e-9
+        values = np.where(best & ~np.isnan(ties), ties, -np.inf)
+    return values.argmax(1)
+
+
+def one_hot(choice: NDArray[np.int64], models: int) -> Floats:
+    """Each mixture's choice as probabilities: [N] -> [N, M]."""
+    return np.eye(models)[choice]
+
+
+def ensembles(evaluated: Evaluated, expected: Floats | None = None) -> dict[str, Floats]:
+    """The probability with which each ensemble takes each model's output, [N, M], by the ensemble's name.
+
+    Args:
+        evaluated: scored mixtures.
+        expected: SI-SDR that a calibration expects, [N, M]; ties go to the higher confidence.
+
+    Raises:
+        InputError: a model has an ensemble's name, or the evaluation picked another model than the most confident one.
+    """
+    count = len(evaluated.models)
+    chosen = {
+        "oracle": one_hot(choose(evaluated.si_sdr), count),
+        "confidence": one_hot(choose(evaluated.confidence), count),
+        "random": np.full(evaluated.confidence.shape, 1 / count),
+    }
+    alone = {name: one_hot(np.full(len(evaluated.domain), i), count) for i, name in enumerate(evaluated.models)}
+    compared = {name: one_hot(choose(evaluated.measures[name]), count) for name in COMPARED_MEASURES}
+    if expected is not None:
+        compared["calibrated"] = one_hot(choose(expected, ties=evaluated.confidence), count)
+    if len(wrong := np.flatnonzero((chosen["confidence"] != evaluated.picked).any(1))):
+        i = wrong[0]
+        raise InputError(
+            f"{evaluated.domain[i]} mixture {evaluated.index[i]}: its rows do not pick the most confident model alone; "
+            "evaluate again"
+        )
+    if clash := {*evaluated.models} & {*chosen, *compared}:
+        raise InputError(f"a model is called {min(clash)}, as an ensemble is; rename it")
+    return chosen | alone | compared
+
+
+class EnsembleScore(NamedTuple):
+    """SI-SDR of an ensemble's outputs in one domain, or over all.
+
+    Attributes:
+        row: name of the ensemble or model.
+        domain: or `mean`: every domain that has a mixture counts alike, however many it has.
+        mean: in dB.
+        std: population standard deviation, over mixtures and over what chance may choose, in dB.
+        n: number of mixtures.
+    """
+
+    row: str
+    domain: str
+    mean: float
+    std: float
+    n: int
+
+
+def ensemble_scores(evaluated: Evaluated, probabilities: dict[str, Floats]) -> list[EnsembleScore]:
+    """Scores of all ensembles, domains without a scored mixture left out."""
+    members = {domain: evaluated.domain == domain for domain in evaluated.domains}
+    shares = {domain: member / member.sum() for domain, member in members.items() if member.any()}
+    if not shares:
+        return []
+    shares[MEAN] = np.mean(list(shares.values()), axis=0)
+    scores = []
+    for row, probability in probabilities.items():
+        for domain, share in shares.items():
+            weights = probability * share[:, None]
+            mean = float((weights * evaluated.si_sdr).sum())
+            std = float(np.sqrt((weights * (evaluated.si_sdr - mean) ** 2).sum()))
+            scores.append(EnsembleScore(row, domain, mean, std, int(np.count_nonzero(share))))
+    return scores
+
+
+def shares_of_the_way(scores: Sequence[EnsembleScore], row: str) -> dict[str, float]:
+    """(row - random) / (oracle - random) of the means by domain; NaN where the oracle gains nothing."""
+    means = {(score.row, score.domain): score.mean for score in scores}
+    shares = {}
+    for domain in dict.fromkeys(score.domain for score in scores):
+        random, gain = means["random", domain], means["oracle", domain] - means["random", domain]
+        shares[domain] = (means[row, domain] - random) / gain if gain > 0 else np.nan
+    return shares
+
+
+class Confusion(NamedTuple):
+    """How often each model was picked in each domain.
+
+    Attributes:
+        models: names.
+        domains: true ones.
+        counts: of mixtures, [models, domains].
+    """
+
+    models: tuple[str, ...]
+    domains: tuple[str, ...]
+    counts: NDArray[np.int64]
+
+    def by_pair(self) -> dict[tuple[str, str], int]:
+        """Counts by (picked model, true domain)."""
+        return {
+            (model, domain): int(self.counts[m, d])
+            for m, model in enumerate(self.models)
+            for d, domain in enumerate(self.domains)
+        }
+
+    def precision(self) -> dict[str, float]:
+        """Share of a model's picks that are of its domain, for models named after one; NaN if never picked."""
+        return {name: _ratio(self._right(name), self.counts[self.models.index(name)].sum()) for name in self._named()}
+
+    def recall(self) -> dict[str, float]:
+        """Share of a domain's mixtures for which its model was picked; NaN for a domain without mixtures."""
+        return {
+            name: _ratio(self._right(name), self.counts[:, self.domains.index(name)].sum()) for name in self._named()
+        }
+
+    def accuracy(self) -> float:
+        """Share of mixtures for which their domain's model was picked; NaN unless every domain has its model."""
+        named = self._named()
+        return _ratio(sum(map(self._right, named)), self.counts.sum()) if len(named) == len(self.domains) else np.nan
+
+    def _named(self) -> list[str]:
+        return [name for name in self.domains if name in self.models]
+
+    def _right(self, name: str) -> int:
+        return int(self.counts[self.models.index(name), self.domains.index(name)])
+
+
+def confusion(evaluated: Evaluated, probability: Floats) -> Confusion:
+    """Count the picks of an ensemble, one-hot [N, M]."""
+    member = evaluated.domain[:, None] == np.array(evaluated.domains)
+    counts = np.rint(probability.T @ member).astype(np.int64)
+    return Confusion(evaluated.models, evaluated.domains, counts)
+
+
+def _ratio(part: int, whole: int) -> float:
+    return float(part / whole) if whole else np.nan

@@ -1,0 +1,92 @@
+"""Rows of a model selection: what every model made of every mixture, and which was picked."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from lightning import LightningModule, Trainer
+from rich.console import Console
+from rich.table import Table
+
+from callbacks.row_evaluation import SCORES_FILE, SPLITS, RowEvaluation
+from callbacks.selection_rows import SELECTION_COLUMNS, read_evaluated
+from callbacks.separation_scores import in_best_order, score_separation
+from datamodules.batch import Batch
+
+VALIDATION_SCORES_FILE = "validation_scores.csv"
+
+
+class SelectionEvaluation(RowEvaluation):
+    """Scores of every source of every mixture under every model, for modules whose steps return a `Selection`.
+
+    A test leaves `scores.csv` in the run's folder; a validation, which calibration learns from,
+    `validation_scores.csv`. The true domain is the data module's: the models never see it.
+    """
+
+    columns = SELECTION_COLUMNS
+    files = {"validate": VALIDATION_SCORES_FILE, "test": SCORES_FILE}  # noqa: RUF012
+
+    def rows(self, trainer: Trainer, module: LightningModule, outputs: Any, batch: Batch) -> Iterable[Sequence[Any]]:
+        """Rows by mixture, then model, then source."""
+        data = trainer.datamodule  # type: ignore[attr-defined]
+        recordings = data.dataset(SPLITS[trainer.state.fn.value]).recordings  # type: ignore[union-attr]
+        made_of = {index: "|".join(recordings(index)) for index in batch.indices.tolist()}
+        by_model = [
+            self._rows_of_model(number, name, data.domain, module, outputs, batch)
+            for number, name in enumerate(module.names)  # type: ignore[arg-type]
+        ]
+        for of_mixture in zip(*by_model, strict=True):
+            for rows in of_mixture:
+                for index, domain, *rest in rows:
+                    yield index, domain, made_of[index], *rest
+
+    def _rows_of_model(
+        self, number: int, name: str, domain: str, module: LightningModule, outputs: Any, batch: Batch
+    ) -> Iterator[list[tuple[Any, ...]]]:
+        """One model's rows without the recordings, a list for each mixture."""
+        labels: list[str] = module.classes  # type: ignore[assignment]
+        estimates = in_best_order(outputs.estimates[number], batch.sources)
+        present = batch.sources.new_ones(batch.sources.shape[:2])
+        scores = score_separation(batch.mixture, batch.sources, estimates, present, batch.indices, labels)
+        refit, masks = outputs.refit, outputs.masks
+        measures = (*refit[:3], *masks[:3], refit.jensen_shannon, refit.cluster_balance)
+        columns = [measure[number].tolist() for measure in measures]
+        picked = (outputs.picked == number).int().tolist()
+        for mixture, begin in enumerate(range(0, len(scores), len(labels))):
+            confident = [column[mixture] for column in columns]
+            yield [
+                (
+                    score.mixture,
+                    domain,
+                    name,
+                    source,
+                    score.left_out.value,
+                    score.input_si_sdr,
+                    score.si_sdr,
+                    *confident,
+                    picked[mixture],
+                )
+                for source, score in enumerate(scores[begin : begin + len(labels)])
+            ]
+
+    def report(self, trainer: Trainer, module: LightningModule, path: Path) -> None:
+        """Print and log every model's mean SI-SDR and how often it was picked."""
+        evaluated = read_evaluated([path])
+        split = SPLITS[trainer.state.fn.value]  # type: ignore[union-attr]
+        domain = trainer.datamodule.domain  # type: ignore[attr-defined]
+        table = Table(f"{domain}, {split}", "mean SI-SDR, dB", "mean confidence", "picked")
+        statistics: dict[str, float] = {}
+        for number, name in enumerate(evaluated.models):
+            means = {
+                "si_sdr_db": float(np.mean(evaluated.si_sdr[:, number])),
+                "confidence": float(np.mean(evaluated.confidence[:, number])),
+                "picked": float(np.mean(evaluated.picked[:, number])),
+            }
+            table.add_row(name, f"{means['si_sdr_db']:.1f}", f"{means['confidence']:.3f}", f"{means['picked']:.0%}")
+            statistics |= {f"{split}_{quantity}/{domain}/{name}": value for quantity, value in means.items()}
+        console = Console()
+        console.print(table)
+        console.print(f"rows: {path}")
+        for logger in trainer.loggers:
+            logger.log_metrics(statistics)

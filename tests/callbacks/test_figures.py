@@ -1,0 +1,95 @@
+"""Figures: what they show and that they can be drawn."""
+
+import warnings
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import scipy.stats
+from matplotlib.colors import to_hex
+from sklearn.decomposition import PCA
+
+from callbacks.figures import PALETTE, confidence_figure, embedding_figure, principal_plane
+
+
+@pytest.fixture
+def vectors():
+    generator = np.random.default_rng(0)
+    return generator.normal(size=(200, 20)) * np.linspace(3, 0.1, 20) + 1
+
+
+def test_confidence_figure_has_a_labelled_panel_per_domain_and_all_points(evaluated_factory, tmp_path):
+    evaluated = evaluated_factory()
+    figure = confidence_figure(evaluated, "Synthetic rows.")
+    assert len(figure.axes) == 3
+    for panel, domain in zip(figure.axes, evaluated.domains, strict=True):
+        member = evaluated.domain == domain
+        own = evaluated.models.index(domain)
+        x, y = np.repeat(evaluated.confidence[member, own], 2), evaluated.source_si_sdr[member, own].ravel()
+        assert panel.get_title() == f"{domain}: r = {scipy.stats.pearsonr(x, y).statistic:.2f} (own model)"
+        assert panel.get_xlabel() == "confidence"
+        shown = [points for points in panel.collections if len(points.get_offsets())]
+        assert [len(points.get_offsets()) for points in shown] == [120] * 3
+        assert {tuple(point) for point in shown[own].get_offsets().data} == set(zip(x, y, strict=True))
+        assert [to_hex(points.get_facecolor()[0]).upper() for points in shown] == list(PALETTE[:3])
+        strength = [points.get_alpha() for points in shown]
+        assert strength.index(max(strength)) == own
+    assert "(dB)" in figure.axes[0].get_ylabel()
+    assert [text.get_text() for text in figure.legends[0].texts] == [f"{model} model" for model in evaluated.models]
+    figure.savefig(tmp_path / "confidence.png")
+    assert (tmp_path / "confidence.png").stat().st_size > 10_000
+
+
+def test_many_rows_are_thinned_without_favouring_a_source(evaluated_factory):
+    figure = confidence_figure(evaluated_factory(mixtures=400, domains=("speech",)), most=200)
+    confidences = figure.axes[0].collections[0].get_offsets().data[:, 0]
+    assert len(confidences) == 200 and len(set(confidences)) < 200  # of some mixtures both sources
+
+
+@pytest.mark.parametrize("mixtures", [0, 1, 2])
+def test_few_mixtures_can_be_drawn(evaluated_factory, tmp_path, mixtures):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        confidence_figure(evaluated_factory(mixtures=mixtures)).savefig(tmp_path / "few.png")
+
+
+def test_domains_without_mixtures_have_no_panel(evaluated_factory):
+    evaluated = replace(evaluated_factory(domains=("speech", "music")), domains=("speech", "music", "environmental"))
+    assert len(confidence_figure(evaluated).axes) == 2
+
+
+def test_the_plane_is_that_of_principal_component_analysis(vectors):
+    plane, shares = principal_plane(vectors)
+    reference = PCA(2).fit(vectors)
+    np.testing.assert_allclose(np.abs(plane), np.abs(reference.transform(vectors)), atol=1e-9)
+    np.testing.assert_allclose(shares, reference.explained_variance_ratio_)
+
+
+def test_the_plane_does_not_depend_on_the_order_of_bins(vectors):
+    order = np.random.default_rng(1).permutation(len(vectors))
+    np.testing.assert_allclose(principal_plane(vectors[order])[0], principal_plane(vectors)[0][order], atol=1e-9)
+
+
+@pytest.mark.parametrize("shape", [(0, 20), (1, 20), (5, 1)])
+def test_what_spans_no_plane_is_padded(shape, tmp_path):
+    embedding = np.random.default_rng(0).normal(size=shape)
+    plane, shares = principal_plane(embedding)
+    assert plane.shape == (shape[0], 2) and shares.shape == (2,)
+    assert np.isfinite(plane).all() and np.isfinite(shares).all()
+    labels = np.zeros(shape[0], dtype=int)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        embedding_figure(embedding, labels, labels).savefig(tmp_path / "little.png")
+
+
+def test_embedding_figure_colours_the_same_points_by_cluster_and_by_source(vectors, tmp_path):
+    generator = np.random.default_rng(0)
+    clusters, sources = generator.integers(2, size=(2, len(vectors)))
+    figure = embedding_figure(vectors, clusters, sources, "speech mixture 3")
+    for panel, labels, name in zip(figure.axes, (clusters, sources), ("cluster", "source"), strict=True):
+        points = panel.collections[0]
+        np.testing.assert_array_equal(points.get_offsets().data, principal_plane(vectors)[0])
+        assert [to_hex(c).upper() for c in points.get_facecolor()] == [PALETTE[label] for label in labels]
+        assert [text.get_text() for text in panel.get_legend().texts] == [f"{name} 1", f"{name} 2"]
+    assert figure.get_suptitle() == "speech mixture 3"
+    figure.savefig(tmp_path / "embedding.png")

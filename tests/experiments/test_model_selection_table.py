@@ -1,0 +1,212 @@
+"""The tables of the model-selection paper from rows alone."""
+
+from itertools import product
+
+import numpy as np
+import pytest
+
+from callbacks.calibration import Calibration
+from callbacks.model_selection import MEAN, Confusion
+from callbacks.rows import read_rows, write_rows
+from callbacks.selection_rows import MEASURES, SELECTION_COLUMNS, read_evaluated
+from experiments.model_selection_table import (
+    DOMAINS,
+    make_tables,
+    published_coefficients,
+    published_counts,
+    published_means,
+)
+from lightning_modules.errors import InputError
+
+NOTE = "Synthetic rows."
+FILES = ("table.csv", "table.md", "confusion.csv", "correlation.csv", "calibration.csv", "scores.csv", "confidence.png")
+COMPARED = ["silhouette", "posterior", "confidence_masks", "jensen_shannon", "cluster_balance", "calibrated"]
+
+
+def write_selection(path, domain, models, mixtures, seed):
+    """Rows of a domain: its own model separates best, and the music model's confidences run high."""
+    generator = np.random.default_rng(seed)
+    rows = []
+    for index in range(mixtures):
+        quality = {model: generator.normal(9 if model == domain else 2, 3) for model in models}
+        measures = {
+            model: [
+                float(0.3 + 0.2 * (model == "music") + 0.02 * quality[model] + generator.normal(0, 0.05))
+                for _ in MEASURES
+            ]
+            for model in models
+        }
+        trusted = max(models, key=lambda model: measures[model][MEASURES.index("confidence")])
+        names = "|".join(f"{domain}{i}" for i in generator.integers(8, size=2))
+        for model, source in product(models, range(2)):
+            scores = (
+                ["", 0.0, float(quality[model] + generator.normal())]
+                if index != 5
+                else ["silent source", np.nan, np.nan]
+            )
+            rows.append((index, domain, names, model, source, *scores, *measures[model], int(model == trusted)))
+    write_rows(path, SELECTION_COLUMNS, rows)
+
+
+def write_domains(output):
+    for seed, domain in enumerate(DOMAINS):
+        write_selection(output / "selection" / domain / "scores.csv", domain, DOMAINS, 30, seed)
+        write_selection(output / "selection" / domain / "validation_scores.csv", domain, DOMAINS, 40, 10 + seed)
+
+
+@pytest.fixture
+def output(tmp_path):
+    write_domains(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture(scope="module")
+def tables(tmp_path_factory):
+    """The tables of three domains, made once for all who only read them."""
+    output = tmp_path_factory.mktemp("tables")
+    write_domains(output)
+    make_tables(output, NOTE)
+    return output
+
+
+def cells_of(output):
+    return {(line["row"], line["class"]): line for line in read_rows(output / "table.csv")}
+
+
+def test_every_ensemble_has_a_cell_for_every_domain_and_their_mean(tables):
+    cells = cells_of(tables)
+    assert list(cells) == list(product(["oracle", "confidence", "random", *DOMAINS, *COMPARED], [*DOMAINS, MEAN]))
+    lines = read_rows(tables / "scores.csv")
+    for domain, model in product(DOMAINS, DOMAINS):
+        values = [
+            float(line["si_sdr_db"])
+            for line in lines
+            if (line["domain"], line["model"], line["left_out"]) == (domain, model, "")
+        ]
+        cell = cells[model, domain]
+        means = np.reshape(values, (-1, 2)).mean(1)
+        assert (float(cell["mean_db"]), float(cell["std_db"])) == pytest.approx((means.mean(), means.std()))
+        assert int(cell["n"]) == 29
+    for row in ("oracle", "random", "calibrated"):
+        parts = [float(cells[row, domain]["mean_db"]) for domain in DOMAINS]
+        assert float(cells[row, MEAN]["mean_db"]) == pytest.approx(np.mean(parts))
+
+
+def test_calibration_is_of_validation_mixtures_and_mends_a_boasting_model(tables):
+    validation = read_evaluated([tables / "selection" / domain / "validation_scores.csv" for domain in DOMAINS])
+    again = Calibration.read(tables / "calibration.csv")
+    assert again.knots.keys() == {*DOMAINS}
+    np.testing.assert_array_equal(again.expected(validation), Calibration.fit(validation).expected(validation))
+    cells = cells_of(tables)
+    assert float(cells["calibrated", MEAN]["mean_db"]) > float(cells["confidence", MEAN]["mean_db"]) + 0.5
+
+
+def test_published_figures_stand_beside_ours(tables):
+    cells = cells_of(tables)
+    assert cells["confidence", "speech"]["published_mean_db"] == "7.6"
+    assert float(cells["oracle", MEAN]["published_mean_db"]) == pytest.approx(9)
+    assert all(cells[row, domain]["published_mean_db"] == "" for row, domain in product(COMPARED, [*DOMAINS, MEAN]))
+    confusion = read_rows(tables / "confusion.csv")
+    counts = published_counts()
+    assert [int(line["published_count"]) for line in confusion] == list(counts.values())
+    assert [(line["picked"], line["domain"]) for line in confusion] == list(counts)
+    assert sum(int(line["count"]) for line in confusion) == 3 * 29
+    for line in read_rows(tables / "correlation.csv"):
+        expected = published_coefficients().get((line["domain"], line["models"], line["coefficient"]), "")
+        assert line["published"] == str(expected)
+
+
+def test_the_report_says_what_was_left_out_and_what_the_published_rows_are(tables):
+    report = (tables / "table.md").read_text()
+    assert report.startswith(
+        "Synthetic rows.\n\n### SI-SDR, dB\n\n| dB | speech | music | environmental | mean |\n|---|"
+    )
+    assert "| n | 29 | 29 | 29 | 87 |" in report
+    for domain in DOMAINS:
+        assert f"Left out of {domain}: 1 mixtures (silent source), for all rows." in report
+    assert "is not the mean of the published model rows (3.9 / 3.4 / 5.8)" in report
+    for share in ("[0.80]", "[0.96]", "[0.82]"):
+        assert share in report
+    assert "Accuracy" in report and "[76.3%]" in report
+    assert "| speech | speech model | Pearson |" in report and "[0.85]" in report
+    assert "117 validation mixtures" in report
+
+
+def test_made_again_the_files_are_the_same_and_the_terminal_shows_every_table(tables, capsys):
+    first = [(tables / name).read_bytes() for name in FILES]
+    make_tables(tables, NOTE)
+    assert [(tables / name).read_bytes() for name in FILES] == first
+    shown = capsys.readouterr().out
+    for text in ("confidence ensemble", "[7.6]", "calibrated", "picked \\ true", "Spearman", NOTE):
+        assert text in shown
+
+
+def test_models_need_not_be_one_per_domain(tmp_path):
+    models = ("clean speech", "noisy speech", "songs")
+    for seed, domain in enumerate(("talk", "radio")):
+        write_selection(tmp_path / "selection" / domain / "scores.csv", domain, models, 12, seed)
+        write_selection(tmp_path / "selection" / domain / "validation_scores.csv", domain, models, 12, seed + 5)
+    make_tables(tmp_path, names=("talk", "radio"))
+    assert {row for row, _ in cells_of(tmp_path)} == {"oracle", "confidence", "random", *models, *COMPARED}
+    assert all(line["published_mean_db"] == "" for line in read_rows(tmp_path / "table.csv"))
+    assert all(line["published_count"] == "" for line in read_rows(tmp_path / "confusion.csv"))
+    report = (tmp_path / "table.md").read_text()
+    assert "Accuracy" not in report and "| songs model |" in report
+
+
+def test_a_domain_without_a_scored_mixture_has_no_cell_and_says_so(output):
+    path = output / "selection" / "music" / "scores.csv"
+    rows = [line | {"left_out": "silent source", "si_sdr_db": "nan"} for line in read_rows(path)]
+    write_rows(path, SELECTION_COLUMNS, [list(row.values()) for row in rows])
+    make_tables(output)
+    assert {domain for _, domain in cells_of(output)} == {"speech", "environmental", MEAN}
+    assert {line["domain"] for line in read_rows(output / "correlation.csv")} == {"speech", "environmental"}
+    assert "Left out of music: 30 mixtures (silent source)" in (output / "table.md").read_text()
+
+
+def test_missing_rows_are_named(output):
+    (output / "selection" / "music" / "validation_scores.csv").unlink()
+    with pytest.raises(InputError, match=r"music/validation_scores\.csv: no such file"):
+        make_tables(output)
+
+
+def test_the_published_tables_are_the_papers():
+    table = {
+        "oracle": (8.3, 6.5, 12.2),
+        "confidence": (7.6, 6.4, 10.5),
+        "random": (4.8, 4.2, 2.8),
+        "speech": (8.2, 2.0, 3.0),
+        "music": (1.4, 6.5, 2.5),
+        "environmental": (2.1, 1.7, 11.9),
+    }
+    means = published_means(DOMAINS)
+    assert {row: tuple(means[row, domain] for domain in DOMAINS) for row in table} == table
+    assert len(means) == 24
+    counts = [[2186, 25, 31], [717, 2950, 1235], [97, 25, 1734]]
+    assert published_counts() == {
+        pair: n for pair, n in zip(product(DOMAINS, DOMAINS), np.ravel(counts).tolist(), strict=True)
+    }
+    assert published_coefficients() == {
+        ("speech", "own", "pearson"): 0.847,
+        ("music", "own", "pearson"): 0.46,
+        ("environmental", "own", "pearson"): 0.70,
+    }
+
+
+def test_the_published_figures_agree_with_each_other():
+    means = published_means(DOMAINS)
+    for random, expected in (
+        (lambda d: means["random", d], (0.80, 0.96, 0.82)),
+        (lambda d: np.mean([means[model, d] for model in DOMAINS]), (0.84, 0.97, 0.73)),
+    ):
+        shares = [(means["confidence", d] - random(d)) / (means["oracle", d] - random(d)) for d in DOMAINS]
+        assert shares == pytest.approx(expected, abs=0.005)
+    assert [np.mean([means[model, d] for model in DOMAINS]) for d in DOMAINS] == pytest.approx(
+        (3.9, 3.4, 5.8), abs=0.05
+    )
+    counts = np.reshape(list(published_counts().values()), (3, 3))
+    published = Confusion(DOMAINS, DOMAINS, counts)
+    assert counts.sum(0).tolist() == [3000] * 3
+    assert list(published.precision().values()) == pytest.approx([0.97, 0.60, 0.93], abs=0.0051)
+    assert list(published.recall().values()) == pytest.approx([0.73, 0.98, 0.58], abs=0.0051)
+    assert published.accuracy() == pytest.approx(0.763, abs=0.0005)
