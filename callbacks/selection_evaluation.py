@@ -46,13 +46,13 @@ class SelectionEvaluation(RowEvaluation):
     ) -> Iterator[list[tuple[Any, ...]]]:
         """One model's rows without the recordings, a list for each mixture."""
         labels: list[str] = module.classes  # type: ignore[assignment]
-        estimates = in_best_order(outputs.estimates[number], batch.sources)
+        estimates = in_best_order(outputs["estimates"][number], batch.sources)
         present = batch.sources.new_ones(batch.sources.shape[:2])
         scores = score_separation(batch.mixture, batch.sources, estimates, present, batch.indices, labels)
-        refit, masks = outputs.refit, outputs.masks
+        refit, masks = outputs["refit"], outputs["masks"]
         measures = (*refit[:3], *masks[:3], refit.jensen_shannon, refit.cluster_balance)
         columns = [measure[number].tolist() for measure in measures]
-        picked = (outputs.picked == number).int().tolist()
+        picked = (outputs["picked"] == number).int().tolist()
         for mixture, begin in enumerate(range(0, len(scores), len(labels))):
             confident = [column[mixture] for column in columns]
             yield [

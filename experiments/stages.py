@@ -48,7 +48,11 @@ class Stage:
     @property
     def begun(self) -> bool:
         """Whether the folder holds a part of the command's results, which the command goes on from."""
-        results = {"fit": self.last_checkpoint, "test": self.run / "scores.parts"}.get(self.arguments[0])
+        results = {
+            "fit": self.last_checkpoint,
+            "validate": self.run / "validation_scores.parts",
+            "test": self.run / "scores.parts",
+        }.get(self.arguments[0])
         return results is not None and results.exists()
 
     @property
@@ -63,6 +67,27 @@ class Stage:
 
     def __str__(self) -> str:
         return shlex.join(["separatrix", *self.arguments])
+
+
+def config_options(*names: str) -> list[str]:
+    """`--config` for each of these configurations."""
+    return [word for name in names for word in ("--config", name)]
+
+
+def options(settings: list[str]) -> list[tuple[str, ...]]:
+    """Settings as (name, value), or (name=value,)."""
+    starts = [position for position, word in enumerate(settings) if word.startswith("--")]
+    return [tuple(settings[i:j]) for i, j in zip(starts, [*starts, len(settings)][1:], strict=True)]
+
+
+def data_options(settings: list[str]) -> list[str]:
+    """Those of the settings that are of the data."""
+    return [word for option in options(settings) if option[0].startswith("--data.") for word in option]
+
+
+def best_checkpoint(run: Path) -> str:
+    """Where a training keeps the weights of its best epoch."""
+    return str(run / "checkpoints" / "best.ckpt")
 
 
 class Record:
@@ -108,7 +133,7 @@ def _fingerprint(stage: Stage, needs: Iterable[str]) -> str:
     digest = hashlib.sha256()
     for before, argument in zip(("", *stage.arguments), stage.arguments, strict=False):
         # Where results lie is no part of what they are; those of other stages count by their fingerprints.
-        if before not in ("--run", "--model.judge", "--ckpt_path"):
+        if before not in ("--run", "--model.judge", "--model.checkpoints", "--ckpt_path"):
             digest.update(config_path(argument).read_bytes() if before == "--config" else argument.encode())
         digest.update(b"\0")
     for need in needs:

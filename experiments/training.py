@@ -23,7 +23,6 @@ from experiments.run_description import write_description
 from lightning_modules.checkpoint import AtomicCheckpointIO, read_checkpoint
 from lightning_modules.errors import InputError
 from lightning_modules.module import SeparatrixModule
-from lightning_modules.weak_labels.modules import WeakLabelSeparator
 
 LoggerName = Literal["csv", "wandb", "none"]
 CHECKPOINTS = "checkpoints"
@@ -194,7 +193,7 @@ class SeparatrixCLI(LightningCLI):
         Raises:
             InputError: a model with weights is given without a checkpoint.
         """
-        if not self._get(self.config, "ckpt_path") and any(True for _ in self.model.parameters()):
+        if not self._get(self.config, "ckpt_path") and self.model.learns:
             raise InputError("--ckpt_path: needed, such as `best` of the run or the path of a .ckpt file")
         self._prepare()
 
@@ -202,7 +201,7 @@ class SeparatrixCLI(LightningCLI):
 
     def before_predict(self) -> None:
         """Only separators make estimates."""
-        if not isinstance(self.model, WeakLabelSeparator):
+        if type(self.model).predict_step is LightningModule.predict_step:
             raise InputError(f"predict: a {type(self.model).__name__} makes no estimates; give a separator")
         self.before_test()
 

@@ -27,6 +27,8 @@ class SeparatrixModule(LightningModule):
 
     # Whether estimates come in any order, and are to be compared with the sources in the best one.
     permutation_invariant = False
+    # Whether there is anything to learn: what has learnt is evaluated from a checkpoint.
+    learns = True
 
     def __init__(
         self, sample_rate: int, window: int, hop: int, learning_rate: float, halve_after: int | None = None

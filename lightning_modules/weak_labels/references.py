@@ -22,6 +22,8 @@ class ReferenceSeparator(SeparatrixModule):
         hop: of the spectrogram, in samples.
     """
 
+    learns = False
+
     def __init__(
         self,
         method: Literal["gate", "ideal_ratio_mask"] = "gate",

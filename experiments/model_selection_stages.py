@@ -1,0 +1,44 @@
+"""The model-selection paper's experiment as stages."""
+
+import json
+from pathlib import Path
+
+from experiments.configuration import CONFIGS
+from experiments.stages import Stage, best_checkpoint, config_options, data_options
+
+DOMAINS = ("speech", "music", "environmental")
+# Which corpus a domain's mixtures are made of.
+CORPORA = {"speech": "librispeech", "music": "musdb18", "environmental": "urbansound8k"}
+
+
+def model_selection_stages(preset: str, output: Path, settings: list[str], roots: dict[str, str]) -> list[Stage]:
+    """One model per domain, then all of them on every domain's validation and test mixtures (Liu et al. 2020).
+
+    Args:
+        preset: size of the experiment.
+        output: folder of the results; DOMAIN holds a model, selection/DOMAIN the rows of all models.
+        settings: further options of every command.
+        roots: of the corpora, by name; none for procedural sounds.
+    """
+    data: dict[str, list[str]] = {}
+    stages = []
+    for domain in DOMAINS:
+        own = f"deep_clustering/{preset}/{domain}"  # what this preset says of this domain alone
+        configs = ("deep_clustering/base", f"deep_clustering/{domain}", f"deep_clustering/{preset}/data")
+        data[domain] = config_options(*configs, *([own] if (CONFIGS / f"{own}.yaml").is_file() else []))
+        root = ["--data.corpus.root", roots[CORPORA[domain]]] if roots else []
+        data[domain] += root
+        stages.append(Stage(f"{domain}.bank", ("bank", *data[domain], *data_options(settings)), output / domain))
+    for domain in DOMAINS:
+        model = config_options("deep_clustering/model", f"deep_clustering/{preset}/model")
+        arguments = ("fit", *data[domain], *model, "--run", str(output / domain), *settings)
+        stages.append(Stage(f"{domain}.fit", arguments, output / domain, (f"{domain}.bank",)))
+    checkpoints = json.dumps([best_checkpoint(output / domain) for domain in DOMAINS])
+    needs = tuple(f"{domain}.fit" for domain in DOMAINS)
+    for domain in DOMAINS:
+        run = output / "selection" / domain
+        models = [*config_options("deep_clustering/selection"), "--model.checkpoints", checkpoints]
+        for command in ("validate", "test"):
+            arguments = (command, *data[domain], *models, "--run", str(run), *settings)
+            stages.append(Stage(f"{domain}.{command}", arguments, run, needs))
+    return stages

@@ -1,0 +1,148 @@
+"""Model selection: several trained deep clustering models, one answer per mixture (Liu et al. 2020)."""
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any, Literal, TypedDict
+
+import torch
+from torch import Tensor, nn
+
+from datamodules.batch import Batch
+from lightning_modules.checkpoint import load_module
+from lightning_modules.deep_clustering.confidence import Confidence, confidence
+from lightning_modules.deep_clustering.module import DeepClustering
+from lightning_modules.errors import InputError
+from lightning_modules.module import SeparatrixModule
+
+ConfidenceClusters = Literal["refit", "masks"]
+
+
+class Selection(TypedDict):
+    """What every model makes of a batch, and which of them is trusted.
+
+    Attributes:
+        estimates: [M, B, Q, T].
+        refit: each model's confidence, its clusters fitted anew, [M, B] each.
+        masks: each model's confidence in the clusters of its masks, [M, B] each.
+        picked: number of the most confident model, the first of equals, int64, [B].
+    """
+
+    estimates: Tensor
+    refit: Confidence
+    masks: Confidence
+    picked: Tensor
+
+
+class ModelSelection(SeparatrixModule):
+    """Separates every mixture with each model and keeps the output of the most confident one.
+
+    Args:
+        checkpoints: of DeepClustering models, any number.
+        confidence_clusters: `refit`, clusters fitted anew to the loudest bins, or `masks`, those that made the masks.
+    """
+
+    permutation_invariant = True
+    learns = False
+
+    def __init__(self, checkpoints: Sequence[str], confidence_clusters: ConfidenceClusters = "refit") -> None:
+        if not checkpoints:
+            raise InputError("checkpoints: none; give those of the models to select from")
+        models = [load_module(path, DeepClustering) for path in checkpoints]
+        _require_comparable(checkpoints, models)
+        first = models[0]
+        super().__init__(first.geometry.sample_rate, first.geometry.window, first.geometry.hop, first.learning_rate)
+        self.save_hyperparameters("confidence_clusters")
+        self.confidence_clusters: ConfidenceClusters = confidence_clusters
+        self.models = nn.ModuleList(models).requires_grad_(False).eval()
+        self.sources = first.sources
+        self.names = _names(models)
+
+    @property
+    def classes(self) -> list[str]:
+        """Names of the sources, in the order of the truth's."""
+        return [f"source_{number}" for number in range(1, self.sources + 1)]
+
+    def identity(self) -> dict[str, Any]:
+        """Rate and number of sources: each model has a geometry of its own."""
+        return {"sample_rate": self.geometry.sample_rate, "sources": self.sources}
+
+    def select(self, mixture: Tensor, identity: Tensor) -> Selection:
+        """Separate mixtures, [B, T], with every model, and pick.
+
+        Args:
+            mixture: samples.
+            identity: of each mixture; it decides what the confidence draws and where k-means starts, int64, [B].
+        """
+        estimates, refit, masks = [], [], []
+        for model in self.models:
+            assert isinstance(model, DeepClustering)
+            embedded = model.embed(mixture)
+            separated = model.separate(embedded, identity, mixture.shape[-1])
+            arguments = embedded.embedding, embedded.magnitude, identity, self.sources
+            with torch.autocast(mixture.device.type, enabled=False):
+                refit.append(confidence(*arguments, "refit"))
+                masks.append(confidence(*arguments, "masks", separated.centres))
+            estimates.append(separated.estimates)
+        all_refit, all_masks = _stacked(refit), _stacked(masks)
+        trusted = all_refit if self.confidence_clusters == "refit" else all_masks
+        return Selection(
+            estimates=torch.stack(estimates),
+            refit=all_refit,
+            masks=all_masks,
+            picked=trusted.confidence.argmax(0),
+        )
+
+    def forward(self, mixture: Tensor, identity: Tensor | None = None) -> Tensor:
+        """The most confident model's estimates, in any order: [B, T] -> [B, Q, T].
+
+        Args:
+            mixture: samples.
+            identity: of each mixture, int64, [B]; the same for all unless given.
+        """
+        if identity is None:
+            identity = torch.zeros(len(mixture), dtype=torch.int64, device=mixture.device)
+        selection = self.select(mixture, identity)
+        return selection["estimates"][selection["picked"], torch.arange(len(mixture), device=mixture.device)]
+
+    def test_step(self, batch: Batch, batch_index: int) -> Selection:
+        """Every model's estimates and confidence, for the callbacks."""
+        return self.select(batch.mixture, batch.indices)
+
+    validation_step = test_step
+
+    def predict_step(self, batch: Batch, batch_index: int) -> Tensor:
+        """The picked estimates, [B, Q, T]."""
+        return self(batch.mixture, batch.indices)
+
+
+def _require_comparable(checkpoints: Sequence[str], models: Sequence[DeepClustering]) -> None:
+    """Refuse models whose estimates are not of the same kind.
+
+    Raises:
+        InputError: they differ in sample rate or number of sources; the message names both checkpoints.
+    """
+
+    def kind(model: DeepClustering) -> dict[str, int]:
+        return {"sample_rate": model.geometry.sample_rate, "sources": model.sources}
+
+    for checkpoint, model in zip(checkpoints[1:], models[1:], strict=True):
+        for (name, expected), value in zip(kind(models[0]).items(), kind(model).values(), strict=True):
+            if value != expected:
+                raise InputError(
+                    f"{name}: {checkpoints[0]} has {expected}, {checkpoint} {value}; "
+                    f"only models that agree in it can be compared"
+                )
+
+
+def _names(models: Sequence[DeepClustering]) -> list[str]:
+    """Their domains; the second model of a domain is `DOMAIN-2`."""
+    seen: Counter[str] = Counter()
+    names = []
+    for model in models:
+        seen[model.domain] += 1
+        names.append(model.domain if seen[model.domain] == 1 else f"{model.domain}-{seen[model.domain]}")
+    return names
+
+
+def _stacked(confidences: Sequence[Confidence]) -> Confidence:
+    return Confidence(*(torch.stack(measure) for measure in zip(*confidences, strict=True)))
