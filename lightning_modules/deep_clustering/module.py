@@ -136,6 +136,14 @@ class DeepClustering(SeparatrixModule):
         embedding = self.network(level_features(magnitude, self.input_floor))
         return Embedded(spectrum, magnitude.mT.flatten(1), embedding)
 
+    def source_magnitudes(self, sources: Tensor) -> Tensor:
+        """Magnitudes of the true sources in the same order of bins: [B, Q, T] -> [B, Q, N]."""
+        return stft(sources, self.geometry).abs().mT.flatten(2)
+
+    def clustered_bins(self, embedded: Embedded) -> Tensor:
+        """The bins that k-means looks at, the loudest, int64, [B, n]."""
+        return loudest(embedded.magnitude, self.clustered_share)
+
     def separate(self, embedded: Embedded, identity: Tensor, samples: int) -> Separated:
         """Cluster the loudest bins, mask all of them (Liu et al. 2020, section 2).
 
@@ -146,7 +154,7 @@ class DeepClustering(SeparatrixModule):
         """
         embedding, frames = embedded.embedding, embedded.spectrum.shape[-1]
         with torch.autocast(embedding.device.type, enabled=False):
-            loud = loudest(embedded.magnitude, self.clustered_share)
+            loud = self.clustered_bins(embedded)
             points = embedding.gather(1, loud.unsqueeze(-1).expand(-1, -1, embedding.shape[-1]))
             valid = embedded.magnitude.gather(1, loud) > 0
             clusters = k_means(points, self.sources, identity, valid)
@@ -200,7 +208,7 @@ class DeepClustering(SeparatrixModule):
     def validation_step(self, batch: Batch, batch_index: int) -> Tensor:
         """Log the loss of whole mixtures; hand the estimates, [B, Q, T], to the callbacks."""
         embedded = self.embed(batch.mixture)
-        sources = stft(batch.sources, self.geometry).abs().mT.flatten(2)
+        sources = self.source_magnitudes(batch.sources)
         self.log_loss(self.loss(embedded.embedding, embedded.magnitude, sources), "validation")
         return self.separate(embedded, batch.indices, batch.mixture.shape[-1]).estimates
 

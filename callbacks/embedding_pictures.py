@@ -1,0 +1,57 @@
+"""Pictures of what deep clustering clusters: the embedding of a mixture's loudest bins, under every model."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from lightning import Callback, LightningModule, Trainer
+
+from callbacks.figures import embedding_figure
+from datamodules.batch import Batch
+from lightning_modules.deep_clustering.module import DeepClustering
+
+
+class EmbeddingPictures(Callback):
+    """In a test of a model selection, leaves RUN/embeddings/INDEX-MODEL.npz and the picture drawn from it as PNG.
+
+    Each holds bins that are drawn from those that k-means looked at: their embedding [n, D], the number of their
+    cluster [n] and of their true dominant source [n].
+
+    Args:
+        mixtures: indices of the test mixtures to picture.
+        bins: how many of each, n.
+    """
+
+    def __init__(self, mixtures: Sequence[int] = (0,), bins: int = 2000) -> None:
+        self.mixtures = frozenset(mixtures)
+        self.bins = bins
+
+    def on_test_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Batch, *_: Any
+    ) -> None:
+        """Picture the batch's mixtures that are asked for."""
+        for place, index in enumerate(batch.indices.tolist()):
+            if index in self.mixtures:
+                mixture = Batch(*(field[place : place + 1] for field in batch))
+                names: list[str] = pl_module.names  # type: ignore[assignment]
+                for name, model in zip(names, pl_module.models, strict=True):  # type: ignore[arg-type]
+                    folder = Path(trainer.default_root_dir) / "embeddings"
+                    self._picture(folder / f"{index}-{name}.npz", model, mixture, f"{name} model, mixture {index}")
+
+    def _picture(self, path: Path, model: DeepClustering, mixture: Batch, title: str) -> None:
+        embedded = model.embed(mixture.mixture)
+        bins = model.clustered_bins(embedded)[0]
+        drawn = np.random.default_rng(0).permutation(len(bins))[: self.bins]
+        bins = bins[torch.from_numpy(drawn).to(bins)]
+        points = embedded.embedding[0, bins].double()
+        centres = model.separate(embedded, mixture.indices, mixture.mixture.shape[-1]).centres[0]
+        arrays = {
+            "embedding": points.cpu().numpy(),
+            "clusters": torch.cdist(points, centres).argmin(-1).cpu().numpy(),
+            "sources": model.source_magnitudes(mixture.sources)[0, :, bins].argmax(0).cpu().numpy(),
+        }
+        path.parent.mkdir(parents=True, exist_ok=True)
+        np.savez(path, **arrays)
+        embedding_figure(**arrays, title=title).savefig(path.with_suffix(".png"))
