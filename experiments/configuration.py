@@ -23,6 +23,11 @@ def config_path(name: str) -> Path:
     raise InputError(f"--config {name}: no such file, nor one of the shipped configurations ({known})")
 
 
+def where_shipped(*names: str) -> list[str]:
+    """Those of the names that a shipped configuration has: presets say only what differs."""
+    return [name for name in names if (CONFIGS / f"{name}.yaml").is_file()]
+
+
 def read_configuration(name: str) -> dict[str, Any]:
     """The sections of a configuration.
 

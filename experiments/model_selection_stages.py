@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from experiments.configuration import CONFIGS
+from experiments.configuration import where_shipped
 from experiments.stages import Stage, best_checkpoint, config_options, data_options
 
 DOMAINS = ("speech", "music", "environmental")
@@ -23,14 +23,12 @@ def model_selection_stages(preset: str, output: Path, settings: list[str], roots
     data: dict[str, list[str]] = {}
     stages = []
     for domain in DOMAINS:
-        own = f"deep_clustering/{preset}/{domain}"  # what this preset says of this domain alone
-        configs = ("deep_clustering/base", f"deep_clustering/{domain}", f"deep_clustering/{preset}/data")
-        data[domain] = config_options(*configs, *([own] if (CONFIGS / f"{own}.yaml").is_file() else []))
-        root = ["--data.corpus.root", roots[CORPORA[domain]]] if roots else []
-        data[domain] += root
+        preset_says = where_shipped(f"deep_clustering/{preset}/data", f"deep_clustering/{preset}/{domain}")
+        data[domain] = config_options("deep_clustering/base", f"deep_clustering/{domain}", *preset_says)
+        data[domain] += ["--data.corpus.root", roots[CORPORA[domain]]] if roots else []
         stages.append(Stage(f"{domain}.bank", ("bank", *data[domain], *data_options(settings)), output / domain))
     for domain in DOMAINS:
-        model = config_options("deep_clustering/model", f"deep_clustering/{preset}/model")
+        model = config_options("deep_clustering/model", *where_shipped(f"deep_clustering/{preset}/model"))
         arguments = ("fit", *data[domain], *model, "--run", str(output / domain), *settings)
         stages.append(Stage(f"{domain}.fit", arguments, output / domain, (f"{domain}.bank",)))
     checkpoints = json.dumps([best_checkpoint(output / domain) for domain in DOMAINS])

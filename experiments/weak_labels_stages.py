@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from experiments.configuration import CONFIGS
+from experiments.configuration import where_shipped
 from experiments.stages import Stage, best_checkpoint, config_options, data_options
 
 
@@ -22,8 +22,7 @@ def weak_labels_stages(preset: str, output: Path, settings: list[str], roots: di
     def add(row: str, sizes: str | None = None, judge: str | None = None) -> None:
         run = output / row
         configs = [*base, f"weak_labels/{row}", *((f"weak_labels/{preset}/{sizes}",) if sizes else ())]
-        if (CONFIGS / f"weak_labels/{preset}/{row}.yaml").is_file():  # what this preset says of this row alone
-            configs.append(f"weak_labels/{preset}/{row}")
+        configs += where_shipped(f"weak_labels/{preset}/{row}")
         arguments = (*config_options(*configs), "--run", str(run), *settings)
         needs = ["bank"]
         checkpoint: tuple[str, ...] = ()

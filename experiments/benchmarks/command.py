@@ -10,11 +10,15 @@ from jsonargparse import ArgumentParser
 from rich.console import Console
 from rich.table import Table
 
+from experiments.benchmarks.clustering import benchmark_clustering
 from experiments.benchmarks.measure import Measurement
 from experiments.benchmarks.rendering import benchmark_rendering
 from lightning_modules.errors import InputError
 
-BENCHMARKS: dict[str, Callable[[], list[Measurement]]] = {"rendering": benchmark_rendering}
+BENCHMARKS: dict[str, Callable[[], list[Measurement]]] = {
+    "clustering": benchmark_clustering,
+    "rendering": benchmark_rendering,
+}
 
 
 def command(arguments: list[str]) -> None:

@@ -1,12 +1,16 @@
 """Reproductions as stages, without running any."""
 
+import json
+from dataclasses import replace
 from itertools import pairwise
 from typing import get_args
 
 import pytest
 
 from experiments import reproduce as module
-from experiments.reproduce import Preset, command, weak_labels_stages
+from experiments.model_selection_stages import model_selection_stages
+from experiments.reproduce import Preset, command
+from experiments.weak_labels_stages import weak_labels_stages
 from lightning_modules.errors import InputError
 
 PRESETS = get_args(Preset)
@@ -17,15 +21,15 @@ def started(monkeypatch):
     """How `run_stages` was called, in place of running it."""
     calls = []
     monkeypatch.setattr(module, "run_stages", lambda stages, jobs, apart: calls.append((stages, jobs, apart)))
-    nothing = module.Reproduction(weak_labels_stages, lambda output, note: None)
-    monkeypatch.setattr(module, "REPRODUCTIONS", {"weak-labels": nothing})
+    for name, reproduction in module.REPRODUCTIONS.items():
+        monkeypatch.setitem(module.REPRODUCTIONS, name, replace(reproduction, table=lambda output, note: None))
     return calls
 
 
 @pytest.mark.parametrize("preset", PRESETS)
 def test_every_stage_comes_after_those_it_needs(preset, tmp_path):
     done = set()
-    for stage in weak_labels_stages(preset, tmp_path, []):
+    for stage in weak_labels_stages(preset, tmp_path, [], {}):
         assert set(stage.needs) <= done
         done.add(stage.name)
     assert len(done) == 13
@@ -33,7 +37,7 @@ def test_every_stage_comes_after_those_it_needs(preset, tmp_path):
 
 @pytest.mark.parametrize("preset", PRESETS)
 def test_weak_separators_listen_to_the_judge_of_their_own_labels(preset, tmp_path):
-    stages = {stage.name: stage for stage in weak_labels_stages(preset, tmp_path, [])}
+    stages = {stage.name: stage for stage in weak_labels_stages(preset, tmp_path, [], {})}
     for row in ("frame", "clip"):
         judge = dict(pairwise(stages[f"{row}.fit"].arguments))["--model.judge"]
         assert judge == str(tmp_path / f"judge_{row}" / "checkpoints" / "best.ckpt")
@@ -42,7 +46,7 @@ def test_weak_separators_listen_to_the_judge_of_their_own_labels(preset, tmp_pat
 
 
 def test_trained_rows_are_evaluated_with_their_best_checkpoint_and_references_with_none(tmp_path):
-    stages = {stage.name: stage for stage in weak_labels_stages("demo", tmp_path, [])}
+    stages = {stage.name: stage for stage in weak_labels_stages("demo", tmp_path, [], {})}
     for row in ("judge_frame", "judge_clip", "strong", "frame", "clip"):
         arguments = dict(pairwise(stages[f"{row}.test"].arguments))
         assert arguments["--ckpt_path"] == str(tmp_path / row / "checkpoints" / "best.ckpt")
@@ -101,3 +105,40 @@ def test_a_launcher_of_several_ranks_is_refused_and_a_task_by_itself_is_not(star
     with pytest.raises(InputError, match="start `reproduce` as one process"):
         command(["reproduce", "weak-labels", "--output", str(tmp_path)])
     assert len(started) == 1
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_a_selection_needs_every_domains_model(preset, tmp_path):
+    stages = {stage.name: stage for stage in model_selection_stages(preset, tmp_path, [], {})}
+    fits = {f"{domain}.fit" for domain in ("speech", "music", "environmental")}
+    assert len(stages) == 12 and fits <= stages.keys()
+    for domain in ("speech", "music", "environmental"):
+        for evaluation in (stages[f"{domain}.validate"], stages[f"{domain}.test"]):
+            assert set(evaluation.needs) == fits
+            checkpoints = json.loads(dict(pairwise(evaluation.arguments))["--model.checkpoints"])
+            assert checkpoints == [
+                str(tmp_path / model / "checkpoints" / "best.ckpt") for model in ("speech", "music", "environmental")
+            ]
+
+
+def test_every_domain_has_the_root_of_its_own_corpus(started, tmp_path):
+    roots = ["--data-root", "ALL", "--librispeech", "SPEECH"]
+    command(["reproduce", "model-selection", "--preset", "small", *roots, "--output", str(tmp_path)])
+    ((stages, _, _),) = started
+    for stage in stages:
+        root = dict(pairwise(stage.arguments))["--data.corpus.root"]
+        assert root == ("SPEECH" if stage.name.startswith("speech.") else "ALL")
+
+
+@pytest.mark.parametrize(
+    "system, given, missing",
+    [
+        ("weak-labels", [], "UrbanSound8K (or --urbansound8k DIR)"),
+        ("weak-labels", ["--musdb18", "DIR"], "UrbanSound8K (or --urbansound8k DIR)"),
+        ("model-selection", ["--urbansound8k", "DIR"], "LibriSpeech, MUSDB18 or MUSDB18-HQ (or --librispeech DIR)"),
+    ],
+)
+def test_a_corpus_without_a_folder_is_named(system, given, missing, tmp_path):
+    with pytest.raises(InputError) as caught:
+        command(["reproduce", system, "--preset", "small", *given, "--output", str(tmp_path)])
+    assert str(caught.value).endswith(missing)

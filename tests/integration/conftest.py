@@ -6,17 +6,20 @@ import io
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import pytest
+import soundfile
 import torch
 import yaml
 
 from experiments.cli import main
 from experiments.configuration import CONFIGS
 
+URBAN_CLASSES = ("car_horn", "dog_bark", "gun_shot", "jackhammer", "siren")
 SCENES = {
     "data.train_folds": "[1]",
     "data.validation_folds": "[2]",
@@ -31,6 +34,16 @@ SCENES = {
     "data.evaluation_batch_size": "2",
 }
 PROCEDURAL = {"data.corpus.clips_per_class": "8", "data.corpus.folds": "3"}
+# Pairs of sources, with and without recordings in their corpora's own layouts.
+PAIRS = {
+    "data.duration": "0.6",
+    "data.train_mixtures": "20",
+    "data.epoch_mixtures": "8",
+    "data.validation_mixtures": "4",
+    "data.test_mixtures": "5",
+    "data.batch_size": "4",
+    "data.evaluation_batch_size": "2",
+}
 TRAINER = {"trainer.max_epochs": "1", "trainer.accelerator": "cpu"}
 # Networks as small as they get, by the class of the model.
 NETWORKS = {
@@ -51,7 +64,7 @@ class Outcome(NamedTuple):
 class CommandLine:
     """Runs `separatrix` commands; holds the settings of a tiny experiment and systems trained with them."""
 
-    scenes, procedural, trainer, networks = SCENES, PROCEDURAL, TRAINER, NETWORKS
+    scenes, procedural, trainer, networks, pairs = SCENES, PROCEDURAL, TRAINER, NETWORKS, PAIRS
 
     def __init__(self, folder: Path) -> None:
         self.systems = folder / "systems"
@@ -155,6 +168,22 @@ class CommandLine:
             str(path.relative_to(folder)): (path.stat().st_size, path.stat().st_mtime_ns) if path.is_file() else None
             for path in sorted(folder.rglob("*"))
         }
+
+
+@pytest.fixture(scope="session")
+def recordings(urbansound_factory: Callable[..., Path]) -> Path:
+    """A folder with a tiny UrbanSound8K, LibriSpeech and MUSDB18, each in its own layout, of noise and tones."""
+    folder = urbansound_factory(classes=URBAN_CLASSES, folds=(1, 2, 3, 9, 10)).parent
+    noise = np.random.default_rng(0).uniform(-0.5, 0.5, (60, 12_000))
+    names = [f"train-clean-100/{speaker}/1" for speaker in range(48)] + [f"test-other/{n}/1" for n in (90, 91)]
+    for name, samples in zip(names, noise[:50], strict=True):
+        (folder / "LibriSpeech" / name).mkdir(parents=True)
+        soundfile.write(folder / "LibriSpeech" / name / f"{name.split('/')[1]}-1-0000.flac", samples, 16_000)
+    for track in ("train/One", "train/Two", "train/Leaf - Summerghost", "test/Three"):
+        (folder / "musdb18" / track).mkdir(parents=True)
+        for number, stem in enumerate(("drums", "bass", "other", "vocals")):
+            soundfile.write(folder / "musdb18" / track / f"{stem}.wav", noise[50 + number], 16_000)
+    return folder
 
 
 @pytest.fixture(scope="session")

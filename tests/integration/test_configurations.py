@@ -8,12 +8,17 @@ import pytest
 import yaml
 
 from experiments.configuration import CONFIGS
-from experiments.reproduce import Preset, weak_labels_stages
+from experiments.model_selection_stages import model_selection_stages
+from experiments.reproduce import Preset
+from experiments.weak_labels_stages import weak_labels_stages
 
-SHIPPED = sorted(str(path.relative_to(CONFIGS).with_suffix("")) for path in CONFIGS.rglob("*.yaml"))
+WEAK_LABELS, DEEP_CLUSTERING = (
+    sorted(str(path.relative_to(CONFIGS).with_suffix("")) for path in (CONFIGS / system).rglob("*.yaml"))
+    for system in ("weak_labels", "deep_clustering")
+)
 PRESETS = get_args(Preset)
-FRAGMENTS = [name for name in SHIPPED if name.split("/")[1] in PRESETS]
-ROWS = [name for name in SHIPPED if name not in FRAGMENTS and name != "weak_labels/base"]
+FRAGMENTS = [name for name in WEAK_LABELS if name.split("/")[1] in PRESETS]
+ROWS = [name for name in WEAK_LABELS if name not in FRAGMENTS and name != "weak_labels/base"]
 URBAN_CLASSES = ("car_horn", "dog_bark", "gun_shot", "jackhammer", "siren")
 
 
@@ -52,7 +57,7 @@ def network(stage, preset):
 
 
 @pytest.fixture(scope="session")
-def preset_configurations(separatrix, urbansound_factory, tmp_path_factory):
+def preset_configurations(separatrix, recordings, tmp_path_factory):
     """A function that runs a preset as `reproduce` combines it, at a tiny size, and names the configurations."""
 
     @cache
@@ -62,9 +67,10 @@ def preset_configurations(separatrix, urbansound_factory, tmp_path_factory):
             settings |= separatrix.procedural
         else:
             settings["data.workers"] = 1
-            settings["data.corpus.root"] = urbansound_factory(classes=URBAN_CLASSES)
+        roots = {} if preset == "demo" else {"urbansound8k": str(recordings)}
         words = separatrix.as_options(settings)
-        stages = {stage.name: stage for stage in weak_labels_stages(preset, tmp_path_factory.mktemp(preset), words)}
+        output = tmp_path_factory.mktemp(preset)
+        stages = {stage.name: stage for stage in weak_labels_stages(preset, output, words, roots)}
         wanted = {"judge_frame.test", "frame.test"}
         for fragment in FRAGMENTS:
             wanted |= {next((name for name, stage in stages.items() if fragment in stage.arguments), "bank")}
@@ -87,3 +93,37 @@ def test_a_part_of_a_preset_runs_as_the_reproduction_combines_it(name, preset_co
 
 def test_the_base_is_part_of_every_preset(preset_configurations):
     assert all("weak_labels/base" in preset_configurations(preset) for preset in PRESETS)
+
+
+# Settings that make a corpus of one domain small, or let a tiny one do.
+SMALL_CORPORA = {
+    "demo": {
+        "speech": {"data.corpus.speakers": 20},
+        "music": {"data.corpus.songs": 20},
+        "environmental": {"data.corpus.clips_per_class": 20},
+    },
+    "small": {},
+    "paper": {"environmental": {"data.train_folds": "[1,2,3]"}},
+}
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_every_part_of_a_model_selection_runs_as_the_reproduction_combines_it(
+    preset, separatrix, recordings, tmp_path
+):
+    corpora = ("urbansound8k", "librispeech", "musdb18")
+    roots = {} if preset == "demo" else dict.fromkeys(corpora, str(recordings))
+    settings = separatrix.as_options({**separatrix.pairs, **separatrix.trainer, "data.bank_folder": separatrix.banks})
+    used = set()
+    for stage in model_selection_stages(preset, tmp_path, settings, roots):
+        domain, command = stage.name.split(".")
+        further = separatrix.as_options(SMALL_CORPORA[preset].get(domain, {}))
+        sizes = ("--model.units", "6", "--model.layers", "1") if command == "fit" else ()
+        separatrix.succeed(*stage.arguments, *further, *sizes)
+        used |= {word for before, word in pairwise(stage.arguments) if before == "--config"}
+    of_other_presets = {f"deep_clustering/{other}" for other in PRESETS if other != preset}
+    assert used == {name for name in DEEP_CLUSTERING if name.rpartition("/")[0] not in of_other_presets}
+    for domain in ("speech", "music", "environmental"):
+        rows = separatrix.rows(tmp_path / "selection" / domain / "scores.csv")
+        assert {row["domain"] for row in rows} == {domain}
+        assert len(rows) == int(separatrix.pairs["data.test_mixtures"]) * 3 * 2
