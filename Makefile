@@ -12,8 +12,9 @@ help:  ## list these targets
 .venv/ready: pyproject.toml constraints.txt .ci/prepare_environment
 	@.ci/prepare_environment $(PYTHON)
 
-demo: .venv  ## train and evaluate the weak-label system on procedural sounds, in minutes, without a data set
+demo: .venv  ## make both papers' tables from procedural sounds, in minutes, without a data set
 	$(BIN)/separatrix reproduce weak-labels --preset demo --output runs/demo/weak-labels
+	$(BIN)/separatrix reproduce model-selection --preset demo --output runs/demo/model-selection
 
 test: lint types  ## check style and types, run the tests
 	$(BIN)/pytest -q

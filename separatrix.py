@@ -1,17 +1,28 @@
-"""Sound separation research: separators that learn from weak labels.
+"""Sound separation research: separators that learn from weak labels, and models that know when to be trusted.
 
 from separatrix import WeakLabelSeparator, load_module
 
 separator = load_module("runs/small/weak-labels/frame/checkpoints/best.ckpt", WeakLabelSeparator)
 sources = separator(mixture)  # [B, T] -> [B, C, T]
+
+from separatrix import ModelSelection
+
+models = ModelSelection(["speech/checkpoints/best.ckpt", "music/checkpoints/best.ckpt"])
+sources = models(mixture)  # [B, T] -> [B, Q, T], of the most confident model
 """
 
+from callbacks.calibration import Calibration
 from callbacks.classifier_scores import ClassifierScores
 from callbacks.evaluation import SeparationEvaluation
+from callbacks.selection_evaluation import SelectionEvaluation
+from callbacks.selection_rows import Evaluated, read_evaluated
 from callbacks.separation_scores import score_separation, si_sdr
 from datamodules.batch import Batch
 from datamodules.corpora.corpus import Clip, Corpus
-from datamodules.corpora.procedural import Procedural
+from datamodules.corpora.folder_per_class import FolderPerClass
+from datamodules.corpora.librispeech import LibriSpeech
+from datamodules.corpora.musdb18 import MUSDB18
+from datamodules.corpora.procedural import Procedural, ProceduralMusic, ProceduralVoices
 from datamodules.corpora.urbansound8k import UrbanSound8K
 from datamodules.mixtures import MixtureDataset
 from datamodules.recipes import PairRecipes, PairRules, Recipe, SceneRecipes, SceneRules
@@ -19,7 +30,14 @@ from datamodules.rendering import render
 from datamodules.sound_bank import SoundBank, build_sound_bank
 from datamodules.source_pairs import SourcePairs
 from datamodules.urban_scenes import UrbanScenes
+from lightning_modules.autoclip import AutoClip
 from lightning_modules.checkpoint import load_module
+from lightning_modules.deep_clustering.clustering import k_means, soft_masks
+from lightning_modules.deep_clustering.confidence import Confidence, confidence
+from lightning_modules.deep_clustering.losses import deep_clustering_loss, whitened_k_means_loss
+from lightning_modules.deep_clustering.module import DeepClustering
+from lightning_modules.deep_clustering.network import EmbeddingNetwork
+from lightning_modules.deep_clustering.selection import ModelSelection
 from lightning_modules.errors import InputError
 from lightning_modules.spectrogram import Geometry, istft, log_magnitude, stft
 from lightning_modules.weak_labels.classifier import ConvolutionalRecurrentClassifier, RecurrentClassifier
@@ -28,24 +46,37 @@ from lightning_modules.weak_labels.references import ReferenceSeparator
 from lightning_modules.weak_labels.separator import MaskSeparator
 
 __all__ = [
+    "MUSDB18",
+    "AutoClip",
     "Batch",
+    "Calibration",
     "ClassifierScores",
     "Clip",
+    "Confidence",
     "ConvolutionalRecurrentClassifier",
     "Corpus",
+    "DeepClustering",
+    "EmbeddingNetwork",
+    "Evaluated",
     "EventClassifier",
+    "FolderPerClass",
     "Geometry",
     "InputError",
+    "LibriSpeech",
     "MaskSeparator",
     "MixtureDataset",
+    "ModelSelection",
     "PairRecipes",
     "PairRules",
     "Procedural",
+    "ProceduralMusic",
+    "ProceduralVoices",
     "Recipe",
     "RecurrentClassifier",
     "ReferenceSeparator",
     "SceneRecipes",
     "SceneRules",
+    "SelectionEvaluation",
     "SeparationEvaluation",
     "SoundBank",
     "SourcePairs",
@@ -53,11 +84,17 @@ __all__ = [
     "UrbanSound8K",
     "WeakLabelSeparator",
     "build_sound_bank",
+    "confidence",
+    "deep_clustering_loss",
     "istft",
+    "k_means",
     "load_module",
     "log_magnitude",
+    "read_evaluated",
     "render",
     "score_separation",
     "si_sdr",
+    "soft_masks",
     "stft",
+    "whitened_k_means_loss",
 ]
