@@ -53,5 +53,5 @@ class EmbeddingPictures(Callback):
             "sources": model.source_magnitudes(mixture.sources)[0, :, bins].argmax(0).cpu().numpy(),
         }
         path.parent.mkdir(parents=True, exist_ok=True)
-        np.savez(path, **arrays)
+        np.savez(path, allow_pickle=False, **arrays)
         embedding_figure(**arrays, title=title).savefig(path.with_suffix(".png"))

@@ -33,7 +33,10 @@ class SoundEvent(NamedTuple):
 
 
 def sound_events(recipe: Recipe, bank: SoundBank, samples: int) -> list[SoundEvent]:
-    """The events of a mixture of that many samples, by onset; intervals are those that are rendered."""
+    """The events of a mixture of that many samples, by onset; intervals are those that are rendered.
+
+    Events that begin together keep the recipe's order: of pairs, the order of the sources.
+    """
     onsets, offsets = event_interval(bank, recipe, samples)
     events = [
         SoundEvent(
@@ -53,7 +56,7 @@ def sound_events(recipe: Recipe, bank: SoundBank, samples: int) -> list[SoundEve
             strict=True,
         )
     ]
-    return sorted(events)
+    return sorted(events, key=lambda event: event.onset)
 
 
 def dcase_rows(file_name: str, events: Iterable[SoundEvent]) -> list[tuple[str, str, str, str]]:

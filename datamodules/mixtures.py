@@ -242,7 +242,7 @@ class MixtureDataModule(LightningDataModule, ABC):
             if shared:
                 raise InputError(
                     f"{one}_folds and {other}_folds share {len(shared)} recordings of {self.corpus.name} "
-                    f"({', '.join(shared[:3])}{', ...' if shared[3:] else ''}); choose folds that do not"
+                    f"({', '.join(shared[:3])}{', ...' if shared[3:] else ''}); choose other folds or labels"
                 )
         for split, folds in self.folds.items():
             if folds:

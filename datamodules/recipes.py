@@ -162,13 +162,26 @@ class PairRules:
         if not 0 <= self.coherent <= 1:
             raise InputError(f"coherent: {self.coherent}; a share between 0 and 1 is needed")
 
+    def check_stems(self, stems: Sequence[str] | None) -> None:
+        """Refuse stems that are not one for each source, and coherent mixtures without stems.
+
+        Raises:
+            InputError: they do not go with these rules.
+        """
+        if stems is None and self.coherent:
+            raise InputError(f"coherent: {self.coherent}; only stems sound together: set it to 0, or give stems")
+        if stems is not None and not len(set(stems)) == len(stems) == self.sources:
+            raise InputError(f"stems: {list(stems)}; {self.sources} different labels are needed, one for each source")
+
 
 @dataclass(frozen=True, eq=False)
 class PairRecipes:
     """The recipe of every mixture of a split: Q clips that start together, of different labels and recordings.
 
     Without stems the labels (speakers, sound classes) are drawn, each as likely as the others. With stems there is one
-    source of each, in their order; coherent ones are of one section of one recording, from the same moment on.
+    source of each, in their order; coherent ones are of one section of one recording, from the same moment on. An
+    excerpt whose energy over the mixture is more than 30 dB below its clip's loudness counts as 30 dB below: what is
+    nearly silent stays quieter than the rules ask for.
 
     Args:
         rules: the distributions.
@@ -189,26 +202,30 @@ class PairRecipes:
     seed: int
     split: Split
 
-    # Level of every source but the first, in dB of full scale: it leaves room for the sum of a few.
+    # Level of the first source, in dB of full scale: it leaves room for the sum of a few.
     _REFERENCE_LEVEL = -30.0
-    # An excerpt that is quieter than its clip by more, in dB, is not raised any further: it is mostly silence.
+    # An excerpt whose energy over the mixture is that far below its clip's loudness, in dB, is raised no further.
     _QUIETEST_EXCERPT = -30.0
     # A draw is repeated at most so often; different recordings come at once unless nearly all clips are of one.
     _MOST_DRAWS = 1000
 
     def __post_init__(self) -> None:
         rules, labels = self.rules, self._clips_of_label
-        if self.stems is not None and len(set(self.stems)) != rules.sources:
-            raise InputError(f"stems: {list(self.stems)}; {rules.sources} different labels are needed")
+        rules.check_stems(self.stems)
         missing = [label for label in self.stems or () if label not in labels]
         if missing or len(labels) < rules.sources:
             lack = (
-                f"no clip of {', '.join(missing)}" if missing else f"{len(labels)} labels for {rules.sources} sources"
+                f"no clip of {', '.join(missing)}"
+                if missing
+                else f"{len(labels)} of the {rules.sources} labels that a mixture needs"
             )
             raise InputError(f"{self.split} split: {lack}; give other folds, or a corpus that has them")
         if rules.coherent and not len(self._sections):
             stems = ", ".join(self.stems or ())
             raise InputError(f"{self.split} split: no section has all stems ({stems}); set coherent to 0")
+        if rules.coherent < 1:
+            # Now rather than in the middle of a training.
+            self._draw_apart(identity_generator(self.seed, self.split, "scene", 0))
 
     @cached_property
     def _clips_of_label(self) -> dict[str, np.ndarray]:

@@ -1,15 +1,18 @@
 """Mixtures of sources of one domain: the data of the deep clustering models."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, get_args
 
 from datamodules.corpora.corpus import Clip, Corpus, Fold
 from datamodules.mixtures import MixtureDataModule
 from datamodules.recipes import PairRecipes, PairRules, Split
+from lightning_modules.errors import InputError
 
 
 class SourcePairs(MixtureDataModule):
     """Two sources, or more, that start together: speakers, sound classes, or the stems of songs (Liu et al. 2020).
+
+    An excerpt that is nearly silent is not raised to the level asked for: see PairRecipes.
 
     Args:
         corpus: where the clips come from.
@@ -47,18 +50,24 @@ class SourcePairs(MixtureDataModule):
         evaluation_coherent: float = 0.0,
         **common: Any,
     ) -> None:
+        rules: dict[Split, PairRules] = {
+            split: PairRules(
+                sources, duration, quietest, loudest, train_coherent if split == "train" else evaluation_coherent
+            )
+            for split in get_args(Split)
+        }
+        for split_rules in rules.values():
+            split_rules.check_stems(stems)
+        left_out = [stem for stem in stems or () if labels is not None and stem not in labels]
+        if left_out:
+            raise InputError(f"labels: {list(labels or ())} leave out stems ({', '.join(left_out)}); give stems alone")
         names = [f"source_{number}" for number in range(1, sources + 1)] if stems is None else stems
         super().__init__(corpus, names, duration, train_folds, validation_folds, test_folds, **common)
         self.domain = domain
         self.sources = sources
         self.labels = None if labels is None else frozenset(labels)
         self.stems = None if stems is None else tuple(stems)
-        self._rules: dict[Split, PairRules] = {
-            split: PairRules(
-                sources, duration, quietest, loudest, train_coherent if split == "train" else evaluation_coherent
-            )
-            for split in self.folds
-        }
+        self._rules = rules
 
     def takes(self, clip: Clip) -> bool:
         """Whether it is of these labels and stems."""
@@ -72,6 +81,10 @@ class SourcePairs(MixtureDataModule):
         """The recipes of a split.
 
         Raises:
-            InputError: the split has too few labels, recordings or sections for a mixture.
+            InputError: the split has too few clips, labels, recordings or sections for a mixture.
         """
-        return PairRecipes(self.rules(split), self.clip_numbers(split), self.bank, self.stems, self.seed, split)
+        clips = self.clip_numbers(split)
+        if not len(clips):
+            folds = sorted(self.folds[split], key=str)
+            raise InputError(f"{split}_folds {folds}: no clip of {self.corpus.name}; choose other folds or labels")
+        return PairRecipes(self.rules(split), clips, self.bank, self.stems, self.seed, split)

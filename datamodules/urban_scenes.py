@@ -16,6 +16,7 @@ class UrbanScenes(MixtureDataModule):
 
     Args:
         corpus: where the clips come from.
+        bank_folder: folder of the sound banks, built once per corpus and sample rate.
         classes: sound classes, in the order of sources and labels.
         train_folds: folds of the corpus for training.
         validation_folds: folds for validation.
@@ -32,6 +33,7 @@ class UrbanScenes(MixtureDataModule):
     def __init__(
         self,
         corpus: Corpus,
+        bank_folder: str = "runs/banks",
         classes: Sequence[str] = URBAN_CLASSES,
         train_folds: Sequence[Fold] = (1, 2, 3, 4, 5, 6),
         validation_folds: Sequence[Fold] = (7, 8),
@@ -44,7 +46,9 @@ class UrbanScenes(MixtureDataModule):
         loudest: float = -25.0,
         **common: Any,
     ) -> None:
-        super().__init__(corpus, classes, duration, train_folds, validation_folds, test_folds, **common)
+        super().__init__(
+            corpus, classes, duration, train_folds, validation_folds, test_folds, bank_folder=bank_folder, **common
+        )
         self.saliences = frozenset(saliences)
         self.scene_rules = SceneRules(duration, event_rate, latest_onset, quietest, loudest)
 

@@ -35,8 +35,9 @@ PACKAGES = ("separatrix", "numpy", "pyloudnorm", "soundfile", "torch", "torchaud
 SCALE: dict[AudioFormat, float] = {"wav": 1.0, "flac": 0.125}
 MIXTURES_AT_ONCE = 16
 
-DESCRIPTION = """Write mixtures (mixtures/), the isolated source of every class in them (sources/), their events
-(labels.tsv as in DCASE, jams/ as JAMS) and a manifest, from which `--manifest` makes the same bytes again.
+DESCRIPTION = """Write mixtures (mixtures/), the isolated sources in them (sources/), their events (labels.tsv as
+in DCASE, jams/ as JAMS; a pair's in the order of its sources) and a manifest, from which `--manifest` makes the same
+bytes again.
 Example: separatrix synthesize --config weak_labels/base --data.corpus.root UrbanSound8K --output DIR"""
 
 
@@ -58,22 +59,22 @@ def write_audio(path: Path, samples: np.ndarray, sample_rate: int, audio_format:
     soundfile.write(path, scaled, sample_rate, subtype="PCM_24", format="FLAC")
 
 
-class SceneFiles:
+class MixtureFiles:
     """The files of one set of mixtures, written one mixture after the other.
 
     Args:
         folder: to write into.
-        scenes: whose mixtures they are.
+        data: whose mixtures they are.
         split: part of the data.
         audio_format: of mixtures and sources.
     """
 
-    def __init__(self, folder: Path, scenes: MixtureDataModule, split: Split, audio_format: AudioFormat) -> None:
+    def __init__(self, folder: Path, data: MixtureDataModule, split: Split, audio_format: AudioFormat) -> None:
         self.folder = folder
-        self.scenes = scenes
+        self.data = data
         self.split = split
         self.audio_format = audio_format
-        self.dataset = scenes.dataset(split)
+        self.dataset = data.dataset(split)
         self._label_rows: list[tuple[str, ...]] = [DCASE_COLUMNS]
         for kind in ("mixtures", "sources", "jams"):
             (folder / kind).mkdir()
@@ -87,16 +88,16 @@ class SceneFiles:
             self._write_one(index, mixture, sound_events(recipe, self.dataset.bank, self.dataset.samples))
 
     def _write_one(self, index: int, mixture: Batch, events: list[SoundEvent]) -> None:
-        rate = self.scenes.geometry.sample_rate
+        rate = self.data.geometry.sample_rate
         name = f"{self.split}-{index:06d}"
         file_name = f"{name}.{self.audio_format}"
         write_audio(self.folder / "mixtures" / file_name, mixture.mixture.numpy(), rate, self.audio_format)
         (self.folder / "sources" / name).mkdir()
-        for label, source, present in zip(self.scenes.classes, mixture.sources, mixture.clip_labels, strict=True):
+        for label, source, present in zip(self.data.classes, mixture.sources, mixture.clip_labels, strict=True):
             if present:
                 path = self.folder / "sources" / name / f"{label}.{self.audio_format}"
                 write_audio(path, source.numpy(), rate, self.audio_format)
-        annotations = jams(events, self.dataset.samples / rate, file_name, self.scenes.corpus.name)
+        annotations = jams(events, self.dataset.samples / rate, file_name, self.data.corpus.name)
         (self.folder / "jams" / f"{name}.jams").write_text(json.dumps(annotations, indent=1) + "\n")
         self._label_rows += dcase_rows(file_name, events)
 
@@ -116,12 +117,12 @@ def content_digest(folder: Path) -> str:
 
 
 def synthesize(
-    scenes: MixtureDataModule, selection: dict[str, Any], output: Path, overwrite: bool, known: dict[str, Any] | None
+    data: MixtureDataModule, selection: dict[str, Any], output: Path, overwrite: bool, known: dict[str, Any] | None
 ) -> None:
     """Write a set of mixtures into a new folder; nothing is there before all of it is.
 
     Args:
-        scenes: what they are made of; its sound bank is built when missing.
+        data: what they are made of; its sound bank is built when missing.
         selection: what SELECTION names.
         output: the new folder.
         overwrite: whether a set that lies there already is replaced.
@@ -131,14 +132,14 @@ def synthesize(
         InputError: the split has fewer mixtures, the folder is in use, or the files are not the manifest's.
     """
     split, start, mixtures = selection["split"], selection["start"], selection["mixtures"]
-    if mixtures < 1 or start + mixtures > scenes.mixtures[split]:
+    if mixtures < 1 or start + mixtures > data.mixtures[split]:
         raise InputError(
-            f"--start {start} --mixtures {max(mixtures, 1)}: the {split} split has {scenes.mixtures[split]} mixtures; "
+            f"--start {start} --mixtures {max(mixtures, 1)}: the {split} split has {data.mixtures[split]} mixtures; "
             f"take fewer or raise --data.{split}_mixtures"
         )
     with new_folder(output, overwrite, made_by_us=MANIFEST) as folder:
-        scenes.build()
-        files = SceneFiles(folder, scenes, split, selection["audio_format"])
+        data.build()
+        files = MixtureFiles(folder, data, split, selection["audio_format"])
         chunks = [
             range(begin, min(begin + MIXTURES_AT_ONCE, start + mixtures))
             for begin in range(start, start + mixtures, MIXTURES_AT_ONCE)
@@ -150,8 +151,8 @@ def synthesize(
             "format": FORMAT,
             **selection,
             "scale": SCALE[selection["audio_format"]],
-            "seed": scenes.seed,
-            "corpus": {"name": scenes.corpus.name, "fingerprint": scenes.corpus.fingerprint(scenes.clips())},
+            "seed": data.seed,
+            "corpus": {"name": data.corpus.name, "fingerprint": data.corpus.fingerprint(data.clips())},
             "versions": {"python": platform.python_version(), **{package: version(package) for package in PACKAGES}},
             "content_sha256": content_digest(folder),
         }
@@ -216,8 +217,8 @@ def command(arguments: list[str]) -> None:
     parser.add_argument("--overwrite", action="store_true", help="replace what synthesize wrote there before")
     resolved, known = _with_manifest(with_data_sections(arguments[1:]))
     settings: Namespace = parser.parse_args(resolved)
-    scenes: MixtureDataModule = parser.instantiate(settings).data
-    mixtures = settings.mixtures or scenes.mixtures[settings.split] - settings.start
+    data: MixtureDataModule = parser.instantiate(settings).data
+    mixtures = settings.mixtures or data.mixtures[settings.split] - settings.start
     selection = {
         "data": plain_data(parser, settings),
         "split": settings.split,
@@ -225,7 +226,7 @@ def command(arguments: list[str]) -> None:
         "mixtures": mixtures,
         "audio_format": settings.audio_format,
     }
-    synthesize(scenes, selection, settings.output, settings.overwrite, known)
+    synthesize(data, selection, settings.output, settings.overwrite, known)
     console = Console(highlight=False, soft_wrap=True)
     console.print(
         f"{settings.output}: {mixtures} mixtures of the {settings.split} split, {LABELS} and jams/", markup=False

@@ -41,6 +41,9 @@ def level_features(magnitude: Tensor, floor: InputFloor = "relative") -> Tensor:
 class EmbeddingNetwork(nn.Module):
     """Bidirectional LSTM -> linear -> sigmoid -> unit norm (Hershey et al. 2016; sizes of Liu et al. 2020).
 
+    The linear layer starts wide, so that bins differ from the first step on: from torch's own start, the embeddings of
+    all bins are nearly the same vector, and training lingers there.
+
     Args:
         bins: frequency bins of a frame.
         dimensions: of the embedding, D.
@@ -56,6 +59,8 @@ class EmbeddingNetwork(nn.Module):
         self.dimensions = dimensions
         self.recurrent = BidirectionalLSTM(bins, units, layers, dropout)
         self.embedding = nn.Linear(self.recurrent.outputs, bins * dimensions)
+        # LSTM states are about ±0.2 at the start; logits then spread over ±1.6, where the sigmoid is not yet flat.
+        nn.init.normal_(self.embedding.weight, std=8 / self.recurrent.outputs**0.5)
 
     def forward(self, features: Tensor) -> Tensor:
         """Embeddings of all bins, frame after frame: [B, bins, frames] -> [B, frames·bins, D], unit norm, float32."""

@@ -54,3 +54,21 @@ def test_jams_says_which_clip_sounds_when_and_how_loud():
     assert value["event_time"] == sounds["data"][0]["time"] == 0.25
     assert value["event_duration"] == sounds["data"][0]["duration"] == 0.5
     assert value["snr"] + sounds["sandbox"]["scaper"]["ref_db"] == -27.5
+
+
+def test_events_that_begin_together_keep_the_recipes_order():
+    # By offset or by label the horn would come first.
+    assert [event.label for event in events_of([0.0, 0.0])] == ["siren", "car_horn"]
+
+
+def test_jams_says_where_in_its_clip_an_event_begins():
+    bank = BankOnDemand.of([Inspection(HORN, 8_000, -20.0), Inspection(SIREN, 64_000, -20.0)], 16_000)
+    recipe = Recipe(np.array([1, 0]), np.arange(2), np.zeros(2), np.full(2, -25.0), np.array([1.50001, 0.125]))
+    events = sound_events(recipe, bank, 32_000)
+    assert [(event.start, event.offset) for event in events] == [(1.5, 2.0), (0.125, 0.375)]
+    sounds = jams(events, 2.0, "test-000001.wav", "urbansound8k")["annotations"][0]["data"]
+    assert [(sound["value"]["source_time"], sound["value"]["source_file"]) for sound in sounds] == [
+        (1.5, "audio/fold1/2.wav"),
+        (0.125, "audio/fold1/1.wav"),
+    ]
+    assert [sound["value"]["source_time"] for sound in jams(EVENTS, 2.0, "", "")["annotations"][0]["data"]] == [0, 0]

@@ -1,3 +1,5 @@
+from collections.abc import Sequence
+
 import numpy as np
 import pyloudnorm
 import pytest
@@ -50,16 +52,16 @@ def recipes(bank) -> list[Recipe]:
     return [draw(i) for i in range(12)]
 
 
-def scene(*events: tuple[int, int, float, float]) -> Recipe:
-    clips, classes, onsets, loudness = zip(*events, strict=True)
-    return Recipe(np.array(clips), np.array(classes), np.array(onsets), np.array(loudness), np.zeros(len(clips)))
+def scene(*events: tuple[int, int, float, float], starts: Sequence[float] | None = None) -> Recipe:
+    clips, classes, onsets, loudness = map(np.array, zip(*events, strict=True))
+    return Recipe(clips, classes, onsets, loudness, np.zeros(len(clips)) if starts is None else np.array(starts))
 
 
 def reference(recipe: Recipe, bank: BankOnDemand) -> np.ndarray:
     """Sources in float64 on an endless time line, cut afterwards, [C, T]."""
     line = np.zeros((2, SAMPLES + 10 * RATE))
-    for clip, label, onset, loudness in zip(*recipe, strict=True):
-        samples = bank.clip(clip).astype(np.float64)
+    for clip, label, onset, loudness, begin in zip(*recipe, strict=True):
+        samples = bank.clip(clip).astype(np.float64)[round(begin * RATE) :]
         start = round(onset * RATE)
         line[label, start : start + len(samples)] += samples * 10 ** ((loudness - bank.loudness[clip]) / 20)
     return line[:, :SAMPLES]
@@ -133,3 +135,34 @@ def test_labels_come_from_the_event_list_and_not_from_the_energy(bank):
 def test_events_end_at_the_end_of_the_mixture(bank):
     onsets, offsets = event_interval(bank, scene((5, 1, 0.25, -25.0), (0, 0, 2.9, -25.0)), SAMPLES)
     assert onsets.tolist() == [2_000, 23_200] and offsets.tolist() == [SAMPLES, 23_237]
+
+
+WITHIN = scene((5, 1, 0.25, -25.0), (4, 0, 1.5, -28.0), (3, 0, 0.0, -26.0), starts=(1.00007, 0.5, 1.0))
+
+
+def test_an_event_may_begin_within_its_clip(bank):
+    batch = render([WITHIN], [0], bank, GEOMETRY, SAMPLES, 2)
+    np.testing.assert_allclose(batch.sources[0].numpy(), reference(WITHIN, bank), atol=1e-6)
+    # A start between two samples is the nearest one; the gain is that of the whole clip.
+    gain = 10 ** ((-25.0 - bank.loudness[5]) / 20)
+    np.testing.assert_allclose(batch.sources[0, 1, 2_000:].numpy(), bank.clip(5)[8_001:30_001] * gain, atol=1e-6)
+
+
+def test_an_event_from_within_its_clip_is_as_long_and_as_labelled_as_what_is_left_of_it(bank):
+    onsets, offsets = event_interval(bank, WITHIN, SAMPLES)
+    # 9,000 samples less 8,000; 23,000 less 4,000 and cut at the end, like 40,000 less 8,001.
+    assert onsets.tolist() == [2_000, 12_000, 0] and offsets.tolist() == [SAMPLES, SAMPLES, 1_000]
+    labels = render_labels([WITHIN], bank, GEOMETRY, SAMPLES, 2)[0]
+    sounding = np.zeros((2, SAMPLES), bool)
+    sounding[1, 2_000:], sounding[0, 12_000:], sounding[0, :1_000] = True, True, True
+    for frame in range(GEOMETRY.frames(SAMPLES)):
+        window = slice(max(frame * 64 - 128, 0), frame * 64 + 128)
+        assert np.array_equal(labels[:, frame], sounding[:, window].any(-1)), frame
+
+
+def test_an_event_from_within_its_clip_is_cut_out_of_the_whole_one(bank):
+    whole, cut = (
+        render([scene((4, 0, 0.0, -27.0), starts=(start,))], [0], bank, GEOMETRY, SAMPLES, 2).mixture[0]
+        for start in (0.0, 1.25)
+    )
+    assert torch.equal(cut[:13_000], whole[10_000:23_000]) and not cut[13_000:].any()

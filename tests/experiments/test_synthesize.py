@@ -9,7 +9,7 @@ import soundfile
 import yaml
 
 import experiments.synthesize
-from datamodules.corpora.procedural import Procedural
+from datamodules.corpora.procedural import Procedural, ProceduralMusic, ProceduralVoices
 from datamodules.urban_scenes import UrbanScenes
 from experiments.cli import main
 from experiments.output_folder import new_folder
@@ -180,7 +180,7 @@ def test_an_interrupted_command_leaves_what_was_there(configuration, tmp_path, m
     def interrupted(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(experiments.synthesize.SceneFiles, "write_labels", interrupted)
+    monkeypatch.setattr(experiments.synthesize.MixtureFiles, "write_labels", interrupted)
     assert run(configuration, output, "--mixtures", "3", "--overwrite") == 130
     assert run(configuration, tmp_path / "other", "--mixtures", "3") == 130
     assert files(output) == before and list(tmp_path.iterdir()) == [output]
@@ -236,6 +236,76 @@ def test_the_bank_of_a_configuration_is_built_once_and_described(configuration, 
     (bank,) = tmp_path.iterdir()
     assert reports[0] == reports[1] and reports[0][0] == 0
     assert f"{bank}: 18 clips, " in reports[0][1] and "at 8000 Hz" in reports[0][1]
+
+
+# Procedural corpora in place of those that each domain's configuration names.
+PAIRS = {
+    "speech": ("ProceduralVoices", "--data.corpus.speakers=6", "--data.corpus.utterances_per_speaker=1"),
+    "music": ("ProceduralMusic", "--data.corpus.songs=6", "--data.corpus.sections_per_song=1"),
+}
+READERS = {"speech": ProceduralVoices(6, 1, 8000, folds=3), "music": ProceduralMusic(6, 1, 8000, folds=3)}
+SOURCES = {"speech": ["source_1", "source_2"], "music": ["vocals", "accompaniment"]}
+
+
+@pytest.fixture(scope="module")
+def written_pairs(tmp_path_factory) -> dict[str, Path]:
+    """Mixtures of two domains, by their shipped configurations."""
+    folder = tmp_path_factory.mktemp("pairs")
+    sizes = ["--data.sample_rate=8000", "--data.window=256", "--data.duration=2", f"--data.bank_folder={folder}/banks"]
+    folds = ["--data.train_folds=[1]", "--data.validation_folds=[2]", "--data.test_folds=[3]"]
+    for domain, (corpus, *counts) in PAIRS.items():
+        reader = f"--data.corpus=datamodules.corpora.procedural.{corpus}"
+        settings = [reader, *counts, "--data.corpus.sample_rate=8000", "--data.corpus.folds=3", *sizes, *folds]
+        configs = ["--config", "deep_clustering/base", "--config", f"deep_clustering/{domain}"]
+        output = ["--mixtures", "6", "--start", "1", "--output", f"{folder}/{domain}"]
+        assert main(["synthesize", *configs, *settings, *output]) == 0
+    return {domain: folder / domain for domain in PAIRS}
+
+
+@pytest.mark.parametrize("domain", PAIRS)
+def test_sources_of_pairs_are_written_by_their_names_and_sum_to_the_mixture(written_pairs, domain):
+    mixtures = sorted(written_pairs[domain].glob("mixtures/*.wav"))
+    assert [path.stem for path in mixtures] == [f"test-{index:06d}" for index in range(1, 7)]
+    for path in mixtures:
+        mixture, rate = soundfile.read(path)
+        sources = {source.stem: soundfile.read(source)[0] for source in written_pairs[domain].glob(f"*/{path.stem}/*")}
+        assert rate == 8000 and sources.keys() == set(SOURCES[domain]) and len(mixture) == 16_000
+        np.testing.assert_allclose(sum(sources.values()), mixture, atol=1e-6)
+        first, second = (np.sum(sources[name] ** 2) for name in SOURCES[domain])
+        low, high = (10, 10) if domain == "music" else (-2.5, 2.5)
+        assert low - 1e-3 < 10 * np.log10(first / second) < high + 1e-3
+
+
+@pytest.mark.parametrize("domain", PAIRS)
+def test_annotations_of_pairs_name_the_clips_labels_and_where_in_the_clip_a_source_begins(written_pairs, domain):
+    with open(written_pairs[domain] / "labels.tsv", newline="") as file:
+        rows = list(csv.DictReader(file, delimiter="\t"))
+    clips = {clip.name: clip for clip in READERS[domain].clips()}
+    starts = []
+    for path in sorted(written_pairs[domain].glob("jams/*.jams")):
+        values = [event["value"] for event in json.loads(path.read_text())["annotations"][0]["data"]]
+        labels = [clips[value["source_file"]].label for value in values]
+        assert [value["label"] for value in values] == labels
+        assert [row["event_label"] for row in rows if row["filename"] == f"{path.stem}.wav"] == labels
+        # In the order of the sources, which therefore can be looked up in their clips.
+        for name, value in zip(SOURCES[domain], values, strict=True):
+            source, _ = soundfile.read(written_pairs[domain] / "sources" / path.stem / f"{name}.wav")
+            start = round(value["source_time"] * 8000)
+            samples, _ = READERS[domain].read(clips[value["source_file"]])
+            excerpt = samples[start : start + 16_000].astype(np.float64)
+            np.testing.assert_allclose(source, excerpt * (source @ excerpt) / (excerpt @ excerpt), atol=1e-6)
+        starts.append([value["source_time"] for value in values])
+        if domain == "music":
+            assert labels == SOURCES["music"] and len({clips[value["source_file"]].recording for value in values}) == 1
+    assert np.ptp(starts) > 0.1 and [first == second for first, second in starts] == [domain == "music"] * 6
+
+
+@pytest.mark.parametrize("domain", PAIRS)
+def test_a_manifest_of_pairs_makes_the_same_bytes_again(written_pairs, tmp_path, domain):
+    manifest = written_pairs[domain] / "manifest.json"
+    assert json.loads(manifest.read_text())["data"]["init_args"]["domain"] == domain
+    assert main(["synthesize", "--manifest", str(manifest), "--output", str(tmp_path / "again")]) == 0
+    assert files(tmp_path / "again") == files(written_pairs[domain])
 
 
 @pytest.mark.parametrize("command", ["synthesize", "bank"])
