@@ -29,7 +29,7 @@ def model_selection_stages(preset: str, output: Path, settings: list[str], roots
         stages.append(Stage(f"{domain}.bank", ("bank", *data[domain], *data_options(settings)), output / domain))
     for domain in DOMAINS:
         model = config_options("deep_clustering/model", *where_shipped(f"deep_clustering/{preset}/model"))
-        arguments = ("fit", *data[domain], *model, "--run", str(output / domain), *settings)
+        arguments = ("fit", *model, *data[domain], "--run", str(output / domain), *settings)
         stages.append(Stage(f"{domain}.fit", arguments, output / domain, (f"{domain}.bank",)))
     checkpoints = json.dumps([best_checkpoint(output / domain) for domain in DOMAINS])
     needs = tuple(f"{domain}.fit" for domain in DOMAINS)
@@ -37,6 +37,6 @@ def model_selection_stages(preset: str, output: Path, settings: list[str], roots
         run = output / "selection" / domain
         models = [*config_options("deep_clustering/selection"), "--model.checkpoints", checkpoints]
         for command in ("validate", "test"):
-            arguments = (command, *data[domain], *models, "--run", str(run), *settings)
+            arguments = (command, *models, *data[domain], "--run", str(run), *settings)
             stages.append(Stage(f"{domain}.{command}", arguments, run, needs))
     return stages

@@ -23,7 +23,7 @@ class Selection(TypedDict):
     Attributes:
         estimates: [M, B, Q, T].
         refit: each model's confidence, its clusters fitted anew, [M, B] each.
-        masks: each model's confidence in the clusters of its masks, [M, B] each.
+        masks: each model's confidence in the clusters of its masks, without the Jensen-Shannon divergence, [M, B] each.
         picked: number of the most confident model, the first of equals, int64, [B].
     """
 
@@ -81,7 +81,7 @@ class ModelSelection(SeparatrixModule):
             arguments = embedded.embedding, embedded.magnitude, identity, self.sources
             with torch.autocast(mixture.device.type, enabled=False):
                 refit.append(confidence(*arguments, "refit"))
-                masks.append(confidence(*arguments, "masks", separated.centres))
+                masks.append(confidence(*arguments, "masks", separated.centres, comparison=False))
             estimates.append(separated.estimates)
         all_refit, all_masks = _stacked(refit), _stacked(masks)
         trusted = all_refit if self.confidence_clusters == "refit" else all_masks
