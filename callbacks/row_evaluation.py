@@ -44,6 +44,9 @@ class RowEvaluation(Callback, ABC):
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Find the rows that an interrupted evaluation left, before its loader is made."""
+        self._parts = None  # nothing of a stage before is left to do
+        if trainer.datamodule is not None:  # type: ignore[attr-defined]
+            trainer.datamodule.evaluated = ()  # type: ignore[attr-defined]
         if stage in self.files:
             self._path = Path(trainer.default_root_dir) / self.files[stage]
             self._parts = RowParts(self._path.with_suffix(".parts"), self.columns)

@@ -85,10 +85,15 @@ class SeparatrixModule(LightningModule):
         for config in self.trainer.lr_scheduler_configs:
             config.scheduler.step(self.trainer.callback_metrics["validation_loss"])  # type: ignore[arg-type]
 
-    def on_train_epoch_start(self) -> None:
-        """Seed torch from (seed, epoch, rank), so that a resumed training draws what an uninterrupted one would."""
-        seed = getattr(getattr(self.trainer, "datamodule", None), "seed", 0)
-        torch.manual_seed(1_000_003 * seed + 10_007 * self.current_epoch + self.global_rank)
+    def on_train_batch_start(self, batch: Any, batch_index: int) -> None:
+        """Seed torch from (seed, epoch, rank), so that a resumed training draws what an uninterrupted one would.
+
+        With the epoch's first batch: starting an epoch, Lightning draws a random number or not, depending on whether
+        the training was resumed.
+        """
+        if batch_index == 0:
+            seed = getattr(getattr(self.trainer, "datamodule", None), "seed", 0)
+            torch.manual_seed(1_000_003 * seed + 10_007 * self.current_epoch + self.global_rank)
 
     def log_loss(self, loss: torch.Tensor, split: str) -> torch.Tensor:
         """Log the per-mixture losses [B] of a split and return their mean, which the step takes."""

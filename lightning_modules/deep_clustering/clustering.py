@@ -25,6 +25,7 @@ class Stream(IntEnum):
     COMPETITION = 1
     POINTS = 2
     NORMAL = 3
+    EXCERPTS = 4
 
 
 # splitmix64 (Steele, Lea, Flood 2014), its constants as the signed integers that have their bits.

@@ -1,13 +1,13 @@
 """The LightningModule of deep clustering: one model for mixtures of one domain."""
 
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, get_args
 
 import torch
 from torch import Tensor
 
 from datamodules.batch import Batch
 from lightning_modules.autoclip import AutoClip
-from lightning_modules.deep_clustering.clustering import k_means, loudest, soft_masks, uniform
+from lightning_modules.deep_clustering.clustering import Stream, k_means, loudest, soft_masks, uniform
 from lightning_modules.deep_clustering.losses import deep_clustering_loss, dominant_source, whitened_k_means_loss
 from lightning_modules.deep_clustering.network import EmbeddingNetwork, InputFloor, level_features
 from lightning_modules.errors import InputError
@@ -16,8 +16,6 @@ from lightning_modules.spectrogram import istft, stft
 
 Loss = Literal["deep_clustering", "whitened_k_means"]
 LOSSES = {"deep_clustering": deep_clustering_loss, "whitened_k_means": whitened_k_means_loss}
-
-_EXCERPTS = 1  # stream of random numbers
 
 
 class Embedded(NamedTuple):
@@ -101,6 +99,9 @@ class DeepClustering(SeparatrixModule):
             learning_rate=learning_rate,
             excerpt_frames=1 if excerpt_frames is None else excerpt_frames,
         )
+        for name, value, known in (("loss", loss, LOSSES), ("input_floor", input_floor, get_args(InputFloor))):
+            if value not in known:
+                raise InputError(f"{name}: {value}; one of {', '.join(known)} is needed")
         if sources < 2:
             raise InputError(f"sources: {sources}; at least 2 are needed")
         if not 0 <= dropout < 1:
@@ -196,7 +197,7 @@ class DeepClustering(SeparatrixModule):
         """The same frames of every spectrogram, [B, ..., bins, frames]: a function of the mixture and the epoch."""
         frames = spectrograms[0].shape[-1]
         length = min(self.excerpt_frames or frames, frames)
-        start = (uniform(indices, self.current_epoch + 1, _EXCERPTS)[:, -1] * (frames - length + 1)).long()
+        start = (uniform(indices, self.current_epoch + 1, Stream.EXCERPTS)[:, -1] * (frames - length + 1)).long()
         chosen = start.unsqueeze(-1) + torch.arange(length, device=indices.device)
         return [
             spectrogram.gather(

@@ -65,4 +65,5 @@ class EmbeddingNetwork(nn.Module):
     def forward(self, features: Tensor) -> Tensor:
         """Embeddings of all bins, frame after frame: [B, bins, frames] -> [B, frames·bins, D], unit norm, float32."""
         logits = self.embedding(self.recurrent(features)).unflatten(-1, (-1, self.dimensions))
-        return F.normalize(logits.float().sigmoid(), dim=-1).flatten(1, 2)
+        # Where all sigmoids vanish, the square of their norm would underflow.
+        return F.normalize(logits.float().sigmoid() + 1e-9, dim=-1).flatten(1, 2)

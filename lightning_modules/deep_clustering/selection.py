@@ -51,7 +51,10 @@ class ModelSelection(SeparatrixModule):
         _require_comparable(checkpoints, models)
         first = models[0]
         super().__init__(first.geometry.sample_rate, first.geometry.window, first.geometry.hop, first.learning_rate)
-        self.save_hyperparameters("confidence_clusters")
+        # Where the checkpoints lie is no part of what they are.
+        self.save_hyperparameters(
+            {"confidence_clusters": confidence_clusters, "models": [dict(model.hparams) for model in models]}
+        )
         self.confidence_clusters: ConfidenceClusters = confidence_clusters
         self.models = nn.ModuleList(models).requires_grad_(False).eval()
         self.sources = first.sources

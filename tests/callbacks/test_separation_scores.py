@@ -1,12 +1,13 @@
 """SI-SDR against its formula in numpy's float64, and which sources get a score."""
 
 import math
+from itertools import permutations
 
 import numpy as np
 import pytest
 import torch
 
-from callbacks.separation_scores import LeftOut, is_silent, score_separation, si_sdr
+from callbacks.separation_scores import LeftOut, in_best_order, is_silent, score_separation, si_sdr
 
 CLASSES = ["car_horn", "dog_bark", "siren"]
 
@@ -86,7 +87,10 @@ def test_what_has_no_score_is_left_out_with_its_reason_and_counted_as_a_row():
     ]
     for row in rows:
         numbers = [row.input_si_sdr, row.si_sdr]
-        assert all(map(math.isfinite, numbers)) if row.left_out is LeftOut.NO else all(map(math.isnan, numbers))
+        if row.left_out is LeftOut.SILENT_ESTIMATE:
+            assert math.isnan(row.si_sdr) and row.input_si_sdr == pytest.approx(formula(mixture[2], sources[2, 2]))
+        else:
+            assert all(map(math.isfinite, numbers)) if row.left_out is LeftOut.NO else all(map(math.isnan, numbers))
 
 
 def test_a_batch_of_single_class_mixtures_has_rows_without_scores():
@@ -114,3 +118,56 @@ def test_an_estimate_that_is_its_source_but_for_rounding_is_left_out_and_one_at_
     for level, reason in ((1e-7, LeftOut.EXACT_ESTIMATE), (10 ** (-90 / 20), LeftOut.NO)):
         rows = score_separation(mixture, sources, sources + level * noise, present, indices, ["a", "b"])
         assert [row.left_out for row in rows] == [reason] * 2
+
+
+def test_the_mixtures_own_si_sdr_is_defined_for_estimates_that_are_silent_or_exact():
+    mixture, sources, estimates, labels = scene([[1, 1, 1], [1, 1, 1]])
+    estimates[0, 1], estimates[1, 0], estimates[1, 2] = 0.25, sources[1, 0], 0
+    rows = score_separation(mixture, sources, estimates, labels, torch.arange(2), CLASSES)
+    reasons = [LeftOut.NO, LeftOut.SILENT_ESTIMATE, LeftOut.NO, LeftOut.EXACT_ESTIMATE, LeftOut.NO]
+    assert [row.left_out for row in rows] == [*reasons, LeftOut.SILENT_ESTIMATE]
+    for number, row in enumerate(rows):
+        b, c = divmod(number, 3)
+        assert row.input_si_sdr == pytest.approx(formula(mixture[b], sources[b, c]), abs=1e-9)
+        assert math.isfinite(row.si_sdr) == (row.left_out is LeftOut.NO)
+
+
+def in_order_by_brute_force(estimates: torch.Tensor, sources: torch.Tensor) -> torch.Tensor:
+    """Of all orders the one of highest mean SI-SDR."""
+    best = []
+    for e, s in zip(estimates, sources, strict=True):
+        orders = [list(order) for order in permutations(range(len(s)))]
+        means = [np.mean([formula(e[o], s[q]) for q, o in enumerate(order)]) for order in orders]
+        best.append(e[orders[int(np.argmax(means))]])
+    return torch.stack(best)
+
+
+@pytest.mark.parametrize("count", [2, 3, 4])
+def test_the_best_order_is_that_of_highest_mean_si_sdr_among_all(count):
+    sources = noise(8, count, 400)
+    # From sources told apart to hardly any likeness; every mixture's in an order of its own.
+    leak = torch.linspace(0.1, 3, 8).view(8, 1, 1)
+    estimates = sources.roll(1, 1) + leak * noise(8, count, 400, seed=1)
+    generator = torch.Generator().manual_seed(2)
+    estimates = torch.stack([e[torch.randperm(count, generator=generator)] for e in estimates])
+    found = in_best_order(estimates, sources)
+    assert torch.equal(found, in_order_by_brute_force(estimates, sources))
+    assert torch.equal(in_best_order(estimates.flip(1), sources), found)
+
+
+@pytest.mark.parametrize("count", [2, 3, 4])
+def test_sources_that_are_all_told_apart_come_back_in_their_order_at_any_level(count):
+    sources = noise(1, count, 400)
+    levels = torch.logspace(-6, 2, count).view(1, count, 1)
+    for order in permutations(range(count)):
+        estimates = levels * (sources + 0.1 * noise(1, count, 400, seed=1))
+        assert torch.equal(in_best_order(estimates[:, list(order)], sources), estimates)
+
+
+@pytest.mark.parametrize("count", [2, 3, 4])
+def test_silent_and_exact_estimates_leave_the_others_in_their_order(count):
+    sources = noise(1, count, 400)
+    for value in (torch.zeros(400), sources[0, 0]):
+        estimates = sources + 0.1 * noise(1, count, 400, seed=1)
+        estimates[0, 0] = value
+        assert torch.equal(in_best_order(estimates.flip(1), sources), estimates)

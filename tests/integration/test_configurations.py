@@ -108,9 +108,7 @@ SMALL_CORPORA = {
 
 
 @pytest.mark.parametrize("preset", PRESETS)
-def test_every_part_of_a_model_selection_runs_as_the_reproduction_combines_it(
-    preset, separatrix, recordings, tmp_path
-):
+def test_every_part_of_a_model_selection_runs_as_the_reproduction_combines_it(preset, separatrix, recordings, tmp_path):
     corpora = ("urbansound8k", "librispeech", "musdb18")
     roots = {} if preset == "demo" else dict.fromkeys(corpora, str(recordings))
     settings = separatrix.as_options({**separatrix.pairs, **separatrix.trainer, "data.bank_folder": separatrix.banks})

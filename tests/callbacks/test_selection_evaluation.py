@@ -1,0 +1,324 @@
+"""Rows of a model selection under the real Trainer, against each model alone and SI-SDR by numpy."""
+
+import csv
+from itertools import permutations, product
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pytest
+import torch
+from lightning import Callback, Trainer
+from lightning.pytorch.loggers.logger import DummyLogger
+from torch import Tensor
+
+from callbacks.evaluation import SeparationEvaluation
+from callbacks.selection_evaluation import SelectionEvaluation
+from callbacks.selection_rows import MEASURES, SELECTION_COLUMNS, read_evaluated
+from datamodules.batch import Batch
+from datamodules.corpora.procedural import Procedural
+from datamodules.source_pairs import SourcePairs
+from lightning_modules.checkpoint import load_module
+from lightning_modules.deep_clustering.confidence import Confidence, confidence
+from lightning_modules.deep_clustering.module import DeepClustering
+from lightning_modules.deep_clustering.selection import ModelSelection
+from lightning_modules.errors import InputError
+
+Fitted = Literal["refit", "masks"]
+
+DOMAINS = ("speech", "environmental")
+MIXTURES = {"validation": 4, "test": 7}
+SETTINGS: dict[str, Any] = {"sample_rate": 8000, "window": 256, "hop": 128}
+
+
+@pytest.fixture(scope="module")
+def data_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("banks")
+
+
+def pairs(folder: Path, **settings: Any) -> SourcePairs:
+    """Mixtures of a second of procedural environmental sounds; three a batch."""
+    data = SourcePairs(
+        Procedural(clips_per_class=6, sample_rate=8000, folds=3),
+        domain="environmental",
+        train_folds=[1],
+        validation_folds=[2],
+        test_folds=[3],
+        duration=1.0,
+        bank_folder=str(folder),
+        validation_mixtures=MIXTURES["validation"],
+        test_mixtures=MIXTURES["test"],
+        evaluation_batch_size=3,
+        **SETTINGS,
+        **settings,
+    )
+    data.build(workers=0)
+    return data
+
+
+def trainer(folder: Path, *callbacks: Callback) -> Trainer:
+    return Trainer(
+        accelerator="cpu",
+        default_root_dir=folder,
+        callbacks=list(callbacks),
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+    )
+
+
+@pytest.fixture(scope="module")
+def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """Of a model for each domain, untrained, but as decided as if they were."""
+    folder, paths = tmp_path_factory.mktemp("models"), []
+    for seed, domain in enumerate(DOMAINS):
+        torch.manual_seed(seed)
+        model = DeepClustering(domain, dimensions=4, units=6, **SETTINGS)
+        with torch.no_grad():
+            model.network.embedding.weight.mul_(8)
+        resting = trainer(folder)
+        resting.strategy.connect(model)
+        resting.save_checkpoint(folder / f"{domain}.ckpt")
+        paths.append(str(folder / f"{domain}.ckpt"))
+    return paths
+
+
+@pytest.fixture(scope="module")
+def evaluated(checkpoints: list[str], data_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a validation and a test by one Trainer."""
+    folder = tmp_path_factory.mktemp("evaluated")
+    running, selection = trainer(folder, SelectionEvaluation()), ModelSelection(checkpoints)
+    running.validate(selection, datamodule=pairs(data_folder), verbose=False)
+    running.test(selection, datamodule=pairs(data_folder), verbose=False)
+    return folder
+
+
+FILES = [("validation", "validation_scores.csv"), ("test", "scores.csv")]
+
+
+def rows_of(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def batches(data: SourcePairs, split: Any) -> list[Batch]:
+    count = MIXTURES[split]
+    return [data.dataset(split).__getitems__(range(b, min(b + 3, count))) for b in range(0, count, 3)]
+
+
+def alone(path: str, batch: Batch) -> tuple[Tensor, dict[Fitted, Confidence]]:
+    """A model's estimates and confidence without any selection."""
+    model = load_module(path, DeepClustering).eval()
+    with torch.no_grad():
+        embedded = model.embed(batch.mixture)
+        separated = model.separate(embedded, batch.indices, batch.mixture.shape[-1])
+        arguments = embedded.embedding, embedded.magnitude, batch.indices, 2
+        fitted: dict[Fitted, Confidence] = {
+            "refit": confidence(*arguments, "refit"),
+            "masks": confidence(*arguments, "masks", separated.centres),
+        }
+        return separated.estimates, fitted
+
+
+def si_sdr(estimate: np.ndarray, target: np.ndarray) -> float:
+    """Le Roux et al. 2019, after removing the means."""
+    e, s = estimate - estimate.mean(), target - target.mean()
+    projection = (e @ s) / (s @ s) * s
+    return float(10 * np.log10(np.sum(projection**2) / np.sum((e - projection) ** 2)))
+
+
+@pytest.mark.parametrize(("split", "file"), FILES)
+def test_every_source_of_every_mixture_under_every_model_has_a_row_in_that_order(evaluated, split, file):
+    with (evaluated / file).open(newline="") as lines:
+        assert tuple(next(csv.reader(lines))) == SELECTION_COLUMNS
+    places = [(row["index"], row["domain"], row["model"], row["source"]) for row in rows_of(evaluated / file)]
+    expected = product(map(str, range(MIXTURES[split])), ["environmental"], DOMAINS, ["0", "1"])
+    assert places == list(expected)
+    assert sorted(path.name for path in evaluated.iterdir()) == ["scores.csv", "validation_scores.csv"]
+
+
+@pytest.mark.parametrize(("split", "file"), FILES)
+def test_rows_say_what_each_model_makes_of_the_mixture_in_the_best_order(
+    evaluated, checkpoints, data_folder, split, file
+):
+    rows, data = iter(rows_of(evaluated / file)), pairs(data_folder)
+    for batch in batches(data, split):
+        of_models = [alone(path, batch) for path in checkpoints]
+        for b, index in enumerate(batch.indices.tolist()):
+            trusted = [float(measured["refit"].confidence[b]) for _, measured in of_models]
+            for m, (estimates, measured) in enumerate(of_models):
+                truth, found = batch.sources[b].double().numpy(), estimates[b].double().numpy()
+                scores = max(
+                    ([si_sdr(found[o], truth[q]) for q, o in enumerate(order)] for order in permutations(range(2))),
+                    key=np.mean,
+                )
+                for q in range(2):
+                    row = next(rows)
+                    assert (row["index"], row["model"], row["source"]) == (str(index), DOMAINS[m], str(q))
+                    assert row["left_out"] == ""
+                    assert float(row["si_sdr_db"]) == pytest.approx(scores[q], abs=1e-4)
+                    heard = si_sdr(batch.mixture[b].double().numpy(), truth[q])
+                    assert float(row["input_si_sdr_db"]) == pytest.approx(heard, abs=1e-6)
+                    for fitted, suffix in (("refit", ""), ("masks", "_masks")):
+                        for name in ("silhouette", "posterior", "confidence"):
+                            value = float(getattr(measured[fitted], name)[b])  # type: ignore[index]
+                            assert float(row[name + suffix]) == pytest.approx(value, abs=1e-9)
+                    for name in ("jensen_shannon", "cluster_balance"):
+                        assert float(row[name]) == pytest.approx(float(getattr(measured["refit"], name)[b]), abs=1e-9)
+                    assert row["picked"] == str(int(m == trusted.index(max(trusted))))
+                    assert row["recordings"] == "|".join(data.dataset(split).recordings(index))
+    assert next(rows, None) is None
+
+
+@pytest.mark.parametrize(("split", "file"), FILES)
+def test_the_row_file_reads_back_as_arrays(evaluated, split, file):
+    found, rows = read_evaluated([evaluated / file]), rows_of(evaluated / file)
+    count = MIXTURES[split]
+    assert found.models == DOMAINS and found.domains == ("environmental",)
+    assert found.index.tolist() == list(range(count)) and found.left_out == {}
+    expected = np.array([float(row["si_sdr_db"]) for row in rows]).reshape(count, 2, 2)
+    np.testing.assert_array_equal(found.source_si_sdr, expected)
+    for name in MEASURES:
+        assert np.isfinite(found.measures[name]).all()
+    assert (found.picked == np.eye(2, dtype=bool)[found.confidence.argmax(1)]).all()
+    assert all(len(recordings) == 2 for recordings in found.recordings)
+
+
+def test_validation_and_test_hold_different_mixtures(evaluated):
+    made_of = [{row["recordings"] for row in rows_of(evaluated / file)} for _, file in FILES]
+    assert not made_of[0] & made_of[1]
+
+
+def test_clusters_of_the_masks_pick_by_their_own_confidence(checkpoints, data_folder, tmp_path):
+    selection = ModelSelection(checkpoints, confidence_clusters="masks")
+    trainer(tmp_path, SelectionEvaluation()).test(selection, datamodule=pairs(data_folder), verbose=False)
+    found = read_evaluated([tmp_path / "scores.csv"])
+    assert (found.picked == np.eye(2, dtype=bool)[found.measures["confidence_masks"].argmax(1)]).all()
+
+
+class InterruptionError(Exception):
+    """Ends an evaluation before its last batch."""
+
+
+class Interrupting(Callback):
+    """Ends an evaluation before a batch."""
+
+    def __init__(self, batch: int) -> None:
+        self.batch = batch
+
+    def on_test_batch_start(self, trainer: Trainer, pl_module: Any, batch: Any, batch_idx: int, *_: Any) -> None:
+        if batch_idx == self.batch:
+            raise InterruptionError
+
+    on_validation_batch_start = on_test_batch_start
+
+
+@pytest.mark.parametrize("cut", [False, True], ids=["between two batches", "while writing"])
+@pytest.mark.parametrize(("stage", "file"), [("validate", "validation_scores.csv"), ("test", "scores.csv")])
+def test_an_interrupted_evaluation_goes_on_to_the_same_bytes(
+    stage, file, cut, evaluated, checkpoints, data_folder, tmp_path
+):
+    running = trainer(tmp_path, SelectionEvaluation(), Interrupting(1))
+    with pytest.raises(InterruptionError):
+        getattr(running, stage)(ModelSelection(checkpoints), datamodule=pairs(data_folder), verbose=False)
+    assert not (tmp_path / file).exists()
+    (part,) = (tmp_path / file).with_suffix(".parts").glob("*.csv")
+    if cut:  # half a batch's rows, the last of them half written
+        later = (evaluated / file).read_text().splitlines()[1 + 3 * 4 :]
+        part.write_text(part.read_text() + later[0] + "\n" + later[1][:40])
+    indices: list[int] = []
+
+    class Watching(SelectionEvaluation):
+        def rows(self, trainer: Any, module: Any, outputs: Any, batch: Batch) -> Any:
+            indices.extend(batch.indices.tolist())
+            return super().rows(trainer, module, outputs, batch)
+
+    running = trainer(tmp_path, Watching())
+    getattr(running, stage)(ModelSelection(checkpoints), datamodule=pairs(data_folder), verbose=False)
+    assert indices == list(range(3, MIXTURES["test" if stage == "test" else "validation"]))
+    assert (tmp_path / file).read_bytes() == (evaluated / file).read_bytes()
+    assert [path.name for path in tmp_path.iterdir()] == [file]
+
+
+@pytest.mark.parametrize("change", ["models", "data", "clusters"])
+def test_rows_of_other_models_or_data_are_not_gone_on_with(change, checkpoints, data_folder, tmp_path):
+    with pytest.raises(InterruptionError):
+        trainer(tmp_path, SelectionEvaluation(), Interrupting(1)).test(
+            ModelSelection(checkpoints), datamodule=pairs(data_folder), verbose=False
+        )
+    selection = ModelSelection(
+        checkpoints[::-1] if change == "models" else checkpoints, "masks" if change == "clusters" else "refit"
+    )
+    data = pairs(data_folder, seed=1 if change == "data" else 0)
+    with pytest.raises(InputError, match="rows of an interrupted test of another model or data"):
+        trainer(tmp_path, SelectionEvaluation()).test(selection, datamodule=data, verbose=False)
+
+
+def test_a_silent_estimate_is_a_row_that_says_so(checkpoints, data_folder, tmp_path):
+    class Mute(ModelSelection):
+        def select(self, mixture: Tensor, identity: Tensor) -> Any:
+            selection = super().select(mixture, identity)
+            selection["estimates"][1, :, 0] = 0
+            return selection
+
+    trainer(tmp_path, SelectionEvaluation()).test(Mute(checkpoints), datamodule=pairs(data_folder), verbose=False)
+    rows = rows_of(tmp_path / "scores.csv")
+    for of_model in (rows[begin : begin + 2] for begin in range(0, len(rows), 2)):
+        silent = [row["left_out"] == "silent estimate" for row in of_model]
+        assert sum(silent) == (of_model[0]["model"] == DOMAINS[1])
+        assert [np.isnan(float(row["si_sdr_db"])) for row in of_model] == silent
+        assert all(np.isfinite(float(row["input_si_sdr_db"])) for row in of_model)
+    found = read_evaluated([tmp_path / "scores.csv"])
+    assert len(found.index) == 7 and found.silent_estimates == {("environmental", DOMAINS[1]): 7}
+
+
+class Logged(DummyLogger):
+    """Keeps what is logged."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.statistics: dict[str, float] = {}
+
+    def log_metrics(self, metrics: dict[str, float], *_: Any, **__: Any) -> None:
+        self.statistics |= metrics
+
+
+def test_what_is_reported_is_each_models_mean_and_share(checkpoints, data_folder, tmp_path):
+    running, logged = trainer(tmp_path, SelectionEvaluation()), Logged()
+    running.loggers = [logged]
+    running.validate(ModelSelection(checkpoints), datamodule=pairs(data_folder), verbose=False)
+    found = read_evaluated([tmp_path / "validation_scores.csv"])
+    expected = {
+        f"validation_{quantity}/environmental/{name}": values[:, m].mean()
+        for quantity, values in (
+            ("si_sdr_db", found.si_sdr), ("confidence", found.confidence), ("picked", found.picked)
+        )
+        for m, name in enumerate(DOMAINS)
+    }  # fmt: skip
+    assert logged.statistics == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("other", ["validate", "predict"])
+def test_a_stage_that_leaves_no_rows_leaves_those_of_the_test_alone(
+    other, checkpoints, data_folder, tmp_path, monkeypatch
+):
+    running, model = trainer(tmp_path, SeparationEvaluation()), load_module(checkpoints[1], DeepClustering)
+    data = pairs(data_folder)
+    with pytest.raises(InterruptionError):
+        trainer(tmp_path, SeparationEvaluation(), Interrupting(1)).test(model, datamodule=data, verbose=False)
+    running.test(model, datamodule=data, verbose=False)
+    before = (tmp_path / "scores.csv").read_bytes()
+    assert len(rows_of(tmp_path / "scores.csv")) == 14
+    seen: list[int] = []
+    loss = model.loss
+
+    def counted(embedding: Tensor, magnitude: Tensor, source_magnitudes: Tensor) -> Tensor:
+        seen.append(len(magnitude))
+        return loss(embedding, magnitude, source_magnitudes)
+
+    monkeypatch.setattr(model, "loss", counted)
+    getattr(running, other)(model, datamodule=data, **({"verbose": False} if other == "validate" else {}))
+    assert (tmp_path / "scores.csv").read_bytes() == before
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["scores.csv", "summary.csv"]
+    assert seen == ([3, 1] if other == "validate" else [])  # all mixtures, whatever the test had left to do

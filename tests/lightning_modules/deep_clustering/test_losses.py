@@ -1,0 +1,224 @@
+"""Losses of deep clustering against sums over all pairs of bins, and against the trace as written, in float64."""
+
+from collections.abc import Callable
+from itertools import permutations
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+from lightning_modules.deep_clustering.losses import (
+    deep_clustering_loss,
+    dominant_source,
+    whitened_k_means_loss,
+)
+
+Loss = Callable[[Tensor, Tensor, Tensor], Tensor]
+
+B, N, D = 3, 40, 5
+LOSSES = [deep_clustering_loss, whitened_k_means_loss]
+
+
+@pytest.fixture(params=LOSSES, ids=["deep clustering", "whitened k-means"])
+def loss(request: pytest.FixtureRequest) -> Loss:
+    return request.param
+
+
+def random_bins(
+    sources: int = 2, bins: int = N, dimensions: int = D, seed: int = 0, dtype: torch.dtype = torch.float64
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Unit vectors without negative components, dominant sources and weights of very different size."""
+    generator = torch.Generator().manual_seed(seed)
+    embedding = F.normalize(torch.rand(B, bins, dimensions, generator=generator, dtype=dtype), dim=-1)
+    dominant = torch.eye(sources, dtype=dtype)[torch.randint(sources, (B, bins), generator=generator)]
+    return embedding, dominant, torch.randn(B, bins, generator=generator, dtype=dtype).exp()
+
+
+def over_all_pairs(embedding: Tensor, dominant: Tensor, weight: Tensor) -> Tensor:
+    """Σ_ij w_i w_j (<v_i, v_j> - <y_i, y_j>)² / (Σ w_i)², pair by pair."""
+    losses = []
+    for v, y, w in zip(embedding, dominant, weight, strict=True):
+        total = torch.zeros((), dtype=v.dtype)
+        for i in range(len(v)):
+            for j in range(len(v)):
+                total = total + w[i] * w[j] * ((v[i] * v[j]).sum() - (y[i] * y[j]).sum()) ** 2
+        losses.append(total / w.sum() ** 2)
+    return torch.stack(losses)
+
+
+def by_traces(embedding: Tensor, dominant: Tensor, weight: Tensor) -> Tensor:
+    """D + Q - 2 tr((VᵀV + 1)⁻¹ VᵀY (YᵀY + 1)⁻¹ YᵀV), rows of V and Y times √w, Σ w = N."""
+    losses = []
+    for v, y, w in zip(embedding, dominant, weight, strict=True):
+        root = (w * len(w) / w.sum()).sqrt().unsqueeze(-1)
+        V, Y = root * v, root * y
+        D, Q = V.shape[1], Y.shape[1]
+        left = torch.linalg.inv(V.T @ V + torch.eye(D, dtype=v.dtype)) @ V.T @ Y
+        right = torch.linalg.inv(Y.T @ Y + torch.eye(Q, dtype=v.dtype)) @ Y.T @ V
+        losses.append(D + Q - 2 * torch.trace(left @ right))
+    return torch.stack(losses)
+
+
+def assert_same_with_gradients(actual: Tensor, expected: Tensor, embedding: Tensor) -> None:
+    torch.testing.assert_close(actual, expected)
+    # Different factors for each mixture: a loss that mixed them up would show.
+    factors = torch.arange(1, len(actual) + 1, dtype=actual.dtype)
+    (gradient,) = torch.autograd.grad((factors * actual).sum(), embedding)
+    (reference,) = torch.autograd.grad((factors * expected).sum(), embedding)
+    torch.testing.assert_close(gradient, reference)
+
+
+@pytest.mark.parametrize("sources", [2, 3, 4])
+def test_deep_clustering_loss_is_the_weighted_mean_over_all_pairs_of_bins(sources):
+    embedding, dominant, weight = random_bins(sources, bins=20)
+    embedding.requires_grad_()
+    expected = over_all_pairs(embedding, dominant, weight)
+    assert_same_with_gradients(deep_clustering_loss(embedding, dominant, weight), expected, embedding)
+
+
+@pytest.mark.parametrize("sources", [2, 3, 4])
+def test_whitened_k_means_loss_is_its_trace_with_weights_that_add_up_to_the_number_of_bins(sources):
+    embedding, dominant, weight = random_bins(sources)
+    embedding.requires_grad_()
+    expected = by_traces(embedding, dominant, weight)
+    assert_same_with_gradients(whitened_k_means_loss(embedding, dominant, weight), expected, embedding)
+
+
+def test_losses_of_float32_agree_with_float64(loss):
+    embedding, dominant, weight = random_bins(bins=5000, dimensions=20, dtype=torch.float32)
+    expected = loss(embedding.double(), dominant.double(), weight.double())
+    result = loss(embedding, dominant, weight)
+    assert result.dtype == torch.float32
+    torch.testing.assert_close(result.double(), expected, rtol=1e-4, atol=0)
+
+
+@pytest.mark.parametrize("sources", [2, 3, 4])
+def test_derivatives_agree_with_finite_differences(loss, sources):
+    embedding, dominant, weight = random_bins(sources, bins=8)
+    assert torch.autograd.gradcheck(lambda v: loss(v, dominant, weight), embedding.requires_grad_())
+
+
+def test_the_level_of_the_weights_does_not_matter(loss):
+    embedding, dominant, weight = random_bins()
+    levels = torch.tensor([1e-12, 1e-3, 1e6], dtype=torch.float64).unsqueeze(-1)
+    torch.testing.assert_close(loss(embedding, dominant, levels * weight), loss(embedding, dominant, weight))
+
+
+@pytest.mark.parametrize("sources", [2, 3, 4])
+def test_the_order_of_the_sources_does_not_matter(loss, sources):
+    embedding, dominant, weight = random_bins(sources)
+    expected = loss(embedding, dominant, weight)
+    for order in permutations(range(sources)):
+        torch.testing.assert_close(loss(embedding, dominant[..., list(order)], weight), expected)
+
+
+def test_a_bin_without_weight_does_not_matter(loss):
+    embedding, dominant, weight = random_bins()
+    weight[:, N // 2 :] = 0
+    half = slice(N // 2)
+    changed = embedding.clone()
+    changed[:, N // 2 :] = changed[:, N // 2 :].roll(1, -1)
+    torch.testing.assert_close(loss(changed, dominant, weight), loss(embedding, dominant, weight))
+    if loss is deep_clustering_loss:  # the other one counts bins
+        alone = loss(embedding[:, half], dominant[:, half], weight[:, half])
+        torch.testing.assert_close(loss(embedding, dominant, weight), alone)
+
+
+@pytest.mark.parametrize("silent", [[0, 1, 2], [1]], ids=["alone", "beside others"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+def test_silence_costs_nothing_and_has_a_gradient_of_zero(loss, silent, dtype):
+    embedding, dominant, weight = random_bins(dtype=dtype)
+    expected = loss(embedding, dominant, weight)
+    weight[silent] = 0
+    embedding.requires_grad_()
+    result = loss(embedding, dominant, weight)
+    (gradient,) = torch.autograd.grad(result.sum(), embedding)
+    assert gradient.isfinite().all()
+    for mixture in range(B):
+        if mixture in silent:
+            assert result[mixture] == 0 and torch.count_nonzero(gradient[mixture]) == 0
+        else:
+            torch.testing.assert_close(result[mixture], expected[mixture])
+            assert gradient[mixture].abs().max() > 0
+
+
+def test_the_quietest_weights_of_all_leave_loss_and_gradient_finite(loss):
+    embedding, dominant, weight = random_bins(dtype=torch.float32)
+    embedding.requires_grad_()
+    result = loss(embedding, dominant, torch.full_like(weight, torch.finfo(torch.float32).smallest_normal / 100))
+    (gradient,) = torch.autograd.grad(result.sum(), embedding)
+    assert result.isfinite().all() and gradient.isfinite().all()
+
+
+@pytest.mark.parametrize("sources", [2, 3, 4])
+def test_an_embedding_of_the_dominant_sources_themselves_reaches_the_lower_bound(sources):
+    _, dominant, weight = random_bins(sources, bins=4000)
+    perfect = F.pad(dominant, (0, D - sources))
+    zero = torch.zeros(B, dtype=torch.float64)
+    torch.testing.assert_close(deep_clustering_loss(perfect, dominant, weight), zero)
+    whitened = whitened_k_means_loss(perfect, dominant, weight) - (D - sources)
+    assert (whitened > 0).all() and (whitened < 0.05).all()  # the unit matrices leave a little
+
+
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("sources", [2, 3, 4])
+def test_losses_lie_within_their_bounds(sources, seed):
+    embedding, dominant, weight = random_bins(sources, seed=seed)
+    embedding = F.normalize(embedding ** (3 * seed), dim=-1)  # from all equal to nearly one-hot
+    pairs = deep_clustering_loss(embedding, dominant, weight)
+    assert (pairs >= 0).all() and (pairs <= 1).all()
+    whitened = whitened_k_means_loss(embedding, dominant, weight)
+    assert (whitened >= D - sources).all() and (whitened <= D + sources).all()
+
+
+def test_autocast_changes_nothing(loss):
+    embedding, dominant, weight = random_bins(bins=500, dtype=torch.float32)
+    expected = loss(embedding, dominant, weight)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        result = loss(embedding, dominant, weight)
+    assert result.dtype == torch.float32
+    assert torch.equal(result, expected)
+
+
+class LargestTensor(TorchDispatchMode):
+    """The number of elements of the largest tensor that any operation makes, backward too."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.elements = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = func(*args, **(kwargs or {}))
+        sizes = [leaf.numel() for leaf in tree_leaves(result) if isinstance(leaf, Tensor)]
+        self.elements = max(self.elements, *sizes, 0)
+        return result
+
+
+def test_no_tensor_is_larger_than_the_embedding_however_many_bins_there_are(loss):
+    bins, dimensions = 200_000, 6
+    generator = torch.Generator().manual_seed(0)
+    embedding = F.normalize(torch.rand(1, bins, dimensions, generator=generator), dim=-1).requires_grad_()
+    dominant = torch.eye(2)[torch.randint(2, (1, bins), generator=generator)]
+    weight = torch.rand(1, bins, generator=generator)
+    with LargestTensor() as largest:
+        result = loss(embedding, dominant, weight)
+        result.sum().backward()
+    assert largest.elements == bins * dimensions
+    assert result.isfinite().all() and embedding.grad is not None and embedding.grad.isfinite().all()
+
+
+@pytest.mark.parametrize("sources", [2, 3, 4])
+def test_the_dominant_source_is_the_loudest_and_the_first_of_equals(sources):
+    magnitudes = torch.rand(B, sources, N, generator=torch.Generator().manual_seed(0))
+    magnitudes[0, :, 3] = 0  # silence
+    magnitudes[1, :, 5] = torch.tensor([0.1, 0.7, 0.7, 0.7])[:sources]
+    dominant = dominant_source(magnitudes)
+    assert dominant.dtype == torch.float32 and dominant.shape == (B, N, sources)
+    for b in range(B):
+        for n in range(N):
+            values = magnitudes[b, :, n].tolist()
+            assert dominant[b, n].tolist() == [float(q == values.index(max(values))) for q in range(sources)]

@@ -1,0 +1,444 @@
+"""Deep clustering under the real Trainer: what ideal embeddings separate, what training looks at, what is refused."""
+
+from collections.abc import Sequence
+from itertools import permutations
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from lightning import LightningDataModule, Trainer
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+
+from callbacks.evaluation import SeparationEvaluation
+from datamodules.batch import Batch
+from datamodules.corpora.procedural import Procedural
+from datamodules.source_pairs import SourcePairs
+from lightning_modules.checkpoint import load_module
+from lightning_modules.deep_clustering.module import DeepClustering
+from lightning_modules.deep_clustering.network import level_features
+from lightning_modules.errors import InputError
+from lightning_modules.spectrogram import Geometry, istft, stft
+
+GEOMETRY = Geometry(8000, 64, 32)
+SAMPLES = 1600
+FRAMES = GEOMETRY.frames(SAMPLES)
+D = 5
+
+
+def model(**settings: Any) -> DeepClustering:
+    torch.manual_seed(0)
+    tiny = {"sample_rate": 8000, "window": 64, "hop": 32, "dimensions": D, "units": 4, "excerpt_frames": 20}
+    return DeepClustering(**{"domain": "noise", "learning_rate": 1e-2, **tiny, **settings})
+
+
+def random_batch(size: int, seed: int = 0, sources: int = 2) -> Batch:
+    """Noises in bands of their own that overlap, each swelling and fading."""
+    generator = torch.Generator().manual_seed(seed)
+    frequency = torch.rand(size, sources, 1, generator=generator) * 0.3 + torch.arange(sources).unsqueeze(-1)
+    time = torch.arange(SAMPLES) * torch.pi / (sources + 1)
+    noise = torch.randn(size, sources, SAMPLES, generator=generator).cumsum(-1)
+    swell = 1 + (torch.rand(size, sources, 1, generator=generator) * torch.arange(SAMPLES) / 40).sin()
+    made = 0.01 * noise * (time * (frequency + 0.5)).sin() * swell
+    labels = torch.ones(size, sources, FRAMES)
+    return Batch(made.sum(1), made, labels, labels.amax(-1), 10 * seed + torch.arange(size))
+
+
+class RandomPairs(LightningDataModule):
+    """Two training and two validation batches, the second of the latter smaller, always the same."""
+
+    seed = 0
+
+    def __init__(self, geometry: Geometry = GEOMETRY, domain: str = "noise", sources: int = 2) -> None:
+        super().__init__()
+        self.geometry, self.domain, self.sources = geometry, domain, sources
+
+    def _loader(self, *batches: tuple[int, int]) -> DataLoader[Batch]:
+        made = [random_batch(size, seed, self.sources) for size, seed in batches]
+        return DataLoader(made, batch_size=None)  # type: ignore[arg-type]
+
+    def train_dataloader(self) -> DataLoader[Batch]:
+        return self._loader((4, 0), (4, 1))
+
+    def val_dataloader(self) -> DataLoader[Batch]:
+        return self._loader((3, 2), (1, 3))
+
+    test_dataloader = predict_dataloader = val_dataloader
+
+
+def trainer(epochs: int = 2, **settings: Any) -> Trainer:
+    quiet = {
+        "logger": False,
+        "enable_checkpointing": False,
+        "enable_progress_bar": False,
+        "enable_model_summary": False,
+    }
+    return Trainer(max_epochs=epochs, num_sanity_val_steps=0, **{"accelerator": "cpu", **quiet, **settings})
+
+
+class Given(nn.Module):
+    """A network that says what it was told, and remembers what it heard."""
+
+    def __init__(self, embedding: Tensor) -> None:
+        super().__init__()
+        self.embedding = embedding
+        self.heard: list[Tensor] = []
+
+    def forward(self, features: Tensor) -> Tensor:
+        self.heard.append(features)
+        return self.embedding[:, : features.shape[1] * features.shape[2]]
+
+
+def ideal(batch: Batch, geometry: Geometry = GEOMETRY) -> tuple[Tensor, Tensor]:
+    """The ideal binary masks, [B, Q, bins, frames], and as an embedding: the dominant source, one-hot, [B, N, D]."""
+    magnitude = stft(batch.sources, geometry).abs()
+    masks = torch.zeros_like(magnitude)
+    embedding = torch.zeros(len(magnitude), magnitude.shape[2] * magnitude.shape[3], D)
+    for b, of_mixture in enumerate(magnitude.tolist()):
+        for f in range(magnitude.shape[2]):
+            for t in range(magnitude.shape[3]):
+                levels = [source[f][t] for source in of_mixture]
+                loudest = levels.index(max(levels))
+                masks[b, loudest, f, t] = 1
+                embedding[b, t * magnitude.shape[2] + f, loudest] = 1
+    return masks, embedding
+
+
+def best_order(estimates: Tensor, expected: Tensor) -> Tensor:
+    """Each mixture's estimates in the order in which they differ least from what is expected."""
+    return torch.stack(
+        [
+            min((e[list(order)] for order in permutations(range(len(e)))), key=lambda o: float((o - x).square().sum()))
+            for e, x in zip(estimates, expected, strict=True)
+        ]
+    )
+
+
+@pytest.mark.parametrize("sources", [2, 3])
+def test_an_embedding_of_the_dominant_sources_gives_what_ideal_binary_masks_give(sources):
+    batch = random_batch(3, sources=sources)
+    masks, embedding = ideal(batch)
+    expected = istft(masks * stft(batch.mixture, GEOMETRY).unsqueeze(1), GEOMETRY, SAMPLES)
+    for sharpness, tolerance in ((5.0, 3e-3), (50.0, 1e-5)):
+        separator = model(sources=sources, mask_sharpness=sharpness)
+        separator.network = Given(embedding)  # type: ignore[assignment]
+        estimates = separator(batch.mixture, batch.indices)
+        assert estimates.shape == batch.sources.shape
+        error = best_order(estimates, expected) - expected
+        assert (error.square().mean().sqrt() < tolerance * expected.square().mean().sqrt()).all()
+
+
+def test_k_means_looks_at_the_loudest_bins_alone():
+    batch = random_batch(2)
+    _, embedding = ideal(batch)
+    quiet = torch.ones(embedding.shape[:2], dtype=torch.bool)
+    magnitude = stft(batch.mixture, GEOMETRY).abs().mT.flatten(1)
+    quiet.scatter_(1, magnitude.topk(round(0.1 * magnitude.shape[1])).indices, False)
+    misled = torch.where(quiet.unsqueeze(-1), torch.eye(D)[4], embedding)
+    separator = model()
+    separator.network = Given(misled)  # type: ignore[assignment]
+    centres = separator.separate(separator.embed(batch.mixture), batch.indices, SAMPLES).centres
+    assert (centres[..., :2].sum(-1) > 0.999).all() and (centres[..., 4] == 0).all()
+
+
+def test_estimates_add_up_to_the_mixture():
+    batch = random_batch(3)
+    torch.testing.assert_close(model()(batch.mixture).sum(1), batch.mixture, atol=1e-5, rtol=0)
+
+
+def test_silence_is_separated_into_silence():
+    estimates = model().eval()(torch.zeros(2, SAMPLES))
+    assert estimates.shape == (2, 2, SAMPLES) and torch.count_nonzero(estimates) == 0
+
+
+def test_the_same_mixture_gives_the_same_estimates_alone_and_in_a_batch():
+    separator, batch = model(sources=2).eval(), random_batch(4)
+    with torch.no_grad():
+        separator.network.embedding.weight.mul_(5)  # vectors that differ
+        together = separator(batch.mixture, batch.indices)
+        backwards = separator(batch.mixture.flip(0), batch.indices.flip(0)).flip(0)
+        alone = [separator(batch.mixture[i : i + 1], batch.indices[i : i + 1]) for i in range(4)]
+    torch.testing.assert_close(torch.cat(alone), together, atol=1e-5, rtol=0)
+    torch.testing.assert_close(backwards, together, atol=1e-5, rtol=0)
+
+
+def test_estimates_are_a_function_of_the_mixture_and_its_identity():
+    separator, batch = model().eval(), random_batch(2)
+    first = separator(batch.mixture, batch.indices)
+    torch.rand(100)
+    assert torch.equal(separator(batch.mixture, batch.indices), first)
+    assert torch.equal(separator(batch.mixture), separator(batch.mixture, torch.zeros(2, dtype=torch.int64)))
+
+
+class Watched:
+    """The excerpts that training steps look at: features heard, and bins weighted and compared."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, **settings: Any) -> None:
+        self.monkeypatch = monkeypatch
+        self.model = model(**settings)
+        self.network = Given(torch.eye(D)[:1].expand(1, FRAMES * GEOMETRY.bins, D))
+        self.model.network = self.network  # type: ignore[assignment]
+        self.seen: list[tuple[Tensor, Tensor]] = []
+
+        def loss(embedding: Tensor, magnitude: Tensor, source_magnitudes: Tensor) -> Tensor:
+            self.seen.append((magnitude, source_magnitudes))
+            return magnitude.mean(-1)
+
+        monkeypatch.setattr(self.model, "loss", loss)
+        monkeypatch.setattr(self.model, "log_loss", lambda loss, split: loss.mean())
+
+    def starts(self, batch: Batch, epoch: int = 0) -> list[int]:
+        """First frame of each mixture's excerpt; all that is looked at must be the same frames of it."""
+        self.monkeypatch.setattr(DeepClustering, "current_epoch", epoch)
+        self.model.training_step(batch, 0)
+        heard, (weight, sources) = self.network.heard[-1], self.seen[-1]
+        mixture, truth = stft(batch.mixture, GEOMETRY).abs(), stft(batch.sources, GEOMETRY).abs()
+        features, length = level_features(mixture), heard.shape[-1]
+        found = []
+        for b in range(len(batch.mixture)):
+            (start,) = [
+                start
+                for start in range(FRAMES - length + 1)
+                if torch.equal(heard[b], features[b, :, start : start + length])
+            ]
+            for t in range(length):
+                bins = slice(t * GEOMETRY.bins, (t + 1) * GEOMETRY.bins)
+                assert torch.equal(weight[b, bins], mixture[b, :, start + t])
+                assert torch.equal(sources[b, :, bins], truth[b, :, :, start + t])
+            found.append(start)
+        return found
+
+
+def test_an_excerpt_is_a_function_of_the_mixture_and_the_epoch(monkeypatch):
+    watched, batch = Watched(monkeypatch), random_batch(6)
+    together = {epoch: watched.starts(batch, epoch) for epoch in range(4)}
+    assert len({tuple(starts) for starts in together.values()}) == 4
+    torch.manual_seed(99)
+    for epoch, starts in together.items():
+        assert watched.starts(Batch(*(field.flip(0) for field in batch)), epoch) == starts[::-1]
+        assert watched.starts(Batch(*(field[2:3] for field in batch)), epoch) == starts[2:3]
+
+
+def test_excerpts_begin_anywhere_and_so_that_they_fit(monkeypatch):
+    watched, batch = Watched(monkeypatch, excerpt_frames=FRAMES - 3), random_batch(6)
+    starts = [start for epoch in range(12) for start in watched.starts(batch, epoch)]
+    assert [starts.count(start) > 5 for start in range(4)] == [True] * 4
+
+
+@pytest.mark.parametrize("frames", [None, FRAMES, FRAMES + 1, 10_000])
+def test_a_mixture_no_longer_than_an_excerpt_is_looked_at_whole(monkeypatch, frames):
+    watched = Watched(monkeypatch, excerpt_frames=frames)
+    assert watched.starts(random_batch(3)) == [0, 0, 0]
+    assert watched.network.heard[-1].shape == (3, GEOMETRY.bins, FRAMES)
+
+
+@pytest.fixture(scope="module")
+def silent_endings(tmp_path_factory: pytest.TempPathFactory) -> SourcePairs:
+    """Environmental pairs that are silent for the last third at least: whole excerpts are."""
+    data = SourcePairs(
+        Procedural(clips_per_class=6, sample_rate=8000, folds=3),
+        domain="environmental",
+        train_folds=[1],
+        validation_folds=[2],
+        test_folds=[3],
+        duration=6.0,
+        bank_folder=str(tmp_path_factory.mktemp("banks")),
+        sample_rate=8000,
+        window=256,
+        hop=128,
+        train_mixtures=12,
+        validation_mixtures=2,
+        test_mixtures=2,
+        batch_size=1,
+        evaluation_batch_size=2,
+    )
+    data.build(workers=0)
+    return data
+
+
+class Recorded(DeepClustering):
+    """Keeps every training loss."""
+
+    losses: list[float]
+
+    def log_loss(self, loss: Tensor, split: str) -> Tensor:
+        if split == "train":
+            self.losses += loss.tolist()
+        return super().log_loss(loss, split)
+
+
+@pytest.mark.parametrize("loss", ["deep_clustering", "whitened_k_means"])
+def test_training_on_silent_excerpts_leaves_every_weight_finite(silent_endings, loss):
+    torch.manual_seed(0)
+    module = Recorded(
+        "environmental",
+        sample_rate=8000,
+        window=256,
+        hop=128,
+        dimensions=4,
+        units=4,
+        loss=loss,
+        excerpt_frames=30,
+        learning_rate=1e-2,
+    )
+    module.losses = []
+    before = {name: value.clone() for name, value in module.state_dict().items()}
+    trainer(3).fit(module, datamodule=silent_endings)
+    assert len(module.losses) == 36 and torch.tensor(module.losses).isfinite().all()
+    silent = module.losses.count(0.0)
+    assert 3 <= silent <= 33
+    assert all(parameter.isfinite().all() for parameter in module.parameters())
+    after = dict(module.named_parameters())
+    assert not [name for name, value in after.items() if torch.equal(before[name], value)]
+    assert module.autoclip is not None
+    assert len(module.autoclip.state_dict()["norms"]) == 36 - silent
+
+
+def test_the_truths_order_does_not_matter_to_loss_and_scores():
+    separator, batch = model(sources=3).eval(), random_batch(3, sources=3)
+    assert separator.permutation_invariant
+    shuffled = batch._replace(sources=batch.sources[:, [2, 0, 1]])
+    losses, improvements = [], []
+    for each in (batch, shuffled):
+        embedded = separator.embed(each.mixture)
+        losses.append(separator.loss(embedded.embedding, embedded.magnitude, separator.source_magnitudes(each.sources)))
+        rows = list(SeparationEvaluation().rows(trainer(), separator, separator.test_step(each, 0), each))
+        improvements.append(sorted(row[-1] for row in rows))
+    torch.testing.assert_close(*losses)
+    assert len(improvements[0]) == 9 and improvements[0] == pytest.approx(improvements[1])
+
+
+def test_training_lowers_the_loss_and_validation_loss_is_the_mean_over_mixtures_whatever_the_batches():
+    separator, data, training = model(dropout=0.0), RandomPairs(), trainer(12)
+
+    def losses() -> Tensor:
+        found = []
+        separator.eval()
+        for batch in data.val_dataloader():
+            embedded = separator.embed(batch.mixture)
+            truth = stft(batch.sources, GEOMETRY).abs()
+            truth = torch.stack([source.mT.flatten(1) for source in truth.unbind(1)], 1)
+            found.append(separator.loss(embedded.embedding, embedded.magnitude, truth))
+        assert len(found[0]) != len(found[1])
+        return torch.cat(found).detach()
+
+    before = losses().mean()
+    separator.train()
+    training.fit(separator, datamodule=data)
+    torch.testing.assert_close(training.callback_metrics["validation_loss"], losses().mean())
+    assert losses().mean() < before
+
+
+@pytest.mark.parametrize("loss", ["deep_clustering", "whitened_k_means"])
+def test_three_sources_go_through_training_validation_and_test(loss, monkeypatch):
+    separator, data = model(sources=3, loss=loss), RandomPairs(sources=3)
+    training = trainer(1, callbacks=[SeparationEvaluation()])
+    training.fit(separator, datamodule=data)
+    assert {f"validation_improvement_db/source_{q}" for q in (1, 2, 3)} <= training.callback_metrics.keys()
+    batches = list(data.test_dataloader())
+    predicted: Sequence[Any] = trainer().predict(separator, datamodule=data) or []
+    assert [estimates.shape for estimates in predicted] == [batch.sources.shape for batch in batches]
+    separator.eval()
+    monkeypatch.setattr(separator, "log", lambda *_, **__: None)  # outside a run there is nowhere to log to
+    for batch, estimates in zip(batches, predicted, strict=True):
+        for step in (separator.test_step, separator.validation_step):
+            torch.testing.assert_close(step(batch, 0), estimates, atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize(
+    ("offered", "message"),
+    [
+        ({"geometry": Geometry(16_000, 64, 32)}, "sample_rate: the model has 8000, the data 16000"),
+        ({"geometry": Geometry(8000, 32, 16)}, "window: the model has 64, the data 32"),
+        ({"geometry": Geometry(8000, 64, 16)}, "hop: the model has 32, the data 16"),
+        ({"domain": "music"}, "domain: the model has noise, the data music"),
+        ({"sources": 3}, "sources: the model has 2, the data 3"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_data_of_another_rate_geometry_domain_or_number_of_sources_is_refused_with_both_named(offered, message):
+    for run in (trainer().fit, trainer().validate, trainer().test):
+        with pytest.raises(InputError, match=f"^{message}; [^\n]*$"):
+            run(model(), datamodule=RandomPairs(**offered))
+
+
+@pytest.mark.parametrize(
+    ("setting", "value"),
+    [
+        ("sources", 1),
+        ("sample_rate", 0),
+        ("window", 63),
+        ("hop", 33),
+        ("dimensions", 0),
+        ("units", 0),
+        ("layers", 0),
+        ("dropout", -0.1),
+        ("dropout", 1.0),
+        ("excerpt_frames", 0),
+        ("clustered_share", 0.0),
+        ("clustered_share", 1.1),
+        ("mask_sharpness", 0.0),
+        ("clip_percentile", -1.0),
+        ("clip_percentile", 101.0),
+        ("learning_rate", 0.0),
+        ("halve_after", 0),
+    ],
+)
+def test_a_setting_out_of_its_range_is_refused_by_name(setting, value):
+    with pytest.raises(InputError, match=rf"^{setting}: {value}; [^\n]*needed[^\n]*$"):
+        model(**{setting: value})
+
+
+def test_the_learning_rate_is_halved_after_epochs_without_a_better_validation_loss():
+    # So small a rate that no epoch is better than the first; it is halved after two that are not.
+    separator, training = model(learning_rate=1e-6, halve_after=2, dropout=0.0), trainer(5)
+    training.fit(separator, datamodule=RandomPairs())
+    assert [group["lr"] for group in training.optimizers[0].param_groups] == [1e-6 / 4]
+
+
+def test_the_learning_rate_stays_unless_it_is_to_be_halved():
+    separator, training = model(learning_rate=1e-6, halve_after=None), trainer(5)
+    training.fit(separator, datamodule=RandomPairs())
+    assert [group["lr"] for group in training.optimizers[0].param_groups] == [1e-6]
+    assert training.lr_scheduler_configs == []
+
+
+def save(module: DeepClustering, path: Path) -> Path:
+    resting = trainer()
+    resting.strategy.connect(module)
+    resting.save_checkpoint(path)
+    return path
+
+
+def test_a_checkpoint_gives_the_same_settings_and_estimates(tmp_path):
+    separator = model(sources=3, mask_sharpness=3.0, clustered_share=0.2, input_floor="absolute").eval()
+    restored = load_module(save(separator, tmp_path / "model.ckpt"), DeepClustering).eval()
+    assert dict(restored.hparams) == dict(separator.hparams)
+    mixture = random_batch(2, sources=3).mixture
+    assert torch.equal(restored(mixture), separator(mixture))
+
+
+@pytest.mark.parametrize(
+    ("setting", "value"), [("domain", "music"), ("sources", 3), ("sample_rate", 16_000), ("hop", 16)]
+)
+def test_a_checkpoint_of_another_domain_or_number_of_sources_is_refused(setting, value, tmp_path):
+    path = save(model(**{setting: value}), tmp_path / "other.ckpt")
+    with pytest.raises(InputError, match=rf"{setting}: the model has \w+, the checkpoint {value}"):
+        trainer().fit(model(), datamodule=RandomPairs(), ckpt_path=path, weights_only=True)
+
+
+@pytest.mark.parametrize("setting", ["dimensions", "units", "layers"])
+def test_a_checkpoint_of_another_size_is_refused(setting, tmp_path):
+    path = save(model(**{setting: 3}), tmp_path / "other.ckpt")
+    with pytest.raises(InputError, match=r"^ckpt_path: network\.[^\n]*give the network's settings as in training$"):
+        trainer().fit(model(), datamodule=RandomPairs(), ckpt_path=path, weights_only=True)
+
+
+def test_a_training_under_autocast_stays_near_one_without():
+    losses = []
+    for precision in ("32-true", "bf16-mixed"):
+        training = trainer(2, precision=precision)
+        training.fit(model(dropout=0.0), datamodule=RandomPairs())
+        losses.append(training.callback_metrics["validation_loss"].item())
+    assert losses[1] == pytest.approx(losses[0], rel=0.05)

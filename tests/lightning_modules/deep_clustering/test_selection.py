@@ -1,0 +1,262 @@
+"""Model selection: which models can be compared, whose estimates are kept, and that nothing else decides."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from lightning import LightningDataModule, Trainer
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from datamodules.batch import Batch
+from lightning_modules.checkpoint import load_module
+from lightning_modules.deep_clustering.confidence import Confidence, confidence
+from lightning_modules.deep_clustering.module import DeepClustering
+from lightning_modules.deep_clustering.selection import ModelSelection
+from lightning_modules.errors import InputError
+from lightning_modules.module import SeparatrixModule
+from lightning_modules.spectrogram import Geometry
+from lightning_modules.weak_labels.modules import EventClassifier
+
+SAMPLES = 4000
+Save = Callable[..., str]
+
+
+def trainer(**settings: Any) -> Trainer:
+    return Trainer(accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False, **settings)
+
+
+def write(module: SeparatrixModule, path: Path) -> str:
+    resting = trainer()
+    resting.strategy.connect(module)
+    resting.save_checkpoint(path)
+    return str(path)
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory: pytest.TempPathFactory) -> Save:
+    """A function that returns the checkpoint of a model of that domain, seed and settings."""
+    folder, made = tmp_path_factory.mktemp("models"), dict[str, str]()
+
+    def save(domain: str, seed: int = 0, **settings: Any) -> str:
+        name = "-".join(map(str, (domain, seed, *settings.values())))
+        if name not in made:
+            torch.manual_seed(seed)
+            tiny = {"sample_rate": 8000, "window": 128, "hop": 64, "dimensions": 4, "units": 4, "dropout": 0.5}
+            model = DeepClustering(domain, **{**tiny, **settings})
+            with torch.no_grad():  # as decided as a trained model, and each on bins of its own
+                model.network.embedding.weight.mul_(8)
+            made[name] = write(model, folder / f"{name}.ckpt")
+        return made[name]
+
+    return save
+
+
+@pytest.fixture(scope="module")
+def three(saved: Save) -> list[str]:
+    return [saved("speech", 0), saved("music", 1), saved("environmental", 2)]
+
+
+def random_batch(size: int = 6, seed: int = 0, sources: int = 2) -> Batch:
+    generator = torch.Generator().manual_seed(seed)
+    swell = (torch.rand(size, sources, 1, generator=generator) * torch.arange(SAMPLES) / 100).sin()
+    made = 0.1 * swell * torch.randn(size, sources, SAMPLES, generator=generator)
+    labels = torch.ones(size, sources, 63)
+    return Batch(made.sum(1), made, labels, labels.amax(-1), 10 * seed + torch.arange(size))
+
+
+class RandomPairs(LightningDataModule):
+    """Two batches of mixtures that no model's domain is of."""
+
+    domain, seed = "whatever", 0
+
+    def __init__(self, sources: int = 2, geometry: Geometry = Geometry(8000, 32, 16)) -> None:  # noqa: B008
+        super().__init__()
+        self.sources, self.geometry = sources, geometry
+
+    def val_dataloader(self) -> DataLoader[Batch]:
+        return DataLoader([random_batch(3, 0), random_batch(1, 1)], batch_size=None)  # type: ignore[arg-type]
+
+    test_dataloader = predict_dataloader = val_dataloader
+
+
+def alone(path: str, batch: Batch, fitted: Any) -> tuple[Tensor, Confidence]:
+    """A model's estimates and confidence without any selection."""
+    model = load_module(path, DeepClustering).eval()
+    with torch.no_grad():
+        embedded = model.embed(batch.mixture)
+        separated = model.separate(embedded, batch.indices, SAMPLES)
+        arguments = embedded.embedding, embedded.magnitude, batch.indices, model.sources
+        return separated.estimates, confidence(*arguments, fitted, separated.centres)
+
+
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_any_number_of_models_is_held_each_with_its_weights_and_domain(three, count):
+    selection = ModelSelection(three[:count])
+    assert selection.names == ["speech", "music", "environmental"][:count]
+    assert len(selection.models) == count
+    for model, path in zip(selection.models, three, strict=False):
+        expected = load_module(path, DeepClustering).state_dict()
+        assert all(torch.equal(value, expected[name]) for name, value in model.state_dict().items())
+    batch = random_batch()
+    chosen = selection.select(batch.mixture, batch.indices)
+    assert chosen["estimates"].shape == (count, *batch.sources.shape)
+    assert chosen["refit"].confidence.shape == chosen["masks"].confidence.shape == (count, 6)
+    assert (chosen["picked"] >= 0).all() and (chosen["picked"] < count).all()
+
+
+def test_models_of_one_domain_are_told_apart_by_number(saved):
+    selection = ModelSelection([saved("speech", 0), saved("music", 1), saved("speech", 3), saved("speech", 4)])
+    assert selection.names == ["speech", "music", "speech-2", "speech-3"]
+
+
+@pytest.mark.parametrize("clusters", ["refit", "masks"])
+def test_the_model_of_highest_confidence_is_picked_and_its_estimates_are_the_answer(three, clusters):
+    batch = random_batch(20)
+    selection = ModelSelection(three, confidence_clusters=clusters)
+    with torch.no_grad():
+        chosen, answer = selection.select(batch.mixture, batch.indices), selection(batch.mixture, batch.indices)
+    of_models = [alone(path, batch, clusters) for path in three]
+    assert len(set(chosen["picked"].tolist())) > 1  # else the test would say little
+    for b in range(20):
+        confidences = [float(measures.confidence[b]) for _, measures in of_models]
+        picked = confidences.index(max(confidences))
+        assert chosen["picked"][b] == picked
+        torch.testing.assert_close(answer[b], of_models[picked][0][b], atol=1e-6, rtol=0)
+    for m, (estimates, measures) in enumerate(of_models):
+        torch.testing.assert_close(chosen["estimates"][m], estimates, atol=1e-6, rtol=0)
+        for name in ("silhouette", "posterior", "confidence"):
+            found = getattr(chosen[clusters], name)[m]  # type: ignore[literal-required]
+            torch.testing.assert_close(found, getattr(measures, name))
+
+
+def test_the_two_kinds_of_clusters_are_both_measured_and_differ(three):
+    batch = random_batch(20)
+    chosen = ModelSelection(three).select(batch.mixture, batch.indices)
+    assert (chosen["refit"].confidence - chosen["masks"].confidence).abs().max() > 1e-6
+    assert torch.equal(chosen["picked"], chosen["refit"].confidence.argmax(0))  # the default
+
+
+def test_of_equally_confident_models_the_first_is_picked(saved):
+    batch = random_batch()
+    selection = ModelSelection([saved("speech", 0), saved("speech", 0)])
+    assert selection.select(batch.mixture, batch.indices)["picked"].tolist() == [0] * 6
+
+
+def test_confidence_and_pick_of_a_mixture_depend_on_neither_batch_nor_order(three):
+    selection, batch = ModelSelection(three), random_batch()
+    together = selection.select(batch.mixture, batch.indices)
+    torch.rand(10)
+    order = torch.tensor([4, 2, 0, 5, 1, 3])
+    shuffled = selection.select(batch.mixture[order], batch.indices[order])
+    for place, b in enumerate(order.tolist()):
+        one = selection.select(batch.mixture[b : b + 1], batch.indices[b : b + 1])
+        for fitted in ("refit", "masks"):
+            for name in ("silhouette", "posterior", "confidence", "cluster_balance"):
+                expected = getattr(together[fitted], name)[:, b]
+                for other, at in ((shuffled, place), (one, 0)):
+                    found = getattr(other[fitted], name)[:, at]
+                    torch.testing.assert_close(found, expected, atol=1e-4, rtol=0)
+        assert shuffled["picked"][place] == one["picked"][0] == together["picked"][b]
+
+
+def test_the_order_of_the_models_changes_their_numbers_alone(three):
+    batch = random_batch()
+    forth, back = (ModelSelection(paths).select(batch.mixture, batch.indices) for paths in (three, three[::-1]))
+    assert torch.equal(forth["refit"].confidence, back["refit"].confidence.flip(0))
+    assert torch.equal(forth["picked"], 2 - back["picked"])
+
+
+def test_an_identity_of_its_own_is_not_needed_to_separate_a_mixture(three):
+    selection, batch = ModelSelection(three), random_batch()
+    same = torch.zeros(6, dtype=torch.int64)
+    assert torch.equal(selection(batch.mixture), selection(batch.mixture, same))
+
+
+@pytest.mark.parametrize(("setting", "value", "own"), [("sample_rate", 16_000, 8000), ("sources", 3, 2)])
+def test_models_that_differ_in_rate_or_number_of_sources_are_refused_with_both_named(saved, setting, value, own):
+    same, other = [saved("speech"), saved("music", 1)], saved("environmental", 2, **{setting: value})
+    with pytest.raises(InputError) as error:
+        ModelSelection([*same, other])
+    message = str(error.value)
+    assert message.startswith(f"{setting}: {same[0]} has {own}, {other} {value}; ")
+    assert "\n" not in message
+
+
+def test_models_of_different_spectrograms_can_be_compared(saved):
+    paths = [saved("speech"), saved("music", 1, window=256, hop=32), saved("environmental", 2, dimensions=7)]
+    batch = random_batch()
+    chosen = ModelSelection(paths).select(batch.mixture, batch.indices)
+    assert chosen["estimates"].shape == (3, *batch.sources.shape)
+    for m, path in enumerate(paths):
+        estimates, measures = alone(path, batch, "refit")
+        torch.testing.assert_close(chosen["estimates"][m], estimates, atol=1e-6, rtol=0)
+        torch.testing.assert_close(chosen["refit"].confidence[m], measures.confidence)
+
+
+def test_models_of_three_sources_can_be_compared(saved):
+    batch = random_batch(sources=3)
+    selection = ModelSelection([saved("speech", sources=3), saved("music", 1, sources=3)])
+    assert selection.classes == ["source_1", "source_2", "source_3"]
+    assert selection(batch.mixture, batch.indices).shape == batch.sources.shape
+
+
+def test_a_checkpoint_of_another_module_is_refused_with_both_kinds_named(saved, tmp_path):
+    judge = EventClassifier(classes=["a", "b"], sample_rate=8000, window=32, hop=16, units=3, architecture="recurrent")
+    path = write(judge, tmp_path / "judge.ckpt")
+    with pytest.raises(InputError, match=f"^{path}: a checkpoint of EventClassifier; one of DeepClustering is needed$"):
+        ModelSelection([saved("speech"), path])
+
+
+def test_a_missing_checkpoint_is_refused_by_name(saved, tmp_path):
+    with pytest.raises(InputError, match=r"nowhere\.ckpt: no such checkpoint"):
+        ModelSelection([saved("speech"), str(tmp_path / "nowhere.ckpt")])
+
+
+def test_a_selection_of_nothing_is_refused():
+    with pytest.raises(InputError, match=r"^checkpoints: none; [^\n]*$"):
+        ModelSelection([])
+
+
+@pytest.mark.parametrize(
+    ("offered", "message"),
+    [
+        ({"sources": 3}, "sources: the model has 2, the data 3"),
+        ({"geometry": Geometry(16_000, 128, 64)}, "sample_rate: the model has 8000, the data 16000"),
+    ],
+    ids=["sources", "rate"],
+)
+def test_data_of_another_rate_or_number_of_sources_is_refused(three, offered, message):
+    with pytest.raises(InputError, match=message):
+        trainer().test(ModelSelection(three), datamodule=RandomPairs(**offered), verbose=False)
+
+
+@pytest.mark.parametrize("stage", ["validate", "test", "predict"])
+def test_models_are_frozen_and_stay_in_evaluation_mode_through_the_trainer(three, stage):
+    selection, batch = ModelSelection(three), random_batch()
+    before = {name: value.clone() for name, value in selection.state_dict().items()}
+    estimates = selection(batch.mixture, batch.indices)
+    getattr(trainer(), stage)(
+        selection, datamodule=RandomPairs()
+    )  # of another window and hop, and of no model's domain
+    assert not any(parameter.requires_grad for parameter in selection.parameters())
+    assert not any(part.training for part in selection.models.modules())
+    assert all(torch.equal(value, before[name]) for name, value in selection.state_dict().items())
+    assert torch.equal(selection(batch.mixture, batch.indices), estimates)  # no dropout
+
+
+def test_predictions_are_the_picked_estimates(three):
+    selection, data = ModelSelection(three), RandomPairs()
+    predictions: Any = trainer().predict(selection, datamodule=data)
+    for batch, prediction in zip(data.val_dataloader(), predictions, strict=True):
+        torch.testing.assert_close(prediction, selection(batch.mixture, batch.indices), atol=1e-6, rtol=0)
+
+
+def test_a_silent_mixture_has_no_confidence_and_silent_estimates(three):
+    chosen = ModelSelection(three).select(torch.zeros(2, SAMPLES), torch.arange(2))
+    assert torch.count_nonzero(chosen["estimates"]) == 0
+    for fitted in ("refit", "masks"):
+        assert torch.count_nonzero(chosen[fitted].confidence) == 0
+    assert chosen["picked"].tolist() == [0, 0]
