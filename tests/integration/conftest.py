@@ -4,8 +4,10 @@ import contextlib
 import csv
 import io
 import os
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -142,6 +144,15 @@ class CommandLine:
         with self.process(*arguments, **environment) as running:
             out, err = running.communicate(timeout=300)
         return Outcome(running.returncode, out, err)
+
+    def kill(self, *arguments: str, output: Path, delay: float) -> None:
+        """Start a reproduction and kill its whole group of processes, so long after its first training began."""
+        with self.process(*arguments, "--output", output) as running:
+            while not list(output.rglob("*.fit.json")):
+                assert running.poll() is None, running.communicate()
+                time.sleep(0.01)
+            time.sleep(delay)
+            os.killpg(running.pid, signal.SIGKILL)
 
     @staticmethod
     def same_weights(one: Path, other: Path) -> bool:

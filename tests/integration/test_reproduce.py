@@ -1,10 +1,7 @@
 """The whole weak-label table at a tiny size: run, interrupted, run again, refused."""
 
-import os
 import random
 import shlex
-import signal
-import time
 
 import numpy as np
 import pytest
@@ -116,18 +113,8 @@ def test_two_stages_at_a_time_give_the_same_table_even_where_a_setting_was_refus
         assert (tmp_path / name).read_bytes() == (reproduction / name).read_bytes()
 
 
-def kill_after(process, output, delay):
-    """End the whole group of processes, `delay` seconds after the first stage began."""
-    while not list(output.rglob("*.fit.json")):
-        assert process.poll() is None, process.communicate()
-        time.sleep(0.01)
-    time.sleep(delay)
-    os.killpg(process.pid, signal.SIGKILL)
-
-
 def assert_killed_and_repeated(separatrix, command, reproduction, output, delay, jobs):
-    with separatrix.process(*command, "--jobs", jobs, "--output", output) as process:
-        kill_after(process, output, delay)
+    separatrix.kill(*command, "--jobs", jobs, output=output, delay=delay)
     separatrix.succeed(*command, "--jobs", "1", "--output", output)
     for name in ("table.csv", "scores.csv", "classifier.csv"):
         assert (output / name).read_bytes() == (reproduction / name).read_bytes(), (delay, jobs)

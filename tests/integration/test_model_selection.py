@@ -1,0 +1,178 @@
+"""The whole model selection at a tiny size: run, interrupted, run again, refused; the table from its rows."""
+
+import random
+
+import numpy as np
+import pytest
+
+DOMAINS = ("speech", "music", "environmental")
+TABLES = ("table.csv", "confusion.csv", "correlation.csv", "calibration.csv", "scores.csv")
+
+
+@pytest.fixture(scope="module")
+def command(separatrix):
+    """The command, without its folder."""
+    tiny = {**separatrix.pairs, **separatrix.trainer, "data.bank_folder": separatrix.banks}
+    return ["reproduce", "model-selection", "--preset", "demo", *separatrix.as_options(tiny)]
+
+
+@pytest.fixture(scope="module")
+def reproduction(separatrix, command, tmp_path_factory):
+    """Folder of a reproduction that ran through, one stage at a time."""
+    output = tmp_path_factory.mktemp("selection")
+    separatrix.succeed(*command, "--jobs", "1", "--output", output)
+    return output
+
+
+@pytest.fixture(scope="module")
+def checkpoints(reproduction):
+    """The three models, as a setting."""
+    return ["--model.checkpoints", str([str(reproduction / name / "checkpoints" / "best.ckpt") for name in DOMAINS])]
+
+
+@pytest.fixture
+def selection(separatrix):
+    """A function that gives the arguments of a selection on one domain's mixtures."""
+
+    def arguments(domain, settings=()):
+        configs = ("selection", "base", domain, "demo/data", f"demo/{domain}")
+        named = [word for name in configs for word in ("--config", f"deep_clustering/{name}")]
+        tiny = {**separatrix.pairs, **separatrix.trainer, "data.bank_folder": separatrix.banks}
+        return [*named, *separatrix.as_options({**tiny, **dict(settings)})]
+
+    return arguments
+
+
+def test_the_table_has_every_ensemble_in_every_domain_beside_the_published_figures(separatrix, reproduction):
+    table = {(row["row"], row["class"]): row for row in separatrix.rows(reproduction / "table.csv")}
+    ensembles = {"oracle", "confidence", "random", *DOMAINS, "silhouette", "posterior", "calibrated"}
+    assert {(row, domain) for row in ensembles for domain in (*DOMAINS, "mean")} <= table.keys()
+    assert table["confidence", "environmental"]["published_mean_db"] == "10.5"
+    assert table["music", "music"]["published_mean_db"] == "6.5"
+    for domain in (*DOMAINS, "mean"):
+        mean = {row: float(table[row, domain]["mean_db"]) for row in ensembles}
+        assert mean["oracle"] == max(mean.values())
+        assert mean["random"] == pytest.approx(np.mean([mean[name] for name in DOMAINS]))
+    text = (reproduction / "table.md").read_text()
+    assert "no recordings" in text and "[10.5]" in text
+
+
+def test_the_table_is_what_the_rows_say(separatrix, reproduction):
+    rows = separatrix.rows(reproduction / "scores.csv")
+    test_mixtures = int(separatrix.pairs["data.test_mixtures"])
+    assert len(rows) == 3 * test_mixtures * 3 * 2
+    table = {(row["row"], row["class"]): float(row["mean_db"]) for row in separatrix.rows(reproduction / "table.csv")}
+    for domain in DOMAINS:
+        scores = np.array([float(row["si_sdr_db"]) for row in rows if row["domain"] == domain])
+        scores = scores.reshape(test_mixtures, 3, 2).mean(-1)
+        confidence = np.array([float(row["confidence"]) for row in rows if row["domain"] == domain])
+        picked = confidence.reshape(test_mixtures, 3, 2)[..., 0].argmax(1)
+        assert table["oracle", domain] == pytest.approx(scores.max(1).mean())
+        assert table["confidence", domain] == pytest.approx(scores[np.arange(test_mixtures), picked].mean())
+        for number, model in enumerate(DOMAINS):
+            assert table[model, domain] == pytest.approx(scores[:, number].mean())
+
+
+def test_calibration_learns_from_validation_mixtures(separatrix, reproduction):
+    for domain in DOMAINS:
+        rows = separatrix.rows(reproduction / "selection" / domain / "validation_scores.csv")
+        assert {int(row["index"]) for row in rows} == set(range(int(separatrix.pairs["data.validation_mixtures"])))
+    maps = separatrix.rows(reproduction / "calibration.csv")
+    for model in DOMAINS:
+        expected = [float(row["expected_si_sdr_db"]) for row in maps if row["model"] == model]
+        assert expected and expected == sorted(expected)
+
+
+def test_the_pictures_are_there_with_what_they_are_drawn_from(reproduction):
+    assert (reproduction / "confidence.png").read_bytes().startswith(b"\x89PNG")
+    for domain in DOMAINS:
+        for model in DOMAINS:
+            picture = reproduction / "selection" / domain / "embeddings" / f"0-{model}.png"
+            assert picture.read_bytes().startswith(b"\x89PNG")
+            with np.load(picture.with_suffix(".npz")) as arrays:
+                bins = len(arrays["embedding"])
+                assert bins and arrays["clusters"].shape == arrays["sources"].shape == (bins,)
+                np.testing.assert_allclose(np.linalg.norm(arrays["embedding"], axis=1), 1, atol=1e-5)
+
+
+def test_a_second_run_trains_and_evaluates_nothing(separatrix, command, reproduction):
+    before = {name: (reproduction / name).read_bytes() for name in TABLES}
+    outcome = separatrix.succeed(*command, "--jobs", "1", "--output", reproduction)
+    assert outcome.out.count("complete ") == 12 and "to do" not in outcome.out
+    assert {name: (reproduction / name).read_bytes() for name in TABLES} == before
+
+
+def assert_killed_and_repeated(separatrix, command, reproduction, output, delay, jobs):
+    separatrix.kill(*command, "--jobs", jobs, output=output, delay=delay)
+    separatrix.succeed(*command, "--jobs", "1", "--output", output)
+    for name in TABLES:
+        assert (output / name).read_bytes() == (reproduction / name).read_bytes(), (delay, jobs)
+    assert not list(output.rglob("*.parts"))
+
+
+def test_a_killed_reproduction_run_again_ends_in_the_same_tables(separatrix, command, reproduction, tmp_path):
+    assert_killed_and_repeated(separatrix, command, reproduction, tmp_path, random.uniform(0, 8), "1")
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("delay", range(10))
+@pytest.mark.parametrize("jobs", ["1", "2"])
+def test_a_reproduction_killed_at_any_moment_ends_in_the_same_tables(
+    delay, jobs, separatrix, command, reproduction, tmp_path
+):
+    assert_killed_and_repeated(separatrix, command, reproduction, tmp_path, delay, jobs)
+
+
+def test_two_ranks_write_the_rows_of_one_process(separatrix, selection, checkpoints, reproduction, tmp_path):
+    ranks = {"trainer.devices": "2", "trainer.strategy": "ddp"}
+    for stage, file in (("test", "scores.csv"), ("validate", "validation_scores.csv")):
+        outcome = separatrix.run_process(stage, *selection("music", ranks), *checkpoints, "--run", tmp_path)
+        assert outcome.status == 0, outcome.err
+        assert (tmp_path / file).read_bytes() == (reproduction / "selection" / "music" / file).read_bytes()
+    assert len(list((tmp_path / "embeddings").glob("*.png"))) == 3
+
+
+def test_a_model_by_itself_is_evaluated_on_its_own_domain(separatrix, reproduction, tmp_path):
+    checkpoint = reproduction / "speech" / "checkpoints" / "best.ckpt"
+    own = ["--config", reproduction / "speech" / "config.yaml", "--ckpt_path", checkpoint, "--run", tmp_path]
+    separatrix.succeed("test", *own)
+    rows = separatrix.rows(tmp_path / "scores.csv")
+    of_selection = [
+        row for row in separatrix.rows(reproduction / "selection" / "speech" / "scores.csv") if row["model"] == "speech"
+    ]
+    assert [float(row["si_sdr_db"]) for row in rows] == [float(row["si_sdr_db"]) for row in of_selection]
+
+
+def test_predict_writes_the_picked_estimates(separatrix, selection, checkpoints, tmp_path):
+    separatrix.succeed("predict", *selection("environmental"), *checkpoints, "--run", tmp_path)
+    for index in range(int(separatrix.pairs["data.test_mixtures"])):
+        names = sorted(path.name for path in (tmp_path / "estimates" / str(index)).iterdir())
+        assert names == ["mixture.wav", "source_1.wav", "source_2.wav"]
+
+
+@pytest.mark.parametrize(
+    "settings, words",
+    [
+        ({"data.sample_rate": "16000"}, "sample_rate: the model has 8000, the data 16000"),
+        ({"data.sources": "3"}, "sources: the model has 2, the data 3"),
+        ({"model.confidence_clusters": "anew"}, "confidence_clusters"),
+    ],
+)
+def test_what_does_not_fit_is_refused_in_a_line(settings, words, separatrix, selection, checkpoints, tmp_path):
+    outcome = separatrix.run("test", *selection("speech", settings), *checkpoints, "--run", tmp_path / "run")
+    assert outcome.status == 2
+    assert words in outcome.err.strip().splitlines()[-1]
+    assert not (tmp_path / "run" / "scores.csv").exists()
+
+
+def test_checkpoints_of_another_system_are_refused(separatrix, selection, tmp_path):
+    others = ["--model.checkpoints", str([str(separatrix.best("strong"))])]
+    outcome = separatrix.run("test", *selection("speech"), *others, "--run", tmp_path / "run")
+    assert outcome.status == 2
+    assert "WeakLabelSeparator; one of DeepClustering is needed" in outcome.err.strip().splitlines()[-1]
+
+
+def test_a_selection_is_not_trained(separatrix, selection, checkpoints, tmp_path):
+    outcome = separatrix.run("fit", *selection("speech"), *checkpoints, "--run", tmp_path / "run")
+    assert outcome.status == 2
+    assert "not for a ModelSelection" in outcome.err.strip().splitlines()[-1]
