@@ -1,17 +1,21 @@
 """`separatrix check`: what a corpus holds, what is broken, and the statistics of its mixtures beside the published."""
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 from jsonargparse import ArgumentParser
+from jsonargparse.typing import PositiveInt
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from callbacks.separation_scores import LeftOut, score_separation
-from datamodules.corpora.corpus import Corpus
+from datamodules.corpora.corpus import Corpus, Fold
+from datamodules.corpora.folder_per_class import FolderPerClass
+from datamodules.corpora.librispeech import LibriSpeech
+from datamodules.corpora.musdb18 import MUSDB18
 from datamodules.corpora.procedural import Procedural
 from datamodules.corpora.urbansound8k import UrbanSound8K
 from datamodules.inspection import BankOnDemand, Inspection, inspect_all, inspect_table
@@ -49,9 +53,15 @@ def procedural(clips_per_class: int = 60) -> Corpus | Path:
     return Procedural(clips_per_class)
 
 
-# What can be checked: a name, and a function whose arguments are the command's. It returns the corpus to be decoded, or
-# a table of its clips where only their lengths are at hand.
-CORPORA: dict[str, Callable[..., Corpus | Path]] = {"urbansound8k": urbansound8k, "procedural": procedural}
+# What can be checked: a name, and a function or class whose arguments are the command's. It returns the corpus to be
+# decoded, or a table of its clips where only their lengths are at hand. Those that scenes are made of come with the
+# scenes' statistics.
+SCENE_CORPORA: dict[str, Callable[..., Corpus | Path]] = {"urbansound8k": urbansound8k, "procedural": procedural}
+PAIR_CORPORA: dict[str, type[Corpus]] = {
+    "librispeech": LibriSpeech,
+    "musdb18": MUSDB18,
+    "folder_per_class": FolderPerClass,
+}
 
 
 @dataclass(frozen=True)
@@ -116,8 +126,24 @@ def input_si_sdr(recipes: SceneRecipes, bank: BankOnDemand, scenes: Scenes) -> I
         yield {row.label: row.input_si_sdr for row in rows if row.left_out == LeftOut.NO}
 
 
-def check(corpus: Corpus | Path, scenes: Scenes, console: Console) -> None:
-    """Print the report.
+def check_clips(
+    corpus: Corpus | Path, folds: Collection[Fold] | None, sample_rate: int, console: Console
+) -> list[Inspection]:
+    """Decode the clips of these folds, all unless given, and print what is there and what is broken.
+
+    Raises:
+        InputError: the folds hold no clip.
+    """
+    inspections = _inspect(corpus, folds, sample_rate)
+    if not inspections:
+        raise InputError(f"no clip in folds {folds}; choose others with --folds")
+    console.print(corpus_table(corpus.name, inspections, sample_rate))
+    _print_findings(inspections, decoded=not isinstance(corpus, Path), console=console)
+    return inspections
+
+
+def check_scenes(corpus: Corpus | Path, scenes: Scenes, console: Console) -> None:
+    """Print the report on a corpus that scenes are made of, with the scenes' statistics.
 
     Args:
         corpus: to be decoded, or a table of clips.
@@ -127,13 +153,7 @@ def check(corpus: Corpus | Path, scenes: Scenes, console: Console) -> None:
     Raises:
         InputError: clips are broken (after the report), or there is nothing to make mixtures of.
     """
-    inspections = _inspect(corpus, scenes)
-    if not inspections:
-        raise InputError(f"no clip in folds {scenes.folds}; choose others with --folds")
-    console.print(corpus_table(corpus.name, inspections, scenes.geometry.sample_rate))
-    broken = [inspection.broken for inspection in inspections if inspection.broken]
-    _print_findings(inspections, decoded=not isinstance(corpus, Path), console=console)
-
+    inspections = check_clips(corpus, scenes.folds, scenes.geometry.sample_rate, console)
     bank = BankOnDemand.of(inspections, scenes.geometry.sample_rate, None if isinstance(corpus, Path) else corpus)
     recipes = scenes.recipes(bank)
     with _progress() as bar:
@@ -153,21 +173,26 @@ def check(corpus: Corpus | Path, scenes: Scenes, console: Console) -> None:
                 for label, score in row.items():
                     scores[label].append(score)
     console.print(per_class_table(scenes.classes, statistics.prior, scores))
+    _refuse_broken(inspections)
+
+
+def _refuse_broken(inspections: Sequence[Inspection]) -> None:
+    broken = sum(bool(found.broken) for found in inspections)
     if broken:
-        raise InputError(f"{len(broken)} of {len(inspections)} clips are broken; they are listed above")
+        raise InputError(f"{broken} of {len(inspections)} clips are broken; they are listed above")
 
 
-def _inspect(corpus: Corpus | Path, scenes: Scenes) -> list[Inspection]:
+def _inspect(corpus: Corpus | Path, folds: Collection[Fold] | None, sample_rate: int) -> list[Inspection]:
     if isinstance(corpus, Path):
-        inspections = inspect_table(corpus, scenes.geometry.sample_rate)
-        return [found for found in inspections if scenes.folds is None or found.clip.fold in scenes.folds]
-    clips = [clip for clip in corpus.clips() if scenes.folds is None or clip.fold in scenes.folds]
+        inspections = inspect_table(corpus, sample_rate)
+        return [found for found in inspections if folds is None or found.clip.fold in folds]
+    clips = [clip for clip in corpus.clips() if folds is None or clip.fold in folds]
     with _progress() as bar:
 
         def track(results: Iterable[Inspection]) -> Iterable[Inspection]:
             return bar.track(results, len(clips), description=f"decoding {corpus.name}")
 
-        return inspect_all(corpus, clips, scenes.geometry.sample_rate, track)
+        return inspect_all(corpus, clips, sample_rate, track)
 
 
 def _print_findings(inspections: Sequence[Inspection], decoded: bool, console: Console) -> None:
@@ -205,12 +230,22 @@ def command(arguments: list[str]) -> None:
     """`separatrix check ...`."""
     parser = ArgumentParser(prog="separatrix check", description=DESCRIPTION, default_env=False)
     corpora = parser.add_subcommands(required=True, dest="corpus")
-    for name, corpus in CORPORA.items():
-        of_corpus = ArgumentParser(description=f"{(corpus.__doc__ or '').splitlines()[0]}\n\n{DESCRIPTION}")
-        of_corpus.add_function_arguments(corpus)
-        of_corpus.add_class_arguments(Scenes)
-        corpora.add_subcommand(name, of_corpus, help=(corpus.__doc__ or "").splitlines()[0])
+    for name, corpus in {**SCENE_CORPORA, **PAIR_CORPORA}.items():
+        summary = (corpus.__doc__ or "").splitlines()[0]
+        of_corpus = ArgumentParser(description=f"{summary}\n\n{DESCRIPTION}")
+        if name in SCENE_CORPORA:
+            of_corpus.add_function_arguments(SCENE_CORPORA[name])
+            of_corpus.add_class_arguments(Scenes)
+        else:
+            of_corpus.add_class_arguments(PAIR_CORPORA[name])
+            of_corpus.add_argument("--sample_rate", type=PositiveInt, default=16000, help="of the mixtures, in Hz")
+        corpora.add_subcommand(name, of_corpus, help=summary)
     chosen = parser.parse_args(arguments[1:])
     settings = parser.instantiate(chosen)[chosen.corpus].as_dict()
-    scenes = {name: settings.pop(name) for name in Scenes.__dataclass_fields__}
-    check(CORPORA[chosen.corpus](**settings), Scenes(**scenes), Console(highlight=False))
+    console = Console(highlight=False)
+    if chosen.corpus in SCENE_CORPORA:
+        scenes = {name: settings.pop(name) for name in Scenes.__dataclass_fields__}
+        check_scenes(SCENE_CORPORA[chosen.corpus](**settings), Scenes(**scenes), console)
+    else:
+        sample_rate = settings.pop("sample_rate")
+        _refuse_broken(check_clips(PAIR_CORPORA[chosen.corpus](**settings), None, sample_rate, console))

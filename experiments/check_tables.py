@@ -13,6 +13,7 @@ from callbacks.rows import read_rows
 from datamodules.inspection import Inspection
 from datamodules.scene_statistics import SceneStatistics, distinct_classes_law
 
+MOST_LABELS = 20  # speakers are many
 PUBLISHED_INPUT = Path(__file__).parent / "published" / "weak_labels.csv"
 # Pishdadian et al. 2020, section 4.1: share of frames with 0..5 active classes, and the mean class prior.
 PUBLISHED_ACTIVE = (0.17, 0.28, 0.30, 0.18, 0.06, 0.01)
@@ -32,21 +33,23 @@ def _titled(title: str, table: Table) -> Group:
 
 
 def corpus_table(name: str, inspections: Sequence[Inspection], sample_rate: int) -> Group:
-    """Clips, recordings and seconds of every class and fold."""
+    """Clips, recordings and seconds of every class and fold; of all classes together where they are many."""
     cells: dict[tuple[str, int | str], list[Inspection]] = defaultdict(list)
     for found in inspections:
         for label in (found.clip.label, "all"):
             for fold in (found.clip.fold, "all"):
                 cells[label, fold].append(found)
-    labels = [*sorted({found.clip.label for found in inspections}), "all"]
-    folds: list[int | str] = [*sorted({found.clip.fold for found in inspections}), "all"]
+    labels = sorted({found.clip.label for found in inspections})
+    several = f"class ({len(labels)} of them)" if len(labels) > MOST_LABELS else "class"
+    labels = [*(labels if len(labels) <= MOST_LABELS else ()), "all"]
+    folds: list[int | str] = [*sorted({found.clip.fold for found in inspections}, key=str), "all"]
     table = _table("", *map(str, folds))
     for label in labels:
         here = [cells[label, fold] for fold in folds]
         table.add_row(label, *(str(len(cell)) for cell in here), style="bold")
         table.add_row("  recordings", *(str(len({found.clip.recording for found in cell})) for cell in here))
         table.add_row("  seconds", *(f"{sum(found.length for found in cell) / sample_rate:.0f}" for cell in here))
-    return _titled(f"{name}: clips, recordings and seconds, by class and fold", table)
+    return _titled(f"{name}: clips, recordings and seconds, by {several} and fold", table)
 
 
 def distinct_table(statistics: SceneStatistics, event_rate: float) -> Group:

@@ -20,9 +20,9 @@ from callbacks.model_selection import (
 )
 from callbacks.rows import read_rows, write_rows
 from callbacks.selection_rows import SELECTION_COLUMNS, Evaluated, read_evaluated
+from experiments.model_selection_stages import DOMAINS
 from experiments.sections import Section, markdown, terminal_table
 
-DOMAINS = ("speech", "music", "environmental")
 PUBLISHED = Path(__file__).parent / "published"
 TABLE_COLUMNS = ("row", "class", "mean_db", "std_db", "n", "published_mean_db")
 CONFUSION_COLUMNS = ("picked", "domain", "count", "published_count")

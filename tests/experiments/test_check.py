@@ -8,7 +8,7 @@ import soundfile
 from datamodules.inspection import BankOnDemand, inspect_table
 from datamodules.scene_statistics import distinct_classes_law, scene_statistics
 from datamodules.urban_scenes import URBAN_CLASSES
-from experiments.check import CORPORA, Scenes
+from experiments.check import PAIR_CORPORA, SCENE_CORPORA, Scenes
 from experiments.cli import main
 
 FEW = ["--mixtures", "200", "--scored", "10", "--classes", "[car_horn,dog_bark]"]
@@ -128,7 +128,26 @@ def test_classes_without_clips_are_named(urbansound_factory, capsys):
     assert status == 2 and "gun_shot: no usable clip, so no mixtures" in error
 
 
-@pytest.mark.parametrize("arguments", [["--help"], *([name, "--help"] for name in CORPORA)])
+@pytest.mark.parametrize("arguments", [["--help"], *([name, "--help"] for name in (*SCENE_CORPORA, *PAIR_CORPORA))])
 def test_help_has_an_example(capsys, arguments):
     assert main(["check", *arguments]) == 0
     assert "separatrix check urbansound8k --root UrbanSound8K" in " ".join(capsys.readouterr().out.split())
+
+
+def test_speakers_and_songs_are_counted_by_their_split(real_data, capsys):
+    status, report, _ = run(capsys, "librispeech", "--root", str(real_data))
+    assert status == 0 and "by class (256 of them) and fold" in report
+    assert cells(report, "all") == ["50", "206", "45", "301"]  # test, train, validation, all
+    status, report, _ = run(capsys, "musdb18", "--root", str(real_data))
+    assert status == 0 and cells(report, "vocals") == ["25", "80", "14", "119"]
+    assert "recordings that occur in several folds: 0" in report
+
+
+def test_a_broken_file_of_a_folder_per_class_is_listed(tmp_path, capsys):
+    for label in ("one", "two"):
+        (tmp_path / label).mkdir()
+        soundfile.write(tmp_path / label / "a.wav", np.random.default_rng(0).uniform(-0.1, 0.1, 8000), 16_000)
+    (tmp_path / "two" / "b.wav").write_bytes(b"RIFF")
+    status, report, error = run(capsys, "folder_per_class", "--root", str(tmp_path), "--folds", "2")
+    assert status == 2 and "two/b.wav" in report
+    assert "1 of 3 clips are broken" in error
