@@ -263,3 +263,17 @@ def test_measures_keep_their_ranges(seed, n, sources, dimensions, whole):
     for measure in (measures.posterior, measures.jensen_shannon, measures.cluster_balance):
         assert measure.min() >= 0 and measure.max() <= 1
     torch.testing.assert_close(measures.confidence, measures.silhouette * measures.posterior)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_confidence_on_a_gpu_is_that_on_the_cpu():
+    embedding = torch.nn.functional.normalize(
+        torch.rand(3, 20_000, 20, generator=torch.Generator().manual_seed(0)), dim=-1
+    )
+    magnitude = torch.rand(3, 20_000, generator=torch.Generator().manual_seed(1))
+    identity = torch.arange(3)
+    on_cpu = confidence(embedding, magnitude, identity)
+    on_gpu = confidence(embedding.cuda(), magnitude.cuda(), identity.cuda())
+    for ours, theirs in zip(on_gpu, on_cpu, strict=True):
+        assert ours.device.type == "cuda"
+        torch.testing.assert_close(ours.cpu(), theirs, atol=1e-4, rtol=0)
