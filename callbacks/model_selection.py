@@ -59,8 +59,11 @@ def ensembles(evaluated: Evaluated, expected: Floats | None = None) -> dict[str,
     compared = {name: one_hot(choose(evaluated.measures[name]), count) for name in COMPARED_MEASURES}
     if expected is not None:
         compared["calibrated"] = one_hot(choose(expected, ties=evaluated.confidence), count)
-    if len(wrong := np.flatnonzero((chosen["confidence"] != evaluated.picked).any(1))):
-        i = wrong[0]
+    # Whichever clusters the evaluation was told to trust.
+    told = (chosen["confidence"], compared["confidence_masks"])
+    wrong = [np.flatnonzero((picks != evaluated.picked).any(1)) for picks in told]
+    if all(map(len, wrong)):
+        i = wrong[0][0]
         raise InputError(
             f"{evaluated.domain[i]} mixture {evaluated.index[i]}: its rows do not pick the most confident model alone; "
             "evaluate again"

@@ -10,8 +10,7 @@ import torch
 from lightning import Callback, LightningModule, Trainer
 
 from callbacks.rows import RowParts
-from datamodules.batch import Batch
-from datamodules.recipes import Split
+from datamodules.batch import Batch, Split
 
 SCORES_FILE = "scores.csv"
 SPLITS: dict[str, Split] = {"validate": "validation", "test": "test"}

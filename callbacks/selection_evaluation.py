@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from callbacks.row_evaluation import SCORES_FILE, SPLITS, RowEvaluation
-from callbacks.selection_rows import SELECTION_COLUMNS, read_evaluated
+from callbacks.selection_rows import SELECTION_COLUMNS, SEPARATOR, read_evaluated
 from callbacks.separation_scores import in_best_order, score_separation
 from datamodules.batch import Batch
 
@@ -27,11 +27,24 @@ class SelectionEvaluation(RowEvaluation):
     columns = SELECTION_COLUMNS
     files = {"validate": VALIDATION_SCORES_FILE, "test": SCORES_FILE}  # noqa: RUF012
 
+    def __init__(self) -> None:
+        super().__init__()
+        self._dataset: Any = None  # the mixtures under evaluation
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Forget the mixtures of an evaluation before."""
+        super().setup(trainer, pl_module, stage)
+        self._dataset = None
+
     def rows(self, trainer: Trainer, module: LightningModule, outputs: Any, batch: Batch) -> Iterable[Sequence[Any]]:
         """Rows by mixture, then model, then source."""
         data = trainer.datamodule  # type: ignore[attr-defined]
-        recordings = data.dataset(SPLITS[trainer.state.fn.value]).recordings  # type: ignore[union-attr]
-        made_of = {index: "|".join(recordings(index)) for index in batch.indices.tolist()}
+        if self._dataset is None:
+            self._dataset = data.dataset(SPLITS[trainer.state.fn.value])  # type: ignore[union-attr]
+        made_of = {
+            index: SEPARATOR.join(name.replace(SEPARATOR, "/") for name in self._dataset.recordings(index))
+            for index in batch.indices.tolist()
+        }
         by_model = [
             self._rows_of_model(number, name, data.domain, module, outputs, batch)
             for number, name in enumerate(module.names)  # type: ignore[arg-type]

@@ -29,6 +29,7 @@ SELECTION_COLUMNS = (
     *MEASURES,
     "picked",
 )
+SEPARATOR = "|"  # of recordings
 SILENT_ESTIMATE = "silent estimate"
 
 Floats = NDArray[np.float64]
@@ -112,7 +113,7 @@ def read_evaluated(paths: Sequence[Path]) -> Evaluated:
         domains=tuple(dict.fromkeys(domain for domain, _ in mixtures)),
         index=np.array([int(row["index"]) for row in firsts], dtype=np.int64),
         domain=np.array([row["domain"] for row in firsts], dtype=np.str_),
-        recordings=tuple(tuple(dict.fromkeys(row["recordings"].split("|"))) for row in firsts),
+        recordings=tuple(tuple(dict.fromkeys(row["recordings"].split(SEPARATOR))) for row in firsts),
         source_si_sdr=si_sdr[scored],
         measures={name: numbers(name)[scored, :, 0] for name in MEASURES},
         picked=numbers("picked")[scored, :, 0] == 1,

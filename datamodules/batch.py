@@ -1,8 +1,10 @@
 """The batch: the one thing that data modules and models exchange."""
 
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from torch import Tensor
+
+Split = Literal["train", "validation", "test"]
 
 
 class Batch(NamedTuple):

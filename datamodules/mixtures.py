@@ -10,9 +10,9 @@ import torch
 from lightning import LightningDataModule
 from torch.utils.data import DataLoader, Dataset
 
-from datamodules.batch import Batch
+from datamodules.batch import Batch, Split
 from datamodules.corpora.corpus import Clip, Corpus, Fold
-from datamodules.recipes import Recipes, Split
+from datamodules.recipes import Recipes
 from datamodules.rendering import render, render_labels
 from datamodules.sampling import EpochSampler, EvaluationSampler
 from datamodules.sound_bank import SoundBank, build_sound_bank

@@ -8,10 +8,10 @@ from typing import Literal, NamedTuple, Protocol, get_args
 
 import numpy as np
 
+from datamodules.batch import Split
 from datamodules.sound_bank import SoundBank
 from lightning_modules.errors import InputError
 
-Split = Literal["train", "validation", "test"]
 Purpose = Literal["scene", "order"]
 
 
@@ -140,8 +140,7 @@ class PairRules:
     Attributes:
         sources: of a mixture, Q.
         duration: of a mixture, in seconds.
-        quietest: lower end of the first source's level relative to each other source, uniform, in dB of the energy in
-            the mixture.
+        quietest: lower end of the first source's loudness relative to each other source, uniform, in LU of whole clips.
         loudest: its upper end.
         coherent: share of mixtures whose sources sounded together; for stems only.
     """
@@ -179,9 +178,7 @@ class PairRecipes:
     """The recipe of every mixture of a split: Q clips that start together, of different labels and recordings.
 
     Without stems the labels (speakers, sound classes) are drawn, each as likely as the others. With stems there is one
-    source of each, in their order; coherent ones are of one section of one recording, from the same moment on. An
-    excerpt whose energy over the mixture is more than 30 dB below its clip's loudness counts as 30 dB below: what is
-    nearly silent stays quieter than the rules ask for.
+    source of each, in their order; coherent ones are of one section of one recording, from the same moment on.
 
     Args:
         rules: the distributions.
@@ -202,10 +199,8 @@ class PairRecipes:
     seed: int
     split: Split
 
-    # Level of the first source, in dB of full scale: it leaves room for the sum of a few.
-    _REFERENCE_LEVEL = -30.0
-    # An excerpt whose energy over the mixture is that far below its clip's loudness, in dB, is raised no further.
-    _QUIETEST_EXCERPT = -30.0
+    # LUFS of the first source: it leaves room for the sum of a few.
+    _FIRST_LOUDNESS = -25.0
     # A draw is repeated at most so often; different recordings come at once unless nearly all clips are of one.
     _MOST_DRAWS = 1000
 
@@ -255,18 +250,9 @@ class PairRecipes:
         spare = np.maximum(self.bank.lengths[clips] / self.bank.sample_rate - rules.duration, 0)
         moments = generator.random(len(clips))
         starts = np.full(len(clips), moments[0] * spare.min()) if coherent else moments * spare
-        level = np.full(rules.sources, self._REFERENCE_LEVEL)
-        level[1:] -= generator.uniform(rules.quietest, rules.loudest, rules.sources - 1)
-        loudness = np.array([self._loudness_at(*source) for source in zip(clips, starts, level, strict=True)])
+        loudness = np.full(rules.sources, self._FIRST_LOUDNESS)
+        loudness[1:] -= generator.uniform(rules.quietest, rules.loudest, rules.sources - 1)
         return Recipe(clips, np.arange(rules.sources), np.zeros(rules.sources), loudness, starts)
-
-    def _loudness_at(self, clip: int, start: float, level: float) -> float:
-        """Loudness of the whole clip, in LUFS, at which its excerpt has that level over the mixture, in dB."""
-        rate, loudness = self.bank.sample_rate, self.bank.loudness[clip]
-        first, samples = round(start * rate), round(self.rules.duration * rate)
-        power = np.square(self.bank.clip(clip)[first : first + samples], dtype=np.float64).sum() / samples
-        quietest = loudness + self._QUIETEST_EXCERPT
-        return loudness + level - 10 * np.log10(max(power, 10 ** (quietest / 10)))
 
     def _draw_apart(self, generator: np.random.Generator) -> np.ndarray:
         labels = list(self._clips_of_label)

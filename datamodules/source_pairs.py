@@ -3,16 +3,15 @@
 from collections.abc import Sequence
 from typing import Any, get_args
 
+from datamodules.batch import Split
 from datamodules.corpora.corpus import Clip, Corpus, Fold
 from datamodules.mixtures import MixtureDataModule
-from datamodules.recipes import PairRecipes, PairRules, Split
+from datamodules.recipes import PairRecipes, PairRules
 from lightning_modules.errors import InputError
 
 
 class SourcePairs(MixtureDataModule):
     """Two sources, or more, that start together: speakers, sound classes, or the stems of songs (Liu et al. 2020).
-
-    An excerpt that is nearly silent is not raised to the level asked for: see PairRecipes.
 
     Args:
         corpus: where the clips come from.
@@ -25,8 +24,7 @@ class SourcePairs(MixtureDataModule):
         validation_folds: folds for validation.
         test_folds: folds for testing. A fold belongs to one split only, and so does a recording.
         duration: of a mixture, in seconds. Shorter clips end in silence, longer ones are cut from anywhere.
-        quietest: lower end of the first source's level relative to each other source, uniform, in dB of the energy in
-            the mixture: what its SI-SDR in the mixture is.
+        quietest: lower end of the first source's loudness relative to each other source, uniform, in LU of whole clips.
         loudest: its upper end.
         train_coherent: share of the training mixtures whose stems sounded together; the others' are of different songs.
         evaluation_coherent: that share of the validation and test mixtures.
@@ -84,7 +82,13 @@ class SourcePairs(MixtureDataModule):
             InputError: the split has too few clips, labels, recordings or sections for a mixture.
         """
         clips = self.clip_numbers(split)
+        folds = sorted(self.folds[split], key=str)
         if not len(clips):
-            folds = sorted(self.folds[split], key=str)
             raise InputError(f"{split}_folds {folds}: no clip of {self.corpus.name}; choose other folds or labels")
+        missing = sorted((self.labels or frozenset()) - {self.bank.clips[number].label for number in clips})
+        if missing:
+            raise InputError(
+                f"labels: no clip of {', '.join(missing)} in {split}_folds {folds} of {self.corpus.name}; "
+                f"choose other folds or leave the label out"
+            )
         return PairRecipes(self.rules(split), clips, self.bank, self.stems, self.seed, split)

@@ -36,7 +36,8 @@ def model_selection_stages(preset: str, output: Path, settings: list[str], roots
     for domain in DOMAINS:
         run = output / "selection" / domain
         models = [*config_options("deep_clustering/selection"), "--model.checkpoints", checkpoints]
-        for command in ("validate", "test"):
-            arguments = (command, *models, *data[domain], "--run", str(run), *settings)
-            stages.append(Stage(f"{domain}.{command}", arguments, run, needs))
+        arguments = (*models, *data[domain], "--run", str(run), *settings)
+        stages.append(Stage(f"{domain}.validate", ("validate", *arguments), run, needs))
+        # One after the other: they write into one folder.
+        stages.append(Stage(f"{domain}.test", ("test", *arguments), run, (*needs, f"{domain}.validate")))
     return stages

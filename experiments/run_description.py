@@ -9,7 +9,10 @@ from pathlib import Path
 
 import torch
 
-_PACKAGES = ("separatrix", "torch", "lightning", "torchaudio", "torchmetrics", "numpy", "pyloudnorm", "soundfile")
+_PACKAGES = (
+    *("separatrix", "torch", "lightning", "torchaudio", "torchmetrics", "numpy"),
+    *("pyloudnorm", "scikit-learn", "scipy", "soundfile"),
+)
 
 
 def write_description(run: Path, file: str, configuration: str) -> None:

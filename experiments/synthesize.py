@@ -18,9 +18,8 @@ from rich.progress import track
 from scipy.io import wavfile
 
 from datamodules.annotations import DCASE_COLUMNS, SoundEvent, dcase_rows, jams, sound_events
-from datamodules.batch import Batch
+from datamodules.batch import Batch, Split
 from datamodules.mixtures import MixtureDataModule
-from datamodules.recipes import Split
 from experiments.data_configuration import data_parser, plain_data, with_data_sections
 from experiments.output_folder import new_folder
 from lightning_modules.errors import InputError

@@ -108,6 +108,7 @@ class SeparatrixCLI(LightningCLI):
         # Once training starts: one that is refused leaves the description of an earlier one as it is.
         describe = LambdaCallback(
             on_train_start=lambda trainer, module: self._describe(run, "config.yaml"),
+            on_validation_start=lambda trainer, module: self._describe(run, "validate.yaml"),
             on_test_start=lambda trainer, module: self._describe(run, "test.yaml"),
         )
         callbacks = [*(trainer_config.get("callbacks") or []), shown, describe, *keep]  # Lightning adds `stopping`
@@ -151,7 +152,8 @@ class SeparatrixCLI(LightningCLI):
 
     def _describe(self, run: Path, file: str) -> None:
         """Write down what runs: the resolved configuration, versions and revision."""
-        if not self.trainer.is_global_zero:
+        fitting = file == "validate.yaml" and self.subcommand == "fit"
+        if not self.trainer.is_global_zero or fitting:
             return
         config = self.config[self.subcommand].clone()
         checkpoint = config["ckpt_path"]

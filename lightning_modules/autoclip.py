@@ -1,5 +1,6 @@
 """AutoClip: gradient clipping at a percentile of the gradient norms seen so far."""
 
+import math
 from bisect import insort
 from collections.abc import Iterable
 from typing import Any
@@ -11,7 +12,8 @@ from torch import Tensor, nn
 class AutoClip:
     """Clips the gradient's norm to a percentile of its own history (Seetharaman, Wichern, Pardo, Le Roux, MLSP 2020).
 
-    A gradient of 0, as silence has it, or without a finite norm is no part of the history.
+    A gradient of 0, as silence has it, is no part of the history. One without a finite norm neither: it is removed, so
+    that the step changes nothing.
 
     Args:
         percentile: in [0, 100]; the lower, the more is clipped.
@@ -33,12 +35,15 @@ class AutoClip:
 
     def __call__(self, parameters: Iterable[nn.Parameter]) -> float:
         """Take the norm of the parameters' gradient into the history, clip the gradient, and return the norm."""
-        parameters = [parameter for parameter in parameters if parameter.grad is not None]
-        total = nn.utils.get_total_norm([parameter.grad for parameter in parameters if parameter.grad is not None])
+        learnt = list(parameters)
+        total = nn.utils.get_total_norm([parameter.grad for parameter in learnt if parameter.grad is not None])
         norm = float(total)
-        if 0 < norm < float("inf"):
+        if not math.isfinite(norm):
+            for parameter in learnt:
+                parameter.grad = None
+        elif norm > 0:
             insort(self._norms, norm)
-            nn.utils.clip_grads_with_norm_(parameters, self.threshold, total)
+            nn.utils.clip_grads_with_norm_(learnt, self.threshold, total)
         return norm
 
     def state_dict(self) -> dict[str, Tensor]:

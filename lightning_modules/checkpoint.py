@@ -45,6 +45,9 @@ def load_module(path: str | os.PathLike[str], kind: type[M]) -> M:
     settings = {name: value for name, value in checkpoint["hyper_parameters"].items() if not name.startswith("_")}
     try:
         module = kind(**settings)
+        # Where LightningCLI makes the module that asks for this one, it would note that module's settings here.
+        module.hparams.clear()
+        module.hparams.update(settings)
         module.load_state_dict(checkpoint["state_dict"])
     except (TypeError, RuntimeError) as error:
         reason = str(error).strip().splitlines()[0]

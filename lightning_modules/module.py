@@ -63,7 +63,7 @@ class SeparatrixModule(LightningModule):
             "sample_rate": data.geometry.sample_rate,
             "window": data.geometry.window,
             "hop": data.geometry.hop,
-            **{name: getattr(data, name) for name in ("classes", "domain", "sources") if hasattr(data, name)},
+            **{name: getattr(data, name, None) for name in ("classes", "domain", "sources")},
         }
         require_same_identity(self.identity(), offered, "the model", "the data")
 
@@ -92,8 +92,12 @@ class SeparatrixModule(LightningModule):
         the training was resumed.
         """
         if batch_index == 0:
-            seed = getattr(getattr(self.trainer, "datamodule", None), "seed", 0)
-            torch.manual_seed(1_000_003 * seed + 10_007 * self.current_epoch + self.global_rank)
+            torch.manual_seed(1_000_003 * self.data_seed + 10_007 * self.current_epoch + self.global_rank)
+
+    @property
+    def data_seed(self) -> int:
+        """Seed of the trainer's data module; 0 without one."""
+        return int(getattr(getattr(self._trainer, "datamodule", None), "seed", 0))
 
     def log_loss(self, loss: torch.Tensor, split: str) -> torch.Tensor:
         """Log the per-mixture losses [B] of a split and return their mean, which the step takes."""

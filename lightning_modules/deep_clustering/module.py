@@ -7,7 +7,7 @@ from torch import Tensor
 
 from datamodules.batch import Batch
 from lightning_modules.autoclip import AutoClip
-from lightning_modules.deep_clustering.clustering import Stream, k_means, loudest, soft_masks, uniform
+from lightning_modules.deep_clustering.clustering import Stream, k_means, loudest, soft_masks, uniform_at
 from lightning_modules.deep_clustering.losses import deep_clustering_loss, dominant_source, whitened_k_means_loss
 from lightning_modules.deep_clustering.network import EmbeddingNetwork, InputFloor, level_features
 from lightning_modules.errors import InputError
@@ -57,7 +57,8 @@ class DeepClustering(SeparatrixModule):
         units: LSTM units a direction.
         layers: LSTM layers.
         dropout: between layers, while training.
-        input_floor: `relative`, 80 dB below a mixture's loudest bin, or `absolute`, 10⁻⁸ on its power.
+        input_floor: `relative` to a mixture's loudest bin, or `absolute`, 10⁻⁸ on its power.
+        floor_db: how far below the loudest bin the relative floor lies.
         loss: `deep_clustering` or `whitened_k_means`.
         excerpt_frames: training looks at so many frames of a mixture, from anywhere; at all of them unless given.
         clustered_share: share of the bins, the loudest, that k-means looks at.
@@ -81,6 +82,7 @@ class DeepClustering(SeparatrixModule):
         layers: int = 2,
         dropout: float = 0.3,
         input_floor: InputFloor = "relative",
+        floor_db: float = 80.0,
         loss: Loss = "deep_clustering",
         excerpt_frames: int | None = 400,
         clustered_share: float = 0.1,
@@ -96,6 +98,7 @@ class DeepClustering(SeparatrixModule):
             layers=layers,
             clustered_share=clustered_share,
             mask_sharpness=mask_sharpness,
+            floor_db=floor_db,
             learning_rate=learning_rate,
             excerpt_frames=1 if excerpt_frames is None else excerpt_frames,
         )
@@ -114,6 +117,7 @@ class DeepClustering(SeparatrixModule):
         self.domain = domain
         self.sources = sources
         self.input_floor: InputFloor = input_floor
+        self.floor_db = floor_db
         self.loss_function = LOSSES[loss]
         self.excerpt_frames = excerpt_frames
         self.clustered_share = clustered_share
@@ -130,11 +134,22 @@ class DeepClustering(SeparatrixModule):
         """Rate, geometry, domain and number of sources."""
         return {**super().identity(), "domain": self.domain, "sources": self.sources}
 
+    def setup(self, stage: str) -> None:
+        """Compare the model with the data.
+
+        Raises:
+            InputError: they do not fit, or training batches come without the sources that the loss needs.
+        """
+        super().setup(stage)
+        data = getattr(self.trainer, "datamodule", None)
+        if stage == "fit" and not getattr(data, "train_sources", True):
+            raise InputError("train_sources: false; deep clustering learns from isolated sources: leave them in")
+
     def embed(self, mixture: Tensor) -> Embedded:
         """The embeddings of mixtures, [B, T]."""
         spectrum = stft(mixture, self.geometry)
         magnitude = spectrum.abs()
-        embedding = self.network(level_features(magnitude, self.input_floor))
+        embedding = self.network(level_features(magnitude, self.input_floor, self.floor_db))
         return Embedded(spectrum, magnitude.mT.flatten(1), embedding)
 
     def source_magnitudes(self, sources: Tensor) -> Tensor:
@@ -187,18 +202,20 @@ class DeepClustering(SeparatrixModule):
     def training_step(self, batch: Batch, batch_index: int) -> Tensor:
         """Mean loss over excerpts of the batch's mixtures."""
         magnitude = stft(batch.mixture, self.geometry).abs()
-        features = level_features(magnitude, self.input_floor)
+        features = level_features(magnitude, self.input_floor, self.floor_db)
         sources = stft(batch.sources, self.geometry).abs()
         # Features before the cut: an excerpt that falls into silence looks as it does within its mixture.
         features, magnitude, sources = self._excerpt(batch.indices, features, magnitude, sources)
         return self.log_loss(self.loss(self.network(features), magnitude.mT.flatten(1), sources.mT.flatten(2)), "train")
 
     def _excerpt(self, indices: Tensor, *spectrograms: Tensor) -> list[Tensor]:
-        """The same frames of every spectrogram, [B, ..., bins, frames]: a function of the mixture and the epoch."""
+        """The same frames of every spectrogram, [B, ..., bins, frames]: a function of seed, mixture and epoch."""
         frames = spectrograms[0].shape[-1]
         length = min(self.excerpt_frames or frames, frames)
-        start = (uniform(indices, self.current_epoch + 1, Stream.EXCERPTS)[:, -1] * (frames - length + 1)).long()
-        chosen = start.unsqueeze(-1) + torch.arange(length, device=indices.device)
+        epoch = torch.full_like(indices, self.current_epoch).unsqueeze(-1)
+        drawn = uniform_at(indices + (self.data_seed << 32), epoch, Stream.EXCERPTS)
+        start = (drawn * (frames - length + 1)).long()
+        chosen = start + torch.arange(length, device=indices.device)
         return [
             spectrogram.gather(
                 -1, chosen.view(len(indices), *[1] * (spectrogram.ndim - 2), length).expand(*spectrogram.shape[:-1], -1)

@@ -10,28 +10,27 @@ from lightning_modules.recurrent import BidirectionalLSTM
 
 InputFloor = Literal["relative", "absolute"]
 
-# Below the mixture's loudest bin, in dB; and on the power of the authors' scaling.
-RELATIVE_FLOOR_DB = 80.0
-ABSOLUTE_FLOOR = 1e-8
+ABSOLUTE_FLOOR = 1e-8  # on the power, in the authors' scaling
 SMALLEST_DEVIATION = 1e-3
 
 
-def level_features(magnitude: Tensor, floor: InputFloor = "relative") -> Tensor:
+def level_features(magnitude: Tensor, floor: InputFloor = "relative", floor_db: float = 80.0) -> Tensor:
     """Log-magnitude in dB, normalised to mean 0 and variance 1 over each mixture's bins.
 
-    With the `relative` floor, 80 dB below the loudest bin, a mixture's level does not matter. A deviation below 10⁻³ dB
+    With the `relative` floor a mixture's level does not matter. A deviation below 10⁻³ dB
     counts as 10⁻³: the features of a silent mixture are 0.
 
     Args:
         magnitude: [B, bins, frames].
-        floor: `relative`, or `absolute`: 10⁻⁸ added to the power.
+        floor: `relative` to the loudest bin, or `absolute`: 10⁻⁸ added to the power.
+        floor_db: how far below the loudest bin the relative floor lies.
 
     Returns:
         [B, bins, frames].
     """
     if floor == "relative":
         loudest = magnitude.amax((1, 2), keepdim=True).clamp_min(torch.finfo(magnitude.dtype).tiny)
-        level = 20 * (magnitude / loudest).clamp_min(10 ** (-RELATIVE_FLOOR_DB / 20)).log10()
+        level = 20 * (magnitude / loudest).clamp_min(10 ** (-floor_db / 20)).log10()
     else:
         level = 10 * (magnitude.square() + ABSOLUTE_FLOOR).log10()
     deviation, mean = torch.std_mean(level, (1, 2), keepdim=True)

@@ -1,6 +1,6 @@
 """Model selection: several trained deep clustering models, one answer per mixture (Liu et al. 2020)."""
 
-from collections import Counter
+import itertools
 from collections.abc import Sequence
 from typing import Any, Literal, TypedDict
 
@@ -69,12 +69,13 @@ class ModelSelection(SeparatrixModule):
         """Rate and number of sources: each model has a geometry of its own."""
         return {"sample_rate": self.geometry.sample_rate, "sources": self.sources}
 
-    def select(self, mixture: Tensor, identity: Tensor) -> Selection:
+    def select(self, mixture: Tensor, identity: Tensor, comparison: bool = True) -> Selection:
         """Separate mixtures, [B, T], with every model, and pick.
 
         Args:
             mixture: samples.
             identity: of each mixture; it decides what the confidence draws and where k-means starts, int64, [B].
+            comparison: whether the Jensen-Shannon divergence is wanted, which takes longer than all other measures.
         """
         estimates, refit, masks = [], [], []
         for model in self.models:
@@ -83,7 +84,7 @@ class ModelSelection(SeparatrixModule):
             separated = model.separate(embedded, identity, mixture.shape[-1])
             arguments = embedded.embedding, embedded.magnitude, identity, self.sources
             with torch.autocast(mixture.device.type, enabled=False):
-                refit.append(confidence(*arguments, "refit"))
+                refit.append(confidence(*arguments, "refit", comparison=comparison))
                 masks.append(confidence(*arguments, "masks", separated.centres, comparison=False))
             estimates.append(separated.estimates)
         all_refit, all_masks = _stacked(refit), _stacked(masks)
@@ -104,7 +105,7 @@ class ModelSelection(SeparatrixModule):
         """
         if identity is None:
             identity = torch.zeros(len(mixture), dtype=torch.int64, device=mixture.device)
-        selection = self.select(mixture, identity)
+        selection = self.select(mixture, identity, comparison=False)
         return selection["estimates"][selection["picked"], torch.arange(len(mixture), device=mixture.device)]
 
     def test_step(self, batch: Batch, batch_index: int) -> Selection:
@@ -139,11 +140,10 @@ def _require_comparable(checkpoints: Sequence[str], models: Sequence[DeepCluster
 
 def _names(models: Sequence[DeepClustering]) -> list[str]:
     """Their domains; the second model of a domain is `DOMAIN-2`."""
-    seen: Counter[str] = Counter()
-    names = []
+    names: list[str] = []
     for model in models:
-        seen[model.domain] += 1
-        names.append(model.domain if seen[model.domain] == 1 else f"{model.domain}-{seen[model.domain]}")
+        numbered = (f"{model.domain}-{number}" for number in itertools.count(2))
+        names.append(next(name for name in itertools.chain([model.domain], numbered) if name not in names))
     return names
 
 
