@@ -1,15 +1,15 @@
 """How well confidence tells SI-SDR: correlation over separated sources, with intervals by recording.
 
 The two sources of a mixture share one confidence, and few recordings make many mixtures, so rows are not independent:
-intervals come from the pigeonhole bootstrap (Owen, "The pigeonhole bootstrap", Annals of Applied Statistics, 2007). It
-resamples recordings and gives a mixture the product of its recordings' multiplicities.
+intervals come from the bootstrap by recording.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
 
+from callbacks.bootstrap import multiplicities
 from callbacks.selection_rows import Evaluated, Floats
 
 HOME = "own"
@@ -101,30 +101,6 @@ def points(evaluated: Evaluated, domain: str, model: str | None = None) -> tuple
     number = np.broadcast_to(mixtures[:, None, None], si_sdr.shape)
     known = np.isfinite(confidence)
     return number[known], confidence[known], si_sdr[known]
-
-
-def multiplicities(recordings: Sequence[Sequence[str]], draws: int, seed: int) -> Iterator[Floats]:
-    """How often each mixture comes in each draw of as many recordings as there are, with replacement.
-
-    Args:
-        recordings: what each of the N mixtures is made of.
-        draws: number of draws.
-        seed: of the generator.
-
-    Yields:
-        Products of the multiplicities of each mixture's distinct recordings, [N].
-    """
-    distinct = [list(dict.fromkeys(mixture)) for mixture in recordings]
-    names = sorted({name for mixture in distinct for name in mixture})
-    number = {name: i for i, name in enumerate(names)}
-    # The number after the last one stands for "no further recording" and comes exactly once in every draw.
-    made_of = np.full((len(distinct), max(map(len, distinct))), len(names))
-    for i, mixture in enumerate(distinct):
-        made_of[i, : len(mixture)] = [number[name] for name in mixture]
-    generator = np.random.default_rng(seed)
-    for _ in range(draws):
-        counts = generator.multinomial(len(names), np.full(len(names), 1 / len(names)))
-        yield np.append(counts, 1)[made_of].prod(1).astype(np.float64)
 
 
 def pearson(x: Floats, y: Floats, weights: Floats) -> float:

@@ -28,7 +28,7 @@ NOTES: dict[Preset, str] = {
 }
 
 
-CORPORA = {"urbansound8k": "UrbanSound8K", "librispeech": "LibriSpeech", "musdb18": "MUSDB18 or MUSDB18-HQ"}
+CORPORA = {"urbansound8k": "UrbanSound8K", "librispeech": "LibriSpeech", "musdb18": "MUSDB18 (its decoded stems)"}
 
 
 @dataclass(frozen=True)
@@ -89,6 +89,8 @@ def command(arguments: list[str]) -> None:
     reproduction = REPRODUCTIONS[chosen.system]
     if any(word.startswith("--model.") for word in settings):
         raise InputError("--model: settings differ from stage to stage; run the commands of --dry-run with your own")
+    if len(reproduction.corpora) > 1 and any(word.startswith("--data.corpus") for word in settings):
+        raise InputError("--data.corpus: differs from domain to domain; run the commands of --dry-run with your own")
     output = Path(chosen.output or f"runs/{chosen.preset}/{chosen.system}")
     roots = _roots(chosen, reproduction.corpora)
     stages = reproduction.stages(chosen.preset, output, settings, roots)
@@ -117,6 +119,9 @@ def _roots(given: Namespace, corpora: tuple[str, ...]) -> dict[str, str]:
         if any(roots.values()):
             raise InputError("--data-root: the demo uses procedural sounds; choose --preset small or paper")
         return {}
+    unused = [corpus for corpus in CORPORA if given[corpus] and corpus not in corpora]
+    if unused:
+        raise InputError(f"--{unused[0]}: {given.system} is not made of {CORPORA[unused[0]]}; leave it out")
     missing = [corpus for corpus, root in roots.items() if not root]
     if missing:
         names = ", ".join(CORPORA[corpus] for corpus in missing)

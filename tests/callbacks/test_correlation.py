@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from callbacks.correlation import correlations, multiplicities, pearson, points, spearman
+from callbacks.bootstrap import multiplicities
+from callbacks.correlation import correlations, pearson, points, spearman
 
 
 @pytest.fixture
