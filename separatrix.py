@@ -24,8 +24,9 @@ from datamodules.corpora.librispeech import LibriSpeech
 from datamodules.corpora.musdb18 import MUSDB18
 from datamodules.corpora.procedural import Procedural, ProceduralMusic, ProceduralVoices
 from datamodules.corpora.urbansound8k import UrbanSound8K
-from datamodules.mixtures import MixtureDataset
-from datamodules.recipes import PairRecipes, PairRules, Recipe, SceneRecipes, SceneRules
+from datamodules.mixture_dataset import MixtureDataset
+from datamodules.pair_recipes import PairRecipes, PairRules
+from datamodules.recipes import Recipe, SceneRecipes, SceneRules
 from datamodules.rendering import render
 from datamodules.sound_bank import SoundBank, build_sound_bank
 from datamodules.source_pairs import SourcePairs

@@ -6,7 +6,7 @@ from typing import Any, get_args
 from datamodules.batch import Split
 from datamodules.corpora.corpus import Clip, Corpus, Fold
 from datamodules.mixtures import MixtureDataModule
-from datamodules.recipes import PairRecipes, PairRules
+from datamodules.pair_recipes import PairRecipes, PairRules
 from lightning_modules.errors import InputError
 
 

@@ -10,7 +10,7 @@ import soundfile
 from datamodules.batch import Batch
 from datamodules.corpora.audio_file import read_audio, resample
 from datamodules.corpora.corpus import Clip
-from datamodules.mixtures import MixtureDataset
+from datamodules.mixture_dataset import MixtureDataset
 from datamodules.recipes import Recipe
 from datamodules.rendering import render
 from datamodules.sound_bank import SoundBank, integrated_loudness

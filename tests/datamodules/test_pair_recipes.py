@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from datamodules.corpora.corpus import Clip
 from datamodules.inspection import BankOnDemand, Inspection
-from datamodules.recipes import PairRecipes, PairRules
+from datamodules.pair_recipes import PairRecipes, PairRules
 from datamodules.rendering import render
 from lightning_modules.errors import InputError
 from lightning_modules.spectrogram import Geometry

@@ -1,0 +1,84 @@
+"""The mixtures of one split as a torch data set."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch.utils.data import Dataset
+
+from datamodules.batch import Batch
+from datamodules.recipes import Recipes
+from datamodules.rendering import render, render_labels
+from datamodules.sound_bank import SoundBank
+from lightning_modules.spectrogram import Geometry
+
+
+class MixtureDataset(Dataset[Batch]):
+    """The mixtures of one split, rendered on demand; usable as a plain torch data set.
+
+    Args:
+        recipes: of the split.
+        mixtures: number of mixtures.
+        bank: decoded clips.
+        geometry: of the frame labels.
+        samples: length of a mixture.
+        classes: number of classes or sources.
+        with_sources: whether isolated sources are rendered.
+    """
+
+    def __init__(
+        self,
+        recipes: Recipes,
+        mixtures: int,
+        bank: SoundBank,
+        geometry: Geometry,
+        samples: int,
+        classes: int,
+        with_sources: bool = True,
+    ) -> None:
+        self.recipes = recipes
+        self.mixtures = mixtures
+        self.bank = bank
+        self.geometry = geometry
+        self.samples = samples
+        self.classes = classes
+        self.with_sources = with_sources
+
+    def __len__(self) -> int:
+        return self.mixtures
+
+    def __getitem__(self, index: int) -> Batch:
+        """One mixture: the batch's fields without their first axis."""
+        if not 0 <= index < self.mixtures:
+            raise IndexError(f"mixture {index} of {self.mixtures}")
+        return Batch(*(field[0] for field in self.__getitems__([index])))
+
+    def __getitems__(self, indices: Sequence[int]) -> Batch:
+        """A whole batch at once: what torch's loader asks for when a data set can do it."""
+        return render(
+            [self.recipes(index) for index in indices],
+            indices,
+            self.bank,
+            self.geometry,
+            self.samples,
+            self.classes,
+            self.with_sources,
+        )
+
+    def recordings(self, index: int) -> list[str]:
+        """The different recordings that a mixture is made of, in the order of its events."""
+        return list(dict.fromkeys(self.bank.clips[clip].recording for clip in self.recipes(index).clips))
+
+    def class_prior(self) -> torch.Tensor:
+        """γ, the share of frames in which each class is active, over all mixtures of the split exactly, [C]."""
+        active = np.zeros(self.classes)
+        for begin in range(0, self.mixtures, 1000):
+            recipes = [self.recipes(i) for i in range(begin, min(begin + 1000, self.mixtures))]
+            active += render_labels(recipes, self.bank, self.geometry, self.samples, self.classes).sum((0, 2))
+        return torch.tensor(active / (self.mixtures * self.geometry.frames(self.samples)), dtype=torch.float32)
+
+
+def as_batch(batch: Any) -> Any:
+    """Collating has nothing left to do: `MixtureDataset.__getitems__` makes whole batches."""
+    return batch

@@ -1,0 +1,145 @@
+"""Which sources a pair holds, from where in their clips and how loud: a pure function of (seed, split, index)."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from datamodules.batch import Split
+from datamodules.recipes import Recipe, identity_generator
+from datamodules.sound_bank import SoundBank
+from lightning_modules.errors import InputError
+
+
+@dataclass(frozen=True)
+class PairRules:
+    """How mixtures of a fixed number of sources are drawn (Liu et al. 2020, section 4).
+
+    Attributes:
+        sources: of a mixture, Q.
+        duration: of a mixture, in seconds.
+        quietest: lower end of the first source's loudness relative to each other source, uniform, in LU of whole clips.
+        loudest: its upper end.
+        coherent: share of mixtures whose sources sounded together; for stems only.
+    """
+
+    sources: int = 2
+    duration: float = 5.0
+    quietest: float = -2.5
+    loudest: float = 2.5
+    coherent: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.sources < 2:
+            raise InputError(f"sources: {self.sources}; at least 2 are needed")
+        if self.duration <= 0:
+            raise InputError(f"duration: {self.duration}; seconds above 0 are needed")
+        if not self.quietest <= self.loudest:
+            raise InputError(f"quietest: {self.quietest} dB is louder than loudest, {self.loudest} dB")
+        if not 0 <= self.coherent <= 1:
+            raise InputError(f"coherent: {self.coherent}; a share between 0 and 1 is needed")
+
+    def check_stems(self, stems: Sequence[str] | None) -> None:
+        """Refuse stems that are not one for each source, and coherent mixtures without stems.
+
+        Raises:
+            InputError: they do not go with these rules.
+        """
+        if stems is None and self.coherent:
+            raise InputError(f"coherent: {self.coherent}; only stems sound together: set it to 0, or give stems")
+        if stems is not None and not len(set(stems)) == len(stems) == self.sources:
+            raise InputError(f"stems: {list(stems)}; {self.sources} different labels are needed, one for each source")
+
+
+@dataclass(frozen=True, eq=False)
+class PairRecipes:
+    """The recipe of every mixture of a split: Q clips that start together, of different labels and recordings.
+
+    Without stems the labels (speakers, sound classes) are drawn, each as likely as the others. With stems there is one
+    source of each, in their order; coherent ones are of one section of one recording, from the same moment on.
+
+    Args:
+        rules: the distributions.
+        clips: the split's clips as numbers in the sound bank, [N].
+        bank: where they lie.
+        stems: labels of the sources, in their order; drawn unless given.
+        seed: of the data set.
+        split: its part.
+
+    Raises:
+        InputError: there are too few labels, recordings or sections for a mixture.
+    """
+
+    rules: PairRules
+    clips: np.ndarray
+    bank: SoundBank
+    stems: Sequence[str] | None
+    seed: int
+    split: Split
+
+    # LUFS of the first source: it leaves room for the sum of a few.
+    _FIRST_LOUDNESS = -25.0
+    # A draw is repeated at most so often; different recordings come at once unless nearly all clips are of one.
+    _MOST_DRAWS = 1000
+
+    def __post_init__(self) -> None:
+        rules, labels = self.rules, self._clips_of_label
+        rules.check_stems(self.stems)
+        missing = [label for label in self.stems or () if label not in labels]
+        if missing or len(labels) < rules.sources:
+            lack = (
+                f"no clip of {', '.join(missing)}"
+                if missing
+                else f"{len(labels)} of the {rules.sources} labels that a mixture needs"
+            )
+            raise InputError(f"{self.split} split: {lack}; give other folds, or a corpus that has them")
+        if rules.coherent and not len(self._sections):
+            stems = ", ".join(self.stems or ())
+            raise InputError(f"{self.split} split: no section has all stems ({stems}); set coherent to 0")
+        if rules.coherent < 1:
+            # Now rather than in the middle of a training.
+            self._draw_apart(identity_generator(self.seed, self.split, "scene", 0))
+
+    @cached_property
+    def _clips_of_label(self) -> dict[str, np.ndarray]:
+        clips: dict[str, list[int]] = defaultdict(list)
+        for number in self.clips.tolist():
+            clips[self.bank.clips[number].label].append(number)
+        return {label: np.array(numbers, np.int64) for label, numbers in clips.items()}
+
+    @cached_property
+    def _sections(self) -> np.ndarray:
+        """Clips that sounded together, a row for each section that has all stems, [S, Q]."""
+        stems = list(self.stems or ())
+        rows: dict[tuple[str, int], dict[str, int]] = defaultdict(dict)
+        for number in self.clips.tolist():
+            clip = self.bank.clips[number]
+            rows[clip.recording, clip.section][clip.label] = number
+        whole = [[row[stem] for stem in stems] for row in rows.values() if row.keys() >= set(stems)]
+        return np.array(whole, np.int64).reshape(-1, self.rules.sources) if stems else np.zeros((0, 0), np.int64)
+
+    def __call__(self, index: int) -> Recipe:
+        """The recipe of the mixture with that index."""
+        rules = self.rules
+        generator = identity_generator(self.seed, self.split, "scene", index)
+        coherent = generator.random() < rules.coherent
+        clips = generator.choice(self._sections) if coherent else self._draw_apart(generator)
+        # Clips longer than the mixture are cut from anywhere; those that sounded together, at the same moment.
+        spare = np.maximum(self.bank.lengths[clips] / self.bank.sample_rate - rules.duration, 0)
+        moments = generator.random(len(clips))
+        starts = np.full(len(clips), moments[0] * spare.min()) if coherent else moments * spare
+        loudness = np.full(rules.sources, self._FIRST_LOUDNESS)
+        loudness[1:] -= generator.uniform(rules.quietest, rules.loudest, rules.sources - 1)
+        return Recipe(clips, np.arange(rules.sources), np.zeros(rules.sources), loudness, starts)
+
+    def _draw_apart(self, generator: np.random.Generator) -> np.ndarray:
+        labels = list(self._clips_of_label)
+        for _ in range(self._MOST_DRAWS):
+            drawn = generator.choice(len(labels), self.rules.sources, replace=False)
+            chosen = self.stems or [labels[number] for number in drawn]
+            clips = np.array([generator.choice(self._clips_of_label[label]) for label in chosen])
+            if len({self.bank.clips[number].recording for number in clips}) == len(clips):
+                return clips
+        raise InputError(f"{self.split} split: no {self.rules.sources} labels of different recordings; give more clips")
