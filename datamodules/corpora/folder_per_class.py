@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 
-from datamodules.corpora.audio_file import read_audio
 from datamodules.corpora.corpus import Clip, Fold
 from datamodules.corpora.layout import (
     audio_files_below,
@@ -15,7 +14,7 @@ from datamodules.corpora.layout import (
     digest,
     existing_folder,
     folders_in,
-    refuse_outside,
+    read_inside,
     size_and_time,
 )
 from lightning_modules.errors import InputError
@@ -90,10 +89,7 @@ class FolderPerClass:
         Raises:
             InputError: the clip is missing, broken, or a link that leads out of the root.
         """
-        path = f"{self.root}/{clip.name}"
-        way_out = "replace the file or remove it"
-        refuse_outside(self.root, path, clip.name, way_out)
-        return read_audio(path, clip.name, way_out)
+        return read_inside(self.root, f"{self.root}/{clip.name}", clip.name, "replace the file or remove it")
 
     def fingerprint(self, clips: list[Clip]) -> str:
         """SHA-256 over these clips' rows and their files' sizes and modification times; missing files count as such."""

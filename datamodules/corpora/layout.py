@@ -5,6 +5,9 @@ import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+import numpy as np
+
+from datamodules.corpora.audio_file import read_audio
 from lightning_modules.errors import InputError
 
 Location = str | os.PathLike[str]
@@ -69,6 +72,17 @@ def refuse_outside(folder: Location, path: Location, name: str, way_out: str) ->
     inside = os.path.realpath(folder)
     if os.path.commonpath((inside, os.path.realpath(path))) != inside:
         raise InputError(f"{name}: leads out of {os.fspath(folder)}; {way_out}")
+
+
+def read_inside(folder: Location, path: str, name: str, way_out: str) -> tuple[np.ndarray, int]:
+    """Decode an audio file of a corpus: mono float32 samples [T] and their rate in Hz.
+
+    Raises:
+        InputError: the file is missing, broken, or a link that leads out of the folder; it calls the file by `name` and
+            ends in `way_out`.
+    """
+    refuse_outside(folder, path, name, way_out)
+    return read_audio(path, name, way_out)
 
 
 def size_and_time(*candidates: str) -> tuple[int, int]:

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import numpy as np
 
-from datamodules.corpora.audio_file import read_audio
 from datamodules.corpora.corpus import Clip
 from datamodules.corpora.layout import (
     audio_files_in,
@@ -17,7 +16,7 @@ from datamodules.corpora.layout import (
     digest,
     existing_folder,
     folders_in,
-    refuse_outside,
+    read_inside,
     size_and_time,
 )
 from lightning_modules.errors import InputError
@@ -115,9 +114,7 @@ class LibriSpeech:
             InputError: the utterance is missing, broken, or a link that leads out of the corpus.
         """
         path = f"{self.folder}/{clip.name}"
-        way_out = "fetch the utterance again or remove it"
-        refuse_outside(self.folder, path, clip.name, way_out)
-        return read_audio(path, clip.name, way_out)
+        return read_inside(self.folder, path, clip.name, "fetch the utterance again or remove it")
 
     def fingerprint(self, clips: list[Clip]) -> str:
         """SHA-256 over these clips' rows and their files' sizes and modification times; missing files count as such."""

@@ -8,9 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from datamodules.corpora.audio_file import read_audio
 from datamodules.corpora.corpus import Clip
-from datamodules.corpora.layout import digest, existing_folder, refuse_outside, size_and_time
+from datamodules.corpora.layout import digest, existing_folder, read_inside, size_and_time
 from lightning_modules.errors import InputError
 
 TABLE = "metadata/UrbanSound8K.csv"
@@ -81,9 +80,7 @@ class UrbanSound8K:
         path = f"{self.folder}/{clip.name}"
         if not os.path.exists(path) and os.path.exists(flac := _as_flac(path)):
             path = flac
-        way_out = f"remove it from {TABLE} or fetch the clip again"
-        refuse_outside(self.folder, path, clip.name, way_out)
-        return read_audio(path, clip.name, way_out)
+        return read_inside(self.folder, path, clip.name, f"remove it from {TABLE} or fetch the clip again")
 
     def fingerprint(self, clips: list[Clip]) -> str:
         """SHA-256 over these clips' rows and their files' sizes and modification times; missing files count as such."""

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from experiments.benchmarks import rendering
+from experiments.benchmarks import clustering, rendering
 from experiments.benchmarks.measure import Measurement, alternate
 from experiments.cli import main
 
@@ -24,6 +24,17 @@ def test_rendering_agrees_with_mixtures_from_files_and_every_run_is_kept(tiny, t
     assert "labelled mixtures" in capsys.readouterr().out
 
 
+def test_clustering_agrees_with_scikit_learn(monkeypatch, tmp_path, capsys):
+    for name, value in {"BINS": 40_000, "POINTS": 300, "BATCH": 2}.items():
+        monkeypatch.setattr(clustering, name, value)
+    path = tmp_path / "clustering.json"
+    assert main(["benchmark", "clustering", "--json", str(path)]) == 0
+    rows = json.loads(path.read_text())
+    assert [row["items"] for row in rows] == [1, 2]
+    assert all(len(row["ours"]) == len(row["reference"]) for row in rows)
+    assert "scikit-learn" in capsys.readouterr().out
+
+
 def test_ratios_compare_the_time_for_one_item():
     row = Measurement("work", items=10, ours=[1.0, 2.0], reference=[4.0, 4.0], reference_name="", reference_items=5)
     assert row.ratios == [8.0, 4.0]
@@ -40,4 +51,4 @@ def test_both_ways_run_in_turn_and_the_first_run_does_not_count():
 
 def test_an_unknown_benchmark_is_refused(capsys):
     assert main(["benchmark", "speed"]) == 2
-    assert capsys.readouterr().err.startswith("separatrix benchmark: speed: no such benchmark; one of rendering")
+    assert capsys.readouterr().err.startswith("separatrix benchmark: speed: no such benchmark; one of clustering, rendering")

@@ -34,12 +34,10 @@ class Procedural:
     def __init__(self, clips_per_class: int = 60, sample_rate: int = 16000, seed: int = 0, folds: int = 10) -> None:
         check(
             "procedural corpus",
-            (
-                ("folds", folds, 1, "there is no corpus without folds"),
-                ("clips_per_class", clips_per_class, 2 * folds, "every fold needs a recording of two clips"),
-                ("sample_rate", sample_rate, 8000, "the sounds reach beyond 3 kHz"),
-                ("seed", seed, 0, "random generators take no negative seed"),
-            ),
+            sample_rate,
+            seed,
+            folds,
+            ("clips_per_class", clips_per_class, 2 * folds, "every fold needs a recording of two clips"),
         )
         self.clips_per_class = clips_per_class
         self.sample_rate = sample_rate

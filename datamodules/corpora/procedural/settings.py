@@ -1,23 +1,30 @@
 """What the settings of a procedural corpus may be, and the digest by which they identify its sounds."""
 
 import hashlib
-from collections.abc import Iterable
 
 from datamodules.corpora.corpus import Clip
 from lightning_modules.errors import InputError
 
 
-def check(corpus: str, settings: Iterable[tuple[str, int, int, str]]) -> None:
+def check(corpus: str, sample_rate: int, seed: int, folds: int, *sizes: tuple[str, int, int, str]) -> None:
     """Refuse the first setting below its least value.
 
     Args:
         corpus: which corpus, for the message.
-        settings: name, value, least value and the reason for it.
+        sample_rate: in Hz.
+        seed: of the sounds.
+        folds: number of them.
+        sizes: further settings: name, value, least value and the reason for it.
 
     Raises:
         InputError: a setting out of its range.
     """
-    for setting, value, least, reason in settings:
+    for setting, value, least, reason in (
+        ("folds", folds, 1, "there is no corpus without folds"),
+        *sizes,
+        ("sample_rate", sample_rate, 8000, "the sounds reach beyond 3 kHz"),
+        ("seed", seed, 0, "random generators take no negative seed"),
+    ):
         if value < least:
             raise InputError(f"{corpus}: {setting}={value}: {reason}; set it to {least} or more")
 

@@ -48,13 +48,11 @@ class ProceduralVoices:
     ) -> None:
         check(
             "corpus of procedural voices",
-            (
-                ("folds", folds, 1, "there is no corpus without folds"),
-                ("speakers", speakers, folds, "every fold needs a speaker"),
-                ("utterances_per_speaker", utterances_per_speaker, 1, "a speaker says something"),
-                ("sample_rate", sample_rate, 8000, "speech reaches beyond 3 kHz"),
-                ("seed", seed, 0, "random generators take no negative seed"),
-            ),
+            sample_rate,
+            seed,
+            folds,
+            ("speakers", speakers, folds, "every fold needs a speaker"),
+            ("utterances_per_speaker", utterances_per_speaker, 1, "a speaker says something"),
         )
         self.speakers = speakers
         self.utterances_per_speaker = utterances_per_speaker
