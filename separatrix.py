@@ -33,8 +33,9 @@ from datamodules.source_pairs import SourcePairs
 from datamodules.urban_scenes import UrbanScenes
 from lightning_modules.autoclip import AutoClip
 from lightning_modules.checkpoint import load_module
-from lightning_modules.deep_clustering.clustering import k_means, soft_masks
+from lightning_modules.deep_clustering.clustering import soft_masks
 from lightning_modules.deep_clustering.confidence import Confidence, confidence
+from lightning_modules.deep_clustering.k_means import k_means
 from lightning_modules.deep_clustering.losses import deep_clustering_loss, whitened_k_means_loss
 from lightning_modules.deep_clustering.module import DeepClustering
 from lightning_modules.deep_clustering.network import EmbeddingNetwork

@@ -42,14 +42,14 @@ class EmbeddingPictures(Callback):
 
     def _picture(self, path: Path, model: DeepClustering, mixture: Batch, title: str) -> None:
         embedded = model.embed(mixture.mixture)
-        bins = model.clustered_bins(embedded)[0]
+        separated = model.separate(embedded, mixture.indices, mixture.mixture.shape[-1])
+        bins = separated.bins[0]
         drawn = np.random.default_rng(0).permutation(len(bins))[: self.bins]
         bins = bins[torch.from_numpy(drawn).to(bins)]
         points = embedded.embedding[0, bins].double()
-        centres = model.separate(embedded, mixture.indices, mixture.mixture.shape[-1]).centres[0]
         arrays = {
             "embedding": points.cpu().numpy(),
-            "clusters": torch.cdist(points, centres).argmin(-1).cpu().numpy(),
+            "clusters": torch.cdist(points, separated.centres[0]).argmin(-1).cpu().numpy(),
             "sources": model.source_magnitudes(mixture.sources)[0, :, bins].argmax(0).cpu().numpy(),
         }
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -13,6 +13,7 @@ from callbacks.row_evaluation import SCORES_FILE, SPLITS, RowEvaluation
 from callbacks.selection_rows import SELECTION_COLUMNS, SEPARATOR, read_evaluated
 from callbacks.separation_scores import in_best_order, score_separation
 from datamodules.batch import Batch
+from lightning_modules.deep_clustering.jensen_shannon import jensen_shannon
 
 VALIDATION_SCORES_FILE = "validation_scores.csv"
 
@@ -63,8 +64,10 @@ class SelectionEvaluation(RowEvaluation):
         present = batch.sources.new_ones(batch.sources.shape[:2])
         scores = score_separation(batch.mixture, batch.sources, estimates, present, batch.indices, labels)
         refit, masks = outputs["refit"], outputs["masks"]
-        measures = (*refit[:3], *masks[:3], refit.jensen_shannon, refit.cluster_balance)
-        columns = [measure[number].tolist() for measure in measures]
+        loud, clusters = outputs["points"][number], outputs["labels"][number]
+        divergence = jensen_shannon(loud.drawn, clusters, len(labels), loud.drawn_audible)
+        confidences = [measure[number] for measure in (*refit[:3], *masks[:3])]
+        columns = [measure.tolist() for measure in (*confidences, divergence, refit.cluster_balance[number])]
         picked = (outputs["picked"] == number).int().tolist()
         for mixture, begin in enumerate(range(0, len(scores), len(labels))):
             confident = [column[mixture] for column in columns]

@@ -12,8 +12,9 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 from torch import Tensor
 
 from experiments.benchmarks.measure import Measurement, alternate
-from lightning_modules.deep_clustering.clustering import k_means, loudest, soft_masks
-from lightning_modules.deep_clustering.confidence import confidence
+from lightning_modules.deep_clustering.clustering import loudest, points_at, soft_masks
+from lightning_modules.deep_clustering.confidence import loud_points, measure, refit
+from lightning_modules.deep_clustering.k_means import k_means
 
 BINS, DIMENSIONS, SOURCES = 626 * 257, 20, 2  # of 5 s at 16 kHz
 STARTS, POINTS = 10, 1000
@@ -30,9 +31,10 @@ def benchmark_clustering() -> list[Measurement]:
 
     def ours(mixtures: int) -> tuple[Tensor, Tensor, Tensor]:
         x, loudness, own = embedding[:mixtures], magnitude[:mixtures], identity[:mixtures]
-        loud = x[own.unsqueeze(-1), loudest(loudness, 0.1)]
-        centres = k_means(loud, SOURCES, own, starts=STARTS).centres
-        measures = confidence(x, loudness, own, SOURCES, points=POINTS, comparison=False)
+        bins = loudest(loudness, 0.1)
+        centres = k_means(points_at(x, bins), SOURCES, own, starts=STARTS).centres
+        points = loud_points(x, loudness, own, POINTS, among=bins)
+        measures = measure(points, refit(points, own, SOURCES))
         return soft_masks(x, centres), measures.silhouette, measures.posterior
 
     def reference(mixtures: int) -> list[tuple[np.ndarray, float, float]]:

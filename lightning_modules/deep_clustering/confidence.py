@@ -1,32 +1,23 @@
 """How sure a separation by clustering is of itself, from the geometry of its loudest bins' embeddings alone.
 
 C = S·P of Liu, Seetharaman, Pardo, "Model selection for deep audio source separation via clustering analysis" (DCASE
-2020), and measures to compare it with. Axes: B mixtures, N bins, n points chosen among them, D dimensions, Q clusters.
+2020). Axes: B mixtures, N bins, n points chosen among them, m drawn from those, D dimensions, Q clusters.
 
-A point that is not `valid` counts nowhere. Without any valid point every measure is 0.
+A point that is not `valid` counts nowhere. Without any valid point every measure is 0. All products are of float64,
+which reduced precision of float32 products (TF32) leaves alone.
 """
 
-import math
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from torch.nn.functional import one_hot
 
-from lightning_modules.deep_clustering.clustering import (
-    Stream,
-    group,
-    k_means,
-    loudest,
-    soft_masks,
-    uniform,
-    uniform_at,
-)
+from lightning_modules.deep_clustering.clustering import group, loudest, members, points_at, soft_masks
+from lightning_modules.deep_clustering.draws import Stream, uniform_at
+from lightning_modules.deep_clustering.k_means import k_means
 
-EM_ITERATIONS = 30
-SAMPLES = 2048
-REGULARISATION = 1e-6
 STRIP = 128
+QUANTUM = 2.0**-44  # squared distances below it are rounding
 
 
 class Confidence(NamedTuple):
@@ -36,79 +27,121 @@ class Confidence(NamedTuple):
         silhouette: S, in [-1, 1].
         posterior: P, in [0, 1].
         confidence: C = S·P.
-        jensen_shannon: in [0, 1].
         cluster_balance: in [0, 1].
     """
 
     silhouette: Tensor
     posterior: Tensor
     confidence: Tensor
-    jensen_shannon: Tensor
     cluster_balance: Tensor
 
 
-def confidence(
-    embedding: Tensor,
-    magnitude: Tensor,
-    identity: Tensor,
-    sources: int = 2,
-    fitted: Literal["refit", "masks"] = "refit",
-    mask_centres: Tensor | None = None,
-    points: int = 1000,
-    share: float = 0.01,
-    comparison: bool = True,
-) -> Confidence:
-    """Confidence in the clusters of each mixture's embedding.
+class LoudPoints(NamedTuple):
+    """Embeddings of the loudest bins.
 
-    Bins of magnitude 0 are never loud: of fewer loud bins than asked for all are used.
+    Attributes:
+        loud: [B, n, D].
+        audible: which of them count: bins of magnitude 0 are never loud, bool, [B, n].
+        drawn: some of the loud points, for measures that take the square of their number, [B, m, D].
+        drawn_audible: which of them count, bool, [B, m].
+    """
+
+    loud: Tensor
+    audible: Tensor
+    drawn: Tensor
+    drawn_audible: Tensor
+
+
+class LoudClusters(NamedTuple):
+    """Clusters of loud points.
+
+    Attributes:
+        labels: number of each drawn point's cluster, int64, [B, m].
+        centres: float64, [B, Q, D].
+    """
+
+    labels: Tensor
+    centres: Tensor
+
+
+def confidence(
+    embedding: Tensor, magnitude: Tensor, identity: Tensor, sources: int = 2, points: int = 1000, share: float = 0.01
+) -> Confidence:
+    """The published confidence: that in clusters fitted anew to the loudest bins of each mixture.
 
     Args:
         embedding: [B, N, D].
         magnitude: of the mixture, [B, N].
         identity: of each mixture, which decides what is drawn and where k-means starts, int64, [B].
         sources: Q.
-        fitted: `refit`: k-means anew, on the drawn points for S (and the measures of comparison), on all the loudest
-            for P; `masks`: the clusters that made the masks.
-        mask_centres: those clusters, [B, Q, D].
-        points: how many are drawn for S from the loudest bins, without replacement.
+        points: how many are drawn for S.
         share: of bins that are the loudest.
-        comparison: whether to fit Gaussian mixtures for the Jensen-Shannon measure, which takes longer than all else.
-
-    Returns:
-        The measures; without `comparison` the Jensen-Shannon measure is NaN.
     """
-    bins = loudest(magnitude, share)
-    mixture = torch.arange(len(bins), device=bins.device).unsqueeze(-1)
-    loud = embedding[mixture, bins]
+    loud = loud_points(embedding, magnitude, identity, points, share)
+    return measure(loud, refit(loud, identity, sources))
+
+
+def loud_points(
+    embedding: Tensor,
+    magnitude: Tensor,
+    identity: Tensor,
+    points: int = 1000,
+    share: float = 0.01,
+    among: Tensor | None = None,
+) -> LoudPoints:
+    """The points that the confidence looks at.
+
+    Args:
+        embedding: [B, N, D].
+        magnitude: of the mixture, [B, N].
+        identity: of each mixture, which decides what is drawn, int64, [B].
+        points: how many are drawn from the loudest bins, without replacement; of fewer all.
+        share: of bins that are the loudest.
+        among: the loudest bins of a larger share, where they are known, int64, [B, n].
+    """
+    bins = loudest(magnitude, share, among)
     audible = magnitude.gather(1, bins) > 0
     # A bin's key is a function of the bin: another loudest bin more or less does not change the order of the others.
     keys = uniform_at(identity, bins, Stream.POINTS).masked_fill(~audible, 1)
     drawn = keys.topk(min(points, bins.shape[1]), largest=False).indices
-    chosen, valid = loud[mixture, drawn], audible[mixture, drawn]
-    if fitted == "refit":
-        labels = k_means(chosen, sources, identity, valid).labels
-        centres = k_means(loud, sources, identity, audible).centres
-    elif mask_centres is not None:
-        centres = mask_centres.double()
-        labels = torch.cdist(chosen.double(), centres, compute_mode="donot_use_mm_for_euclid_dist").argmin(-1)
-    else:
-        raise ValueError("fitted='masks' needs the centres that made the masks")
-    silhouette = _mean(silhouette_samples(chosen, labels, sources, valid), valid)
-    posterior = _mean(posterior_strength(loud, centres), audible)
-    return Confidence(
-        silhouette,
-        posterior,
-        silhouette * posterior,
-        jensen_shannon(chosen, labels, sources, valid) if comparison else torch.full_like(silhouette, torch.nan),
-        cluster_balance(labels, sources, valid),
-    )
+    loud = points_at(embedding, bins)
+    return LoudPoints(loud, audible, points_at(loud, drawn), audible.gather(1, drawn))
+
+
+def refit(points: LoudPoints, identity: Tensor, sources: int) -> LoudClusters:
+    """k-means anew, of the drawn points for their labels, of all the loud ones for the centres.
+
+    Args:
+        points: of B mixtures.
+        identity: of each mixture, which decides where k-means starts, int64, [B].
+        sources: Q.
+    """
+    labels = k_means(points.drawn, sources, identity, points.drawn_audible).labels
+    return LoudClusters(labels, k_means(points.loud, sources, identity, points.audible).centres)
+
+
+def mask_clusters(points: LoudPoints, centres: Tensor) -> LoudClusters:
+    """The clusters that made the masks, by their centres, [B, Q, D]."""
+    centres = centres.double()
+    distance = torch.cdist(points.drawn.double(), centres, compute_mode="donot_use_mm_for_euclid_dist")
+    return LoudClusters(distance.argmin(-1), centres)
+
+
+def measure(points: LoudPoints, clusters: LoudClusters) -> Confidence:
+    """Confidence in clusters: S and the balance of the drawn points, P of all the loud ones."""
+    sources = clusters.centres.shape[1]
+    silhouettes = silhouette_samples(points.drawn, clusters.labels, sources, points.drawn_audible)
+    silhouette = _mean(silhouettes, points.drawn_audible)
+    posterior = _mean(posterior_strength(points.loud, clusters.centres), points.audible)
+    balance = cluster_balance(clusters.labels, sources, points.drawn_audible)
+    return Confidence(silhouette, posterior, silhouette * posterior, balance)
 
 
 def silhouette_samples(points: Tensor, labels: Tensor, clusters: int, valid: Tensor | None = None) -> Tensor:
     """s = (b - a)/max(a, b) of every point (Rousseeuw 1987).
 
     a is the mean distance to the other points of its own cluster, b the smallest mean distance to those of another;
-    distances are in the points' type, at least float32, which leaves an error below 1e-6 in s.
+    distances below 2^-22 of the largest from the mean count as 0: they are rounding.
 
     Args:
         points: [B, n, D].
@@ -120,26 +153,49 @@ def silhouette_samples(points: Tensor, labels: Tensor, clusters: int, valid: Ten
         In [-1, 1], float64, [B, n]; 0 for a point alone in its cluster, where a = b = 0, where all points share one
         cluster, and for points that do not count.
     """
-    members = _members(labels, clusters, valid)
-    points = points.to(torch.promote_types(points.dtype, torch.float32))
-    groups = zip(points.split(group(points)), members.to(points.dtype).split(group(points)), strict=True)
-    sums = torch.cat([_distance_sums(*part) for part in groups]).double()
-    sizes = members.sum(1, keepdim=True)
-    own = (sums * members).sum(-1) / ((sizes * members).sum(-1) - 1).clamp(min=1)
-    other = (sums / sizes).masked_fill((members > 0) | (sizes == 0), torch.inf).amin(-1)
-    defined = ((sizes * members).sum(-1) > 1) & other.isfinite() & (torch.maximum(own, other) > 0)
-    return torch.where(defined, (other - own) / torch.maximum(own, other), 0)
+    membership = members(labels, clusters, valid)
+    size = group(points)
+    parts = zip(points.split(size), membership.split(size), strict=True)
+    sums = torch.cat([_distance_sums(*part) for part in parts])
+    sizes = membership.sum(1, keepdim=True)
+    own_size = (sizes * membership).sum(-1)
+    own = (sums * membership).sum(-1) / (own_size - 1).clamp(min=1)
+    other = (sums / sizes).masked_fill((membership > 0) | (sizes == 0), torch.inf).amin(-1)
+    larger = torch.maximum(own, other)
+    defined = (own_size > 1) & other.isfinite() & (larger > 0)
+    return torch.where(defined, (other - own) / larger, 0)
 
 
-def _distance_sums(points: Tensor, members: Tensor) -> Tensor:
-    """Sum of the distances from every point to those of every cluster, [B, n, Q]."""
-    sums = torch.zeros_like(members)
+def _distance_sums(points: Tensor, membership: Tensor) -> Tensor:
+    """Sum of the distances from every point to those of every cluster, in units of the largest from their mean.
+
+    Args:
+        points: [B, n, D].
+        membership: [B, n, Q]; points without any are taken for the mean.
+
+    Returns:
+        [B, n, Q].
+    """
+    counts = membership.sum(-1, keepdim=True)
+    points = points.double().masked_fill(counts == 0, 0)
+    points = (points - points.sum(1, keepdim=True) / counts.sum(1, keepdim=True).clamp(min=1)) * counts
+    square = points.square().sum(-1, keepdim=True)
+    largest = square.amax(1, keepdim=True).clamp(min=torch.finfo(torch.float64).tiny)
+    points, square = points / largest.sqrt(), square / largest
+    # |x - y|² = (-2x, |x|², 1)·(y, 1, |y|²)
+    one = torch.ones_like(square)
+    left, right = torch.cat([-2 * points, square, one], -1), torch.cat([points, one, square], -1).mT
+    of_clusters = membership.split(1, -1)
+    sums = torch.zeros_like(membership)
     for first in range(0, points.shape[1], STRIP):
-        # Each pair once, a strip of them in the cache. Not from products, which leave equal points a little apart.
+        # Each pair once, a strip of them in the cache; roots of float32 are several times faster.
         strip, later = slice(first, first + STRIP), slice(first + STRIP, None)
-        distance = torch.cdist(points[:, first:], points[:, strip], compute_mode="donot_use_mm_for_euclid_dist")
-        sums[:, strip] += (members[:, first:].mT @ distance).mT
-        sums[:, later] += distance[:, STRIP:] @ members[:, strip]
+        square = torch.bmm(left[:, strip], right[..., first:])
+        distance = torch.nn.functional.threshold(square, QUANTUM, 0, inplace=True).float().sqrt_().double()
+        across = distance[..., STRIP:].mT
+        # Products with one column at a time take a quarter of the time.
+        sums[:, strip] += torch.cat([distance @ cluster[:, first:] for cluster in of_clusters], -1)
+        sums[:, later] += torch.cat([across @ cluster[:, strip] for cluster in of_clusters], -1)
     return sums
 
 
@@ -169,103 +225,8 @@ def cluster_balance(labels: Tensor, clusters: int, valid: Tensor | None = None) 
     Returns:
         1 for clusters of equal size, 0 where one is empty, float64, [B].
     """
-    sizes = _members(labels, clusters, valid).sum(1)
+    sizes = members(labels, clusters, valid).sum(1)
     return clusters * sizes.amin(-1) / sizes.sum(-1).clamp(min=1)
-
-
-class GaussianMixture(NamedTuple):
-    """Gaussians with full covariances.
-
-    Attributes:
-        weights: [B, K].
-        means: [B, K, D].
-        factors: Cholesky factors of the covariances, lower, [B, K, D, D].
-    """
-
-    weights: Tensor
-    means: Tensor
-    factors: Tensor
-
-
-def jensen_shannon(points: Tensor, labels: Tensor, clusters: int, valid: Tensor | None = None) -> Tensor:
-    """Jensen-Shannon divergence between one Gaussian and a mixture of Q, both fitted to the points.
-
-    The measure of Seetharaman, Wichern, Le Roux, Pardo, "Bootstrapping single-channel source separation via
-    unsupervised spatial clustering on stereo mixtures" (ICASSP 2019), in units of log 2. The covariances are full, as
-    theirs: one Gaussian then explains whatever a single elongated cloud can be. Expectations are means over `SAMPLES`
-    draws from each Gaussian, made of the same normal numbers for every mixture.
-
-    Args:
-        points: [B, n, D].
-        labels: clusters to start the mixture from, in 0, ..., Q - 1, [B, n].
-        clusters: Q.
-        valid: points that count, bool, [B, n]; default: all.
-
-    Returns:
-        0 where one Gaussian explains the points as well, 1 where the two have nothing in common, float64, [B].
-    """
-    points = points.double()
-    members = _members(labels, clusters, valid)
-    one = fit_gaussian_mixture(points, members.sum(-1, keepdim=True), 0)
-    many = fit_gaussian_mixture(points, members, EM_ITERATIONS)
-    place = uniform(torch.zeros(1, dtype=torch.int64, device=points.device), SAMPLES * points.shape[-1], Stream.NORMAL)
-    normal = torch.special.ndtri(place.clamp(min=2.0**-54)).view(SAMPLES, -1)
-
-    def divergence_to_midpoint(mixture: GaussianMixture, other: GaussianMixture) -> Tensor:
-        samples = mixture.means.unsqueeze(2) + torch.einsum("bkij,sj->bksi", mixture.factors, normal)
-        samples = samples.flatten(1, 2)
-        own, theirs = (log_densities(samples, g).logsumexp(-1) for g in (mixture, other))
-        midpoint = torch.logaddexp(own, theirs) - math.log(2)
-        return ((own - midpoint).unflatten(1, (-1, SAMPLES)).mean(-1) * mixture.weights).sum(-1)
-
-    divergence = (divergence_to_midpoint(one, many) + divergence_to_midpoint(many, one)) / 2
-    return torch.where(members.any((1, 2)), divergence / math.log(2), 0).clamp(0, 1)
-
-
-def fit_gaussian_mixture(points: Tensor, responsibilities: Tensor, iterations: int) -> GaussianMixture:
-    """Expectation-maximisation from responsibilities on; covariances get `REGULARISATION` on the diagonal.
-
-    Args:
-        points: float64, [B, n, D].
-        responsibilities: of each Gaussian for each point, adding up to 1, or to 0 for points that do not count,
-            [B, n, K].
-        iterations: after the first fit.
-
-    Returns:
-        The Gaussians; one without points has weight 0, unless there are none at all.
-    """
-    valid = responsibilities.sum(-1, keepdim=True)
-    mixture = _maximise(points, responsibilities)
-    for _ in range(iterations):
-        mixture = _maximise(points, log_densities(points, mixture).softmax(-1) * valid)
-    return mixture
-
-
-def _maximise(points: Tensor, responsibilities: Tensor) -> GaussianMixture:
-    sizes = responsibilities.sum(1)  # [B, K]
-    shares = responsibilities / sizes.clamp(min=torch.finfo(points.dtype).tiny).unsqueeze(1)
-    means = shares.mT @ points
-    offsets = (points.unsqueeze(1) - means.unsqueeze(2)) * shares.mT.unsqueeze(-1).sqrt()  # [B, K, n, D]
-    covariances = offsets.mT @ offsets
-    covariances.diagonal(dim1=-2, dim2=-1).add_(REGULARISATION)
-    total = sizes.sum(-1, keepdim=True)
-    weights = torch.where(total > 0, sizes / total, 1 / sizes.shape[-1])
-    return GaussianMixture(weights, means, torch.linalg.cholesky(covariances))
-
-
-def log_densities(points: Tensor, mixture: GaussianMixture) -> Tensor:
-    """log w_k N(x; μ_k, Σ_k) of points [B, n, D], [B, n, K]."""
-    offsets = points.unsqueeze(1) - mixture.means.unsqueeze(2)  # [B, K, n, D]
-    whitened = torch.linalg.solve_triangular(mixture.factors, offsets.mT, upper=False)
-    log_determinant = mixture.factors.diagonal(dim1=-2, dim2=-1).log().sum(-1)
-    constant = mixture.weights.log() - log_determinant - points.shape[-1] / 2 * math.log(2 * math.pi)
-    return (constant.unsqueeze(-1) - whitened.square().sum(-2) / 2).mT
-
-
-def _members(labels: Tensor, clusters: int, valid: Tensor | None) -> Tensor:
-    """1 where a point belongs to a cluster and counts, float64, [B, n, Q]."""
-    members = one_hot(labels, clusters).double()
-    return members if valid is None else members * valid.unsqueeze(-1)
 
 
 def _mean(values: Tensor, valid: Tensor) -> Tensor:

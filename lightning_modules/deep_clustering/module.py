@@ -7,7 +7,9 @@ from torch import Tensor
 
 from datamodules.batch import Batch
 from lightning_modules.autoclip import AutoClip
-from lightning_modules.deep_clustering.clustering import Stream, k_means, loudest, soft_masks, uniform_at
+from lightning_modules.deep_clustering.clustering import loudest, points_at, soft_masks
+from lightning_modules.deep_clustering.draws import Stream, uniform_at
+from lightning_modules.deep_clustering.k_means import k_means
 from lightning_modules.deep_clustering.losses import deep_clustering_loss, dominant_source, whitened_k_means_loss
 from lightning_modules.deep_clustering.network import EmbeddingNetwork, InputFloor, level_features
 from lightning_modules.errors import InputError
@@ -38,10 +40,12 @@ class Separated(NamedTuple):
     Attributes:
         estimates: [B, Q, T].
         centres: of the clusters, float64, [B, Q, D].
+        bins: that k-means looked at, int64, [B, n].
     """
 
     estimates: Tensor
     centres: Tensor
+    bins: Tensor
 
 
 class DeepClustering(SeparatrixModule):
@@ -171,12 +175,11 @@ class DeepClustering(SeparatrixModule):
         embedding, frames = embedded.embedding, embedded.spectrum.shape[-1]
         with torch.autocast(embedding.device.type, enabled=False):
             loud = self.clustered_bins(embedded)
-            points = embedding.gather(1, loud.unsqueeze(-1).expand(-1, -1, embedding.shape[-1]))
             valid = embedded.magnitude.gather(1, loud) > 0
-            clusters = k_means(points, self.sources, identity, valid)
+            clusters = k_means(points_at(embedding, loud), self.sources, identity, valid)
             masks = soft_masks(embedding, clusters.centres, self.mask_sharpness)
             masked = masks.unflatten(-1, (frames, -1)).mT * embedded.spectrum.unsqueeze(1)
-            return Separated(istft(masked, self.geometry, samples), clusters.centres)
+            return Separated(istft(masked, self.geometry, samples), clusters.centres, loud)
 
     def forward(self, mixture: Tensor, identity: Tensor | None = None) -> Tensor:
         """Estimates of the sources in any order: [B, T] -> [B, Q, T].

@@ -9,7 +9,14 @@ from torch import Tensor, nn
 
 from datamodules.batch import Batch
 from lightning_modules.checkpoint import load_module
-from lightning_modules.deep_clustering.confidence import Confidence, confidence
+from lightning_modules.deep_clustering.confidence import (
+    Confidence,
+    LoudPoints,
+    loud_points,
+    mask_clusters,
+    measure,
+    refit,
+)
 from lightning_modules.deep_clustering.module import DeepClustering
 from lightning_modules.errors import InputError
 from lightning_modules.module import SeparatrixModule
@@ -23,13 +30,17 @@ class Selection(TypedDict):
     Attributes:
         estimates: [M, B, Q, T].
         refit: each model's confidence, its clusters fitted anew, [M, B] each.
-        masks: each model's confidence in the clusters of its masks, without the Jensen-Shannon divergence, [M, B] each.
+        masks: each model's confidence in the clusters of its masks, [M, B] each.
+        points: each model's loud points, M of them.
+        labels: of the drawn points in the clusters fitted anew, M of them, [B, m].
         picked: number of the most confident model, the first of equals, int64, [B].
     """
 
     estimates: Tensor
     refit: Confidence
     masks: Confidence
+    points: list[LoudPoints]
+    labels: list[Tensor]
     picked: Tensor
 
 
@@ -69,30 +80,34 @@ class ModelSelection(SeparatrixModule):
         """Rate and number of sources: each model has a geometry of its own."""
         return {"sample_rate": self.geometry.sample_rate, "sources": self.sources}
 
-    def select(self, mixture: Tensor, identity: Tensor, comparison: bool = True) -> Selection:
+    def select(self, mixture: Tensor, identity: Tensor) -> Selection:
         """Separate mixtures, [B, T], with every model, and pick.
 
         Args:
             mixture: samples.
             identity: of each mixture; it decides what the confidence draws and where k-means starts, int64, [B].
-            comparison: whether the Jensen-Shannon divergence is wanted, which takes longer than all other measures.
         """
-        estimates, refit, masks = [], [], []
+        estimates, points, labels, of_refit, of_masks = [], [], [], [], []
         for model in self.models:
             assert isinstance(model, DeepClustering)
             embedded = model.embed(mixture)
             separated = model.separate(embedded, identity, mixture.shape[-1])
-            arguments = embedded.embedding, embedded.magnitude, identity, self.sources
-            with torch.autocast(mixture.device.type, enabled=False):
-                refit.append(confidence(*arguments, "refit", comparison=comparison))
-                masks.append(confidence(*arguments, "masks", separated.centres, comparison=False))
             estimates.append(separated.estimates)
-        all_refit, all_masks = _stacked(refit), _stacked(masks)
+            with torch.autocast(mixture.device.type, enabled=False):
+                loud = loud_points(embedded.embedding, embedded.magnitude, identity, among=separated.bins)
+                anew = refit(loud, identity, self.sources)
+                of_refit.append(measure(loud, anew))
+                of_masks.append(measure(loud, mask_clusters(loud, separated.centres)))
+            points.append(loud)
+            labels.append(anew.labels)
+        all_refit, all_masks = _stacked(of_refit), _stacked(of_masks)
         trusted = all_refit if self.confidence_clusters == "refit" else all_masks
         return Selection(
             estimates=torch.stack(estimates),
             refit=all_refit,
             masks=all_masks,
+            points=points,
+            labels=labels,
             picked=trusted.confidence.argmax(0),
         )
 
@@ -101,11 +116,12 @@ class ModelSelection(SeparatrixModule):
 
         Args:
             mixture: samples.
-            identity: of each mixture, int64, [B]; the same for all unless given.
+            identity: of each mixture, int64, [B]; the same for all unless given. It decides the draws: without it the
+                confidence, and the pick between models that are almost as sure, may differ from an evaluation's row.
         """
         if identity is None:
             identity = torch.zeros(len(mixture), dtype=torch.int64, device=mixture.device)
-        selection = self.select(mixture, identity, comparison=False)
+        selection = self.select(mixture, identity)
         return selection["estimates"][selection["picked"], torch.arange(len(mixture), device=mixture.device)]
 
     def test_step(self, batch: Batch, batch_index: int) -> Selection:

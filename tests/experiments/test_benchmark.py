@@ -51,4 +51,6 @@ def test_both_ways_run_in_turn_and_the_first_run_does_not_count():
 
 def test_an_unknown_benchmark_is_refused(capsys):
     assert main(["benchmark", "speed"]) == 2
-    assert capsys.readouterr().err.startswith("separatrix benchmark: speed: no such benchmark; one of clustering, rendering")
+    assert capsys.readouterr().err.startswith(
+        "separatrix benchmark: speed: no such benchmark; one of clustering, rendering"
+    )

@@ -4,6 +4,8 @@ import random
 
 import numpy as np
 import pytest
+import torch
+import yaml
 
 DOMAINS = ("speech", "music", "environmental")
 TABLES = ("table.csv", "confusion.csv", "correlation.csv", "calibration.csv", "scores.csv")
@@ -176,3 +178,33 @@ def test_a_selection_is_not_trained(separatrix, selection, checkpoints, tmp_path
     outcome = separatrix.run("fit", *selection("speech"), *checkpoints, "--run", tmp_path / "run")
     assert outcome.status == 2
     assert "not for a ModelSelection" in outcome.err.strip().splitlines()[-1]
+
+
+def test_two_ranks_with_half_the_batch_learn_what_one_process_learns(separatrix, reproduction, tmp_path):
+    # Excerpts and AutoClip's history are the same on any number of ranks; one layer has no dropout.
+    own = ["--config", reproduction / "music" / "config.yaml", "--run", tmp_path]
+    ranks = separatrix.as_options({"trainer.devices": "2", "trainer.strategy": "ddp", "data.batch_size": "2"})
+    outcome = separatrix.run_process("fit", *own, *ranks)
+    assert outcome.status == 0, outcome.err
+    ours, reference = (folder / "checkpoints" / "last.ckpt" for folder in (tmp_path, reproduction / "music"))
+    assert separatrix.largest_difference(ours, reference) < 1e-4
+    histories = [torch.load(path, weights_only=True)["autoclip"]["norms"] for path in (ours, reference)]
+    torch.testing.assert_close(*histories, rtol=1e-3, atol=0)
+
+
+def test_a_selection_is_what_its_models_are_wherever_they_lie(
+    separatrix, selection, reproduction, tmp_path, monkeypatch
+):
+    models = tmp_path / "models"
+    for name in DOMAINS:
+        (models / name).mkdir(parents=True)
+        (models / name / "best.ckpt").write_bytes((reproduction / name / "checkpoints" / "best.ckpt").read_bytes())
+    monkeypatch.chdir(models)
+    arguments = [*selection("music"), "--model.checkpoints", str([f"{name}/best.ckpt" for name in DOMAINS])]
+    separatrix.succeed("test", *arguments, "--run", tmp_path / "whole")
+    whole = (tmp_path / "whole" / "scores.csv").read_text()
+    assert whole == (reproduction / "selection" / "music" / "scores.csv").read_text()
+    (hparams,) = (tmp_path / "whole").glob("curves/*/hparams.yaml")
+    settings = yaml.safe_load(hparams.read_text())
+    assert [model["domain"] for model in settings["models"]] == list(DOMAINS)
+    assert settings["models"][0]["mask_sharpness"] == 5 and "best.ckpt" not in hparams.read_text()

@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader
 
 from datamodules.batch import Batch
 from lightning_modules.checkpoint import load_module
-from lightning_modules.deep_clustering.confidence import Confidence, confidence
+from lightning_modules.deep_clustering.confidence import Confidence, confidence, loud_points, mask_clusters, measure
 from lightning_modules.deep_clustering.module import DeepClustering
 from lightning_modules.deep_clustering.selection import ModelSelection
 from lightning_modules.errors import InputError
@@ -88,8 +88,11 @@ def alone(path: str, batch: Batch, fitted: Any) -> tuple[Tensor, Confidence]:
     with torch.no_grad():
         embedded = model.embed(batch.mixture)
         separated = model.separate(embedded, batch.indices, SAMPLES)
-        arguments = embedded.embedding, embedded.magnitude, batch.indices, model.sources
-        return separated.estimates, confidence(*arguments, fitted, separated.centres)
+        inputs = embedded.embedding, embedded.magnitude, batch.indices
+        if fitted == "refit":
+            return separated.estimates, confidence(*inputs, model.sources)
+        loud = loud_points(*inputs)
+        return separated.estimates, measure(loud, mask_clusters(loud, separated.centres))
 
 
 @pytest.mark.parametrize("count", [1, 2, 3])

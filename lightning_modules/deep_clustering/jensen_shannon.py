@@ -1,0 +1,106 @@
+"""Jensen-Shannon divergence between one Gaussian and a mixture of them, a measure to compare the confidence with.
+
+Axes: B mixtures, n points, D dimensions, Q clusters, K Gaussians. A point that is not `valid` counts nowhere.
+"""
+
+import math
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from lightning_modules.deep_clustering.clustering import members
+from lightning_modules.deep_clustering.draws import Stream, uniform
+
+EM_ITERATIONS = 30
+SAMPLES = 2048
+REGULARISATION = 1e-6
+
+
+class GaussianMixture(NamedTuple):
+    """Gaussians with full covariances.
+
+    Attributes:
+        weights: [B, K].
+        means: [B, K, D].
+        factors: Cholesky factors of the covariances, lower, [B, K, D, D].
+    """
+
+    weights: Tensor
+    means: Tensor
+    factors: Tensor
+
+
+def jensen_shannon(points: Tensor, labels: Tensor, clusters: int, valid: Tensor | None = None) -> Tensor:
+    """Jensen-Shannon divergence between one Gaussian and a mixture of Q, both fitted to the points.
+
+    The measure of Seetharaman, Wichern, Le Roux, Pardo, "Bootstrapping single-channel source separation via
+    unsupervised spatial clustering on stereo mixtures" (ICASSP 2019), in units of log 2. The covariances are full, as
+    theirs: one Gaussian then explains whatever a single elongated cloud can be. Expectations are means over `SAMPLES`
+    draws from each Gaussian, made of the same normal numbers for every mixture.
+
+    Args:
+        points: [B, n, D].
+        labels: clusters to start the mixture from, in 0, ..., Q - 1, [B, n].
+        clusters: Q.
+        valid: points that count, bool, [B, n]; default: all.
+
+    Returns:
+        0 where one Gaussian explains the points as well, 1 where the two have nothing in common, float64, [B].
+    """
+    points = points.double()
+    membership = members(labels, clusters, valid)
+    one = fit_gaussian_mixture(points, membership.sum(-1, keepdim=True), 0)
+    many = fit_gaussian_mixture(points, membership, EM_ITERATIONS)
+    place = uniform(torch.zeros(1, dtype=torch.int64, device=points.device), SAMPLES * points.shape[-1], Stream.NORMAL)
+    normal = torch.special.ndtri(place.clamp(min=2.0**-54)).view(SAMPLES, -1)
+
+    def divergence_to_midpoint(mixture: GaussianMixture, other: GaussianMixture) -> Tensor:
+        samples = mixture.means.unsqueeze(2) + torch.einsum("bkij,sj->bksi", mixture.factors, normal)
+        samples = samples.flatten(1, 2)
+        own, theirs = (log_densities(samples, g).logsumexp(-1) for g in (mixture, other))
+        midpoint = torch.logaddexp(own, theirs) - math.log(2)
+        return ((own - midpoint).unflatten(1, (-1, SAMPLES)).mean(-1) * mixture.weights).sum(-1)
+
+    divergence = (divergence_to_midpoint(one, many) + divergence_to_midpoint(many, one)) / 2
+    return torch.where(membership.any((1, 2)), divergence / math.log(2), 0).clamp(0, 1)
+
+
+def fit_gaussian_mixture(points: Tensor, responsibilities: Tensor, iterations: int) -> GaussianMixture:
+    """Expectation-maximisation from responsibilities on; covariances get `REGULARISATION` on the diagonal.
+
+    Args:
+        points: float64, [B, n, D].
+        responsibilities: of each Gaussian for each point, adding up to 1, or to 0 for points that do not count,
+            [B, n, K].
+        iterations: after the first fit.
+
+    Returns:
+        The Gaussians; one without points has weight 0, unless there are none at all.
+    """
+    valid = responsibilities.sum(-1, keepdim=True)
+    mixture = _maximise(points, responsibilities)
+    for _ in range(iterations):
+        mixture = _maximise(points, log_densities(points, mixture).softmax(-1) * valid)
+    return mixture
+
+
+def _maximise(points: Tensor, responsibilities: Tensor) -> GaussianMixture:
+    sizes = responsibilities.sum(1)  # [B, K]
+    shares = responsibilities / sizes.clamp(min=torch.finfo(points.dtype).tiny).unsqueeze(1)
+    means = shares.mT @ points
+    offsets = (points.unsqueeze(1) - means.unsqueeze(2)) * shares.mT.unsqueeze(-1).sqrt()  # [B, K, n, D]
+    covariances = offsets.mT @ offsets
+    covariances.diagonal(dim1=-2, dim2=-1).add_(REGULARISATION)
+    total = sizes.sum(-1, keepdim=True)
+    weights = torch.where(total > 0, sizes / total, 1 / sizes.shape[-1])
+    return GaussianMixture(weights, means, torch.linalg.cholesky(covariances))
+
+
+def log_densities(points: Tensor, mixture: GaussianMixture) -> Tensor:
+    """log w_k N(x; μ_k, Σ_k) of points [B, n, D], [B, n, K]."""
+    offsets = points.unsqueeze(1) - mixture.means.unsqueeze(2)  # [B, K, n, D]
+    whitened = torch.linalg.solve_triangular(mixture.factors, offsets.mT, upper=False)
+    log_determinant = mixture.factors.diagonal(dim1=-2, dim2=-1).log().sum(-1)
+    constant = mixture.weights.log() - log_determinant - points.shape[-1] / 2 * math.log(2 * math.pi)
+    return (constant.unsqueeze(-1) - whitened.square().sum(-2) / 2).mT
