@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 from lightning import Callback, LightningModule, Trainer
+from scipy.optimize import linear_sum_assignment
 
 from callbacks.figures import embedding_figure
 from datamodules.batch import Batch
@@ -17,7 +18,7 @@ class EmbeddingPictures(Callback):
     """In a test of a model selection, leaves RUN/embeddings/INDEX-MODEL.npz and the picture drawn from it as PNG.
 
     Each holds bins that are drawn from those that k-means looked at: their embedding [n, D], the number of their
-    cluster [n] and of their true dominant source [n].
+    cluster [n], numbered like the source that it fits best, and of their true dominant source [n].
 
     Args:
         mixtures: indices of the test mixtures to picture.
@@ -47,11 +48,13 @@ class EmbeddingPictures(Callback):
         drawn = np.random.default_rng(0).permutation(len(bins))[: self.bins]
         bins = bins[torch.from_numpy(drawn).to(bins)]
         points = embedded.embedding[0, bins].double()
-        arrays = {
-            "embedding": points.cpu().numpy(),
-            "clusters": torch.cdist(points, separated.centres[0]).argmin(-1).cpu().numpy(),
-            "sources": model.source_magnitudes(mixture.sources)[0, :, bins].argmax(0).cpu().numpy(),
-        }
+        embedding = points.cpu().numpy()
+        sources = model.source_magnitudes(mixture.sources)[0, :, bins].argmax(0).cpu().numpy()
+        nearest = torch.cdist(points, separated.centres[0]).argmin(-1).cpu().numpy()
+        # Numbered like the sources that they fit best: the same colours mean the same in both halves of the picture.
+        shared = np.zeros((model.sources, model.sources))
+        np.add.at(shared, (nearest, sources), 1)
+        clusters = linear_sum_assignment(shared, maximize=True)[1][nearest]
         path.parent.mkdir(parents=True, exist_ok=True)
-        np.savez(path, allow_pickle=False, **arrays)
-        embedding_figure(**arrays, title=title).savefig(path.with_suffix(".png"))
+        np.savez(path, embedding=embedding, clusters=clusters, sources=sources)
+        embedding_figure(embedding, clusters, sources, title).savefig(path.with_suffix(".png"))
