@@ -40,7 +40,7 @@ class MixtureDataModule(LightningDataModule, ABC):
         train_mixtures: size of the training set.
         validation_mixtures: size of the validation set.
         test_mixtures: size of the test set.
-        epoch_mixtures: mixtures an epoch; the whole training set unless given.
+        epoch_mixtures: mixtures an epoch, over all ranks; the whole training set unless given.
         seed: the mixtures are a function of it, the split and the index.
         batch_size: mixtures a training step on each rank.
         evaluation_batch_size: mixtures a validation or test step on each rank.
@@ -203,14 +203,18 @@ class MixtureDataModule(LightningDataModule, ABC):
         return self.dataset("train").class_prior()
 
     def train_dataloader(self) -> DataLoader[Batch]:
-        """Training batches; a last batch that does not fill is left out."""
+        """Training batches, all of them full.
+
+        Raises:
+            InputError: an epoch does not fill a batch on every rank.
+        """
         ranks, rank = self._ranks()
-        sampler = EpochSampler(self.mixtures["train"], self.epoch_mixtures, self.seed, rank, ranks)
-        if len(sampler) < self.batch_size:
+        sampler = EpochSampler(self.mixtures["train"], self.epoch_mixtures, self.batch_size, self.seed, rank, ranks)
+        if not len(sampler):
             raise InputError(
                 f"epoch_mixtures: {self.epoch_mixtures} over {ranks} ranks do not fill a batch of {self.batch_size}"
             )
-        return self._loader(self.dataset("train", self.train_sources), sampler, self.batch_size, drop_last=True)
+        return self._loader(self.dataset("train", self.train_sources), sampler, self.batch_size)
 
     def val_dataloader(self) -> DataLoader[Batch]:
         """The validation mixtures that have no row yet: all of them while training."""
@@ -237,19 +241,18 @@ class MixtureDataModule(LightningDataModule, ABC):
                 f"{split}_mixtures: {self.mixtures[split]} for {ranks} ranks; each rank needs one at least"
             )
         sampler = EvaluationSampler(self.mixtures[split], rank, ranks, evaluated)
-        return self._loader(self.dataset(split), sampler, self.evaluation_batch_size, drop_last=False)
+        return self._loader(self.dataset(split), sampler, self.evaluation_batch_size)
 
     def _ranks(self) -> tuple[int, int]:
         return (self.trainer.world_size, self.trainer.global_rank) if self.trainer else (1, 0)
 
     def _loader(
-        self, dataset: MixtureDataset, sampler: EpochSampler | EvaluationSampler, batch_size: int, drop_last: bool
+        self, dataset: MixtureDataset, sampler: EpochSampler | EvaluationSampler, batch_size: int
     ) -> DataLoader[Batch]:
         return DataLoader(
             dataset,
             batch_size=batch_size,
             sampler=sampler,
-            drop_last=drop_last,
             num_workers=self.workers,
             collate_fn=as_batch,
             pin_memory=torch.cuda.is_available(),

@@ -12,19 +12,25 @@ class EpochSampler(Sampler[int]):
     """Training order: an epoch is a number of mixtures, whatever the size of the training set.
 
     Epochs follow each other through the training set, shuffled anew at each pass. Ranks take every n-th position, so n
-    ranks with batches of b see in every step exactly the mixtures that one rank with batches of n·b sees.
+    ranks with batches of b see in every step, and so in every epoch, exactly the mixtures that one rank with batches of
+    n·b sees.
 
     Args:
         mixtures: size of the training set.
-        epoch_mixtures: mixtures an epoch, over all ranks; rounded up to a multiple of the number of ranks.
+        epoch_mixtures: mixtures an epoch, over all ranks; what does not fill a batch on every rank is left to the next
+            epoch.
+        batch_size: mixtures a step on each rank.
         seed: of the order.
         rank: of this process.
         ranks: number of processes.
     """
 
-    def __init__(self, mixtures: int, epoch_mixtures: int, seed: int, rank: int = 0, ranks: int = 1) -> None:
+    def __init__(
+        self, mixtures: int, epoch_mixtures: int, batch_size: int, seed: int, rank: int = 0, ranks: int = 1
+    ) -> None:
         self.mixtures = mixtures
-        self.epoch_mixtures = -(-epoch_mixtures // ranks) * ranks
+        step = batch_size * ranks
+        self.epoch_mixtures = epoch_mixtures // step * step
         self.seed = seed
         self.rank = rank
         self.ranks = ranks

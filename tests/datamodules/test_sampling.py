@@ -2,12 +2,22 @@ from collections import Counter
 from itertools import chain
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from datamodules.sampling import EpochSampler, EvaluationSampler
 
 
-def epoch(mixtures: int, epoch_mixtures: int, number: int, rank: int = 0, ranks: int = 1, seed: int = 0) -> list[int]:
-    sampler = EpochSampler(mixtures, epoch_mixtures, seed, rank, ranks)
+def epoch(
+    mixtures: int,
+    epoch_mixtures: int,
+    number: int,
+    rank: int = 0,
+    ranks: int = 1,
+    seed: int = 0,
+    batch: int = 1,
+) -> list[int]:
+    sampler = EpochSampler(mixtures, epoch_mixtures, batch, seed, rank, ranks)
     sampler.set_epoch(number)
     order = list(sampler)
     assert len(order) == len(sampler)
@@ -28,20 +38,22 @@ def test_epochs_of_any_size_go_through_the_set_evenly(epoch_mixtures):
     assert len(visits) == 50 and set(visits.values()) <= ({passes, passes + 1} if rest else {passes})
 
 
-@pytest.mark.parametrize("ranks", [2, 3, 4])
-def test_ranks_see_in_every_step_what_one_rank_sees_in_a_batch_as_large_as_all_of_theirs(ranks):
-    batch = 5
-    mixtures = ranks * batch * 4
-    for number in range(3):
-        alone = epoch(70, mixtures, number)
-        shared = [epoch(70, mixtures, number, rank, ranks) for rank in range(ranks)]
-        for step in range(4):
-            together = [index for order in shared for index in order[step * batch : (step + 1) * batch]]
-            assert sorted(together) == sorted(alone[step * ranks * batch : (step + 1) * ranks * batch])
+@given(st.integers(2, 5), st.integers(1, 6), st.integers(1, 80), st.integers(1, 90), st.integers(0, 5))
+def test_ranks_see_in_every_step_what_one_rank_sees_in_a_batch_as_large_as_all_of_theirs(
+    ranks, batch, mixtures, epoch_mixtures, number
+):
+    alone = epoch(mixtures, epoch_mixtures, number, batch=ranks * batch)
+    shared = [epoch(mixtures, epoch_mixtures, number, rank, ranks, batch=batch) for rank in range(ranks)]
+    assert len({len(order) for order in shared}) == 1
+    for step in range(len(alone) // (ranks * batch)):
+        together = [index for order in shared for index in order[step * batch : (step + 1) * batch]]
+        assert sorted(together) == sorted(alone[step * ranks * batch : (step + 1) * ranks * batch])
+    assert sum(map(len, shared)) == len(alone) == epoch_mixtures // (ranks * batch) * ranks * batch
 
 
-def test_ranks_always_have_equally_many_mixtures():
-    assert {len(epoch(100, 10, 0, rank, 3)) for rank in range(3)} == {4}
+def test_what_does_not_fill_a_batch_comes_in_the_next_epoch():
+    whole = epoch(100, 100, 0)
+    assert [*epoch(100, 10, 0, batch=4), *epoch(100, 10, 1, batch=4)] == whole[:16]
 
 
 def test_an_order_depends_on_seed_and_epoch_alone():
