@@ -14,6 +14,7 @@ from callbacks.rows import write_rows
 from callbacks.separation_scores import LeftOut, Score, in_best_order, score_separation
 from callbacks.summary import Summary, left_out_counts, summarise, summary_table
 from datamodules.batch import Batch
+from lightning_modules.mixture_mean import MixtureMean
 
 SCORE_COLUMNS = ("index", "class", "left_out", "input_si_sdr_db", "si_sdr_db", "improvement_db")
 SUMMARY_FILE = "summary.csv"
@@ -36,35 +37,33 @@ class SeparationEvaluation(RowEvaluation):
 
     def __init__(self) -> None:
         super().__init__()
-        self._improvements: list[tuple[str, float]] = []
+        self._improvements: dict[str, MixtureMean] = {}  # by class, and "" for all
 
     def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Start a new mean."""
-        self._improvements = []
+        """Start new means."""
+        self._improvements = {label: MixtureMean().to(pl_module.device) for label in ("", *_classes(pl_module))}
 
     def on_validation_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Batch, *_: Any
     ) -> None:
         """Score a batch's estimates."""
-        self._improvements += [
-            (score.label, score.si_sdr - score.input_si_sdr)
-            for score in _scores(pl_module, outputs, batch)
-            if score.left_out is LeftOut.NO
-        ]
+        for score in _scores(pl_module, outputs, batch):
+            if score.left_out is LeftOut.NO:
+                for label in ("", score.label):
+                    self._improvements[label].update(
+                        torch.tensor([score.si_sdr - score.input_si_sdr], device=pl_module.device)
+                    )
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Log the mean improvement over all ranks."""
-        classes = _classes(pl_module)
-        sums = torch.zeros(2, len(classes), dtype=torch.float64)
-        for label, improvement in self._improvements:
-            sums[:, classes.index(label)] += torch.tensor([improvement, 1.0], dtype=torch.float64)
-        total, count = trainer.strategy.reduce(sums.to(pl_module.device), reduce_op="sum").cpu()
-        values = {
-            f"validation_improvement_db/{label}": total[i] / count[i] for i, label in enumerate(classes) if count[i]
-        }
-        if count.sum():
-            values["validation_improvement_db"] = total.sum() / count.sum()
-        pl_module.log_dict({name: value.float() for name, value in values.items()}, rank_zero_only=True)
+        means = {label: improvement.compute().float() for label, improvement in self._improvements.items()}
+        pl_module.log_dict(
+            {
+                f"validation_improvement_db{'/' if label else ''}{label}": mean
+                for label, mean in means.items()
+                if not mean.isnan()  # nothing could be scored
+            }
+        )
 
     def rows(self, trainer: Trainer, module: LightningModule, outputs: Any, batch: Batch) -> Iterable[Sequence[Any]]:
         """A row for every present class of every mixture."""

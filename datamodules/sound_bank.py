@@ -35,6 +35,10 @@ _UNFINISHED = ".building"
 PreparedClip = tuple[np.ndarray, float]
 
 
+class MissingBankError(InputError):
+    """A sound bank that was never built, or is of clips that have changed since."""
+
+
 @dataclass(frozen=True, eq=False)
 class SoundBank:
     """The audible clips of a corpus at one sample rate.
@@ -63,12 +67,13 @@ class SoundBank:
         """Open the bank of exactly these clips, as they are on disk now.
 
         Raises:
-            InputError: it was never built, the corpus has changed since, or the bank is damaged.
+            MissingBankError: it was never built, or the corpus has changed since.
+            InputError: the bank is damaged.
         """
         path = bank_path(corpus, clips, sample_rate, folder)
         if not os.path.isdir(path):
             changed = any(Path(folder).glob(f"{corpus.name}-{sample_rate}Hz-*"))
-            raise InputError(
+            raise MissingBankError(
                 f"{path}: no sound bank of these {len(clips)} clips of {corpus.name} at {sample_rate} Hz"
                 f"{' (those in the folder are of other clips or of files changed since)' if changed else ''}"
                 "; build it with `separatrix bank`"

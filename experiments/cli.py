@@ -1,10 +1,13 @@
 """`separatrix`: the command line."""
 
 import importlib
+import os
+import signal
 import sys
 from argparse import ArgumentError
 from collections.abc import Callable, Sequence
 
+from experiments.termination import TERMINATED, Terminated, end_on_sigterm
 from lightning_modules.errors import InputError
 
 # Command -> module and function; the modules are imported only when their command is asked for.
@@ -39,9 +42,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: command and its arguments; those of the process unless given.
 
     Returns:
-        Exit status: 0, or 2 where the user's input was wrong.
+        Exit status: 0; 2 where the user's input was wrong or the machine refused (a full disk, no permission); 130 and
+        143 after an interruption by the user and by a scheduler.
     """
-    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    if arguments is None:
+        end_on_sigterm()
+        arguments = sys.argv[1:]
+    arguments = list(arguments)
     if not arguments or arguments[0] in ("-h", "--help", "help"):
         print(usage())
         return 0
@@ -51,13 +58,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         _function(arguments[0])(arguments)
     except KeyboardInterrupt:
-        print("\ninterrupted; the same command goes on from here", file=sys.stderr)
-        return 130
-    except SystemExit as end:
-        # How --help ends, and a training that was interrupted: Lightning gives no code where it was terminated.
-        return end.code if isinstance(end.code, int) else 143
+        return _interrupted("interrupted", 130)
+    except Terminated:
+        return _interrupted("terminated", TERMINATED)
+    except SystemExit as end:  # how --help ends, and how Lightning ends a training that the user interrupted
+        if isinstance(end.__context__, KeyboardInterrupt):
+            return _interrupted("interrupted", 130)
+        return end.code if isinstance(end.code, int) else 0
+    except BrokenPipeError:  # whoever read the output has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 128 + signal.SIGPIPE
     except Exception as error:
-        reason = _fault_of_the_input(error)
+        reason = _fault(error)
         if reason is None:
             raise
         print(f"separatrix {arguments[0]}: {reason}", file=sys.stderr)
@@ -65,14 +77,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _fault_of_the_input(error: Exception) -> str | None:
-    """What a user is told; None where the program is at fault."""
+def _interrupted(how: str, status: int) -> int:
+    if os.environ.get("LOCAL_RANK", "0") == "0":
+        print(f"\n{how}; the same command goes on from here", file=sys.stderr)
+    return status
+
+
+def _fault(error: Exception) -> str | None:
+    """What a user is told of wrong input, or of a machine that refuses; None where the program is at fault."""
     cause: BaseException | None = error
     while cause is not None:  # jsonargparse wraps what the constructor of a model or of its data raises
-        if isinstance(cause, InputError):
-            return str(cause)
+        if isinstance(cause, InputError | OSError):
+            # In a loader's worker, torch puts the traceback before the message.
+            message = str(cause).split(f"{type(cause).__name__}: ", 1)[-1].strip()
+            return message if isinstance(cause, InputError) else _of_the_machine(cause, message)
         cause = cause.__cause__
     return _in_one_line(str(error)) if isinstance(error, ArgumentError) else None
+
+
+def _of_the_machine(error: OSError, message: str) -> str:
+    what = f"{error.filename}: {error.strerror}" if error.filename else error.strerror or message
+    return f"{what}; what was complete before is kept"
 
 
 # Lines of jsonargparse's messages that tell of types, not of the setting.

@@ -61,3 +61,9 @@ def with_named_configs(arguments: list[str]) -> list[str]:
         elif position and arguments[position - 1] in ("--config", "-c"):
             resolved[position] = _checked(argument)
     return resolved
+
+
+def options(settings: list[str]) -> list[tuple[str, ...]]:
+    """Settings as (name, value), or (name=value,)."""
+    starts = [position for position, word in enumerate(settings) if word.startswith("--")]
+    return [tuple(settings[i:j]) for i, j in zip(starts, [*starts, len(settings)][1:], strict=True)]

@@ -11,9 +11,10 @@ import torch
 from jsonargparse import ArgumentParser, Namespace
 
 from datamodules.urban_scenes import URBAN_CLASSES
+from experiments.configuration import options
 from experiments.model_selection_stages import model_selection_stages
 from experiments.model_selection_table import make_tables
-from experiments.stages import CONSOLE, Stage, options, run_stages
+from experiments.stages import CONSOLE, Stage, run_stages
 from experiments.weak_labels_stages import weak_labels_stages
 from experiments.weak_labels_table import make_table
 from lightning_modules.errors import InputError

@@ -18,7 +18,8 @@ from pathlib import Path
 from rich.console import Console
 
 from experiments.cli import main
-from experiments.configuration import config_path
+from experiments.configuration import config_path, options
+from experiments.termination import end_on_sigterm
 from lightning_modules.errors import InputError
 
 CONSOLE = Console(highlight=False, soft_wrap=True)
@@ -72,12 +73,6 @@ class Stage:
 def config_options(*names: str) -> list[str]:
     """`--config` for each of these configurations."""
     return [word for name in names for word in ("--config", name)]
-
-
-def options(settings: list[str]) -> list[tuple[str, ...]]:
-    """Settings as (name, value), or (name=value,)."""
-    starts = [position for position, word in enumerate(settings) if word.startswith("--")]
-    return [tuple(settings[i:j]) for i, j in zip(starts, [*starts, len(settings)][1:], strict=True)]
 
 
 def data_options(settings: list[str]) -> list[str]:
@@ -226,6 +221,7 @@ def _run_side_by_side(stages: Sequence[Stage], records: dict[str, Record], jobs:
 def _start_worker(threads: int) -> None:
     """In a worker: take a share of the cores, and end with the process that started it, however that ends."""
     threading.Thread(target=_end_with_parent, daemon=True).start()
+    end_on_sigterm()
     import torch
 
     torch.set_num_threads(threads)

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import shlex
 import shutil
 import sys
 import warnings
@@ -14,12 +15,15 @@ from lightning.pytorch.callbacks import Callback, EarlyStopping, LambdaCallback,
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import CSVLogger, Logger, WandbLogger
 from lightning.pytorch.loggers.csv_logs import ExperimentWriter
+from lightning.pytorch.plugins.environments import SLURMEnvironment
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from callbacks.epoch_lines import EpochLines
 from callbacks.estimate_files import EstimateFiles
-from experiments.configuration import with_named_configs
+from datamodules.sound_bank import MissingBankError
+from experiments.configuration import options, with_named_configs
 from experiments.run_description import write_description
+from experiments.termination import end_on_sigterm, end_with_parent
 from lightning_modules.checkpoint import AtomicCheckpointIO, read_checkpoint
 from lightning_modules.errors import InputError
 from lightning_modules.module import SeparatrixModule
@@ -40,11 +44,26 @@ class Stopping(EarlyStopping):
         super().load_state_dict({**state_dict, "patience": self.patience})
 
 
+class EndOnSigterm(Callback):
+    """Takes SIGTERM back from Lightning, which installs a handler of its own when it starts to run.
+
+    That one lets the step finish, and on several ranks broadcasts from within the handler, where it meets whatever
+    collective was under way.
+    """
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Take it back."""
+        end_on_sigterm()
+
+    on_validation_start = on_test_start = on_predict_start = on_train_start
+
+
 class SeparatrixCLI(LightningCLI):
     """One parser for every system: the model and the data are classes named in the configuration."""
 
     def __init__(self, arguments: list[str], **settings: Any) -> None:
         _silence(".*LightningCLI's args parameter is intended to run from within Python.*")
+        self._arguments = arguments
         super().__init__(
             SeparatrixModule,
             LightningDataModule,
@@ -86,6 +105,7 @@ class SeparatrixCLI(LightningCLI):
             ".*The dirpath has changed from .*",
             ".*The number of training batches .* is smaller than the logging interval.*",
             ".*isinstance.treespec, LeafSpec.* is deprecated.*",
+            ".*It is recommended to use `self.log.* sync_dist=True.*",  # what is logged is the same on every rank
         )
 
     def instantiate_trainer(self, **settings: Any) -> Trainer:
@@ -111,7 +131,8 @@ class SeparatrixCLI(LightningCLI):
             on_validation_start=lambda trainer, module: self._describe(run, "validate.yaml"),
             on_test_start=lambda trainer, module: self._describe(run, "test.yaml"),
         )
-        callbacks = [*(trainer_config.get("callbacks") or []), shown, describe, *keep]  # Lightning adds `stopping`
+        # Lightning adds `stopping`.
+        callbacks = [*(trainer_config.get("callbacks") or []), EndOnSigterm(), shown, describe, *keep]
         if self.subcommand == "predict":
             callbacks.append(EstimateFiles())
         try:
@@ -119,7 +140,7 @@ class SeparatrixCLI(LightningCLI):
                 default_root_dir=run,
                 callbacks=callbacks,
                 logger=_loggers(self._get(self.config, "logger"), run),
-                plugins=[*(trainer_config.get("plugins") or []), AtomicCheckpointIO()],
+                plugins=[*(trainer_config.get("plugins") or []), AtomicCheckpointIO(), *_cluster()],
                 use_distributed_sampler=False,
                 num_sanity_val_steps=0,
                 enable_progress_bar=sys.stdout.isatty(),
@@ -185,9 +206,24 @@ class SeparatrixCLI(LightningCLI):
         there = next(folder for folder in (run, *run.absolute().parents) if folder.exists())
         if not there.is_dir() or not os.access(there, os.W_OK):
             raise InputError(f"{run}: cannot be written to; choose another --run")
-        # Under torchrun or SLURM every rank comes here at once: the bank must exist, or `prepare_data` says so.
-        if "LOCAL_RANK" not in os.environ and "SLURM_PROCID" not in os.environ:
+        if self._alone():
             self.datamodule.build()
+            return
+        try:
+            self.datamodule.bank  # noqa: B018  (opened before any process group exists)
+        except MissingBankError as error:
+            raise InputError(f"{error}: {self._bank_command()}") from None
+
+    def _alone(self) -> bool:
+        """Whether no other process may be building the same bank: this one starts the other ranks, if there are any."""
+        environment = getattr(self.trainer.strategy, "cluster_environment", None)
+        started = environment is not None and environment.creates_processes_externally
+        return self.trainer.num_nodes == 1 and not started
+
+    def _bank_command(self) -> str:
+        """What builds the sound bank of this command's data."""
+        given = options(self._arguments)
+        return shlex.join(["separatrix", "bank", *(word for option in given if _of_data(option[0]) for word in option)])
 
     def before_test(self) -> None:
         """Decode the corpus for a model that has learnt, or that has nothing to learn.
@@ -212,6 +248,19 @@ class SeparatrixCLI(LightningCLI):
         self.trainer.predict(**{**settings, "return_predictions": False})
 
 
+def _of_data(option: str) -> bool:
+    return option.split("=")[0] in ("--config", "--data") or option.startswith("--data.")
+
+
+def _cluster() -> list[SLURMEnvironment]:
+    # Lightning would answer SLURM's signal with a checkpoint amid the epoch, which holds no random state and does not
+    # rewind the loader. Here a job that is queued again goes on from the end of an epoch, exactly.
+    try:
+        return [SLURMEnvironment(auto_requeue=False)] if SLURMEnvironment.detect() else []
+    except RuntimeError as error:
+        raise InputError(f"SLURM: {' '.join(str(error).split())}") from None
+
+
 def _silence(*messages: str) -> None:
     for message in messages:
         warnings.filterwarnings("ignore", message)
@@ -231,4 +280,6 @@ def _loggers(name: LoggerName, run: Path) -> list[Logger] | bool:
 
 def command(arguments: list[str]) -> None:
     """`separatrix fit|validate|test|predict ...`."""
+    if "LOCAL_RANK" in os.environ:  # a rank that was started by rank 0 or by torchrun
+        end_with_parent()
     SeparatrixCLI(arguments)

@@ -1,13 +1,15 @@
 """What every trainable system shares: geometry, optimiser, reproducible epochs, checkpoints that say what they are."""
 
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from lightning import LightningModule
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
-from torchmetrics import MeanMetric
 
+from datamodules.batch import Batch
+from lightning_modules.divergence import LossWatch
 from lightning_modules.errors import InputError
+from lightning_modules.mixture_mean import MixtureMean
 from lightning_modules.spectrogram import Geometry
 
 
@@ -39,8 +41,8 @@ class SeparatrixModule(LightningModule):
         self.geometry = Geometry(sample_rate, window, hop)
         self.learning_rate = learning_rate
         self.halve_after = halve_after
-        # A metric rather than a plain log: its mean over mixtures is exact for ranks and batches of any size.
-        self.validation_loss = MeanMetric(nan_strategy="disable")  # a NaN must be seen, not left out
+        self.validation_loss = MixtureMean()
+        self._watch = {split: LossWatch(split) for split in ("train", "validation")}
 
     def identity(self) -> dict[str, Any]:
         """What data, checkpoint and model must have in common, in words a user knows."""
@@ -80,8 +82,17 @@ class SeparatrixModule(LightningModule):
     def lr_scheduler_step(self, scheduler: Any, metric: Any) -> None:
         """Nothing: Lightning would step after writing the epoch's checkpoint, and a resumed run would lack the step."""
 
+    def on_validation_epoch_start(self) -> None:
+        """Look at the training losses first: weights that one of them has spoilt would be blamed on validation."""
+        self._watch["train"].check(self.current_epoch)
+
+    def on_validation_epoch_end(self) -> None:
+        """Look at the losses that are still to be looked at."""
+        self._watch["validation"].check(self.current_epoch)
+
     def on_train_epoch_end(self) -> None:
-        """Step the schedule, before the epoch's checkpoint is written."""
+        """Look at the losses to the last one and step the schedule, before the epoch's checkpoint is written."""
+        self._watch["train"].check(self.current_epoch)
         for config in self.trainer.lr_scheduler_configs:
             config.scheduler.step(self.trainer.callback_metrics["validation_loss"])  # type: ignore[arg-type]
 
@@ -99,13 +110,18 @@ class SeparatrixModule(LightningModule):
         """Seed of the trainer's data module; 0 without one."""
         return int(getattr(getattr(self._trainer, "datamodule", None), "seed", 0))
 
-    def log_loss(self, loss: torch.Tensor, split: str) -> torch.Tensor:
-        """Log the per-mixture losses [B] of a split and return their mean, which the step takes."""
+    def log_loss(self, loss: torch.Tensor, batch: Batch, split: Literal["train", "validation"]) -> torch.Tensor:
+        """Log the losses of a batch's mixtures, [B], and return their mean, which the step takes.
+
+        Raises:
+            InputError: a loss is not finite; on a GPU, some steps later.
+        """
+        self._watch[split].take(loss, batch.indices, self.current_epoch)
         mean = loss.mean()
         if split == "train":
             self.log("train_loss", mean.detach(), on_step=True, on_epoch=False, prog_bar=True)
         else:
-            self.validation_loss.update(loss.detach())
+            self.validation_loss.update(loss)
             self.log("validation_loss", self.validation_loss, on_epoch=True, prog_bar=True, batch_size=len(loss))
         return mean
 

@@ -209,7 +209,9 @@ class DeepClustering(SeparatrixModule):
         sources = stft(batch.sources, self.geometry).abs()
         # Features before the cut: an excerpt that falls into silence looks as it does within its mixture.
         features, magnitude, sources = self._excerpt(batch.indices, features, magnitude, sources)
-        return self.log_loss(self.loss(self.network(features), magnitude.mT.flatten(1), sources.mT.flatten(2)), "train")
+        return self.log_loss(
+            self.loss(self.network(features), magnitude.mT.flatten(1), sources.mT.flatten(2)), batch, "train"
+        )
 
     def _excerpt(self, indices: Tensor, *spectrograms: Tensor) -> list[Tensor]:
         """The same frames of every spectrogram, [B, ..., bins, frames]: a function of seed, mixture and epoch."""
@@ -230,7 +232,7 @@ class DeepClustering(SeparatrixModule):
         """Log the loss of whole mixtures; hand the estimates, [B, Q, T], to the callbacks."""
         embedded = self.embed(batch.mixture)
         sources = self.source_magnitudes(batch.sources)
-        self.log_loss(self.loss(embedded.embedding, embedded.magnitude, sources), "validation")
+        self.log_loss(self.loss(embedded.embedding, embedded.magnitude, sources), batch, "validation")
         return self.separate(embedded, batch.indices, batch.mixture.shape[-1]).estimates
 
     def test_step(self, batch: Batch, batch_index: int) -> Tensor:

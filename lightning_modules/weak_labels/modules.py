@@ -121,12 +121,12 @@ class EventClassifier(WeakLabelModule):
     def training_step(self, batch: Batch, batch_index: int) -> Tensor:
         """Mean loss of the batch."""
         logits = self(stft(batch.mixture, self.geometry).abs())
-        return self.log_loss(self.loss(logits, batch), "train")
+        return self.log_loss(self.loss(logits, batch), batch, "train")
 
     def validation_step(self, batch: Batch, batch_index: int) -> Judgement:
         """Log the loss; hand the logits to the callbacks."""
         judgement = self.test_step(batch, batch_index)
-        self.log_loss(self.loss(judgement["logits"], batch), "validation")
+        self.log_loss(self.loss(judgement["logits"], batch), batch, "validation")
         return judgement
 
     def test_step(self, batch: Batch, batch_index: int) -> Judgement:
@@ -293,14 +293,14 @@ class WeakLabelSeparator(WeakLabelModule):
     def training_step(self, batch: Batch, batch_index: int) -> Tensor:
         """Mean loss of the batch."""
         magnitude = stft(batch.mixture, self.geometry).abs()
-        return self.log_loss(self.loss(magnitude, self.separator(magnitude), batch), "train")
+        return self.log_loss(self.loss(magnitude, self.separator(magnitude), batch), batch, "train")
 
     def validation_step(self, batch: Batch, batch_index: int) -> Tensor:
         """Log the loss that stopping and checkpoints follow; hand the estimates [B, C, T] to the callbacks."""
         spectrum = stft(batch.mixture, self.geometry)
         magnitude = spectrum.abs()
         masks = self.separator(magnitude)
-        self.log_loss(self.loss(magnitude, masks, batch), "validation")
+        self.log_loss(self.loss(magnitude, masks, batch), batch, "validation")
         return self._resynthesise(spectrum, masks, batch.mixture.shape[-1])
 
     def test_step(self, batch: Batch, batch_index: int) -> Tensor:

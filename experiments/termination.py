@@ -1,0 +1,72 @@
+"""How processes end: at a scheduler's SIGTERM within its grace, and never later than those that they belong to.
+
+Nothing is saved at the last moment: epochs, rows and stages are on disk as soon as they are complete, each written
+beside its place and renamed. To end is to stop.
+"""
+
+import os
+import signal
+import socket
+import threading
+import time
+from functools import lru_cache
+from types import FrameType
+
+GRACE_SECONDS = 20  # of the 30 that SLURM leaves by default between SIGTERM and SIGKILL
+TERMINATED = 128 + signal.SIGTERM
+
+
+class Terminated(SystemExit):
+    """The process was asked to end."""
+
+
+def end_on_sigterm() -> None:
+    """Raise `Terminated` at SIGTERM, wherever the main thread is, so that what is half written is removed.
+
+    Where the main thread does not come back from a call, as one that waits for another rank, the process ends all the
+    same, after GRACE_SECONDS.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        return
+    signal.signal(signal.SIGTERM, _raise_terminated)
+    _watch_signals()
+
+
+def end_with_parent() -> None:
+    """End this process soon after the one that started it, however that ends."""
+    parent = os.getppid()
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(1)
+        os._exit(TERMINATED)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def _raise_terminated(signal_number: int, frame: FrameType | None) -> None:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # a second one would cut the cleaning up short
+    raise Terminated(TERMINATED)
+
+
+@lru_cache(maxsize=1)
+def _watch_signals() -> None:
+    sending, receiving = socket.socketpair()
+    sending.setblocking(False)
+    # Written to by the system's handler at once; Python's own waits for the main thread to come back.
+    signal.set_wakeup_fd(sending.detach(), warn_on_full_buffer=False)
+    os.register_at_fork(after_in_child=_forget)
+
+    def watch() -> None:
+        while receiving.recv(1) != bytes([signal.SIGTERM]):
+            pass
+        time.sleep(GRACE_SECONDS)
+        os._exit(TERMINATED)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def _forget() -> None:
+    """In a forked process, such as a loader's worker: SIGTERM is its own, and ends it."""
+    signal.set_wakeup_fd(-1)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
