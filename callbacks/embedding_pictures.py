@@ -9,8 +9,9 @@ import torch
 from lightning import Callback, LightningModule, Trainer
 from scipy.optimize import linear_sum_assignment
 
-from callbacks.figures import embedding_figure
+from callbacks.figures import embedding_figure, write_figure
 from datamodules.batch import Batch
+from lightning_modules.atomic_file import atomic_file
 from lightning_modules.deep_clustering.module import DeepClustering
 
 
@@ -55,6 +56,6 @@ class EmbeddingPictures(Callback):
         shared = np.zeros((model.sources, model.sources))
         np.add.at(shared, (nearest, sources), 1)
         clusters = linear_sum_assignment(shared, maximize=True)[1][nearest]
-        path.parent.mkdir(parents=True, exist_ok=True)
-        np.savez(path, embedding=embedding, clusters=clusters, sources=sources)
-        embedding_figure(embedding, clusters, sources, title).savefig(path.with_suffix(".png"))
+        with atomic_file(path) as partial, partial.open("wb") as file:
+            np.savez(file, embedding=embedding, clusters=clusters, sources=sources)
+        write_figure(path.with_suffix(".png"), embedding_figure(embedding, clusters, sources, title))

@@ -10,6 +10,7 @@ from rich.console import Console
 from torch import Tensor
 
 from datamodules.batch import Batch
+from lightning_modules.atomic_file import atomic_file
 
 
 class EstimateFiles(BasePredictionWriter):
@@ -32,10 +33,10 @@ class EstimateFiles(BasePredictionWriter):
         rate = pl_module.geometry.sample_rate  # type: ignore[union-attr]
         for index, mixture, estimates in zip(batch.indices.tolist(), batch.mixture, prediction, strict=True):
             folder = _folder(trainer) / str(index)
-            folder.mkdir(parents=True, exist_ok=True)
             named = zip(("mixture", *pl_module.classes), (mixture, *estimates), strict=True)  # type: ignore[misc]
             for name, signal in named:
-                soundfile.write(folder / f"{name}.wav", signal.cpu().numpy(), rate, subtype="FLOAT")
+                with atomic_file(folder / f"{name}.wav") as partial:
+                    soundfile.write(partial, signal.cpu().numpy(), rate, subtype="FLOAT", format="WAV")
 
     def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Say where they are."""

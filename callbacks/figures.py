@@ -1,5 +1,7 @@
 """Figures of the model-selection task: confidence against SI-SDR, and a mixture's embedding in two dimensions."""
 
+from pathlib import Path
+
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -7,6 +9,7 @@ from numpy.typing import NDArray
 
 from callbacks.correlation import pearson, points
 from callbacks.selection_rows import Evaluated, Floats
+from lightning_modules.atomic_file import atomic_file
 
 # Okabe and Ito: told apart with every common form of colour vision.
 PALETTE = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#F0E442", "#000000")
@@ -106,6 +109,12 @@ def principal_plane(vectors: Floats) -> tuple[Floats, Floats]:
     shares = size[:2] ** 2 / max(float((size**2).sum()), np.finfo(np.float64).tiny)
     short = 2 - len(components)
     return np.pad(centred @ components.T, ((0, 0), (0, short))), np.pad(shares, (0, short))
+
+
+def write_figure(path: Path, figure: Figure) -> None:
+    """Write a figure as PNG, as a whole or not at all."""
+    with atomic_file(path) as partial:
+        figure.savefig(partial, format="png")
 
 
 def _figure(width: float, height: float) -> Figure:

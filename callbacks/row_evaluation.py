@@ -87,6 +87,7 @@ class RowEvaluation(Callback, ABC):
         self._parts.belong_to(_digest(trainer, pl_module))
         self._parts.merge(self._path)
         self.report(trainer, pl_module, self._path)
+        self._parts.remove()  # last: killed in its report, an evaluation has that to do again, and nothing else
 
 
 def _digest(trainer: Trainer, module: LightningModule) -> str:

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
+from lightning_modules.atomic_file import atomic_file
 from lightning_modules.errors import InputError
 
 
@@ -36,13 +37,17 @@ class RowParts:
         Raises:
             InputError: the folder holds rows of another owner.
         """
-        said = self.folder / "owner"
+        # In the name of an empty file: there is no moment, on any rank, at which half of it is written.
+        own = self.folder / f"owner-{owner}"
         self.folder.mkdir(parents=True, exist_ok=True)
-        if any(self.folder.glob("rank-*.csv")) and said.exists() and said.read_text() != owner:
+        others = set(self.folder.glob("owner-*")) - {own}
+        if others and any(self.folder.glob("rank-*.csv")):
             raise InputError(
                 f"{self.folder}: rows of an interrupted test of another model or data; delete it or take another --run"
             )
-        said.write_text(owner)
+        own.touch()
+        for other in others:
+            other.unlink(missing_ok=True)
 
     def append(self, rows: Iterable[Sequence[Any]], rank: int) -> None:
         """Write a batch's rows and an empty line, and flush them: they outlive the process, whole or not at all."""
@@ -72,21 +77,20 @@ class RowParts:
         return sorted(rows, key=lambda row: int(row[0]))  # stable: a mixture's rows keep their order
 
     def merge(self, path: Path) -> None:
-        """Write all rows to one file, beside and renamed, then remove the parts."""
-        rows = self.read()
-        write_rows(path, self.columns, rows)
+        """Write all rows to one file; the parts stay until `remove`, for what is made of it may be interrupted too."""
+        write_rows(path, self.columns, self.read())
+
+    def remove(self) -> None:
+        """Remove the parts, where nothing is left to be made of their rows."""
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
 def write_rows(path: Path, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-    """Write a CSV file beside its place and rename it: readers see the old file or the new one."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    with partial.open("w", newline="") as file:
+    """Write a CSV file, as a whole or not at all: readers see the old file or the new one."""
+    with atomic_file(path) as partial, partial.open("w", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(columns)
         writer.writerows([[_text(value) for value in row] for row in rows])
-    partial.replace(path)
 
 
 def read_rows(path: Path) -> list[dict[str, str]]:

@@ -9,7 +9,7 @@ from rich.console import Console
 from callbacks.calibration import Calibration
 from callbacks.correlation import HOME, Correlation, correlations
 from callbacks.differences import Difference, differences
-from callbacks.figures import confidence_figure
+from callbacks.figures import confidence_figure, write_figure
 from callbacks.model_selection import (
     MEAN,
     confusion,
@@ -27,6 +27,7 @@ from experiments.model_selection_sections import (
 )
 from experiments.model_selection_stages import DOMAINS
 from experiments.sections import markdown, terminal_table
+from lightning_modules.atomic_file import write_text_atomically
 
 PUBLISHED = Path(__file__).parent / "published"
 TABLE_COLUMNS = ("row", "class", "mean_db", "std_db", "n", "published_mean_db")
@@ -76,7 +77,7 @@ def make_tables(output: Path, note: str = "", names: Sequence[str] = DOMAINS) ->
         [(*line, coefficients.get(line[:3], "")) for line in correlated],
     )
     write_rows(output / "differences.csv", Difference._fields, gains)
-    confidence_figure(evaluated, note).savefig(output / "confidence.png")
+    write_figure(output / "confidence.png", confidence_figure(evaluated, note))
     sections = [
         score_section(scores, means, evaluated),
         share_section(scores, means, len(calibrating.index)),
@@ -85,7 +86,8 @@ def make_tables(output: Path, note: str = "", names: Sequence[str] = DOMAINS) ->
         confusion_section("Picked by calibrated confidence", picks["calibrated"], {}),
         correlation_section(correlated, coefficients),
     ]
-    (output / "table.md").write_text("\n".join(filter(None, (note and f"{note}\n", *map(markdown, sections)))))
+    text = "\n".join(filter(None, (note and f"{note}\n", *map(markdown, sections))))
+    write_text_atomically(output / "table.md", text)
     console = Console(width=max(120, Console().width))
     for section in sections:
         console.print(terminal_table(section))

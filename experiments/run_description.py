@@ -9,6 +9,8 @@ from pathlib import Path
 
 import torch
 
+from lightning_modules.atomic_file import write_text_atomically
+
 _PACKAGES = (
     *("separatrix", "torch", "lightning", "torchaudio", "torchmetrics", "numpy"),
     *("pyloudnorm", "scikit-learn", "scipy", "soundfile"),
@@ -23,8 +25,7 @@ def write_description(run: Path, file: str, configuration: str) -> None:
         file: name of the configuration's file.
         configuration: as YAML.
     """
-    run.mkdir(parents=True, exist_ok=True)
-    (run / file).write_text(configuration)
+    write_text_atomically(run / file, configuration)
     description = {
         "python": platform.python_version(),
         "machine": f"{platform.machine()}, {os.cpu_count()} cores, {torch.get_num_threads()} threads",
@@ -32,7 +33,7 @@ def write_description(run: Path, file: str, configuration: str) -> None:
         "versions": {package: version(package) for package in _PACKAGES},
         "revision": _revision(),
     }
-    (run / "environment.json").write_text(json.dumps(description, indent=2) + "\n")
+    write_text_atomically(run / "environment.json", json.dumps(description, indent=2) + "\n")
 
 
 def _revision() -> str | None:

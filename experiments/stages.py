@@ -20,6 +20,7 @@ from rich.console import Console
 from experiments.cli import main
 from experiments.configuration import config_path, options
 from experiments.termination import end_on_sigterm
+from lightning_modules.atomic_file import write_text_atomically
 from lightning_modules.errors import InputError
 
 CONSOLE = Console(highlight=False, soft_wrap=True)
@@ -117,11 +118,8 @@ class Record:
         return str(stored["state"])
 
     def write(self, state: str) -> None:
-        """Write the state beside and rename it."""
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        partial = self.path.with_name(f".{self.path.name}.partial")
-        partial.write_text(json.dumps({"state": state, "fingerprint": self.fingerprint}) + "\n")
-        partial.replace(self.path)
+        """Write the state, as a whole or not at all."""
+        write_text_atomically(self.path, json.dumps({"state": state, "fingerprint": self.fingerprint}) + "\n")
 
 
 def _fingerprint(stage: Stage, needs: Iterable[str]) -> str:

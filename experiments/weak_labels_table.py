@@ -13,6 +13,7 @@ from callbacks.evaluation import SCORE_COLUMNS
 from callbacks.row_evaluation import SCORES_FILE
 from callbacks.rows import read_rows, write_rows
 from callbacks.summary import Summary, left_out_counts, summarise
+from lightning_modules.atomic_file import write_text_atomically
 
 ROWS = ("input", "clip", "frame", "strong", "gate", "ideal_ratio_mask")
 JUDGES = ("judge_frame", "judge_clip")
@@ -63,9 +64,8 @@ def make_table(output: Path, classes: Sequence[str], note: str = "") -> None:
         [(c.row, c.label, c.ours.mean, c.ours.std, c.ours.median, c.ours.n, *(c.published or ("", ""))) for c in cells],
     )
     left_out = {row: left_out_counts(output / row / SCORES_FILE) for row in systems}
-    (output / "table.md").write_text(
-        "\n".join(filter(None, (note and f"{note}\n", markdown(cells, left_out), percentile_markdown(output))))
-    )
+    parts = (note and f"{note}\n", markdown(cells, left_out), percentile_markdown(output))
+    write_text_atomically(output / "table.md", "\n".join(filter(None, parts)))
     _print(cells, note)
 
 

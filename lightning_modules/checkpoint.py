@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 import torch
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 
+from lightning_modules.atomic_file import atomic_file
 from lightning_modules.errors import InputError
 from lightning_modules.module import SeparatrixModule
 
@@ -60,14 +61,5 @@ class AtomicCheckpointIO(TorchCheckpointIO):
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None) -> None:
         """Write the checkpoint, then move it into place."""
-        path = Path(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_name(f".{path.name}.partial")  # what a kill leaves is written over
-        try:
-            with partial.open("wb") as file:
-                torch.save(checkpoint, file)
-                file.flush()
-                os.fsync(file.fileno())
-            partial.replace(path)
-        finally:
-            partial.unlink(missing_ok=True)
+        with atomic_file(Path(path)) as partial, partial.open("wb") as file:  # torch would note a path's name inside
+            torch.save(checkpoint, file)

@@ -36,7 +36,9 @@ def test_parts_of_several_ranks_merge_into_one_file_sorted_by_index(tmp_path):
     append(tmp_path / "parts", [1, 4, 7, 10], rank=1)
     append(tmp_path / "parts", [0, 3, 6, 9], rank=0)
     append(tmp_path / "parts", [2, 5, 8], rank=2)
-    RowParts(tmp_path / "parts", COLUMNS).merge(tmp_path / "scores.csv")
+    parts = RowParts(tmp_path / "parts", COLUMNS)
+    parts.merge(tmp_path / "scores.csv")
+    parts.remove()
     expected = [dict(zip(COLUMNS, row, strict=True)) for mixture in range(11) for row in as_text(rows_of(mixture))]
     assert read_rows(tmp_path / "scores.csv") == expected
     assert [path.name for path in tmp_path.iterdir()] == ["scores.csv"]
@@ -137,6 +139,13 @@ def test_rows_of_another_model_or_data_are_refused_and_those_of_the_same_are_gon
     earlier.close()
     later = RowParts(tmp_path / "parts", ["index"])
     later.belong_to("one")
+    assert [path.name for path in (tmp_path / "parts").glob("owner-*")] == ["owner-one"]
     with pytest.raises(InputError, match="rows of an interrupted test of another model or data"):
         later.belong_to("another")
     assert later.read() == [["1"]]
+
+
+def test_an_evaluation_without_rows_leaves_nothing_of_its_owner_to_the_next(tmp_path):
+    RowParts(tmp_path, ["index"]).belong_to("one")
+    RowParts(tmp_path, ["index"]).belong_to("another")
+    assert [path.name for path in tmp_path.iterdir()] == ["owner-another"]
