@@ -57,9 +57,12 @@ class RowParts:
             handle, _ = tempfile.mkstemp(prefix=f"rank-{rank}-", suffix=".csv", dir=self.folder)
             self._file = os.fdopen(handle, "w", newline="")
         writer = csv.writer(self._file, lineterminator="\n")
-        writer.writerows([[_text(value) for value in row] for row in rows])
-        self._file.write("\n")
-        self._file.flush()
+        try:
+            writer.writerows([[_text(value) for value in row] for row in rows])
+            self._file.write("\n")
+            self._file.flush()
+        except OSError as error:  # of an open file the system tells no name
+            raise OSError(error.errno, error.strerror, str(self.folder)) from error
 
     def close(self) -> None:
         """Close this rank's part."""
