@@ -17,6 +17,7 @@ from lightning.pytorch.loggers import CSVLogger, Logger, WandbLogger
 from lightning.pytorch.loggers.csv_logs import ExperimentWriter
 from lightning.pytorch.plugins.environments import SLURMEnvironment
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
+from torch.distributed import DistError
 
 from callbacks.epoch_lines import EpochLines
 from callbacks.estimate_files import EstimateFiles
@@ -157,6 +158,10 @@ class SeparatrixCLI(LightningCLI):
             except MisconfigurationException as error:
                 name = type(self.model).__name__
                 raise InputError(f"{subcommand}: not for a {name} ({str(error).splitlines()[0]})") from None
+            except RuntimeError as error:
+                if self.trainer.world_size > 1 and _tells_of_another_rank(error):
+                    raise InputError("another rank ended; its own message says why") from error
+                raise
         except InputError:
             # Lightning makes the folder of the curves before anything is checked: what is refused leaves none.
             curves = next((logger.log_dir for logger in self.trainer.loggers if isinstance(logger, CSVLogger)), None)
@@ -246,6 +251,11 @@ class SeparatrixCLI(LightningCLI):
     def predict(self, **settings: Any) -> None:
         """Write the estimates as files; together they would not fit into memory."""
         self.trainer.predict(**{**settings, "return_predictions": False})
+
+
+def _tells_of_another_rank(error: RuntimeError) -> bool:
+    gloo = ("Connection closed by peer", "Connection reset by peer", "Connection refused")
+    return isinstance(error, DistError) or any(words in str(error) for words in gloo)
 
 
 def _of_data(option: str) -> bool:

@@ -1,0 +1,34 @@
+"""Callbacks that tests add to a training by name: what each rank saw, and a rank that fails."""
+
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+from lightning import Callback, LightningModule, Trainer
+
+
+class SeenMixtures(Callback):
+    """Writes the mixtures of every training step into FOLDER/rank-N, a line `epoch index index ...` each."""
+
+    def __init__(self, folder: str) -> None:
+        self.folder = Path(folder)
+
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
+        self.folder.mkdir(exist_ok=True)
+        with (self.folder / f"rank-{trainer.global_rank}").open("a") as file:
+            print(trainer.current_epoch, *batch.indices.tolist(), file=file)
+
+
+class FailingRank(Callback):
+    """On one rank, with the second training step: an error, or a kill."""
+
+    def __init__(self, rank: int, how: str) -> None:
+        self.rank = rank
+        self.how = how
+
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
+        if trainer.global_rank == self.rank and batch_idx == 1:
+            if self.how == "kill":
+                os.kill(os.getpid(), signal.SIGKILL)
+            raise OSError(5, "Input/output error", "some/file")
