@@ -15,6 +15,7 @@ COMMANDS = {
     "test": ("experiments.training:command", "evaluate a model on the test set"),
     "predict": ("experiments.training:command", "write a separator's estimates of the test mixtures as audio files"),
     "bank": ("experiments.bank:command", "decode a corpus once, before training on several devices"),
+    "ranks": ("experiments.ranks:command", "what SLURM or torchrun leads to, before a training on several devices"),
     "check": ("experiments.check:command", "what a corpus holds, what is broken, and the mixtures' statistics"),
     "synthesize": ("experiments.synthesize:command", "write mixtures, sources and labels as files"),
     "benchmark": ("experiments.benchmarks.command:command", "measure speed side by side with the usual libraries"),

@@ -19,6 +19,7 @@ from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from callbacks.epoch_lines import EpochLines
 from callbacks.estimate_files import EstimateFiles
 from experiments.configuration import with_named_configs
+from experiments.ranks import ranks_of, refused_trainer
 from experiments.run_description import write_description
 from lightning_modules.checkpoint import AtomicCheckpointIO, read_checkpoint
 from lightning_modules.errors import InputError
@@ -114,7 +115,7 @@ class SeparatrixCLI(LightningCLI):
         callbacks = [*(trainer_config.get("callbacks") or []), shown, describe, *keep]  # Lightning adds `stopping`
         if self.subcommand == "predict":
             callbacks.append(EstimateFiles())
-        try:
+        with refused_trainer():
             return super().instantiate_trainer(
                 default_root_dir=run,
                 callbacks=callbacks,
@@ -126,11 +127,10 @@ class SeparatrixCLI(LightningCLI):
                 enable_model_summary=sys.stdout.isatty(),
                 **settings,
             )
-        except (MisconfigurationException, ValueError) as error:
-            raise InputError(f"--trainer: {' '.join(str(error).split())}") from None
 
     def _run_subcommand(self, subcommand: str) -> None:
         try:
+            ranks_of(self.trainer)
             try:
                 super()._run_subcommand(subcommand)
             except MisconfigurationException as error:

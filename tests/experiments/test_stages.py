@@ -1,7 +1,11 @@
 """Stages of a reproduction: their order, what is done only once, what is refused."""
 
 import json
+import os
+import signal
 import sys
+import threading
+import time
 
 import pytest
 
@@ -92,18 +96,54 @@ def test_a_stage_is_shown_as_a_command_that_a_shell_takes(tmp_path):
     )
 
 
-def test_stages_apart_are_processes_of_their_own(tmp_path, commands, monkeypatch):
-    started = []
+@pytest.fixture
+def launcher(tmp_path):
+    """A launcher that notes the words it is given, by stages, in place of running them."""
+    program, seen = tmp_path / "launcher", tmp_path / "seen"
+    program.write_text(f'#!/bin/sh\necho $$ "$*" >> {seen}\n[ "$NOTED" = wait ] && exec sleep 60\nexit 0\n')
+    program.chmod(0o755)
+    return program, seen
 
-    def run(words, check):
-        started.append(words)
-        return type("Ended", (), {"returncode": 0})
 
-    monkeypatch.setattr(module.subprocess, "run", run)
-    only = stage(tmp_path, "a")
-    run_stages([only], jobs=1, apart=True)
-    assert started == [[sys.executable, "-m", "experiments.cli", *only.arguments]]
+def test_a_launcher_starts_the_ranks_of_every_stage_but_the_bank(tmp_path, commands, launcher, capfd):
+    program, seen = launcher
+    launch = [str(program), "-n", "4"]
+    run_stages([stage(tmp_path, "a"), stage(tmp_path, "b")], jobs=4, launch=launch)
+    words = f"-n 4 {sys.executable} -m experiments.cli"
+    started = [line.split(maxsplit=1)[1] for line in seen.read_text().splitlines()]
+    assert started == [f"{words} test --run {tmp_path / name}" for name in "ab"] and not commands
+    assert f"{program} -n 4 separatrix test --run {tmp_path / 'a'}" in capfd.readouterr().out
+    bank = stage(tmp_path, "bank", command="bank")
+    assert bank.words(launch) == [sys.executable, "-m", "experiments.cli", *bank.arguments]
+    assert bank.shown(launch) == str(bank)
+
+
+def test_sigterm_ends_what_a_launcher_started_before_it_ends_the_stages(tmp_path, launcher, monkeypatch):
+    program, seen = launcher
+    monkeypatch.setenv("NOTED", "wait")
+    main_thread = threading.main_thread().ident
+
+    def interrupt():
+        while not seen.exists():
+            time.sleep(0.01)
+        signal.pthread_kill(main_thread, signal.SIGTERM)
+
+    threading.Thread(target=interrupt).start()
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(SystemExit) as ended:
+        run_stages([stage(tmp_path, "a"), stage(tmp_path, "b")], jobs=1, launch=[str(program)])
+    assert ended.value.code == 143 and signal.getsignal(signal.SIGTERM) == before
+    assert len(seen.read_text().splitlines()) == 1  # the next stage was not started
+    assert [Record(stage(tmp_path, name), []).state() for name in "ab"] == ["started", None]
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(seen.read_text().split()[0]), 0)
+
+
+def test_stages_apart_are_processes_of_their_own(tmp_path, commands, capfd):
+    with pytest.raises(InputError, match=r"^a ended with status 2"):
+        run_stages([stage(tmp_path, "a", command="nothing")], jobs=1, apart=True)
     assert not commands
+    assert capfd.readouterr().err.startswith("separatrix: no command 'nothing'")
 
 
 def test_side_by_side_a_failure_names_its_stage_last_line_and_log(tmp_path):
