@@ -2,7 +2,7 @@
 
 from rich.console import Console
 
-from experiments.data_configuration import data_parser, with_data_sections
+from experiments.data_configuration import data_parser, with_sections
 from lightning_modules.errors import InputError
 
 DESCRIPTION = """Decode, resample and measure the clips of a data configuration once, into one memory map that every
@@ -14,7 +14,7 @@ def command(arguments: list[str]) -> None:
     """`separatrix bank ...`."""
     parser = data_parser("bank", DESCRIPTION)
     parser.add_argument("--workers", type=int | None, help="decoding threads; one for each core unless given")
-    settings = parser.parse_args(with_data_sections(arguments[1:]))
+    settings = parser.parse_args(with_sections(arguments[1:]))
     if settings.workers is not None and settings.workers < 0:
         raise InputError(f"--workers: {settings.workers}; 0 or more is needed")
     bank = parser.instantiate(settings).data.build(settings.workers)

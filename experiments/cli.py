@@ -7,7 +7,7 @@ import sys
 from argparse import ArgumentError
 from collections.abc import Callable, Sequence
 
-from experiments.termination import TERMINATED, Terminated, end_on_sigterm
+from experiments.termination import INTERRUPTED, TERMINATED, end_on_sigterm
 from lightning_modules.errors import InputError
 
 # Command -> module and function; the modules are imported only when their command is asked for.
@@ -18,6 +18,7 @@ COMMANDS = {
     "test": ("experiments.training:command", "evaluate a model on the test set"),
     "predict": ("experiments.training:command", "write a separator's estimates of the test mixtures as audio files"),
     "bank": ("experiments.bank:command", "decode a corpus once, before training on several devices"),
+    "ranks": ("experiments.ranks:command", "what SLURM or torchrun leads to, before a training on several devices"),
     "check": ("experiments.check:command", "what a corpus holds, what is broken, and the mixtures' statistics"),
     "synthesize": ("experiments.synthesize:command", "write mixtures, sources and labels as files"),
     "benchmark": ("experiments.benchmarks.command:command", "measure speed side by side with the usual libraries"),
@@ -45,10 +46,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         Exit status: 0; 2 where the user's input was wrong or the machine refused (a full disk, no permission); 130 and
         143 after an interruption by the user and by a scheduler.
     """
-    if arguments is None:
+    own_process = arguments is None
+    if own_process:
         end_on_sigterm()
-        arguments = sys.argv[1:]
-    arguments = list(arguments)
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
     if not arguments or arguments[0] in ("-h", "--help", "help"):
         print(usage())
         return 0
@@ -57,14 +58,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     try:
         _function(arguments[0])(arguments)
-    except KeyboardInterrupt:
-        return _interrupted("interrupted", 130)
-    except Terminated:
-        return _interrupted("terminated", TERMINATED)
-    except SystemExit as end:  # how --help ends, and how Lightning ends a training that the user interrupted
-        if isinstance(end.__context__, KeyboardInterrupt):
-            return _interrupted("interrupted", 130)
-        return end.code if isinstance(end.code, int) else 0
+    except (KeyboardInterrupt, SystemExit) as end:  # --help ends so too, and Lightning where the user interrupts
+        if isinstance(end, SystemExit) and not isinstance(end.__context__, KeyboardInterrupt):
+            status = end.code if isinstance(end.code, int) else 0
+        else:
+            status = INTERRUPTED
+        if own_process and status in (INTERRUPTED, TERMINATED) and os.environ.get("LOCAL_RANK", "0") == "0":
+            print("\ninterrupted; the same command goes on from here", file=sys.stderr)
+        return status
     except BrokenPipeError:  # whoever read the output has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 128 + signal.SIGPIPE
@@ -75,12 +76,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"separatrix {arguments[0]}: {reason}", file=sys.stderr)
         return 2
     return 0
-
-
-def _interrupted(how: str, status: int) -> int:
-    if os.environ.get("LOCAL_RANK", "0") == "0":
-        print(f"\n{how}; the same command goes on from here", file=sys.stderr)
-    return status
 
 
 def _fault(error: Exception) -> str | None:

@@ -1,6 +1,7 @@
-"""The data of a configuration, read by the commands that need no model: `bank` and `synthesize`."""
+"""The data of a configuration, read by the commands that need no model: `bank`, `synthesize` and `ranks`."""
 
 import json
+from collections.abc import Collection
 from typing import Any
 
 from jsonargparse import ActionConfigFile, ArgumentParser, Namespace
@@ -31,10 +32,10 @@ def data_parser(
     return parser
 
 
-def with_data_sections(arguments: list[str]) -> list[str]:
-    """The arguments, with every `--config NAME` replaced by that configuration's data section.
+def with_sections(arguments: list[str], sections: Collection[str] = ("data",)) -> list[str]:
+    """The arguments, with every `--config NAME` replaced by these sections of that configuration.
 
-    Configurations are written for trainings: what they say of the model and the trainer is not this command's.
+    Configurations are written for trainings: what else they say, as of the model, is not this command's.
 
     Raises:
         InputError: there is no such configuration, or it is not one.
@@ -42,17 +43,16 @@ def with_data_sections(arguments: list[str]) -> list[str]:
     resolved: list[str] = []
     for argument in arguments:
         if resolved and resolved[-1] == "--config":
-            resolved[-1] = f"--config={_data_section(argument)}"
+            resolved[-1] = f"--config={_sections(argument, sections)}"
         elif argument.startswith("--config="):
-            resolved.append(f"--config={_data_section(argument.removeprefix('--config='))}")
+            resolved.append(f"--config={_sections(argument.removeprefix('--config='), sections)}")
         else:
             resolved.append(argument)
     return resolved
 
 
-def _data_section(name: str) -> str:
-    configuration = read_configuration(name)
-    return json.dumps({"data": configuration["data"]} if "data" in configuration else {})
+def _sections(name: str, sections: Collection[str]) -> str:
+    return json.dumps({key: value for key, value in read_configuration(name).items() if key in sections})
 
 
 def plain_data(parser: ArgumentParser, settings: Namespace) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 import os
 import shlex
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,7 @@ from datamodules.urban_scenes import URBAN_CLASSES
 from experiments.configuration import options
 from experiments.model_selection_stages import model_selection_stages
 from experiments.model_selection_table import make_tables
+from experiments.ranks import job_tasks, launched
 from experiments.stages import CONSOLE, Stage, run_stages
 from experiments.weak_labels_stages import weak_labels_stages
 from experiments.weak_labels_table import make_table
@@ -61,7 +63,8 @@ def _parser() -> ArgumentParser:
         exit_on_error=False,
         description="Make a paper's table: train, evaluate, compare. What is complete is not done again.",
         epilog="example: separatrix reproduce weak-labels --preset small --data-root DATA --output runs/small; "
-        "settings of data and trainer go to every stage, for instance --trainer.devices 4 or --data.workers 8",
+        "settings of data and trainer go to every stage, for instance --trainer.devices 4 or --data.workers 8; "
+        "docs/clusters.md tells of SLURM and torchrun",
     )
     parser.add_argument("system", choices=list(REPRODUCTIONS), help="which paper")
     parser.add_argument(
@@ -76,6 +79,9 @@ def _parser() -> ArgumentParser:
     parser.add_argument("--output", help="folder of the results (default: runs/PRESET/SYSTEM)")
     parser.add_argument(
         "--jobs", type=int, help="stages at a time (default: one per core where there is no GPU, otherwise one)"
+    )
+    parser.add_argument(
+        "--launch", metavar="WORDS", help="start the ranks of every stage through a launcher, for instance srun"
     )
     parser.add_argument("--dry-run", action="store_true", help="print the commands only")
     return parser
@@ -95,16 +101,17 @@ def command(arguments: list[str]) -> None:
     output = Path(chosen.output or f"runs/{chosen.preset}/{chosen.system}")
     roots = _roots(chosen, reproduction.corpora)
     stages = reproduction.stages(chosen.preset, output, settings, roots)
+    launch = _launch_words(chosen.launch)
     if chosen.dry_run:
-        print("\n".join(map(str, stages)))
+        print("\n".join(stage.shown(launch) for stage in stages))
         return
-    _refuse_ranks(stages)
+    _refuse_ranks(stages, launch)
     devices = _value(settings, "--trainer.devices", "auto")
     several = devices != "1" if devices != "auto" else torch.cuda.device_count() > 1
     apart = several or _value(settings, "--trainer.num_nodes", "1") != "1"
     # At most three trainings are independent of each other.
     jobs = chosen.jobs or (1 if torch.cuda.is_available() or apart else min(os.cpu_count() or 1, 3))
-    run_stages(stages, jobs, apart)
+    run_stages(stages, jobs, apart, launch)
     reproduction.table(output, NOTES[chosen.preset])
     CONSOLE.print(f"table: {output / 'table.md'}, {output / 'table.csv'}; every row: {output / 'scores.csv'}")
 
@@ -149,8 +156,27 @@ def _value(settings: list[str], name: str, default: str) -> str:
     return given[-1][1] if given else default  # as on any command line, the last one holds
 
 
-def _refuse_ranks(stages: list[Stage]) -> None:
+def _launch_words(launch: str | None) -> list[str]:
+    """The words that start a stage's ranks.
+
+    Raises:
+        InputError: they are no command that is there.
+    """
+    if launch is None:
+        return []
+    try:
+        words = shlex.split(launch)
+    except ValueError as error:
+        raise InputError(f"--launch {launch}: {error}") from None
+    if not words or shutil.which(words[0]) is None:
+        raise InputError(f"--launch {launch}: no such command; give a launcher such as srun")
+    return words
+
+
+def _refuse_ranks(stages: list[Stage], launch: list[str]) -> None:
     # Every rank would run every stage. The stages are what a launcher starts.
-    if "LOCAL_RANK" in os.environ or int(os.environ.get("SLURM_NTASKS", "1")) > 1:
-        commands = "\n".join(shlex.join(["separatrix", *stage.arguments]) for stage in stages)
+    if launched():
+        commands = "\n".join(map(str, stages))
         raise InputError(f"start `reproduce` as one process, or launch its commands one after the other:\n{commands}")
+    if not launch and job_tasks() > 1:
+        raise InputError(f"the SLURM job has {job_tasks()} tasks; --launch srun starts every training in all of them")

@@ -19,7 +19,7 @@ from rich.console import Console
 
 from experiments.cli import main
 from experiments.configuration import config_path, options
-from experiments.termination import end_on_sigterm
+from experiments.termination import TERMINATED, Terminated, end_on_sigterm
 from lightning_modules.atomic_file import write_text_atomically
 from lightning_modules.errors import InputError
 
@@ -67,8 +67,19 @@ class Stage:
         resumed = self.arguments[0] == "fit" and self.last_checkpoint.exists()
         return [*self.arguments, *(("--ckpt_path", str(self.last_checkpoint)) if resumed else ())]
 
+    def shown(self, launch: Sequence[str] = ()) -> str:
+        """The command as a shell takes it; `launch` starts its ranks, if it has any."""
+        return shlex.join([*self._launched(launch), "separatrix", *self.arguments])
+
+    def words(self, launch: Sequence[str] = ()) -> list[str]:
+        """The command as a process of its own."""
+        return [*self._launched(launch), sys.executable, "-m", "experiments.cli", *self.command()]
+
+    def _launched(self, launch: Sequence[str]) -> Sequence[str]:
+        return () if self.arguments[0] == "bank" else launch
+
     def __str__(self) -> str:
-        return shlex.join(["separatrix", *self.arguments])
+        return self.shown()
 
 
 def config_options(*names: str) -> list[str]:
@@ -134,7 +145,7 @@ def _fingerprint(stage: Stage, needs: Iterable[str]) -> str:
     return digest.hexdigest()
 
 
-def run_stages(stages: Sequence[Stage], jobs: int, apart: bool = False) -> None:
+def run_stages(stages: Sequence[Stage], jobs: int, apart: bool = False, launch: Sequence[str] = ()) -> None:
     """Run what is not complete, side by side where the needs allow it.
 
     Args:
@@ -143,6 +154,7 @@ def run_stages(stages: Sequence[Stage], jobs: int, apart: bool = False) -> None:
             cores each, that import everything once.
         apart: give each stage a process of its own, one after the other: training on several devices starts its further
             ranks by running the same command again.
+        launch: words of a launcher, such as `srun`, that starts the ranks of every stage but the banks; means `apart`.
 
     Raises:
         InputError: a stage failed on its input, or its folder holds another configuration.
@@ -152,26 +164,33 @@ def run_stages(stages: Sequence[Stage], jobs: int, apart: bool = False) -> None:
         records[stage.name] = Record(stage, [records[need].fingerprint for need in stage.needs])
     waiting = [stage for stage in stages if records[stage.name].state() != "complete"]
     for stage in stages:
-        CONSOLE.print(f"{stage.name:<24} {'to do' if stage in waiting else 'complete'}   {stage}", style="dim")
+        state = "to do" if stage in waiting else "complete"
+        CONSOLE.print(f"{stage.name:<24} {state}   {stage.shown(launch)}", style="dim")
     started = time.monotonic()
-    if jobs == 1 or apart:
+    if jobs == 1 or apart or launch:
         for stage in waiting:
             CONSOLE.rule(stage.name)
             records[stage.name].write("started")
-            _run_in_front(stage, apart)
+            status = _run_apart(stage.words(launch)) if apart or launch else main(stage.command())
+            if status == TERMINATED:
+                raise Terminated(status)
+            if status:
+                raise InputError(f"{stage.name} ended with status {status}; what was complete before is kept")
             records[stage.name].write("complete")
     else:
         _run_side_by_side(waiting, records, jobs)
     CONSOLE.print(f"{len(waiting)} stages in {_duration(time.monotonic() - started)}")
 
 
-def _run_in_front(stage: Stage, apart: bool) -> None:
-    if apart:
-        status = subprocess.run([sys.executable, "-m", "experiments.cli", *stage.command()], check=False).returncode
-    else:
-        status = main(stage.command())
-    if status:
-        raise InputError(f"{stage.name} ended with status {status}; what was complete before is kept")
+def _run_apart(words: list[str]) -> int:
+    """Run a command as a process; interrupted, ask it to end and wait until it has."""
+    process = subprocess.Popen(words)
+    try:
+        return process.wait()
+    except BaseException:
+        process.terminate()
+        process.wait()
+        raise
 
 
 def _run_side_by_side(stages: Sequence[Stage], records: dict[str, Record], jobs: int) -> None:

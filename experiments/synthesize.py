@@ -20,7 +20,7 @@ from scipy.io import wavfile
 from datamodules.annotations import DCASE_COLUMNS, SoundEvent, dcase_rows, jams, sound_events
 from datamodules.batch import Batch, Split
 from datamodules.mixtures import MixtureDataModule
-from experiments.data_configuration import data_parser, plain_data, with_data_sections
+from experiments.data_configuration import data_parser, plain_data, with_sections
 from experiments.output_folder import new_folder
 from lightning_modules.errors import InputError
 
@@ -214,7 +214,7 @@ def command(arguments: list[str]) -> None:
         help="wav: 32-bit float, as trainings get them: the sources sum to the mixture; flac: an eighth, in 24 bits",
     )
     parser.add_argument("--overwrite", action="store_true", help="replace what synthesize wrote there before")
-    resolved, known = _with_manifest(with_data_sections(arguments[1:]))
+    resolved, known = _with_manifest(with_sections(arguments[1:]))
     settings: Namespace = parser.parse_args(resolved)
     data: MixtureDataModule = parser.instantiate(settings).data
     mixtures = settings.mixtures or data.mixtures[settings.split] - settings.start

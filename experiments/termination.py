@@ -13,7 +13,7 @@ from functools import lru_cache
 from types import FrameType
 
 GRACE_SECONDS = 20  # of the 30 that SLURM leaves by default between SIGTERM and SIGKILL
-TERMINATED = 128 + signal.SIGTERM
+INTERRUPTED, TERMINATED = 128 + signal.SIGINT, 128 + signal.SIGTERM
 
 
 class Terminated(SystemExit):

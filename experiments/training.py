@@ -23,6 +23,7 @@ from callbacks.epoch_lines import EpochLines
 from callbacks.estimate_files import EstimateFiles
 from datamodules.sound_bank import MissingBankError
 from experiments.configuration import options, with_named_configs
+from experiments.ranks import ranks_of, refused_trainer
 from experiments.run_description import write_description
 from experiments.termination import end_on_sigterm, end_with_parent
 from lightning_modules.checkpoint import AtomicCheckpointIO, read_checkpoint
@@ -136,7 +137,7 @@ class SeparatrixCLI(LightningCLI):
         callbacks = [*(trainer_config.get("callbacks") or []), EndOnSigterm(), shown, describe, *keep]
         if self.subcommand == "predict":
             callbacks.append(EstimateFiles())
-        try:
+        with refused_trainer():
             return super().instantiate_trainer(
                 default_root_dir=run,
                 callbacks=callbacks,
@@ -148,11 +149,10 @@ class SeparatrixCLI(LightningCLI):
                 enable_model_summary=sys.stdout.isatty(),
                 **settings,
             )
-        except (MisconfigurationException, ValueError) as error:
-            raise InputError(f"--trainer: {' '.join(str(error).split())}") from None
 
     def _run_subcommand(self, subcommand: str) -> None:
         try:
+            ranks_of(self.trainer)
             try:
                 super()._run_subcommand(subcommand)
             except MisconfigurationException as error:
@@ -265,10 +265,7 @@ def _of_data(option: str) -> bool:
 def _cluster() -> list[SLURMEnvironment]:
     # Lightning would answer SLURM's signal with a checkpoint amid the epoch, which holds no random state and does not
     # rewind the loader. Here a job that is queued again goes on from the end of an epoch, exactly.
-    try:
-        return [SLURMEnvironment(auto_requeue=False)] if SLURMEnvironment.detect() else []
-    except RuntimeError as error:
-        raise InputError(f"SLURM: {' '.join(str(error).split())}") from None
+    return [SLURMEnvironment(auto_requeue=False)] if SLURMEnvironment.detect() else []
 
 
 def _silence(*messages: str) -> None:

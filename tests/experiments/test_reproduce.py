@@ -20,7 +20,7 @@ PRESETS = get_args(Preset)
 def started(monkeypatch):
     """How `run_stages` was called, in place of running it."""
     calls = []
-    monkeypatch.setattr(module, "run_stages", lambda stages, jobs, apart: calls.append((stages, jobs, apart)))
+    monkeypatch.setattr(module, "run_stages", lambda *call: calls.append(call))
     for name, reproduction in module.REPRODUCTIONS.items():
         monkeypatch.setitem(module.REPRODUCTIONS, name, replace(reproduction, table=lambda output, note: None))
     return calls
@@ -57,7 +57,7 @@ def test_trained_rows_are_evaluated_with_their_best_checkpoint_and_references_wi
 def test_settings_with_a_dot_go_to_every_stage_and_those_of_the_data_to_the_bank_too(started, tmp_path):
     settings = ["--data.workers", "3", "--trainer.max_epochs=2", "--data.train_folds=[1]"]
     command(["reproduce", "weak-labels", *settings, "--output", str(tmp_path), "--jobs", "1"])
-    ((stages, _, _),) = started
+    ((stages, *_),) = started
     for stage in stages:
         given = stage.arguments
         assert ("--data.workers", "3") in pairwise(given) and "--data.train_folds=[1]" in given
@@ -67,7 +67,7 @@ def test_settings_with_a_dot_go_to_every_stage_and_those_of_the_data_to_the_bank
 @pytest.mark.parametrize("preset", ["small", "paper"])
 def test_the_data_root_goes_to_every_stage(preset, started, tmp_path):
     command(["reproduce", "weak-labels", "--preset", preset, "--data-root", "DATA", "--output", str(tmp_path)])
-    ((stages, _, _),) = started
+    ((stages, *_),) = started
     assert all(("--data.corpus.root", "DATA") in pairwise(stage.arguments) for stage in stages)
 
 
@@ -85,7 +85,7 @@ def test_stages_on_several_devices_run_apart_and_one_after_the_other(settings, a
     monkeypatch.setattr(module.os, "cpu_count", lambda: 8)
     monkeypatch.setattr(module.torch.cuda, "is_available", lambda: False)
     command(["reproduce", "weak-labels", *settings, "--output", str(tmp_path)])
-    ((_, jobs, ran_apart),) = started
+    ((_, jobs, ran_apart, _),) = started
     assert ran_apart == apart
     assert jobs == (1 if apart else 3)  # more are never independent of each other
 
@@ -95,16 +95,29 @@ def test_with_a_gpu_stages_run_one_at_a_time_unless_told_otherwise(started, tmp_
     monkeypatch.setattr(module.torch.cuda, "device_count", lambda: 1)
     command(["reproduce", "weak-labels", "--output", str(tmp_path)])
     command(["reproduce", "weak-labels", "--output", str(tmp_path), "--jobs", "3"])
-    assert [jobs for _, jobs, _ in started] == [1, 3]
+    assert [jobs for _, jobs, *_ in started] == [1, 3]
 
 
-def test_a_launcher_of_several_ranks_is_refused_and_a_task_by_itself_is_not(started, tmp_path, monkeypatch):
+def test_one_of_several_tasks_is_refused_and_a_job_of_several_needs_a_launcher(started, tmp_path, monkeypatch):
+    reproduction = ["reproduce", "weak-labels", "--output", str(tmp_path)]
     monkeypatch.setenv("SLURM_NTASKS", "1")
-    command(["reproduce", "weak-labels", "--output", str(tmp_path)])
+    command(reproduction)
     monkeypatch.setenv("SLURM_NTASKS", "2")
-    with pytest.raises(InputError, match="start `reproduce` as one process"):
-        command(["reproduce", "weak-labels", "--output", str(tmp_path)])
-    assert len(started) == 1
+    with pytest.raises(InputError, match=r"^the SLURM job has 2 tasks; --launch srun starts"):
+        command(reproduction)
+    command([*reproduction, "--launch", "env A=1"])  # a command that is there
+    monkeypatch.setenv("SLURM_STEP_NUM_TASKS", "2")
+    for launch in ([], ["--launch", "env"]):
+        with pytest.raises(InputError, match="start `reproduce` as one process"):
+            command([*reproduction, *launch])
+    assert [launch for *_, launch in started] == [[], ["env", "A=1"]]
+
+
+@pytest.mark.parametrize("launch", ["", "no-such-launcher -n 4", "srun '"])
+def test_a_launcher_that_is_not_there_is_refused(launch, started, tmp_path):
+    with pytest.raises(InputError, match=r"^--launch "):
+        command(["reproduce", "weak-labels", "--launch", launch, "--output", str(tmp_path)])
+    assert not started
 
 
 @pytest.mark.parametrize("preset", PRESETS)
@@ -124,7 +137,7 @@ def test_a_selection_needs_every_domains_model(preset, tmp_path):
 def test_every_domain_has_the_root_of_its_own_corpus(started, tmp_path):
     roots = ["--data-root", "ALL", "--librispeech", "SPEECH"]
     command(["reproduce", "model-selection", "--preset", "small", *roots, "--output", str(tmp_path)])
-    ((stages, _, _),) = started
+    ((stages, *_),) = started
     for stage in stages:
         root = dict(pairwise(stage.arguments))["--data.corpus.root"]
         assert root == ("SPEECH" if stage.name.startswith("speech.") else "ALL")

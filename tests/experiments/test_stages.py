@@ -92,18 +92,33 @@ def test_a_stage_is_shown_as_a_command_that_a_shell_takes(tmp_path):
     )
 
 
-def test_stages_apart_are_processes_of_their_own(tmp_path, commands, monkeypatch):
-    started = []
+@pytest.fixture
+def launcher(tmp_path):
+    """A launcher that notes the words it is given, by stages, in place of running them."""
+    program, seen = tmp_path / "launcher", tmp_path / "seen"
+    program.write_text(f'#!/bin/sh\necho "$*" >> {seen}\n')
+    program.chmod(0o755)
+    return program, seen
 
-    def run(words, check):
-        started.append(words)
-        return type("Ended", (), {"returncode": 0})
 
-    monkeypatch.setattr(module.subprocess, "run", run)
-    only = stage(tmp_path, "a")
-    run_stages([only], jobs=1, apart=True)
-    assert started == [[sys.executable, "-m", "experiments.cli", *only.arguments]]
+def test_a_launcher_starts_the_ranks_of_every_stage_but_the_bank(tmp_path, commands, launcher, capfd):
+    program, seen = launcher
+    launch = [str(program), "-n", "4"]
+    run_stages([stage(tmp_path, "a"), stage(tmp_path, "b")], jobs=4, launch=launch)
+    words = f"-n 4 {sys.executable} -m experiments.cli"
+    assert seen.read_text().splitlines() == [f"{words} test --run {tmp_path / name}" for name in "ab"]
     assert not commands
+    assert f"{program} -n 4 separatrix test --run {tmp_path / 'a'}" in capfd.readouterr().out
+    bank = stage(tmp_path, "bank", command="bank")
+    assert bank.words(launch) == [sys.executable, "-m", "experiments.cli", *bank.arguments]
+    assert bank.shown(launch) == str(bank)
+
+
+def test_stages_apart_are_processes_of_their_own(tmp_path, commands, capfd):
+    with pytest.raises(InputError, match=r"^a ended with status 2"):
+        run_stages([stage(tmp_path, "a", command="nothing")], jobs=1, apart=True)
+    assert not commands
+    assert capfd.readouterr().err.startswith("separatrix: no command 'nothing'")
 
 
 def test_side_by_side_a_failure_names_its_stage_last_line_and_log(tmp_path):

@@ -156,7 +156,7 @@ def test_the_commands_of_a_dry_run_make_the_same_rows_one_by_one(separatrix, com
         assert (tmp_path / row / "scores.csv").read_bytes() == (reproduction / row / "scores.csv").read_bytes()
 
 
-@pytest.mark.parametrize("variable, value", [("LOCAL_RANK", "0"), ("SLURM_NTASKS", "2")])
+@pytest.mark.parametrize("variable, value", [("LOCAL_RANK", "0"), ("SLURM_STEP_NUM_TASKS", "2")])
 def test_a_launcher_of_several_ranks_is_told_the_commands(variable, value, separatrix, command, tmp_path, monkeypatch):
     monkeypatch.setenv(variable, value)
     outcome = separatrix.run(*command, "--output", tmp_path)

@@ -1,0 +1,205 @@
+"""`separatrix ranks`: who starts the ranks of a command, and whether that agrees with the trainer's settings.
+
+Lightning believes what SLURM and torchrun say in the environment. Where the trainer's settings say otherwise, ranks
+wait for others that never come, or each of them trains by itself into the same folder. Both are refused here.
+"""
+
+import contextlib
+import logging
+import os
+import platform
+import warnings
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from jsonargparse import ActionConfigFile, ArgumentParser, Namespace
+from lightning import LightningDataModule, Trainer
+from lightning.fabric.plugins.environments import ClusterEnvironment, SLURMEnvironment, TorchElasticEnvironment
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
+
+from experiments.data_configuration import with_sections
+from lightning_modules.errors import InputError
+
+DESCRIPTION = """What SLURM's or torchrun's variables lead to with these settings of the trainer: nodes, ranks, devices.
+Nothing is started. What contradicts itself is refused, as `separatrix fit` would refuse it.
+Example, inside of a job: srun separatrix ranks --config weak_labels/base --trainer.devices 4 --trainer.num_nodes 2"""
+
+
+class Ranks(NamedTuple):
+    """The processes of one command, and this one among them.
+
+    Attributes:
+        launcher: who starts them: `SLURM`, `torchrun`, another one that Lightning knows, or `Lightning` itself.
+        nodes: machines.
+        devices: ranks on each of them.
+        kind: of device, such as `cuda` or `cpu`.
+        size: ranks altogether.
+        rank: of this process.
+        node: of this process, from 0.
+        local_rank: of this process on its node.
+    """
+
+    launcher: str
+    nodes: int
+    devices: int
+    kind: str
+    size: int
+    rank: int
+    node: int
+    local_rank: int
+
+
+def step_tasks() -> int:
+    """How many tasks of a SLURM step this process is one of; 1 outside of a step, also in a batch script."""
+    return int(os.environ.get("SLURM_STEP_NUM_TASKS", "1"))
+
+
+def job_tasks() -> int:
+    """How many tasks of SLURM Lightning will expect; 1 where it does not take its ranks from SLURM."""
+    with warnings.catch_warnings():  # on a login node, that srun is not used
+        warnings.simplefilter("ignore")
+        of_slurm = SLURMEnvironment.detect() and not TorchElasticEnvironment.detect()
+    return int(os.environ["SLURM_NTASKS"]) if of_slurm else 1
+
+
+def launched() -> bool:
+    """Whether this process is one of several that torchrun or srun started."""
+    return "LOCAL_RANK" in os.environ or step_tasks() > 1
+
+
+def cluster_environment(trainer: Trainer) -> ClusterEnvironment:
+    """What Lightning took the ranks from. A trainer on one device keeps it, but does not say so in public."""
+    return trainer._accelerator_connector.cluster_environment
+
+
+def ranks_of(trainer: Trainer) -> Ranks:
+    """The ranks of a trainer.
+
+    Raises:
+        InputError: what started this process and the trainer's settings contradict each other.
+    """
+    environment = cluster_environment(trainer)
+    settings = f"--trainer.devices {trainer.num_devices} --trainer.num_nodes {trainer.num_nodes}"
+    if isinstance(environment, TorchElasticEnvironment):
+        launcher, per_node = "torchrun", int(os.environ["LOCAL_WORLD_SIZE"])
+        _require_agreement(trainer, launcher, environment.world_size() // per_node, per_node)
+    elif isinstance(environment, SLURMEnvironment):
+        launcher = "SLURM"
+        _check_slurm(trainer, environment)
+    elif not environment.creates_processes_externally:
+        launcher = "Lightning"
+        if step_tasks() > 1:
+            raise InputError(
+                f"SLURM started {step_tasks()} tasks, but Lightning takes a job named {SLURMEnvironment.job_name()} "
+                f"for an interactive one and would run the whole command in each; choose another --job-name"
+            )
+        if trainer.num_nodes > 1 and not {"NODE_RANK", "MASTER_ADDR", "MASTER_PORT"} <= os.environ.keys():
+            raise InputError(
+                f"{settings}: nothing starts the ranks of the other nodes; start the command with srun or torchrun, or "
+                f"on every node with NODE_RANK, MASTER_ADDR and MASTER_PORT set"
+            )
+    else:
+        # Further ranks that Lightning started by itself, or a launcher that does not say how many it starts.
+        launcher = type(environment).__name__.removesuffix("Environment")
+    return Ranks(
+        launcher=launcher,
+        nodes=trainer.num_nodes,
+        devices=trainer.num_devices,
+        kind=trainer.strategy.root_device.type,
+        size=trainer.world_size,
+        rank=trainer.global_rank,
+        node=trainer.node_rank,
+        local_rank=trainer.local_rank,
+    )
+
+
+def _check_slurm(trainer: Trainer, environment: SLURMEnvironment) -> None:
+    tasks = environment.world_size()
+    nodes = int(os.environ.get("SLURM_NNODES", "1"))
+    per_node = int(os.environ.get("SLURM_NTASKS_PER_NODE", tasks // nodes))
+    if nodes * per_node != tasks:
+        raise InputError(
+            f"SLURM started {tasks} tasks on {nodes} nodes, not {per_node} on each; "
+            f"ask for --nodes and --ntasks-per-node, and give srun no --ntasks of its own"
+        )
+    _require_agreement(trainer, "SLURM", nodes, per_node)
+
+
+def _require_agreement(trainer: Trainer, launcher: str, nodes: int, per_node: int) -> None:
+    if (trainer.num_nodes, trainer.num_devices) != (nodes, per_node):
+        raise InputError(
+            f"--trainer.devices {trainer.num_devices} --trainer.num_nodes {trainer.num_nodes}: {launcher} started "
+            f"{per_node} processes on each of {nodes} nodes; give --trainer.devices {per_node} "
+            f"--trainer.num_nodes {nodes}"
+        )
+
+
+@contextlib.contextmanager
+def refused_trainer() -> Iterator[None]:
+    """Where a trainer is made: what Lightning does not take is the user's fault, told in one line.
+
+    Raises:
+        InputError: the trainer's settings or the launcher's variables are wrong, or ask for devices that are not there.
+    """
+    if job_tasks() > 1 and step_tasks() != job_tasks():
+        raise InputError(
+            f"the SLURM job has {job_tasks()} tasks and this process is not one of them: they would wait for each "
+            f"other forever; start the command with srun"
+        )
+    try:
+        yield
+    except KeyError as error:
+        if not str(error.args[0]).startswith("SLURM_"):
+            raise
+        raise InputError(f"{error.args[0]} is not set, although SLURM_NTASKS is; start the command with srun") from None
+    except (MisconfigurationException, RuntimeError, TypeError, ValueError) as error:
+        told = " ".join(str(error).split())
+        alone = "SLURM_JOB_ID" in os.environ and "machine only has" in told
+        hint = " (with --gpus-per-task a task sees its own GPU alone: ask for --gres=gpu:N)" if alone else ""
+        raise InputError(f"--trainer: {told}{hint}") from None
+
+
+def command(arguments: list[str]) -> None:
+    """`separatrix ranks ...`."""
+    parser = ArgumentParser(prog="separatrix ranks", description=DESCRIPTION, default_env=False, exit_on_error=False)
+    parser.add_argument(
+        "--config",
+        action=ActionConfigFile,
+        help="a file or shipped configuration, of which data and trainer count; repeatable",
+    )
+    parser.add_class_arguments(Trainer, "trainer", instantiate=False)
+    parser.add_subclass_arguments(LightningDataModule, "data", required=False, help="for the mixtures of a step")
+    settings = parser.parse_args(with_sections(arguments[1:], ("data", "trainer")))
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)  # what it says of every trainer is no answer
+    with refused_trainer():
+        trainer = Trainer(
+            **{name: settings.trainer[name] for name in ("devices", "num_nodes", "accelerator", "strategy")},
+            logger=False,
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+        )
+    ranks = ranks_of(trainer)
+    if ranks.rank == 0:
+        print("\n".join(_overview(ranks, cluster_environment(trainer), settings.data)))
+    print(
+        f"rank {ranks.rank} of {ranks.size}: {ranks.kind} {ranks.local_rank} of node {ranks.node}, {platform.node()}",
+        flush=True,
+    )
+
+
+def _overview(ranks: Ranks, environment: ClusterEnvironment, data: Namespace | None) -> list[str]:
+    started = {
+        "SLURM": f"srun, job {os.environ.get('SLURM_JOB_ID', 'unknown')}",
+        "Lightning": "Lightning, when training starts" if ranks.size > 1 else "one process",
+    }
+    lines = [
+        f"launcher  {started.get(ranks.launcher, ranks.launcher)}",
+        f"ranks     {ranks.nodes} nodes x {ranks.devices} {ranks.kind} = {ranks.size}",
+    ]
+    if environment.creates_processes_externally and ranks.size > 1:
+        lines.append(f"meet at   {environment.main_address}:{environment.main_port}")
+    if data is not None:
+        batch = data.init_args["batch_size"]
+        lines.append(f"a step    {ranks.size} ranks x {batch} mixtures = {ranks.size * batch}")
+    return lines
