@@ -33,9 +33,13 @@ class LossWatch:
         Raises:
             InputError: one of the losses so far is not finite.
         """
-        self._waiting.append((losses.detach(), indices))
+        self.collect(losses, indices)
         if losses.device.type == "cpu" or len(self._waiting) >= self.steps:
             self.check(epoch)
+
+    def collect(self, losses: Tensor, indices: Tensor) -> None:
+        """Keep the losses of a batch's mixtures, [B], and their indices, [B], for the next look."""
+        self._waiting.append((losses.detach(), indices))
 
     def check(self, epoch: int) -> None:
         """Look at what was collected.

@@ -126,8 +126,8 @@ def test_a_reproduction_killed_at_any_moment_ends_in_the_same_tables(
     assert_killed_and_repeated(separatrix, command, reproduction, tmp_path, delay, jobs)
 
 
-def test_two_ranks_write_the_rows_of_one_process(separatrix, selection, checkpoints, reproduction, tmp_path):
-    ranks = {"trainer.devices": "2", "trainer.strategy": "ddp"}
+def test_three_ranks_write_the_rows_of_one_process(separatrix, selection, checkpoints, reproduction, tmp_path):
+    ranks = {"trainer.devices": "3", "trainer.strategy": "ddp"}
     for stage, file in (("test", "scores.csv"), ("validate", "validation_scores.csv")):
         outcome = separatrix.run_process(stage, *selection("music", ranks), *checkpoints, "--run", tmp_path)
         assert outcome.status == 0, outcome.err

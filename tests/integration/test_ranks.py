@@ -91,7 +91,7 @@ def test_three_ranks_with_a_third_of_the_batch_see_and_learn_what_one_process_do
     for number, batch_size in ((1, 6), (3, 2)):
         run = tmp_path / str(number)
         settings = {**ranks(number), "trainer.max_epochs": 2, "data.batch_size": batch_size}
-        watched = ["--trainer.callbacks+", "rank_callbacks.SeenMixtures", "--trainer.callbacks.folder", run / "seen"]
+        watched = ["--trainer.callbacks+", "faults.SeenMixtures", "--trainer.callbacks.folder", run / "seen"]
         arguments = [*separatrix.arguments("strong", settings), *watched, "--run", run]
         outcome = separatrix.run_process("fit", *arguments, PYTHONPATH=str(HERE))
         assert outcome.status == 0, outcome.err
@@ -122,7 +122,7 @@ def alive(folder):
     ],
 )
 def test_a_rank_that_fails_ends_all(rank, how, separatrix, tmp_path):
-    failing = ["--trainer.callbacks+", "rank_callbacks.FailingRank"]
+    failing = ["--trainer.callbacks+", "faults.FailingRank"]
     failing += ["--trainer.callbacks.rank", rank, "--trainer.callbacks.how", how]
     arguments = [*separatrix.arguments("strong", {**ranks(2), "data.batch_size": 2}), *failing, "--run", tmp_path]
     outcome = separatrix.run_process("fit", *arguments, PYTHONPATH=str(HERE))

@@ -302,3 +302,31 @@ def test_a_fresh_process_ends_with_the_line_and_status_2(separatrix, tmp_path):
     assert outcome.err.splitlines()[-1].startswith("separatrix fit: judge: frame supervision needs")
     assert "Traceback" not in outcome.err
     assert not (tmp_path / "run").exists()
+
+
+def test_a_loss_that_is_not_finite_names_mixtures_that_can_be_rendered_and_leaves_the_checkpoints(separatrix, tmp_path):
+    run = tmp_path / "run"
+    shutil.copytree(separatrix.systems / "strong", run)
+    checkpoints = separatrix.listing(run / "checkpoints")
+    # Beyond the largest float32. Checkpoints hold no such setting, so that the training goes on with it.
+    settings = {"model.strong_scale": "1e39", "trainer.max_epochs": "2"}
+    outcome = separatrix.run("fit", *separatrix.arguments("strong", settings), "--ckpt_path", "last", "--run", run)
+    assert outcome.status == 2
+    (told,) = [line for line in outcome.err.splitlines() if line.startswith("separatrix fit: loss: inf in epoch 2 for")]
+    assert separatrix.listing(run / "checkpoints") == checkpoints
+    named = told.partition("`separatrix ")[2].partition("`")[0].replace("RUN", str(run))
+    separatrix.succeed(*named.split(), "--output", tmp_path / "mixture")
+    (mixture,) = (tmp_path / "mixture" / "mixtures").iterdir()
+    samples, _ = soundfile.read(mixture)
+    assert np.isfinite(samples).all() and samples.any()
+
+
+@pytest.mark.parametrize("workers", ["0", "1"])
+def test_a_sound_bank_that_vanishes_is_named(workers, separatrix, tmp_path):
+    banks = tmp_path / "banks"
+    arguments = separatrix.arguments("strong", {"data.workers": workers}, bank_folder=banks)
+    watched = ["--trainer.callbacks+", "faults.Vanishing", "--trainer.callbacks.pattern", banks / "*" / "*.f32"]
+    outcome = separatrix.run("fit", *arguments, *watched, "--run", tmp_path / "run")
+    assert outcome.status == 2
+    told = outcome.err.splitlines()[-1]
+    assert told.startswith("separatrix fit: ") and "samples.f32" in told and "No such file or directory" in told

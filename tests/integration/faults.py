@@ -1,5 +1,6 @@
-"""Callbacks that tests add to a training by name: what each rank saw, and a rank that fails."""
+"""Callbacks that tests add to a training by name: what each rank saw, a rank that fails, files that vanish."""
 
+import glob
 import os
 import signal
 from pathlib import Path
@@ -32,3 +33,14 @@ class FailingRank(Callback):
             if self.how == "kill":
                 os.kill(os.getpid(), signal.SIGKILL)
             raise OSError(5, "Input/output error", "some/file")
+
+
+class Vanishing(Callback):
+    """Removes the files of a pattern when training starts."""
+
+    def __init__(self, pattern: str) -> None:
+        self.pattern = pattern
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        for path in glob.glob(self.pattern):
+            os.remove(path)

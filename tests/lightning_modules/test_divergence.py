@@ -1,0 +1,35 @@
+"""Losses that are not finite are told by their mixtures, at once or when a GPU's are looked at."""
+
+import pytest
+import torch
+
+from lightning_modules.divergence import LossWatch
+from lightning_modules.errors import InputError
+
+
+def test_finite_losses_pass():
+    watch = LossWatch("train")
+    for step in range(100):
+        watch.take(torch.tensor([0.0, -1e30, float(step)]), torch.tensor([1, 2, 3]), epoch=0)
+    watch.check(0)
+
+
+@pytest.mark.parametrize("value", ["nan", "inf", "-inf"])
+def test_the_mixtures_of_a_loss_that_is_not_finite_are_named_with_their_batch(value):
+    watch = LossWatch("validation")
+    losses, indices = torch.tensor([1.0, float(value), 2.0, float(value)]), torch.tensor([40, 7, 3, 19])
+    with pytest.raises(InputError) as refused:
+        watch.take(losses, indices, epoch=4)
+    told = str(refused.value)
+    assert f"loss: {value} in epoch 5 for validation mixtures 7, 19 (batch: 40, 7, 3, 19)" in told
+    assert "--split validation --start 7 --mixtures 1" in told
+
+
+def test_of_what_was_collected_the_first_culprit_is_named():
+    watch = LossWatch("train", steps=3)
+    # A device whose losses are not looked at one by one. Weights that a NaN has spoilt give NaN ever after.
+    for step, loss in enumerate([1.0, float("nan"), float("nan")]):
+        watch.collect(torch.tensor([loss]), torch.tensor([step]))
+    with pytest.raises(InputError, match=r"for train mixture 1 \(batch: 1\)"):
+        watch.check(0)
+    watch.check(0)  # what was told is not told again
