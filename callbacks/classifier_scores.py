@@ -11,6 +11,7 @@ from torchmetrics import MetricCollection
 from torchmetrics.classification import MultilabelAccuracy, MultilabelAveragePrecision, MultilabelF1Score
 
 from callbacks.rows import write_rows
+from lightning_modules.activation import sigmoid
 from lightning_modules.weak_labels.classifier import clip_logits
 from lightning_modules.weak_labels.modules import Judgement
 
@@ -43,11 +44,11 @@ class ClassifierScores(Callback):
         self._seen = {level: torch.zeros(2, labels, dtype=torch.int64, device=module.device) for level in self._metrics}
 
     def _update(self, judgement: Judgement) -> None:
-        frames = judgement["logits"].sigmoid()
+        frames = sigmoid(judgement["logits"])
         labels = judgement["frame_labels"]
         for level, scores, truth in (
             ("frame", frames.mT.flatten(0, 1), labels.mT.flatten(0, 1)),
-            ("clip", clip_logits(judgement["logits"]).sigmoid(), judgement["clip_labels"]),
+            ("clip", sigmoid(clip_logits(judgement["logits"])), judgement["clip_labels"]),
         ):
             self._metrics[level].update(scores, truth.int())
             self._seen[level] += torch.stack((torch.full_like(truth[0], len(truth)), truth.sum(0))).long()

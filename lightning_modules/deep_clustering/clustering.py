@@ -80,7 +80,10 @@ def soft_masks(embedding: Tensor, centres: Tensor, beta: float = 5.0) -> Tensor:
 
     def masks(x: Tensor, c: Tensor) -> Tensor:
         distance = torch.cdist(c.to(dtype), x.to(dtype), compute_mode="donot_use_mm_for_euclid_dist")
-        return (-beta * distance).softmax(1)
+        # softmax(1), but for its last bit the same on any number of threads.
+        exponent = distance.mul_(-beta)
+        odds = exponent.sub_(exponent.amax(1, keepdim=True)).exp_()
+        return odds.div_(odds.sum(1, keepdim=True))
 
     size = group(embedding)
     return torch.cat([masks(*part) for part in zip(embedding.split(size), centres.split(size), strict=True)])

@@ -60,5 +60,7 @@ def _gram(embedding: Tensor, dominant: Tensor, weight: Tensor) -> tuple[Tensor, 
 
 
 def _sum(weight: Tensor) -> Tensor:
+    # In blocks: torch shares one long sum out among its threads, and only where a batch has no other rows for them.
+    blocks = F.pad(weight, (0, -weight.shape[-1] % 512)).unflatten(-1, (-1, 512))
     # Silent mixtures: 0 / tiny = 0.
-    return weight.sum(-1, keepdim=True).clamp_min(torch.finfo(weight.dtype).tiny)
+    return blocks.sum(-1).sum(-1, keepdim=True).clamp_min(torch.finfo(weight.dtype).tiny)

@@ -45,7 +45,13 @@ class ConvolutionalRecurrentClassifier(nn.Module):
 
     def forward(self, magnitude: Tensor) -> Tensor:
         """Logits of every class, [B, C, frames // 4], from magnitudes, [B, bins, frames]."""
-        maps = self.convolutions((self.gain * magnitude).unsqueeze(1))
+        maps = (self.gain * magnitude).unsqueeze(1)
+        if torch.is_grad_enabled() or not maps.is_cpu:
+            maps = self.convolutions(maps)
+        else:
+            # On a CPU the way of computing a convolution, and so its last bit, goes by the number of mixtures at once:
+            # what is measured of one must not depend on the others in its batch.
+            maps = torch.cat([self.convolutions(one) for one in maps.split(1)])
         return self.classes(self.recurrent(maps.flatten(1, 2))).float().mT
 
 

@@ -5,6 +5,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from lightning_modules.activation import sigmoid
 from lightning_modules.recurrent import BidirectionalLSTM
 from lightning_modules.spectrogram import log_magnitude
 
@@ -47,4 +48,4 @@ class MaskSeparator(nn.Module):
             features = (features - mean) / deviation.clamp_min(1e-3)
         logits = self.mask(self.recurrent(features)).unflatten(-1, (self.classes, -1))
         # float32 from here on: the masks multiply magnitudes that the losses compare.
-        return logits.float().sigmoid().permute(0, 2, 3, 1)
+        return sigmoid(logits.float()).permute(0, 2, 3, 1)
