@@ -125,11 +125,15 @@ def _check_slurm(trainer: Trainer, environment: SLURMEnvironment) -> None:
     _require_agreement(trainer, "SLURM", nodes, per_node)
 
 
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"
+
+
 def _require_agreement(trainer: Trainer, launcher: str, nodes: int, per_node: int) -> None:
     if (trainer.num_nodes, trainer.num_devices) != (nodes, per_node):
         raise InputError(
             f"--trainer.devices {trainer.num_devices} --trainer.num_nodes {trainer.num_nodes}: {launcher} started "
-            f"{per_node} processes on each of {nodes} nodes; give --trainer.devices {per_node} "
+            f"{_count(per_node, 'rank')} a node on {_count(nodes, 'node')}; give --trainer.devices {per_node} "
             f"--trainer.num_nodes {nodes}"
         )
 
@@ -195,11 +199,11 @@ def _overview(ranks: Ranks, environment: ClusterEnvironment, data: Namespace | N
     }
     lines = [
         f"launcher  {started.get(ranks.launcher, ranks.launcher)}",
-        f"ranks     {ranks.nodes} nodes x {ranks.devices} {ranks.kind} = {ranks.size}",
+        f"ranks     {_count(ranks.nodes, 'node')} x {ranks.devices} {ranks.kind} = {ranks.size}",
     ]
     if environment.creates_processes_externally and ranks.size > 1:
         lines.append(f"meet at   {environment.main_address}:{environment.main_port}")
     if data is not None:
         batch = data.init_args["batch_size"]
-        lines.append(f"a step    {ranks.size} ranks x {batch} mixtures = {ranks.size * batch}")
+        lines.append(f"a step    {_count(ranks.size, 'rank')} x {batch} mixtures = {ranks.size * batch}")
     return lines
