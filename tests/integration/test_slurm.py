@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 import shlex
 import shutil
 import signal
@@ -151,6 +152,12 @@ def script_of(name):
 
 def test_every_preset_has_a_batch_script():
     assert [script.stem for script in SCRIPTS] == sorted([*get_args(Preset), "fit"])
+
+
+def test_the_page_on_clusters_tells_of_every_script_and_of_none_else():
+    told = set(re.findall(r"experiments/[a-z]+/[a-z_]+\.[a-z]+", (ROOT / "docs" / "clusters.md").read_text()))
+    files = [path for folder in ("slurm", "sweeps") for path in (ROOT / "experiments" / folder).iterdir()]
+    assert told == {str(path.relative_to(ROOT)) for path in files}
 
 
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda script: script.stem)
