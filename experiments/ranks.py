@@ -185,14 +185,14 @@ def command(arguments: list[str]) -> None:
         )
     ranks = ranks_of(trainer)
     if ranks.rank == 0:
-        print("\n".join(_overview(ranks, cluster_environment(trainer), settings.data)))
+        print("\n".join(_overview(ranks, cluster_environment(trainer), settings)))
     print(
         f"rank {ranks.rank} of {ranks.size}: {ranks.kind} {ranks.local_rank} of node {ranks.node}, {platform.node()}",
         flush=True,
     )
 
 
-def _overview(ranks: Ranks, environment: ClusterEnvironment, data: Namespace | None) -> list[str]:
+def _overview(ranks: Ranks, environment: ClusterEnvironment, settings: Namespace) -> list[str]:
     started = {
         "SLURM": f"srun, job {os.environ.get('SLURM_JOB_ID', 'unknown')}",
         "Lightning": "Lightning, when training starts" if ranks.size > 1 else "one process",
@@ -203,7 +203,9 @@ def _overview(ranks: Ranks, environment: ClusterEnvironment, data: Namespace | N
     ]
     if environment.creates_processes_externally and ranks.size > 1:
         lines.append(f"meet at   {environment.main_address}:{environment.main_port}")
-    if data is not None:
-        batch = data.init_args["batch_size"]
-        lines.append(f"a step    {_count(ranks.size, 'rank')} x {batch} mixtures = {ranks.size * batch}")
+    if settings.data is not None:
+        batch, batches = settings.data.init_args["batch_size"], settings.trainer["accumulate_grad_batches"]
+        accumulated = f" x {batches} accumulated" if batches > 1 else ""
+        mixtures = ranks.size * batch * batches
+        lines.append(f"a step    {_count(ranks.size, 'rank')} x {batch} mixtures{accumulated} = {mixtures}")
     return lines

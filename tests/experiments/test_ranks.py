@@ -138,6 +138,13 @@ def test_what_contradicts_itself_is_refused_in_one_line(variables, devices_nodes
     assert not printed.out
 
 
+def test_accumulated_batches_count_for_a_step(environment, capsys):
+    environment(srun(4))
+    options = ["--trainer.accumulate_grad_batches", "2", *asked(4)[0]]
+    assert main(["ranks", "--config", "deep_clustering/base", "--config", "deep_clustering/speech", *options]) == 0
+    assert "a step    4 ranks x 40 mixtures x 2 accumulated = 320" in capsys.readouterr().out.splitlines()
+
+
 def test_more_ranks_than_gpus_are_refused_and_where_they_are_hidden_that_is_told(environment, capsys, monkeypatch):
     monkeypatch.setattr("lightning.fabric.accelerators.cuda.num_cuda_devices", lambda: 1)
     monkeypatch.setattr("lightning.pytorch.accelerators.cuda.num_cuda_devices", lambda: 1)
