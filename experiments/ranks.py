@@ -81,8 +81,9 @@ def ranks_of(trainer: Trainer) -> Ranks:
     environment = cluster_environment(trainer)
     settings = f"--trainer.devices {trainer.num_devices} --trainer.num_nodes {trainer.num_nodes}"
     if isinstance(environment, TorchElasticEnvironment):
-        launcher, per_node = "torchrun", int(os.environ["LOCAL_WORLD_SIZE"])
-        _require_agreement(trainer, launcher, environment.world_size() // per_node, per_node)
+        launcher, started = "torchrun", environment.world_size()
+        per_node = int(os.environ.get("LOCAL_WORLD_SIZE", started // trainer.num_nodes))
+        _require_agreement(trainer, launcher, started // per_node, per_node)
     elif isinstance(environment, SLURMEnvironment):
         launcher = "SLURM"
         _check_slurm(trainer, environment)
@@ -134,7 +135,7 @@ def _require_agreement(trainer: Trainer, launcher: str, nodes: int, per_node: in
         raise InputError(
             f"--trainer.devices {trainer.num_devices} --trainer.num_nodes {trainer.num_nodes}: {launcher} started "
             f"{_count(per_node, 'rank')} a node on {_count(nodes, 'node')}; give --trainer.devices {per_node} "
-            f"--trainer.num_nodes {nodes}"
+            f"--trainer.num_nodes {nodes}, or start as many as that says"
         )
 
 

@@ -46,7 +46,8 @@ def environment(monkeypatch):
             monkeypatch.setenv(name, "")
             monkeypatch.delenv(name)
         for name, value in variables.items():
-            monkeypatch.setenv(name, str(value))
+            if value != "":
+                monkeypatch.setenv(name, str(value))
 
     set_variables({})
     return set_variables
@@ -121,6 +122,7 @@ REFUSED = [
     ({"SLURM_NTASKS": 4, "SLURM_STEP_NUM_TASKS": 4}, (4, 1), "Use `--ntasks-per-node=4` instead"),
     ({"SLURM_NTASKS": 1, "SLURM_NTASKS_PER_NODE": 1}, (2, 1), "SLURM_NODEID is not set, although SLURM_NTASKS is"),
     (torchrun(4), (1, 1), "torchrun started 4 ranks a node on 1 node; give --trainer.devices 4"),
+    ({**torchrun(2), "LOCAL_WORLD_SIZE": ""}, (4, 1), "torchrun started 2 ranks a node on 1 node; give"),
     (torchrun(2, nodes=2), (4, 1), "torchrun started 2 ranks a node on 2 nodes; give --trainer.devices 2"),
     ({}, (2, 2), "nothing starts the ranks of the other nodes; start the command with srun or torchrun"),
     ({}, (0, 1), "is not a valid input"),
