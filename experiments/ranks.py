@@ -81,8 +81,9 @@ def ranks_of(trainer: Trainer) -> Ranks:
     environment = cluster_environment(trainer)
     settings = f"--trainer.devices {trainer.num_devices} --trainer.num_nodes {trainer.num_nodes}"
     if isinstance(environment, TorchElasticEnvironment):
-        launcher, per_node = "torchrun", int(os.environ["LOCAL_WORLD_SIZE"])
-        _require_agreement(trainer, launcher, environment.world_size() // per_node, per_node)
+        launcher, started = "torchrun", environment.world_size()
+        per_node = int(os.environ.get("LOCAL_WORLD_SIZE", started // trainer.num_nodes))
+        _require_agreement(trainer, launcher, started // per_node, per_node)
     elif isinstance(environment, SLURMEnvironment):
         launcher = "SLURM"
         _check_slurm(trainer, environment)
@@ -125,12 +126,16 @@ def _check_slurm(trainer: Trainer, environment: SLURMEnvironment) -> None:
     _require_agreement(trainer, "SLURM", nodes, per_node)
 
 
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"
+
+
 def _require_agreement(trainer: Trainer, launcher: str, nodes: int, per_node: int) -> None:
     if (trainer.num_nodes, trainer.num_devices) != (nodes, per_node):
         raise InputError(
             f"--trainer.devices {trainer.num_devices} --trainer.num_nodes {trainer.num_nodes}: {launcher} started "
-            f"{per_node} processes on each of {nodes} nodes; give --trainer.devices {per_node} "
-            f"--trainer.num_nodes {nodes}"
+            f"{_count(per_node, 'rank')} a node on {_count(nodes, 'node')}; give --trainer.devices {per_node} "
+            f"--trainer.num_nodes {nodes}, or start as many as that says"
         )
 
 
@@ -181,25 +186,27 @@ def command(arguments: list[str]) -> None:
         )
     ranks = ranks_of(trainer)
     if ranks.rank == 0:
-        print("\n".join(_overview(ranks, cluster_environment(trainer), settings.data)))
+        print("\n".join(_overview(ranks, cluster_environment(trainer), settings)))
     print(
         f"rank {ranks.rank} of {ranks.size}: {ranks.kind} {ranks.local_rank} of node {ranks.node}, {platform.node()}",
         flush=True,
     )
 
 
-def _overview(ranks: Ranks, environment: ClusterEnvironment, data: Namespace | None) -> list[str]:
+def _overview(ranks: Ranks, environment: ClusterEnvironment, settings: Namespace) -> list[str]:
     started = {
         "SLURM": f"srun, job {os.environ.get('SLURM_JOB_ID', 'unknown')}",
         "Lightning": "Lightning, when training starts" if ranks.size > 1 else "one process",
     }
     lines = [
         f"launcher  {started.get(ranks.launcher, ranks.launcher)}",
-        f"ranks     {ranks.nodes} nodes x {ranks.devices} {ranks.kind} = {ranks.size}",
+        f"ranks     {_count(ranks.nodes, 'node')} x {ranks.devices} {ranks.kind} = {ranks.size}",
     ]
     if environment.creates_processes_externally and ranks.size > 1:
         lines.append(f"meet at   {environment.main_address}:{environment.main_port}")
-    if data is not None:
-        batch = data.init_args["batch_size"]
-        lines.append(f"a step    {ranks.size} ranks x {batch} mixtures = {ranks.size * batch}")
+    if settings.data is not None:
+        batch, batches = settings.data.init_args["batch_size"], settings.trainer["accumulate_grad_batches"]
+        accumulated = f" x {batches} accumulated" if batches > 1 else ""
+        mixtures = ranks.size * batch * batches
+        lines.append(f"a step    {_count(ranks.size, 'rank')} x {batch} mixtures{accumulated} = {mixtures}")
     return lines

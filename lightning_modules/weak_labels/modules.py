@@ -144,7 +144,8 @@ class WeakLabelSeparator(WeakLabelModule):
 
     Args:
         supervision: `strong` (isolated sources), `frame` labels or `clip` labels.
-        judge: checkpoint of an EventClassifier trained with the same labels; frozen. Needed for weak labels.
+        judge: checkpoint of an EventClassifier trained with the same labels; frozen. Needed for weak labels. In
+            `runs/judge_{supervision}/checkpoints/best.ckpt` the supervision is filled in: one name serves all of them.
         joint_judge: instead of `judge`, settings of an EventClassifier to be trained together with the separator from
             scratch, an ablation: the two co-adapt and separation degrades.
         classes: sound classes, in the order of sources and labels.
@@ -195,7 +196,7 @@ class WeakLabelSeparator(WeakLabelModule):
         classes = list(classes)
         self.save_hyperparameters()
         self.supervision = supervision
-        self.judge_checkpoint = judge
+        self.judge_checkpoint = None if judge is None else judge.replace("{supervision}", supervision)
         self.alpha = alpha
         self.classification = classification
         self.strong_scale = strong_scale

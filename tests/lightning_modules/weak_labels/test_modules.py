@@ -262,6 +262,15 @@ def test_estimates_have_the_masks_magnitude_and_the_mixtures_phase():
     torch.testing.assert_close(stft(model(mixture), GEOMETRY), expected, atol=1e-6, rtol=0)
 
 
+def test_one_name_serves_the_judges_of_every_supervision(judges, supervision, tmp_path):
+    (tmp_path / "judge_clip.ckpt").symlink_to(judges["clip"])
+    (tmp_path / "judge_frame.ckpt").symlink_to(judges["frame"])
+    model = separator(supervision, judge=f"{tmp_path}/judge_{{supervision}}.ckpt")
+    trainer(epochs=1).fit(model, datamodule=RandomScenes())
+    assert model.judge is not None and model.judge.supervision == supervision
+    assert separator("strong", judge="none/judge_{supervision}.ckpt").judge_checkpoint == "none/judge_strong.ckpt"
+
+
 def test_frame_judge_is_refused_for_clip_labels_with_both_named(judges):
     model = separator("clip", judge=judges["frame"])
     with pytest.raises(InputError) as error:
