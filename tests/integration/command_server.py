@@ -262,7 +262,8 @@ def serve() -> int:
         os.dup2(file, number)
     if request["kill_at"]:
         sys.addaudithook(KillAt(Moment(*request["kill_at"])))
-    return main(request["arguments"])
+    sys.argv = ["separatrix", *request["arguments"]]
+    return main()
 
 
 if __name__ == "__main__":

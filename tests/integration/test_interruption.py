@@ -93,7 +93,8 @@ BRIEFLY = {
     ("test model-selection", MOMENTS["test model-selection"][1]),
     (REPRODUCTIONS[0], MOMENTS[REPRODUCTIONS[0]][2]),
 }
-RANDOM_BRIEFLY = ("bank", "fit with a judge", "test weak-labels", REPRODUCTIONS[1])
+SHORT = [stage for stage in MOMENTS if stage not in REPRODUCTIONS]
+RANDOM_BRIEFLY = ("bank", "fit with a judge", "test weak-labels")
 
 
 def named(stage, moment):
@@ -165,10 +166,10 @@ def _await_random_moment(stage, draw, running, folder):
 
 @pytest.mark.parametrize(
     "name, kills",
-    [pytest.param(name, 1, id=name) for name in RANDOM_BRIEFLY]
-    + [
-        pytest.param(name, 5, id=f"{name}, many times", marks=pytest.mark.soak)
-        for name in [*MOMENTS, *REPRODUCTIONS[1::2]]
+    [
+        *(pytest.param(name, 1, id=name) for name in RANDOM_BRIEFLY),
+        *(pytest.param(name, 5, id=f"{name}, many times", marks=pytest.mark.soak) for name in SHORT),
+        *(pytest.param(name, 3, id=f"{name}, many times", marks=pytest.mark.soak) for name in REPRODUCTIONS),
     ],
 )
 def test_killed_at_random_moments(name, kills, stages, processes, faults, tmp_path):
