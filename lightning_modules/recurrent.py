@@ -41,7 +41,7 @@ class BidirectionalLSTM(nn.Module):
                 gates[1].fill_(1.0)
 
     def forward(self, features: Tensor) -> Tensor:
-        """Both directions' states, [B, features, frames] -> [B, frames, 2·units], in evaluation the same in any batch."""
+        """Both directions' states: [B, features, frames] -> [B, frames, 2·units]; in evaluation alike in any batch."""
         inputs = features.mT
         if len(inputs) == 1 and not torch.is_grad_enabled():
             # A step of one mixture is a product with a vector, which is rounded otherwise than that with a matrix. What
