@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-import soundfile
 from lightning import LightningModule, Trainer
 from lightning.pytorch.callbacks import BasePredictionWriter
 from rich.console import Console
+from scipy.io import wavfile
 from torch import Tensor
 
 from datamodules.batch import Batch
@@ -35,8 +35,9 @@ class EstimateFiles(BasePredictionWriter):
             folder = _folder(trainer) / str(index)
             named = zip(("mixture", *pl_module.classes), (mixture, *estimates), strict=True)  # type: ignore[misc]
             for name, signal in named:
+                # Not by libsndfile, which writes the time into float WAV: files would never be the same twice.
                 with atomic_file(folder / f"{name}.wav") as partial:
-                    soundfile.write(partial, signal.cpu().numpy(), rate, subtype="FLOAT", format="WAV")
+                    wavfile.write(partial, rate, signal.cpu().numpy())
 
     def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Say where they are."""

@@ -4,10 +4,10 @@ import contextlib
 import csv
 import io
 import os
-import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,6 +17,8 @@ import pytest
 import soundfile
 import torch
 import yaml
+from command_server import CommandServer
+from interruptible import Stage, Stages, commands
 
 from experiments.cli import main
 from experiments.configuration import CONFIGS
@@ -53,6 +55,14 @@ NETWORKS = {
     "WeakLabelSeparator": {"model.units": "6", "model.layers": "1"},
     "ReferenceSeparator": {},
 }
+
+
+class Reproduced(NamedTuple):
+    """A reproduction that ran through, one stage at a time: the command without its folder, the folder, how long."""
+
+    command: list[str]
+    output: Path
+    seconds: float
 
 
 class Outcome(NamedTuple):
@@ -145,15 +155,6 @@ class CommandLine:
             out, err = running.communicate(timeout=300)
         return Outcome(running.returncode, out, err)
 
-    def kill(self, *arguments: str, output: Path, delay: float) -> None:
-        """Start a reproduction and kill its whole group of processes, so long after its first training began."""
-        with self.process(*arguments, "--output", output) as running:
-            while not list(output.rglob("*.fit.json")):
-                assert running.poll() is None, running.communicate()
-                time.sleep(0.01)
-            time.sleep(delay)
-            os.killpg(running.pid, signal.SIGKILL)
-
     @staticmethod
     def same_weights(one: Path, other: Path) -> bool:
         """Whether two checkpoints hold the same weights, bit for bit."""
@@ -204,3 +205,88 @@ def separatrix(tmp_path_factory: pytest.TempPathFactory) -> CommandLine:
     for row in ("judge_frame", "judge_clip", "strong"):
         made.succeed("fit", *made.arguments(row), "--run", made.systems / row)
     return made
+
+
+@pytest.fixture(scope="session")
+def processes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CommandServer]:
+    """`separatrix` commands as processes that start at once and can be killed."""
+    server = CommandServer(tmp_path_factory.mktemp("logs"))
+    yield server
+    server.close()
+
+
+@pytest.fixture(scope="session")
+def weak_labels(separatrix: CommandLine, tmp_path_factory: pytest.TempPathFactory) -> Reproduced:
+    """The weak-label table."""
+    settings = separatrix.as_options({**separatrix.data(), **separatrix.trainer})
+    return _reproduced(separatrix, "weak-labels", settings, tmp_path_factory.mktemp("reproduction"))
+
+
+@pytest.fixture(scope="session")
+def model_selection(separatrix: CommandLine, tmp_path_factory: pytest.TempPathFactory) -> Reproduced:
+    """The tables of the model selection."""
+    tiny = {**separatrix.pairs, **separatrix.trainer, "data.bank_folder": separatrix.banks}
+    return _reproduced(separatrix, "model-selection", separatrix.as_options(tiny), tmp_path_factory.mktemp("selection"))
+
+
+def _reproduced(separatrix: CommandLine, system: str, settings: list[str], output: Path) -> Reproduced:
+    command = ["reproduce", system, "--preset", "demo", *settings]
+    begun = time.monotonic()
+    separatrix.succeed(*command, "--jobs", "1", "--output", output)
+    return Reproduced(command, output, time.monotonic() - begun)
+
+
+@pytest.fixture(scope="session")
+def selection(separatrix: CommandLine) -> Callable[..., list[str]]:
+    """A function that gives the arguments of a selection on one domain's mixtures."""
+
+    def arguments(domain: str, settings: Any = ()) -> list[str]:
+        configs = ("selection", "base", domain, "demo/data", f"demo/{domain}")
+        named = [word for name in configs for word in ("--config", f"deep_clustering/{name}")]
+        tiny = {**separatrix.pairs, **separatrix.trainer, "data.bank_folder": separatrix.banks}
+        return [*named, *separatrix.as_options({**tiny, **dict(settings)})]
+
+    return arguments
+
+
+@pytest.fixture(scope="session")
+def stages(
+    separatrix: CommandLine,
+    processes: CommandServer,
+    tmp_path_factory: pytest.TempPathFactory,
+    request: pytest.FixtureRequest,
+) -> Stages:
+    """The commands that tests interrupt."""
+    reproduced = {
+        f"reproduce {system}, {jobs} at a time": (system.replace("-", "_"), jobs)
+        for system in ("weak-labels", "model-selection")
+        for jobs in "12"
+    }
+
+    def reproduction(name: str) -> Stage:
+        fixture, jobs = reproduced[name]
+        command, output, seconds = request.getfixturevalue(fixture)
+        return Stage(name, [*command, "--jobs", jobs], "--output", output, seconds)
+
+    made = {name: reproduction for name in reproduced}
+    return Stages(commands(separatrix, separatrix.banks), processes, tmp_path_factory.mktemp("whole"), made)
+
+
+# Stage, and what was done to it.
+Fault = tuple[str, str]
+_FAULTS = pytest.StashKey[list[Fault]]()
+
+
+@pytest.fixture(scope="session")
+def faults(request: pytest.FixtureRequest) -> list[Fault]:
+    """What was done to which stage, and came right again: counted at the end of the tests' output."""
+    return request.config.stash.setdefault(_FAULTS, [])
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Say how many faults there were, by stage and kind."""
+    counts = Counter(config.stash.get(_FAULTS, []))
+    if counts:
+        terminalreporter.section(f"{sum(counts.values())} faults that came right again")
+        for (stage, what), count in sorted(counts.items()):
+            terminalreporter.line(f"{count:>3}  {stage}: {what}")

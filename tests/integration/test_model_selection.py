@@ -1,6 +1,4 @@
-"""The whole model selection at a tiny size: run, interrupted, run again, refused; the table from its rows."""
-
-import random
+"""The whole model selection at a tiny size: run, run again, refused; the table from its rows."""
 
 import numpy as np
 import pytest
@@ -12,37 +10,21 @@ TABLES = ("table.csv", "confusion.csv", "correlation.csv", "calibration.csv", "s
 
 
 @pytest.fixture(scope="module")
-def command(separatrix):
+def command(model_selection):
     """The command, without its folder."""
-    tiny = {**separatrix.pairs, **separatrix.trainer, "data.bank_folder": separatrix.banks}
-    return ["reproduce", "model-selection", "--preset", "demo", *separatrix.as_options(tiny)]
+    return model_selection.command
 
 
 @pytest.fixture(scope="module")
-def reproduction(separatrix, command, tmp_path_factory):
+def reproduction(model_selection):
     """Folder of a reproduction that ran through, one stage at a time."""
-    output = tmp_path_factory.mktemp("selection")
-    separatrix.succeed(*command, "--jobs", "1", "--output", output)
-    return output
+    return model_selection.output
 
 
 @pytest.fixture(scope="module")
 def checkpoints(reproduction):
     """The three models, as a setting."""
     return ["--model.checkpoints", str([str(reproduction / name / "checkpoints" / "best.ckpt") for name in DOMAINS])]
-
-
-@pytest.fixture
-def selection(separatrix):
-    """A function that gives the arguments of a selection on one domain's mixtures."""
-
-    def arguments(domain, settings=()):
-        configs = ("selection", "base", domain, "demo/data", f"demo/{domain}")
-        named = [word for name in configs for word in ("--config", f"deep_clustering/{name}")]
-        tiny = {**separatrix.pairs, **separatrix.trainer, "data.bank_folder": separatrix.banks}
-        return [*named, *separatrix.as_options({**tiny, **dict(settings)})]
-
-    return arguments
 
 
 def test_the_table_has_every_ensemble_in_every_domain_beside_the_published_figures(separatrix, reproduction):
@@ -103,27 +85,6 @@ def test_a_second_run_trains_and_evaluates_nothing(separatrix, command, reproduc
     outcome = separatrix.succeed(*command, "--jobs", "1", "--output", reproduction)
     assert outcome.out.count("complete ") == 12 and "to do" not in outcome.out
     assert {name: (reproduction / name).read_bytes() for name in TABLES} == before
-
-
-def assert_killed_and_repeated(separatrix, command, reproduction, output, delay, jobs):
-    separatrix.kill(*command, "--jobs", jobs, output=output, delay=delay)
-    separatrix.succeed(*command, "--jobs", "1", "--output", output)
-    for name in TABLES:
-        assert (output / name).read_bytes() == (reproduction / name).read_bytes(), (delay, jobs)
-    assert not list(output.rglob("*.parts"))
-
-
-def test_a_killed_reproduction_run_again_ends_in_the_same_tables(separatrix, command, reproduction, tmp_path):
-    assert_killed_and_repeated(separatrix, command, reproduction, tmp_path, random.uniform(0, 8), "1")
-
-
-@pytest.mark.soak
-@pytest.mark.parametrize("delay", range(10))
-@pytest.mark.parametrize("jobs", ["1", "2"])
-def test_a_reproduction_killed_at_any_moment_ends_in_the_same_tables(
-    delay, jobs, separatrix, command, reproduction, tmp_path
-):
-    assert_killed_and_repeated(separatrix, command, reproduction, tmp_path, delay, jobs)
 
 
 def test_three_ranks_write_the_rows_of_one_process(separatrix, selection, checkpoints, reproduction, tmp_path):

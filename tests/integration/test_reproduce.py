@@ -1,6 +1,5 @@
-"""The whole weak-label table at a tiny size: run, interrupted, run again, refused."""
+"""The whole weak-label table at a tiny size: run, run again, refused."""
 
-import random
 import shlex
 
 import numpy as np
@@ -12,24 +11,15 @@ TRAINED = ["judge_frame", "judge_clip", "strong", "frame", "clip"]
 
 
 @pytest.fixture(scope="module")
-def settings(separatrix):
-    """Of every stage."""
-    tiny = {**separatrix.data(), **separatrix.trainer}
-    return separatrix.as_options(tiny)
-
-
-@pytest.fixture(scope="module")
-def command(settings):
+def command(weak_labels):
     """The command, without its folder."""
-    return ["reproduce", "weak-labels", "--preset", "demo", *settings]
+    return weak_labels.command
 
 
 @pytest.fixture(scope="module")
-def reproduction(separatrix, command, tmp_path_factory):
+def reproduction(weak_labels):
     """Folder of a reproduction that ran through, one stage at a time."""
-    output = tmp_path_factory.mktemp("reproduction")
-    separatrix.succeed(*command, "--jobs", "1", "--output", output)
-    return output
+    return weak_labels.output
 
 
 def test_the_table_has_every_row_and_class_beside_the_published_figures(separatrix, reproduction):
@@ -111,28 +101,6 @@ def test_two_stages_at_a_time_give_the_same_table_even_where_a_setting_was_refus
     assert "epoch 1/1" in outcome.out
     for name in ("table.csv", "scores.csv", "classifier.csv"):
         assert (tmp_path / name).read_bytes() == (reproduction / name).read_bytes()
-
-
-def assert_killed_and_repeated(separatrix, command, reproduction, output, delay, jobs):
-    separatrix.kill(*command, "--jobs", jobs, output=output, delay=delay)
-    separatrix.succeed(*command, "--jobs", "1", "--output", output)
-    for name in ("table.csv", "scores.csv", "classifier.csv"):
-        assert (output / name).read_bytes() == (reproduction / name).read_bytes(), (delay, jobs)
-    assert not list(output.rglob("scores.parts"))
-
-
-def test_a_killed_reproduction_run_again_ends_in_the_same_table(separatrix, command, reproduction, tmp_path):
-    delay = random.uniform(0, 5)
-    assert_killed_and_repeated(separatrix, command, reproduction, tmp_path, delay, "1")
-
-
-@pytest.mark.soak
-@pytest.mark.parametrize("delay", range(10))
-@pytest.mark.parametrize("jobs", ["1", "2"])
-def test_a_reproduction_killed_at_any_moment_ends_in_the_same_table(
-    delay, jobs, separatrix, command, reproduction, tmp_path
-):
-    assert_killed_and_repeated(separatrix, command, reproduction, tmp_path, delay, jobs)
 
 
 def test_another_configuration_does_not_touch_a_finished_reproduction(separatrix, command, reproduction):

@@ -1,9 +1,6 @@
 """What `fit` leaves behind, and that going on after an interruption leaves the same."""
 
 import json
-import os
-import signal
-import time
 
 import pytest
 import torch
@@ -20,16 +17,6 @@ def last(run):
 
 def best(run):
     return run / "checkpoints" / "best.ckpt"
-
-
-def wait_for(path, process, seconds=240):
-    """Until the file is there."""
-    for _ in range(20 * seconds):
-        if path.exists():
-            return
-        assert process.poll() is None, process.communicate()
-        time.sleep(0.05)
-    raise AssertionError(f"{path} never came")
 
 
 @pytest.fixture(scope="module")
@@ -130,21 +117,6 @@ def test_a_training_that_had_stopped_early_is_not_resumed_for_another_epoch(sepa
 def test_the_first_of_many_starts_with_ckpt_path_last_begins_from_nothing(separatrix, tmp_path):
     separatrix.succeed("fit", *separatrix.arguments("strong"), "--run", tmp_path, "--ckpt_path", "last")
     assert separatrix.same_weights(last(tmp_path), separatrix.systems / "strong" / "checkpoints" / "last.ckpt")
-
-
-@pytest.mark.parametrize("kill", [signal.SIGTERM, signal.SIGKILL])
-def test_a_killed_training_goes_on_from_its_last_epoch(kill, separatrix, tmp_path):
-    endless = separatrix.arguments("strong", {"trainer.max_epochs": 10_000})
-    with separatrix.process("fit", *endless, "--run", tmp_path) as process:
-        wait_for(last(tmp_path), process)
-        os.killpg(process.pid, kill)
-        process.communicate(timeout=120)
-    assert process.returncode == {signal.SIGTERM: 143, signal.SIGKILL: -signal.SIGKILL}[kill]
-    reached = read_checkpoint(last(tmp_path))["epoch"] + 1
-    more = separatrix.arguments("strong", {"trainer.max_epochs": reached + 2})
-    separatrix.succeed("fit", *more, "--run", tmp_path, "--ckpt_path", "last")
-    separatrix.succeed("fit", *more, "--run", tmp_path / "through")
-    assert separatrix.same_weights(last(tmp_path / "through"), last(tmp_path))
 
 
 def test_a_folder_that_holds_a_training_is_not_written_over(separatrix, tmp_path):

@@ -1,0 +1,71 @@
+"""What docs/determinism.md says of trainings and evaluations on one machine, as written there.
+
+Mixtures, banks, ranks and interruptions have tests of their own, which that page names.
+"""
+
+import pytest
+import torch
+from results import results
+
+CHECKPOINTS = ("checkpoints/best.ckpt", "checkpoints/last.ckpt")
+
+
+@pytest.fixture
+def with_threads():
+    """A function that sets the number of torch's threads, for this test."""
+    threads = torch.get_num_threads()
+    yield torch.set_num_threads
+    torch.set_num_threads(threads)
+
+
+@pytest.mark.parametrize("name", ["fit with a judge", "fit model-selection"])
+@pytest.mark.parametrize(
+    "words", [("--data.workers", "1"), ("--data.workers", "4"), ("--logger", "none")], ids="=".join
+)
+def test_a_training_is_the_same_with_any_number_of_workers_and_any_logger(name, words, stages, processes, tmp_path):
+    stage = stages(name)
+    processes.succeed(*stage.into(tmp_path), *words)
+    found, expected = results(tmp_path), results(stage.whole)
+    assert {file: found[file] for file in CHECKPOINTS} == {file: expected[file] for file in CHECKPOINTS}
+
+
+def test_a_training_is_the_same_with_as_many_threads_and_close_with_more(separatrix, with_threads, tmp_path):
+    # Large enough to be shared out.
+    arguments = separatrix.arguments("strong", {"model.units": 64, "data.duration": 1.0})
+    for folder, threads in (("one", 1), ("two", 2), ("two again", 2)):
+        with_threads(threads)
+        separatrix.succeed("fit", *arguments, "--run", tmp_path / folder)
+    last = {folder: tmp_path / folder / CHECKPOINTS[1] for folder in ("one", "two", "two again")}
+    assert results(tmp_path / "two")[CHECKPOINTS[1]] == results(tmp_path / "two again")[CHECKPOINTS[1]]
+    assert separatrix.largest_difference(last["one"], last["two"]) < 1e-3
+
+
+@pytest.mark.parametrize("name", ["test weak-labels", "test model-selection"])
+@pytest.mark.parametrize(
+    "words",
+    [("--data.evaluation_batch_size", "1"), ("--data.evaluation_batch_size", "5"), ("--data.workers", "2")],
+    ids="=".join,
+)
+def test_rows_are_the_same_bytes_in_batches_of_any_size_from_any_number_of_workers(
+    name, words, stages, processes, tmp_path
+):
+    stage = stages(name)
+    processes.succeed(*stage.into(tmp_path), *words)
+    assert (tmp_path / "scores.csv").read_bytes() == (stage.whole / "scores.csv").read_bytes()
+
+
+@pytest.mark.parametrize("name, tolerance", [("test weak-labels", 0), ("test model-selection", 1e-6)])
+def test_rows_with_more_threads_are_the_same_or_within_a_millionth(
+    name, tolerance, separatrix, stages, with_threads, tmp_path
+):
+    stage = stages(name)
+    with_threads(2)
+    separatrix.succeed(*stage.into(tmp_path))
+    ours, theirs = (separatrix.rows(folder / "scores.csv") for folder in (tmp_path, stage.whole))
+    assert len(ours) == len(theirs)
+    for row, other in zip(ours, theirs, strict=True):
+        for column, value in row.items():
+            if column in ("class", "domain", "recordings", "model", "left_out") or not value:
+                assert value == other[column]
+            else:
+                assert float(value) == pytest.approx(float(other[column]), rel=0, abs=tolerance, nan_ok=True)

@@ -1,0 +1,122 @@
+"""SIGTERM, as a scheduler sends it: every command ends by itself, says that it goes on, and does."""
+
+import random
+import shutil
+import signal
+
+import pytest
+from interruptible import assert_an_epoch_was_lost_at_most, epochs
+from results import results
+
+STAGES = (
+    *("bank", "fit weak-labels", "fit model-selection"),
+    *("test weak-labels", "validate model-selection", "synthesize"),
+)
+WEAK_LABELS, SIDE_BY_SIDE = (f"reproduce weak-labels, {jobs} at a time" for jobs in "12")
+MODEL_SELECTION = "reproduce model-selection, 1 at a time"
+PREEMPTED = 143
+# A second signal after this long, where a scheduler's grace ends, cannot be ignored.
+GRACE_SECONDS = 30
+
+
+def halves(folder):
+    """Files and folders that are half written, below a folder or beside it."""
+    marks = (".partial", ".building", ".unfinished", ".replaced")
+    return [path for path in folder.parent.rglob("*") if path.name.endswith(marks)]
+
+
+def preempt(running):
+    """Send SIGTERM to the command's first process, as a scheduler does, and await the end of all."""
+    running.signal_first(signal.SIGTERM)
+    assert running.ended_within(GRACE_SECONDS), f"still running {GRACE_SECONDS} s after SIGTERM"
+    running.wait_for_the_others()
+    return running.end()
+
+
+def assert_it_ended_well(ended, folder):
+    assert ended.status == PREEMPTED, ended.printed
+    assert "the same command goes on" in ended.printed.strip().splitlines()[-1]
+    assert "Traceback" not in ended.printed
+    assert not halves(folder)
+
+
+def preempt_at_random(stage, times, draw, processes, folder):
+    """Start the stage again and again, and preempt it at random moments, until it was preempted so many times."""
+    preempted = 0
+    while preempted < times:
+        before = epochs(folder)
+        with processes.start(*stage.into(folder)) as running:
+            # Not while it reads its arguments, where nothing is to be lost.
+            late = running.ended_within(stage.seconds * draw.uniform(0.2, 1))
+            ended = running.end() if late else preempt(running)
+        if ended.status == 0:
+            stage.assert_complete(folder)
+            shutil.rmtree(folder)
+            continue
+        assert_it_ended_well(ended, folder)
+        if stage.name.startswith("fit"):
+            assert_an_epoch_was_lost_at_most(before, ended, epochs(folder))
+        preempted += 1
+
+
+@pytest.mark.parametrize(
+    "name, times",
+    [pytest.param(name, 1, id=name) for name in ("fit weak-labels", "test weak-labels", "bank")]
+    + [pytest.param(name, 4, id=f"{name}, many times", marks=pytest.mark.soak) for name in STAGES],
+)
+def test_preempted_at_random_moments(name, times, stages, processes, faults, tmp_path):
+    stage, folder = stages(name), tmp_path / "folder"
+    preempt_at_random(stage, times, random.Random(f"{name} {times}"), processes, folder)
+    processes.succeed(*stage.into(folder))
+    stage.assert_complete(folder)
+    faults.extend((name, "preempted at random") for _ in range(times))
+
+
+@pytest.mark.parametrize(
+    "name, record",
+    [
+        (SIDE_BY_SIDE, "frame/frame.fit.json"),
+        pytest.param(WEAK_LABELS, "judge_frame/judge_frame.fit.json", marks=pytest.mark.soak),
+        pytest.param(WEAK_LABELS, "strong/strong.test.json", marks=pytest.mark.soak),
+        pytest.param(SIDE_BY_SIDE, "strong/strong.fit.json", marks=pytest.mark.soak),
+        pytest.param(MODEL_SELECTION, "music/music.fit.json", marks=pytest.mark.soak),
+        pytest.param(MODEL_SELECTION, "selection/speech/speech.validate.json", marks=pytest.mark.soak),
+    ],
+)
+def test_a_preempted_reproduction_ends_with_all_its_processes_and_goes_on(
+    name, record, stages, processes, faults, tmp_path
+):
+    stage, folder = stages(name), tmp_path / "folder"
+    with processes.start(*stage.into(folder)) as running:
+        while not (folder / record).exists():
+            assert not running.ended_within(0.01), running.end().printed
+        ended = preempt(running)
+    assert_it_ended_well(ended, folder)
+    processes.succeed(*stage.into(folder))
+    stage.assert_complete(folder)
+    faults.append((name, f"preempted in {record.split('/')[-1].removesuffix('.json')}"))
+
+
+@pytest.mark.soak
+def test_training_on_two_ranks_is_preempted_with_both(separatrix, faults, tmp_path):
+    ranks = {"trainer.devices": "2", "trainer.strategy": "ddp", "data.batch_size": "2"}
+    endless = separatrix.arguments("strong", {**ranks, "trainer.max_epochs": 10_000})
+    run, through = tmp_path / "run", tmp_path / "through"
+    with separatrix.process("fit", *endless, "--run", run, "--ckpt_path", "last") as running:
+        while not epochs(run):
+            assert running.poll() is None, running.communicate()
+        running.send_signal(signal.SIGTERM)  # the first rank alone: it is what a scheduler knows of
+        _, err = running.communicate(timeout=GRACE_SECONDS)  # which the other rank would keep open
+    assert running.returncode == PREEMPTED, err
+    assert "the same command goes on" in err and not halves(run)
+    reached = epochs(run)
+    more = separatrix.arguments("strong", {**ranks, "trainer.max_epochs": reached + 1})
+    for folder in (run, through):
+        outcome = separatrix.run_process("fit", *more, "--run", folder, "--ckpt_path", "last")
+        assert outcome.status == 0, outcome.err
+    kept, whole = (
+        {name: digest for name, digest in results(folder).items() if name.endswith("last.ckpt")}
+        for folder in (run, through)
+    )
+    assert kept == whole
+    faults.append(("fit on two ranks", "preempted at an epoch's end"))
