@@ -8,6 +8,7 @@ from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torchmetrics import MeanMetric
 
 from lightning_modules.errors import InputError
+from lightning_modules.settings import require_whole
 from lightning_modules.spectrogram import Geometry
 
 
@@ -35,7 +36,7 @@ class SeparatrixModule(LightningModule):
     ) -> None:
         super().__init__()
         if halve_after is not None:
-            require_positive(halve_after=halve_after)
+            require_whole(1, 1_000_000, halve_after=halve_after)
         self.geometry = Geometry(sample_rate, window, hop)
         self.learning_rate = learning_rate
         self.halve_after = halve_after
@@ -132,13 +133,6 @@ class SeparatrixModule(LightningModule):
                     f"ckpt_path: {name} is {shapes[0]} in the checkpoint, {shapes[1]} in the model; "
                     f"give the network's settings as in training"
                 )
-
-
-def require_positive(**settings: float) -> None:
-    """Raise InputError naming a setting that is not above 0."""
-    for name, value in settings.items():
-        if value <= 0:
-            raise InputError(f"{name}: {value}; a number above 0 is needed")
 
 
 def require_same_identity(expected: dict[str, Any], offered: dict[str, Any], expecting: str, offering: str) -> None:

@@ -15,8 +15,9 @@ import torch
 from torchaudio.transforms import Resample
 
 from lightning_modules.errors import InputError
+from lightning_modules.spectrogram import HIGHEST_RATE
 
-LOWEST_RATE, HIGHEST_RATE = 8_000, 192_000
+LOWEST_RATE = 8_000
 LONGEST_SECONDS = 30 * 60
 # Float formats may hold 1e38, of which nothing that is computed stays finite; 32-bit integers kept as floats may pass.
 LARGEST_SAMPLE = 2.0**31
