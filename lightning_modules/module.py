@@ -10,6 +10,7 @@ from torchmetrics import MeanMetric
 from lightning_modules.errors import InputError
 from lightning_modules.settings import require_whole
 from lightning_modules.spectrogram import Geometry
+from lightning_modules.training_state import require_usable_state
 
 
 class SeparatrixModule(LightningModule):
@@ -133,6 +134,8 @@ class SeparatrixModule(LightningModule):
                     f"ckpt_path: {name} is {shapes[0]} in the checkpoint, {shapes[1]} in the model; "
                     f"give the network's settings as in training"
                 )
+        if self._trainer is not None:
+            require_usable_state(checkpoint, self, self.trainer)
 
 
 def require_same_identity(expected: dict[str, Any], offered: dict[str, Any], expecting: str, offering: str) -> None:
