@@ -77,7 +77,7 @@ class SeparationEvaluation(RowEvaluation):
         console.print(summary_table(summaries))
         for reason, count in left_out_counts(path).items():
             console.print(f"left out: {count} rows, {reason}")
-        console.print(f"rows: {path}")
+        console.print(f"rows: {path}", markup=False)
         write_rows(path.with_name(SUMMARY_FILE), Summary._fields, summaries)
         statistics = {
             f"test_{summary.quantity}_{name}/{summary.label}": float(getattr(summary, name))
