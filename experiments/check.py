@@ -231,11 +231,11 @@ def _progress() -> Progress:
 
 def command(arguments: list[str]) -> None:
     """`separatrix check ...`."""
-    parser = ArgumentParser(prog="separatrix check", description=DESCRIPTION, default_env=False)
+    parser = ArgumentParser(prog="separatrix check", description=DESCRIPTION, default_env=False, exit_on_error=False)
     corpora = parser.add_subcommands(required=True, dest="corpus")
     for name, corpus in {**SCENE_CORPORA, **PAIR_CORPORA}.items():
         summary = (corpus.__doc__ or "").splitlines()[0]
-        of_corpus = ArgumentParser(description=f"{summary}\n\n{DESCRIPTION}")
+        of_corpus = ArgumentParser(description=f"{summary}\n\n{DESCRIPTION}", exit_on_error=False)
         if name in SCENE_CORPORA:
             of_corpus.add_function_arguments(SCENE_CORPORA[name])
             of_corpus.add_class_arguments(Scenes)

@@ -1,6 +1,7 @@
 """Checkpoints: read without running code from them, written beside and renamed into place."""
 
 import os
+import warnings
 import zipfile
 from pathlib import Path
 from typing import Any, TypeVar
@@ -29,7 +30,8 @@ def read_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
         raise InputError(f"{path}: no such checkpoint; train it first, or give the path of a .ckpt file")
     try:
         _refuse_compressed(path)
-        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings(action="ignore"):  # torch's advice on odd contents, before it refuses them
+            checkpoint = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # on a damaged file torch raises whatever its unpickler stumbles over
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise InputError(f"{path}: not a readable checkpoint of weights and plain values ({reason})") from error
