@@ -90,8 +90,8 @@ class EventClassifier(WeakLabelModule):
         require_one_of(get_args(LabelSupervision), supervision=supervision)
         require_one_of(get_args(Architecture), architecture=architecture)
         require_positive(gain=gain, learning_rate=learning_rate)
-        if len(channels) != 3:
-            raise InputError(f"channels: {list(channels)}; three numbers of channels are needed")
+        if not isinstance(channels, list | tuple) or len(channels) != 3:
+            raise InputError(f"channels: {channels!r}; three numbers of channels are needed")
         for number in channels:
             require_whole(1, MOST_UNITS, channels=number)
         if architecture == "convolutional" and self.geometry.bins < 8:

@@ -85,7 +85,7 @@ def attempt(separatrix, tmp_path_factory):
     return run
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
 @given(further=st.lists(st.tuples(names, values), min_size=1, max_size=2))
 @example(further=[("duration", "nan")])
 @example(further=[("seed", "9" * 30)])
