@@ -95,6 +95,6 @@ class ClassifierScores(Callback):
         if trainer.is_global_zero:
             path = Path(trainer.default_root_dir) / CLASSIFIER_FILE
             write_rows(path, CLASSIFIER_COLUMNS, rows)
-            console = Console()
+            console = Console(emoji=False)
             console.print(table)
             console.print(f"scores: {path}", markup=False)

@@ -73,7 +73,7 @@ class SeparationEvaluation(RowEvaluation):
     def report(self, trainer: Trainer, module: LightningModule, path: Path) -> None:
         """Print and log the means, and write them to `summary.csv`."""
         summaries = summarise(path, _classes(module))
-        console = Console()
+        console = Console(emoji=False)
         console.print(summary_table(summaries))
         for reason, count in left_out_counts(path).items():
             console.print(f"left out: {count} rows, {reason}")

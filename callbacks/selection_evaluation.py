@@ -105,7 +105,7 @@ class SelectionEvaluation(RowEvaluation):
             shown = (f"{means[name]:{form}}" if name in means else "" for name, form in forms.items())
             table.add_row(escape(model), *shown)
             statistics |= {f"{split}_{quantity}/{domain}/{model}": value for quantity, value in means.items()}
-        console = Console()
+        console = Console(emoji=False)
         console.print(table)
         console.print(f"rows: {path}", markup=False)
         for logger in trainer.loggers:

@@ -245,7 +245,7 @@ def command(arguments: list[str]) -> None:
         corpora.add_subcommand(name, of_corpus, help=summary)
     chosen = parser.parse_args(arguments[1:])
     settings = parser.instantiate(chosen)[chosen.corpus].as_dict()
-    console = Console(highlight=False)
+    console = Console(emoji=False, highlight=False)
     if chosen.corpus in SCENE_CORPORA:
         scenes = {name: settings.pop(name) for name in Scenes.__dataclass_fields__}
         check_scenes(SCENE_CORPORA[chosen.corpus](**settings), Scenes(**scenes), console)

@@ -87,7 +87,7 @@ def make_tables(output: Path, note: str = "", names: Sequence[str] = DOMAINS) ->
         correlation_section(correlated, coefficients),
     ]
     (output / "table.md").write_text("\n".join(filter(None, (note and f"{note}\n", *map(markdown, sections)))))
-    console = Console(width=max(120, Console().width))
+    console = Console(emoji=False, width=max(120, Console().width))
     for section in sections:
         console.print(terminal_table(section))
     if note:

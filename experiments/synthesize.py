@@ -228,7 +228,7 @@ def command(arguments: list[str]) -> None:
         "audio_format": settings.audio_format,
     }
     synthesize(data, selection, settings.output, settings.overwrite, known)
-    console = Console(highlight=False, soft_wrap=True)
+    console = Console(emoji=False, highlight=False, soft_wrap=True)
     console.print(
         f"{settings.output}: {mixtures} mixtures of the {settings.split} split, {LABELS} and jams/", markup=False
     )

@@ -146,4 +146,4 @@ def _print(cells: Sequence[Cell], note: str) -> None:
     for row in ROWS:
         shown = {cell.label: _text(cell).replace(" [", "\n[").replace("[", r"\[") for cell in cells if cell.row == row}
         table.add_row(_NAMES[row], *(shown.get(label, "") for label in labels))
-    Console(width=max(120, Console().width)).print(table)
+    Console(emoji=False, width=max(120, Console().width)).print(table)

@@ -1,6 +1,7 @@
 """Checkpoints: read without running code from them, written beside and renamed into place."""
 
 import os
+import re
 import warnings
 import zipfile
 from pathlib import Path
@@ -15,6 +16,8 @@ from lightning_modules.module import SeparatrixModule
 M = TypeVar("M", bound=SeparatrixModule)
 
 MOST_SETTINGS = 10_000
+# Lightning moves older checkpoints to its own version, taking for granted what they hold.
+_VERSION = re.compile(r"[2-9]\.\d{1,3}(\.\d{1,3})?((\.dev|\.post|a|b|rc)\d{1,8})*")
 
 
 def read_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
@@ -144,9 +147,13 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         """The contents on the CPU; nothing in them is run.
 
         Raises:
-            InputError: as `read_checkpoint`.
+            InputError: as `read_checkpoint`, or it was written by no Lightning from 2.0 on.
         """
-        return read_checkpoint(path)
+        checkpoint = read_checkpoint(path)
+        version = checkpoint.get("pytorch-lightning_version")
+        if not isinstance(version, str) or not _VERSION.fullmatch(version):
+            raise InputError(f"{path}: of no version of Lightning from 2.0 on; a file of `separatrix fit` is needed")
+        return checkpoint
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None) -> None:
         """Write the checkpoint, then move it into place."""

@@ -4,7 +4,6 @@ Lightning takes counts, paths and states from a checkpoint as they are. What doe
 inside, sometimes an epoch later; and a path of an earlier best checkpoint is one that the next best one removes.
 """
 
-import re
 from pathlib import PurePath
 from typing import Any
 
@@ -15,8 +14,6 @@ from lightning.pytorch.trainer.states import TrainerFn
 from lightning_modules.errors import InputError
 
 _WAY_OUT = "give a checkpoint that `separatrix fit` wrote"
-# Lightning moves older checkpoints to its own version, taking for granted what they hold.
-_VERSION = re.compile(r"[2-9]\.\d{1,3}(\.\d{1,3})?((\.dev|\.post|a|b|rc)\d{1,8})*")
 
 
 def require_usable_state(checkpoint: dict[str, Any], module: LightningModule, trainer: Trainer) -> None:
@@ -30,9 +27,6 @@ def require_usable_state(checkpoint: dict[str, Any], module: LightningModule, tr
     Raises:
         InputError: a part is missing, of another kind, or not finite, or a path leads elsewhere.
     """
-    version = checkpoint.get("pytorch-lightning_version")
-    if not isinstance(version, str) or not _VERSION.fullmatch(version):
-        raise InputError(f"ckpt_path: written by no version of Lightning from 2.0 on; {_WAY_OUT}")
     _require_like({"epoch": 0, "global_step": 0}, checkpoint, "")
     loops = {
         "fit_loop": trainer.fit_loop,
