@@ -14,6 +14,7 @@ from callbacks.rows import write_rows
 from callbacks.separation_scores import LeftOut, Score, in_best_order, score_separation
 from callbacks.summary import Summary, left_out_counts, summarise, summary_table
 from datamodules.batch import Batch
+from lightning_modules.errors import printable
 
 SCORE_COLUMNS = ("index", "class", "left_out", "input_si_sdr_db", "si_sdr_db", "improvement_db")
 SUMMARY_FILE = "summary.csv"
@@ -76,7 +77,7 @@ class SeparationEvaluation(RowEvaluation):
         console = Console(emoji=False)
         console.print(summary_table(summaries))
         for reason, count in left_out_counts(path).items():
-            console.print(f"left out: {count} rows, {reason}")
+            console.print(f"left out: {count} rows, {printable(reason)}", markup=False)
         console.print(f"rows: {path}", markup=False)
         write_rows(path.with_name(SUMMARY_FILE), Summary._fields, summaries)
         statistics = {

@@ -121,12 +121,16 @@ def read_rows(path: Path, columns: Sequence[str] = ()) -> list[dict[str, str]]:
         raise InputError(f"{path}: not readable as CSV in UTF-8 ({error}); evaluate again") from None
     for column in columns:
         if column not in header:
-            raise InputError(f"{path}: no column {column!r}, found {', '.join(header) or 'none'}; evaluate again")
+            raise InputError(f"{path}: no column {column!r}, found {' '.join(', '.join(header).split()) or 'none'}; evaluate again")
     for number, row in enumerate(rows, 1):
         # What a row has too much, the reader puts under None; what it lacks is None.
         if None in row or None in row.values():
             raise InputError(f"{path}, row {number}: not {len(header)} values as in the header; evaluate again")
     return rows
+
+
+# In dB, of what double precision can tell apart; beyond it even a mean or a square may not be finite.
+LARGEST_SI_SDR = 1000.0
 
 
 def value_of(path: Path, row: dict[str, str], column: str) -> float:

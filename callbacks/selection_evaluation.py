@@ -14,6 +14,7 @@ from callbacks.selection_rows import SELECTION_COLUMNS, SEPARATOR, read_evaluate
 from callbacks.separation_scores import in_best_order, score_separation
 from datamodules.batch import Batch
 from lightning_modules.deep_clustering.jensen_shannon import jensen_shannon
+from lightning_modules.errors import printable
 
 VALIDATION_SCORES_FILE = "validation_scores.csv"
 
@@ -103,7 +104,7 @@ class SelectionEvaluation(RowEvaluation):
             means = {name: float(known.mean()) for name, all_ in values.items() if len(known := all_[all_ == all_])}
             forms = {"si_sdr_db": ".1f", "confidence": ".3f", "picked": ".0%"}
             shown = (f"{means[name]:{form}}" if name in means else "" for name, form in forms.items())
-            table.add_row(escape(model), *shown)
+            table.add_row(escape(printable(model)), *shown)
             statistics |= {f"{split}_{quantity}/{domain}/{model}": value for quantity, value in means.items()}
         console = Console(emoji=False)
         console.print(table)

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from callbacks.rows import index_of, read_rows, value_of
+from callbacks.rows import LARGEST_SI_SDR, index_of, read_rows, value_of
 from lightning_modules.errors import InputError
 
 MEASURES = (
@@ -107,7 +107,7 @@ def read_evaluated(paths: Sequence[Path]) -> Evaluated:
     of_others = np.where(silent, np.inf, numbers("si_sdr_db"))
     worst = np.minimum(of_others.min(1), numbers("input_si_sdr_db")[:, 0])
     si_sdr = np.where(silent, worst[:, None], of_others)
-    if len(wrong := np.flatnonzero(scored & ~np.isfinite(si_sdr).all((1, 2)))):
+    if len(wrong := np.flatnonzero(scored & ~(np.abs(si_sdr) <= LARGEST_SI_SDR).all((1, 2)))):
         raise InputError(f"{where}: {_name(mixtures[wrong[0]])} has an SI-SDR that is not finite and nothing says why")
     measures = {name: numbers(name)[scored, :, 0] for name in MEASURES}
     if infinite := [name for name, values in measures.items() if np.isinf(values).any()]:

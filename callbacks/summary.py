@@ -9,7 +9,7 @@ import numpy as np
 from rich.markup import escape
 from rich.table import Table
 
-from callbacks.rows import read_rows, value_of
+from callbacks.rows import LARGEST_SI_SDR, read_rows, value_of
 from lightning_modules.errors import InputError
 
 OVERALL = "overall"
@@ -47,7 +47,7 @@ def summarise(path: Path, classes: Sequence[str]) -> list[Summary]:
     rows = [row for row in read_rows(path, ("index", "class", "left_out", *_COLUMNS.values())) if not row["left_out"]]
     for row in rows:
         for column in _COLUMNS.values():
-            if not np.isfinite(value_of(path, row, column)):
+            if not abs(value_of(path, row, column)) <= 2 * LARGEST_SI_SDR:  # an improvement is a difference of two
                 raise InputError(
                     f"{path}: {row['class']} in mixture {row['index']} has no finite {column} and nothing says why"
                 )

@@ -45,7 +45,11 @@ def markdown_text(text: str) -> str:
 
 def terminal_table(section: Section) -> Table:
     """The same for a terminal, remarks left out."""
-    table = Table(*map(escape, section.header), title=escape(section.title))
+    table = Table(*map(_as_it_is, section.header), title=_as_it_is(section.title))
     for row in section.rows:
-        table.add_row(*map(escape, row))
+        table.add_row(*map(_as_it_is, row))
     return table
+
+
+def _as_it_is(text: str) -> str:
+    return escape("\n".join(map(printable, text.split("\n"))))

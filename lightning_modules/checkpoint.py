@@ -57,7 +57,7 @@ def load_module(path: str | os.PathLike[str], kind: type[M]) -> M:
     """
     checkpoint = read_checkpoint(path)
     stored = checkpoint.get("module")
-    if stored != kind.__name__:
+    if not isinstance(stored, str) or stored != kind.__name__:
         named = stored if isinstance(stored, str) else "something else"
         raise InputError(f"{path}: a checkpoint of {named}; one of {kind.__name__} is needed")
     # Names with an underscore are LightningCLI's notes on how it made the module.

@@ -122,8 +122,9 @@ class SeparatrixModule(LightningModule):
             InputError: kind of module, rate, geometry, classes, supervision or sizes differ.
         """
         kind, needed = checkpoint.get("module"), type(self).__name__
-        if kind != needed:
-            raise InputError(f"ckpt_path: a checkpoint of {kind or 'something else'}; one of {needed} is needed")
+        if not isinstance(kind, str) or kind != needed:
+            named = kind if isinstance(kind, str) else "something else"
+            raise InputError(f"ckpt_path: a checkpoint of {named}; one of {needed} is needed")
         stored = checkpoint.get("hyper_parameters", {})
         require_same_identity(self.identity(), stored, "the model", "the checkpoint")
         weights, own = checkpoint["state_dict"], self.state_dict()

@@ -25,7 +25,7 @@ texts = st.text(max_size=12) | st.sampled_from(
 
 
 def cells(line: str) -> int:
-    """How many cells a reader of Markdown sees in a line of a table: a bar after an odd number of backslashes is text."""
+    """How many cells a reader of Markdown sees: a bar after an odd number of backslashes is text."""
     return len(re.findall(r"(?<!\\)(?:\\\\)*\|", line)) - 1
 
 
@@ -42,7 +42,9 @@ def test_any_text_stays_in_its_cell(rows, title, remark):
         and table[1] == "|---|---|---|"
     )
     assert "<" not in written and "](" not in written.replace("\\](", "")
-    Console(file=io.StringIO(), width=300).print(terminal_table(section))
+    console = Console(file=io.StringIO(), width=300)
+    console.print(terminal_table(section))
+    assert "\x1b" not in console.file.getvalue()
 
 
 def test_names_of_odd_letters_are_shown_in_the_terminal_as_they_are():
