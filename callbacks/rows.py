@@ -121,7 +121,8 @@ def read_rows(path: Path, columns: Sequence[str] = ()) -> list[dict[str, str]]:
         raise InputError(f"{path}: not readable as CSV in UTF-8 ({error}); evaluate again") from None
     for column in columns:
         if column not in header:
-            raise InputError(f"{path}: no column {column!r}, found {' '.join(', '.join(header).split()) or 'none'}; evaluate again")
+            found = " ".join(", ".join(header).split()) or "none"  # a header may have lines of its own
+            raise InputError(f"{path}: no column {column!r}, found {found}; evaluate again")
     for number, row in enumerate(rows, 1):
         # What a row has too much, the reader puts under None; what it lacks is None.
         if None in row or None in row.values():
