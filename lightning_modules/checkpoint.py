@@ -32,7 +32,7 @@ def read_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
     if not Path(path).is_file():
         raise InputError(f"{path}: no such checkpoint; train it first, or give the path of a .ckpt file")
     try:
-        _refuse_compressed(path)
+        _require_whole_archive(path)
         with warnings.catch_warnings(action="ignore"):  # torch's advice on odd contents, before it refuses them
             checkpoint = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # on a damaged file torch raises whatever its unpickler stumbles over
@@ -86,8 +86,8 @@ def load_module(path: str | os.PathLike[str], kind: type[M]) -> M:
     return module
 
 
-def _refuse_compressed(path: str | os.PathLike[str]) -> None:
-    """Refuse what is no archive as torch writes it: what inflates to more than the file, or the old formats.
+def _require_whole_archive(path: str | os.PathLike[str]) -> None:
+    """Refuse what is no whole archive as torch writes it: what inflates to more than the file, or the old formats.
 
     Raises:
         ValueError: with the reason.
@@ -96,9 +96,14 @@ def _refuse_compressed(path: str | os.PathLike[str]) -> None:
         raise ValueError("no archive, or not whole")
     with zipfile.ZipFile(path) as archive:
         parts = archive.infolist()
-    stored = all(part.compress_type == zipfile.ZIP_STORED for part in parts)
-    if not stored or sum(part.file_size for part in parts) > os.path.getsize(path):
-        raise ValueError("a compressed archive")
+        stored = all(part.compress_type == zipfile.ZIP_STORED for part in parts)
+        if not stored or sum(part.file_size for part in parts) > os.path.getsize(path):
+            raise ValueError("a compressed archive")
+        # Of a part that is marked as a folder or as empty torch reads nothing and gives what its memory held before.
+        if any(part.external_attr & 0x10 or part.compress_size != part.file_size for part in parts):
+            raise ValueError("an archive with folders")
+        if (damaged := archive.testzip()) is not None:
+            raise ValueError(f"{damaged} is damaged")
 
 
 def _are_plain(settings: dict[Any, Any]) -> bool:

@@ -135,6 +135,28 @@ def test_an_archive_that_inflates_is_refused_before_it_does(tmp_path, contents):
         read_checkpoint(path)
 
 
+def test_a_part_that_is_marked_as_a_folder_is_refused_and_no_old_memory_taken_for_weights(tmp_path, contents):
+    path = tmp_path / "given.ckpt"
+    torch.save(contents, path)
+    name = b"given/data/3"
+    whole = path.read_bytes()
+    entry = whole.rindex(b"PK\x01\x02", 0, whole.rindex(name))  # in the archive's table: attributes are at byte 38
+    path.write_bytes(whole[: entry + 38] + b"\x10" + whole[entry + 39 :])
+    with pytest.raises(InputError, match="an archive with folders"):
+        read_checkpoint(path)
+
+
+def test_a_flipped_bit_in_a_weight_is_noticed(tmp_path, contents):
+    path = tmp_path / "given.ckpt"
+    torch.save(contents, path)
+    whole = bytearray(path.read_bytes())
+    place = whole.index(contents["state_dict"]["classifier.classes.weight"].numpy().tobytes())
+    whole[place] ^= 1
+    path.write_bytes(whole)
+    with pytest.raises(InputError, match="is damaged"):
+        read_checkpoint(path)
+
+
 def test_settings_of_a_huge_network_ask_for_no_memory(contents, refusal):
     contents["hyper_parameters"] |= {"units": 10_000, "layers": 100}  # half a terabyte
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
