@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from sklearn.isotonic import IsotonicRegression
 
-from callbacks.rows import read_rows, write_rows
+from callbacks.rows import read_rows, value_of, write_rows
 from callbacks.selection_rows import Evaluated, Floats
 from lightning_modules.errors import InputError
 
@@ -72,12 +72,13 @@ class Calibration:
         Raises:
             InputError: the knots of a model do not increase.
         """
-        rows = read_rows(path)
+        rows = read_rows(path, CALIBRATION_COLUMNS)
         knots = {}
         for model in dict.fromkeys(row["model"] for row in rows):
             of_model = [row for row in rows if row["model"] == model]
-            x, y = (np.array([float(row[column]) for row in of_model]) for column in CALIBRATION_COLUMNS[1:])
-            if not ((np.diff(x) > 0).all() and (np.diff(y) >= 0).all()):
+            x, y = (np.array([value_of(path, row, column) for row in of_model]) for column in CALIBRATION_COLUMNS[1:])
+            finite = np.isfinite(x).all() and np.isfinite(y).all()
+            if not (finite and (np.diff(x) > 0).all() and (np.diff(y) >= 0).all()):
                 raise InputError(f"{path}: the map of {model} does not increase; fit it again")
             knots[model] = (x, y)
         return cls(knots)

@@ -1,11 +1,13 @@
 """How good a judge is: average precision, F1 and accuracy per class, at frame and at clip level."""
 
+import math
 from pathlib import Path
 from typing import Any
 
 import torch
 from lightning import Callback, LightningModule, Trainer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 from torchmetrics import MetricCollection
 from torchmetrics.classification import MultilabelAccuracy, MultilabelAveragePrecision, MultilabelF1Score
@@ -64,8 +66,9 @@ class ClassifierScores(Callback):
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Log the mean average precision over classes."""
         for level, metrics in self._metrics.items():
-            precision = metrics.compute()["average_precision"]
-            pl_module.log(f"validation_{level}_average_precision", precision.nanmean(), prog_bar=level == "frame")
+            precision = metrics.compute()["average_precision"].nanmean()
+            if not precision.isnan():  # no class occurs in the validation mixtures
+                pl_module.log(f"validation_{level}_average_precision", precision, prog_bar=level == "frame")
 
     def on_test_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Start a test."""
@@ -83,13 +86,16 @@ class ClassifierScores(Callback):
             values = metrics.compute()
             seen = trainer.strategy.reduce(self._seen[level], reduce_op="sum")
             for i, label in enumerate(pl_module.classes):  # type: ignore[arg-type]
-                scores = [float(values[name][i]) for name in CLASSIFIER_COLUMNS[3:6]]
+                # A class that never occurs, or was never predicted, has no average precision.
+                computed = (float(values[name][i]) for name in CLASSIFIER_COLUMNS[3:6])
+                scores = ["" if math.isnan(score) else score for score in computed]
                 counts = [int(count) for count in seen[:, i]]
                 rows.append((pl_module.hparams["supervision"], level, label, *scores, *counts))
-                table.add_row(level, label, *(f"{score:.3f}" for score in scores), *map(str, counts))
+                shown = (f"{score:.3f}" if isinstance(score, float) else score for score in scores)
+                table.add_row(level, escape(label), *shown, *map(str, counts))
         if trainer.is_global_zero:
             path = Path(trainer.default_root_dir) / CLASSIFIER_FILE
             write_rows(path, CLASSIFIER_COLUMNS, rows)
-            console = Console()
+            console = Console(emoji=False)
             console.print(table)
-            console.print(f"scores: {path}")
+            console.print(f"scores: {path}", markup=False)

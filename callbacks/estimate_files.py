@@ -42,7 +42,7 @@ class EstimateFiles(BasePredictionWriter):
     def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Say where they are."""
         if trainer.is_global_zero:
-            Console().print(f"estimates: {_folder(trainer)}")
+            Console(emoji=False).print(f"estimates: {_folder(trainer)}", markup=False)
 
 
 def _folder(trainer: Trainer) -> Path:

@@ -14,6 +14,7 @@ from callbacks.rows import write_rows
 from callbacks.separation_scores import LeftOut, Score, in_best_order, score_separation
 from callbacks.summary import Summary, left_out_counts, summarise, summary_table
 from datamodules.batch import Batch
+from lightning_modules.errors import printable
 from lightning_modules.mixture_mean import MixtureMean
 
 SCORE_COLUMNS = ("index", "class", "left_out", "input_si_sdr_db", "si_sdr_db", "improvement_db")
@@ -72,11 +73,11 @@ class SeparationEvaluation(RowEvaluation):
     def report(self, trainer: Trainer, module: LightningModule, path: Path) -> None:
         """Print and log the means, and write them to `summary.csv`."""
         summaries = summarise(path, _classes(module))
-        console = Console()
+        console = Console(emoji=False)
         console.print(summary_table(summaries))
         for reason, count in left_out_counts(path).items():
-            console.print(f"left out: {count} rows, {reason}")
-        console.print(f"rows: {path}")
+            console.print(f"left out: {count} rows, {printable(reason)}", markup=False)
+        console.print(f"rows: {path}", markup=False)
         write_rows(path.with_name(SUMMARY_FILE), Summary._fields, summaries)
         statistics = {
             f"test_{summary.quantity}_{name}/{summary.label}": float(getattr(summary, name))

@@ -49,7 +49,7 @@ def confidence_figure(evaluated: Evaluated, title: str = "", most: int = 1000) -
                 zorder=3 if own else 2,
                 rasterized=True,
             )
-        panel.set_title(heading, fontsize=11)
+        panel.set_title(heading, fontsize=11, parse_math=False)
         panel.set_xlabel("confidence")
         panel.grid(alpha=0.3)
     keys = [
@@ -57,8 +57,10 @@ def confidence_figure(evaluated: Evaluated, title: str = "", most: int = 1000) -
         for i in range(len(evaluated.models))
     ]
     names = [f"{model} model" for model in evaluated.models]
-    figure.legend(keys, names, loc="outside lower center", ncols=2 * len(panels), frameon=False)
-    figure.suptitle(title, fontsize=11, wrap=True)
+    legend = figure.legend(keys, names, loc="outside lower center", ncols=2 * len(panels), frameon=False)
+    for text in legend.get_texts():
+        text.set_parse_math(False)
+    figure.suptitle(title, fontsize=11, wrap=True, parse_math=False)
     return figure
 
 
@@ -90,7 +92,7 @@ def embedding_figure(
             panel.legend()
         panel.grid(alpha=0.3)
     panels[0].set_ylabel(f"principal component 2 ({explained[1]:.0%} of variance)")
-    figure.suptitle(title, fontsize=11, wrap=True)
+    figure.suptitle(title, fontsize=11, wrap=True, parse_math=False)
     return figure
 
 

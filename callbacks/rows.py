@@ -4,6 +4,7 @@ Numbers are written with `repr`, which float() reads back exactly, so that rows 
 """
 
 import csv
+import io
 import os
 import shutil
 import tempfile
@@ -71,12 +72,22 @@ class RowParts:
             self._file = None
 
     def read(self) -> list[list[str]]:
-        """All rows of all parts, sorted by index; a batch that a kill cut short has no empty line and is left out."""
+        """All rows of all parts, sorted by index; a batch that a kill cut short has no empty line and is left out.
+
+        Raises:
+            InputError: a part does not hold rows of these columns.
+        """
         rows: list[list[str]] = []
         for part in sorted(self.folder.glob("rank-*.csv")):
-            text = part.read_text()
-            complete = text[: text.rfind("\n\n") + 1]
-            rows += [row for row in csv.reader(complete.splitlines()) if row]
+            try:
+                text = part.read_text(encoding="utf-8")
+                complete = text[: text.rfind("\n\n") + 1]
+                own = [row for row in csv.reader(io.StringIO(complete, newline="")) if row]
+            except (OSError, UnicodeDecodeError, csv.Error):
+                own = [[]]
+            if any(len(row) != len(self.columns) or not _is_index(row[0]) for row in own):
+                raise InputError(f"{part}: damaged; delete it, its mixtures are then evaluated again")
+            rows += own
         return sorted(rows, key=lambda row: int(row[0]))  # stable: a mixture's rows keep their order
 
     def merge(self, path: Path) -> None:
@@ -96,10 +107,65 @@ def write_rows(path: Path, columns: Sequence[str], rows: Iterable[Sequence[Any]]
         writer.writerows([[_text(value) for value in row] for row in rows])
 
 
-def read_rows(path: Path) -> list[dict[str, str]]:
-    """The rows of a CSV file by column name."""
-    with path.open(newline="") as file:
-        return list(csv.DictReader(file))
+def read_rows(path: Path, columns: Sequence[str] = ()) -> list[dict[str, str]]:
+    """The rows of a CSV file by column name.
+
+    Args:
+        path: the file.
+        columns: that it must have.
+
+    Raises:
+        InputError: it is missing, not CSV, lacks a column, or a row has more or fewer values than the header.
+    """
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            reader = csv.DictReader(file)
+            rows = list(reader)
+            header = list(reader.fieldnames or ())
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file; evaluate first") from None
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise InputError(f"{path}: not readable as CSV in UTF-8 ({error}); evaluate again") from None
+    for column in columns:
+        if column not in header:
+            found = " ".join(", ".join(header).split()) or "none"  # a header may have lines of its own
+            raise InputError(f"{path}: no column {column!r}, found {found}; evaluate again")
+    for number, row in enumerate(rows, 1):
+        # What a row has too much, the reader puts under None; what it lacks is None.
+        if None in row or None in row.values():
+            raise InputError(f"{path}, row {number}: not {len(header)} values as in the header; evaluate again")
+    return rows
+
+
+# In dB, of what double precision can tell apart; beyond it even a mean or a square may not be finite.
+LARGEST_SI_SDR = 1000.0
+
+
+def value_of(path: Path, row: dict[str, str], column: str) -> float:
+    """The number in a row's column; NaN and infinities are numbers too.
+
+    Raises:
+        InputError: it is none.
+    """
+    try:
+        return float(row[column])
+    except ValueError:
+        raise InputError(f"{path}: {column} {row[column]!r} is not a number; evaluate again") from None
+
+
+def index_of(path: Path, row: dict[str, str], column: str) -> int:
+    """The whole number from 0 on in a row's column.
+
+    Raises:
+        InputError: it is none.
+    """
+    if not _is_index(row[column]):
+        raise InputError(f"{path}: {column} {row[column]!r} is not a whole number; evaluate again")
+    return int(row[column])
+
+
+def _is_index(text: str) -> bool:
+    return text.isascii() and text.isdigit() and len(text) < 19  # of 64 bits
 
 
 def _text(value: Any) -> str:

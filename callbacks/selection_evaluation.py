@@ -4,9 +4,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from lightning import LightningModule, Trainer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from callbacks.row_evaluation import SCORES_FILE, SPLITS, RowEvaluation
@@ -14,6 +14,7 @@ from callbacks.selection_rows import SELECTION_COLUMNS, SEPARATOR, read_evaluate
 from callbacks.separation_scores import in_best_order, score_separation
 from datamodules.batch import Batch
 from lightning_modules.deep_clustering.jensen_shannon import jensen_shannon
+from lightning_modules.errors import printable
 
 VALIDATION_SCORES_FILE = "validation_scores.csv"
 
@@ -91,18 +92,22 @@ class SelectionEvaluation(RowEvaluation):
         evaluated = read_evaluated([path])
         split = SPLITS[trainer.state.fn.value]  # type: ignore[union-attr]
         domain = trainer.datamodule.domain  # type: ignore[attr-defined]
-        table = Table(f"{domain}, {split}", "mean SI-SDR, dB", "mean confidence", "picked")
+        table = Table(f"{escape(domain)}, {split}", "mean SI-SDR, dB", "mean confidence", "picked")
         statistics: dict[str, float] = {}
-        for number, name in enumerate(evaluated.models):
-            means = {
-                "si_sdr_db": float(np.mean(evaluated.si_sdr[:, number])),
-                "confidence": float(np.mean(evaluated.confidence[:, number])),
-                "picked": float(np.mean(evaluated.picked[:, number])),
+        for number, model in enumerate(evaluated.models):
+            values = {
+                "si_sdr_db": evaluated.si_sdr[:, number],
+                "confidence": evaluated.confidence[:, number],
+                "picked": evaluated.picked[:, number],
             }
-            table.add_row(name, f"{means['si_sdr_db']:.1f}", f"{means['confidence']:.3f}", f"{means['picked']:.0%}")
-            statistics |= {f"{split}_{quantity}/{domain}/{name}": value for quantity, value in means.items()}
-        console = Console()
+            # Where no mixture could be scored, or none has a confidence, there is no mean.
+            means = {name: float(known.mean()) for name, all_ in values.items() if len(known := all_[all_ == all_])}
+            forms = {"si_sdr_db": ".1f", "confidence": ".3f", "picked": ".0%"}
+            shown = (f"{means[name]:{form}}" if name in means else "" for name, form in forms.items())
+            table.add_row(escape(printable(model)), *shown)
+            statistics |= {f"{split}_{quantity}/{domain}/{model}": value for quantity, value in means.items()}
+        console = Console(emoji=False)
         console.print(table)
-        console.print(f"rows: {path}")
+        console.print(f"rows: {path}", markup=False)
         for logger in trainer.loggers:
             logger.log_metrics(statistics)

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from callbacks.rows import read_rows
+from callbacks.rows import LARGEST_SI_SDR, index_of, read_rows, value_of
 from lightning_modules.errors import InputError
 
 MEASURES = (
@@ -33,6 +33,7 @@ SEPARATOR = "|"  # of recordings
 SILENT_ESTIMATE = "silent estimate"
 
 Floats = NDArray[np.float64]
+PlacedRow = tuple[Path, dict[str, str]]  # and the file that it is from
 
 
 @dataclass(frozen=True)
@@ -87,16 +88,17 @@ def read_evaluated(paths: Sequence[Path]) -> Evaluated:
     """
     if missing := [path for path in paths if not path.is_file()]:
         raise InputError(f"{missing[0]}: no such file; evaluate the models on this domain first")
-    rows = [row for path in paths for row in read_rows(path)]
+    read = [(path, row) for path in paths for row in read_rows(path, SELECTION_COLUMNS)]
     where = ", ".join(map(str, paths))
-    if not rows:
+    if not read:
         raise InputError(f"{where}: no rows")
-    models = tuple(dict.fromkeys(row["model"] for row in rows))
-    mixtures, rows = _complete(rows, models, where)
+    models = tuple(dict.fromkeys(row["model"] for _, row in read))
+    mixtures, read = _complete(read, models, where)
+    rows = [row for _, row in read]
     shape = len(mixtures), len(models), len(rows) // (len(mixtures) * len(models))
 
     def numbers(column: str) -> Floats:
-        return np.array([float(row[column]) for row in rows]).reshape(shape)
+        return np.array([value_of(path, row, column) for path, row in read]).reshape(shape)
 
     reasons = np.array([row["left_out"] for row in rows]).reshape(shape)
     silent = reasons == SILENT_ESTIMATE
@@ -105,8 +107,11 @@ def read_evaluated(paths: Sequence[Path]) -> Evaluated:
     of_others = np.where(silent, np.inf, numbers("si_sdr_db"))
     worst = np.minimum(of_others.min(1), numbers("input_si_sdr_db")[:, 0])
     si_sdr = np.where(silent, worst[:, None], of_others)
-    if len(wrong := np.flatnonzero(scored & ~np.isfinite(si_sdr).all((1, 2)))):
+    if len(wrong := np.flatnonzero(scored & ~(np.abs(si_sdr) <= LARGEST_SI_SDR).all((1, 2)))):
         raise InputError(f"{where}: {_name(mixtures[wrong[0]])} has an SI-SDR that is not finite and nothing says why")
+    measures = {name: numbers(name)[scored, :, 0] for name in MEASURES}
+    if infinite := [name for name, values in measures.items() if np.isinf(values).any()]:
+        raise InputError(f"{where}: {infinite[0]} is infinite in a row; evaluate again")
     firsts = [rows[i * shape[1] * shape[2]] for i in np.flatnonzero(scored)]
     return Evaluated(
         models=models,
@@ -115,7 +120,7 @@ def read_evaluated(paths: Sequence[Path]) -> Evaluated:
         domain=np.array([row["domain"] for row in firsts], dtype=np.str_),
         recordings=tuple(tuple(dict.fromkeys(row["recordings"].split(SEPARATOR))) for row in firsts),
         source_si_sdr=si_sdr[scored],
-        measures={name: numbers(name)[scored, :, 0] for name in MEASURES},
+        measures=measures,
         picked=numbers("picked")[scored, :, 0] == 1,
         left_out=dict(Counter((mixtures[i][0], str(reasons[i][unscored[i]][0])) for i in np.flatnonzero(~scored))),
         silent_estimates=dict(
@@ -125,23 +130,25 @@ def read_evaluated(paths: Sequence[Path]) -> Evaluated:
 
 
 def _complete(
-    rows: list[dict[str, str]], models: tuple[str, ...], where: str
-) -> tuple[list[tuple[str, int]], list[dict[str, str]]]:
+    read: list[PlacedRow], models: tuple[str, ...], where: str
+) -> tuple[list[tuple[str, int]], list[PlacedRow]]:
     """The mixtures, (domain, index), and their rows sorted by mixture, model and source: each exactly once."""
-    keys = [(row["domain"], int(row["index"])) for row in rows]
-    mixtures = list(dict.fromkeys(keys))
-    number = {mixture: i for i, mixture in enumerate(mixtures)}
-    sources = [int(row["source"]) for row in rows]
-    shape = len(mixtures), len(models), 1 + max(sources)
-    places = [number[key] for key in keys], [models.index(row["model"]) for row in rows], sources
-    place = np.ravel_multi_index(places, shape)
-    wrong = np.flatnonzero((np.bincount(place, minlength=np.prod(shape)) != 1).reshape(shape).any((1, 2)))
-    if len(wrong):
-        raise InputError(
-            f"{where}: {_name(mixtures[wrong[0]])} does not have one row for each of the {shape[1]} models' "
-            f"{shape[2]} sources; evaluate again"
-        )
-    return mixtures, [rows[i] for i in np.argsort(place)]
+    number = {model: i for i, model in enumerate(models)}
+    of_mixture: dict[tuple[str, int], dict[tuple[int, int], PlacedRow]] = {}
+    counts: Counter[tuple[str, int]] = Counter()
+    for path, row in read:
+        mixture = row["domain"], index_of(path, row, "index")
+        place = number[row["model"]], index_of(path, row, "source")
+        of_mixture.setdefault(mixture, {})[place] = path, row
+        counts[mixture] += 1
+    sources = 1 + max(source for rows in of_mixture.values() for _, source in rows)
+    for mixture, rows in of_mixture.items():
+        if not len(rows) == counts[mixture] == len(models) * sources:
+            raise InputError(
+                f"{where}: {_name(mixture)} does not have one row for each of the {len(models)} models' "
+                f"{sources} sources; evaluate again"
+            )
+    return list(of_mixture), [rows[place] for rows in of_mixture.values() for place in sorted(rows)]
 
 
 def _name(mixture: tuple[str, int]) -> str:

@@ -6,9 +6,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from rich.markup import escape
 from rich.table import Table
 
-from callbacks.rows import read_rows
+from callbacks.rows import LARGEST_SI_SDR, read_rows, value_of
+from lightning_modules.errors import InputError
 
 OVERALL = "overall"
 
@@ -37,8 +39,18 @@ _COLUMNS = {"input": "input_si_sdr_db", "output": "si_sdr_db", "improvement": "i
 
 
 def summarise(path: Path, classes: Sequence[str]) -> list[Summary]:
-    """Statistics of a file of scores, per class and overall; classes without a scored row are left out."""
-    rows = [row for row in read_rows(path) if not row["left_out"]]
+    """Statistics of a file of scores, per class and overall; classes without a scored row are left out.
+
+    Raises:
+        InputError: the file holds no scores, or one that is not finite and nothing says why.
+    """
+    rows = [row for row in read_rows(path, ("index", "class", "left_out", *_COLUMNS.values())) if not row["left_out"]]
+    for row in rows:
+        for column in _COLUMNS.values():
+            if not abs(value_of(path, row, column)) <= 2 * LARGEST_SI_SDR:  # an improvement is a difference of two
+                raise InputError(
+                    f"{path}: {row['class']} in mixture {row['index']} has no finite {column} and nothing says why"
+                )
     summaries = []
     for quantity, column in _COLUMNS.items():
         for label in (*classes, OVERALL):
@@ -59,13 +71,13 @@ def summarise(path: Path, classes: Sequence[str]) -> list[Summary]:
 
 def left_out_counts(path: Path) -> dict[str, int]:
     """How many rows have no score, by reason."""
-    return dict(Counter(row["left_out"] for row in read_rows(path) if row["left_out"]))
+    return dict(Counter(row["left_out"] for row in read_rows(path, ("left_out",)) if row["left_out"]))
 
 
 def summary_table(summaries: Sequence[Summary]) -> Table:
     """Means ± standard deviations, classes across, for a terminal."""
     labels = list(dict.fromkeys(summary.label for summary in summaries))
-    table = Table("SI-SDR, dB", *labels)
+    table = Table("SI-SDR, dB", *map(escape, labels))
     for quantity in dict.fromkeys(summary.quantity for summary in summaries):
         cells = {s.label: f"{s.mean:.1f} ± {s.std:.1f}" for s in summaries if s.quantity == quantity}
         table.add_row(quantity, *(cells.get(label, "") for label in labels))

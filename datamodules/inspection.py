@@ -1,10 +1,8 @@
 """What every clip of a corpus is like, by really decoding it; nothing is kept but a few numbers for each."""
 
-import contextlib
-import csv
 import os
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,8 +11,9 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from datamodules.corpora.audio_file import resample
+from datamodules.corpora.audio_file import LONGEST_SECONDS, resample
 from datamodules.corpora.corpus import Clip, Corpus
+from datamodules.corpora.urbansound8k import listed_clips
 from datamodules.sound_bank import GATE_LUFS, SoundBank, integrated_loudness
 from lightning_modules.errors import InputError
 
@@ -123,23 +122,10 @@ def inspect_table(path: Path, sample_rate: int) -> list[Inspection]:
     Raises:
         InputError: the file is not such a table.
     """
-    return list(_table_rows(path, sample_rate))
-
-
-def _table_rows(path: Path, sample_rate: int) -> Iterator[Inspection]:
-    with contextlib.ExitStack() as stack:
-        try:
-            rows = csv.DictReader(stack.enter_context(open(path, newline="", encoding="utf-8-sig")))
-            for row in rows:
-                name, label = f"audio/fold{row['fold']}/{row['slice_file_name']}", row["class"]
-                clip = Clip(name, label, int(row["fold"]), row["fsID"], int(row["salience"]))
-                length = round((float(row["end"]) - float(row["start"])) * sample_rate)
-                if length < 1:
-                    raise InputError(f"{path}, line {rows.line_num}: ends before it starts; correct the row")
-                yield Inspection(clip, length, float("nan"))
-        except KeyError as error:
-            raise InputError(f"{path}: no column {error}; expected the columns of UrbanSound8K.csv") from None
-        except (ValueError, TypeError, OverflowError):
-            raise InputError(f"{path}, line {rows.line_num}: a value is missing or no number; correct it") from None
-        except (OSError, csv.Error) as error:
-            raise InputError(f"{path}: not readable as CSV in UTF-8 ({error})") from None
+    inspections = []
+    for clip, (start, end) in listed_clips(path, "start", "end"):
+        length = round(min(end - start, LONGEST_SECONDS) * sample_rate)
+        if length < 1:
+            raise InputError(f"{path}: {clip.name} ends before it starts; correct the row")
+        inspections.append(Inspection(clip, length, float("nan")))
+    return inspections

@@ -11,13 +11,30 @@ from lightning import LightningDataModule
 from torch.utils.data import DataLoader
 
 from datamodules.batch import Batch, Split
+from datamodules.corpora.audio_file import LONGEST_SECONDS, LOWEST_RATE
 from datamodules.corpora.corpus import Clip, Corpus, Fold
 from datamodules.mixture_dataset import MixtureDataset, as_batch
 from datamodules.recipes import Recipes
 from datamodules.sampling import EpochSampler, EvaluationSampler
 from datamodules.sound_bank import SoundBank, build_sound_bank
 from lightning_modules.errors import InputError
-from lightning_modules.spectrogram import Geometry
+from lightning_modules.settings import require_between, require_names, require_whole
+from lightning_modules.spectrogram import HIGHEST_RATE, Geometry
+
+MOST_MIXTURES = 100_000_000  # their order is drawn in memory
+MOST_WORKERS = 1000
+LARGEST_SEED = 2**31 - 1  # beside it, an index fits into the 64 bits that excerpts are drawn by
+
+
+def require_measurable(geometry: Geometry, duration: float) -> None:
+    """Raise InputError where loudness cannot be measured at the rate, or a mixture is shorter than a window.
+
+    Args:
+        geometry: of the mixtures.
+        duration: of a mixture, in seconds.
+    """
+    require_whole(LOWEST_RATE, HIGHEST_RATE, sample_rate=geometry.sample_rate)
+    require_between(geometry.window / geometry.sample_rate, LONGEST_SECONDS, duration=duration)
 
 
 class MixtureDataModule(LightningDataModule, ABC):
@@ -75,6 +92,7 @@ class MixtureDataModule(LightningDataModule, ABC):
         self.bank_folder = bank_folder
         self.classes = tuple(classes)
         self.geometry = Geometry(sample_rate, window, hop)
+        require_measurable(self.geometry, duration)
         self.samples = round(duration * sample_rate)
         self.folds: dict[Split, frozenset[Fold]] = {
             "train": frozenset(train_folds),
@@ -100,25 +118,23 @@ class MixtureDataModule(LightningDataModule, ABC):
         self._check_settings()
 
     def _check_settings(self) -> None:
-        if len(set(self.classes)) != len(self.classes) or not self.classes:
-            raise InputError(f"classes: {list(self.classes)}; a list of different class names is needed")
+        require_names("classes", self.classes)
         seen: dict[Fold, Split] = {}
         for split, folds in self.folds.items():
             for fold in folds:
                 if fold in seen:
                     raise InputError(f"{split}_folds: fold {fold} is in {seen[fold]}_folds too; splits must not share")
                 seen[fold] = split
-        for name, value in (
-            *((f"{split}_mixtures", count) for split, count in self.mixtures.items()),
-            ("epoch_mixtures", self.epoch_mixtures),
-            ("batch_size", self.batch_size),
-            ("evaluation_batch_size", self.evaluation_batch_size),
-        ):
-            if value < 1:
-                raise InputError(f"{name}: {value}; at least 1 is needed")
-        for name, value in (("seed", self.seed), ("workers", self.workers)):
-            if value < 0:
-                raise InputError(f"{name}: {value}; at least 0 is needed")
+        require_whole(
+            1,
+            MOST_MIXTURES,
+            **{f"{split}_mixtures": count for split, count in self.mixtures.items()},
+            epoch_mixtures=self.epoch_mixtures,
+            batch_size=self.batch_size,
+            evaluation_batch_size=self.evaluation_batch_size,
+        )
+        require_whole(0, LARGEST_SEED, seed=self.seed)
+        require_whole(0, MOST_WORKERS, workers=self.workers)
 
     @abstractmethod
     def takes(self, clip: Clip) -> bool:

@@ -8,9 +8,10 @@ from functools import cached_property
 import numpy as np
 
 from datamodules.batch import Split
-from datamodules.recipes import Recipe, identity_generator
+from datamodules.recipes import LOUDEST, Recipe, identity_generator
 from datamodules.sound_bank import SoundBank
 from lightning_modules.errors import InputError
+from lightning_modules.settings import MOST_SOURCES, require_between, require_positive, require_whole
 
 
 @dataclass(frozen=True)
@@ -32,14 +33,12 @@ class PairRules:
     coherent: float = 0.0
 
     def __post_init__(self) -> None:
-        if self.sources < 2:
-            raise InputError(f"sources: {self.sources}; at least 2 are needed")
-        if self.duration <= 0:
-            raise InputError(f"duration: {self.duration}; seconds above 0 are needed")
+        require_whole(2, MOST_SOURCES, sources=self.sources)
+        require_positive(duration=self.duration)
+        require_between(-LOUDEST, LOUDEST, quietest=self.quietest, loudest=self.loudest)
+        require_between(0, 1, coherent=self.coherent)
         if not self.quietest <= self.loudest:
             raise InputError(f"quietest: {self.quietest} dB is louder than loudest, {self.loudest} dB")
-        if not 0 <= self.coherent <= 1:
-            raise InputError(f"coherent: {self.coherent}; a share between 0 and 1 is needed")
 
     def check_stems(self, stems: Sequence[str] | None) -> None:
         """Refuse stems that are not one for each source, and coherent mixtures without stems.

@@ -8,7 +8,10 @@ import numpy as np
 
 from datamodules.batch import Split
 from lightning_modules.errors import InputError
+from lightning_modules.settings import require_between, require_positive
 
+# Levels beyond ±200 dB have no place beside each other in single precision; 1,000 events at a time are noise.
+LOUDEST, MOST_EVENTS = 200.0, 1000.0
 Purpose = Literal["scene", "order"]
 
 
@@ -31,10 +34,9 @@ class SceneRules:
     loudest: float = -25.0
 
     def __post_init__(self) -> None:
-        if self.duration <= 0:
-            raise InputError(f"duration: {self.duration}; seconds above 0 are needed")
-        if self.event_rate <= 0:
-            raise InputError(f"event_rate: {self.event_rate}; a Poisson rate above 0 is needed")
+        require_positive(duration=self.duration, event_rate=self.event_rate)
+        require_between(0, MOST_EVENTS, event_rate=self.event_rate)
+        require_between(-LOUDEST, LOUDEST, quietest=self.quietest, loudest=self.loudest)
         if not 0 <= self.latest_onset < self.duration:
             raise InputError(
                 f"latest_onset: {self.latest_onset} s; between 0 and the duration ({self.duration} s) is needed"

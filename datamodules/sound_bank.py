@@ -7,7 +7,6 @@ import os
 import secrets
 import shutil
 import warnings
-import zlib
 from collections import deque
 from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -15,7 +14,6 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
 
 import numpy as np
 import torch
@@ -82,9 +80,15 @@ class SoundBank:
             with open(path / _INDEX, "rb") as file, np.load(file, allow_pickle=False) as index:
                 kept, lengths, loudness = index["kept"], index["lengths"], index["loudness"]
                 left_out = index["left_out"].tolist()
-            audible = [clips[i] for i in kept]
-            whole = (path / _SAMPLES).stat().st_size == 4 * lengths.sum() and len(kept) == len(lengths) == len(loudness)
-        except (OSError, ValueError, KeyError, IndexError, EOFError, BadZipFile, zlib.error):
+            numbers = all(column.ndim == 1 and column.dtype == np.int64 for column in (kept, lengths))
+            numbers = numbers and loudness.dtype == np.float64 and len(kept) == len(lengths) == len(loudness) > 0
+            in_order = numbers and kept[0] >= 0 and kept[-1] < len(clips) and bool((np.diff(kept) > 0).all())
+            # A sum of sizes that are no sizes may be right.
+            sizes = in_order and bool((lengths > 0).all() and np.isfinite(loudness).all())
+            whole = sizes and (path / _SAMPLES).stat().st_size == 4 * sum(lengths.tolist())
+            audible = [clips[i] for i in kept] if whole else []
+            left_out = [str(line) for line in left_out]
+        except Exception:  # NumPy's reader raises whatever a damaged archive leads it to
             whole = False
         if not whole:
             raise InputError(f"{path}: damaged sound bank; delete the folder and build it again")

@@ -19,7 +19,7 @@ def command(arguments: list[str]) -> None:
         raise InputError(f"--workers: {settings.workers}; 0 or more is needed")
     bank = parser.instantiate(settings).data.build(settings.workers)
 
-    console = Console(highlight=False, soft_wrap=True)
+    console = Console(emoji=False, highlight=False, soft_wrap=True)
     seconds = int(bank.lengths.sum()) / bank.sample_rate
     megabytes = 4 * int(bank.lengths.sum()) / 1e6
     for line in bank.left_out:

@@ -7,11 +7,12 @@ from pathlib import Path
 
 import numpy as np
 from jsonargparse import ArgumentParser
-from jsonargparse.typing import PositiveInt
+from jsonargparse.typing import restricted_number_type
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from callbacks.separation_scores import LeftOut, score_separation
+from datamodules.corpora.audio_file import LOWEST_RATE
 from datamodules.corpora.corpus import Corpus, Fold
 from datamodules.corpora.folder_per_class import FolderPerClass
 from datamodules.corpora.librispeech import LibriSpeech
@@ -19,14 +20,17 @@ from datamodules.corpora.musdb18 import MUSDB18
 from datamodules.corpora.procedural import Procedural
 from datamodules.corpora.urbansound8k import UrbanSound8K
 from datamodules.inspection import BankOnDemand, Inspection, inspect_all, inspect_table
+from datamodules.mixtures import LARGEST_SEED, MOST_MIXTURES, require_measurable
 from datamodules.recipes import SceneRecipes, SceneRules
 from datamodules.rendering import render
 from datamodules.scene_statistics import scene_statistics
 from datamodules.urban_scenes import URBAN_CLASSES
 from experiments.check_tables import active_table, corpus_table, distinct_table, per_class_table
 from lightning_modules.errors import InputError
-from lightning_modules.spectrogram import Geometry
+from lightning_modules.settings import require_names, require_whole
+from lightning_modules.spectrogram import HIGHEST_RATE, Geometry
 
+SampleRate = restricted_number_type("SampleRate", int, [(">=", LOWEST_RATE), ("<=", HIGHEST_RATE)])
 DESCRIPTION = """Decode every clip of a corpus, list what is broken or silent, and compare the mixtures made of it
 with the published statistics. Exits with status 2 where a clip is broken.
 Example: separatrix check urbansound8k --root UrbanSound8K"""
@@ -87,12 +91,11 @@ class Scenes:
     geometry: Geometry = field(default_factory=Geometry)
 
     def __post_init__(self) -> None:
-        if self.mixtures < 1:
-            raise InputError(f"--mixtures: {self.mixtures}; at least 1 is needed")
-        if self.scored < 0:
-            raise InputError(f"--scored: {self.scored}; 0 or more is needed")
-        if len(set(self.classes)) != len(self.classes) or not self.classes:
-            raise InputError(f"--classes: {self.classes}; a list of different class names is needed")
+        require_whole(1, MOST_MIXTURES, mixtures=self.mixtures)
+        require_whole(0, MOST_MIXTURES, scored=self.scored)
+        require_whole(0, LARGEST_SEED, seed=self.seed)
+        require_names("classes", self.classes)
+        require_measurable(self.geometry, self.rules.duration)
 
     @property
     def samples(self) -> int:
@@ -228,21 +231,21 @@ def _progress() -> Progress:
 
 def command(arguments: list[str]) -> None:
     """`separatrix check ...`."""
-    parser = ArgumentParser(prog="separatrix check", description=DESCRIPTION, default_env=False)
+    parser = ArgumentParser(prog="separatrix check", description=DESCRIPTION, default_env=False, exit_on_error=False)
     corpora = parser.add_subcommands(required=True, dest="corpus")
     for name, corpus in {**SCENE_CORPORA, **PAIR_CORPORA}.items():
         summary = (corpus.__doc__ or "").splitlines()[0]
-        of_corpus = ArgumentParser(description=f"{summary}\n\n{DESCRIPTION}")
+        of_corpus = ArgumentParser(description=f"{summary}\n\n{DESCRIPTION}", exit_on_error=False)
         if name in SCENE_CORPORA:
             of_corpus.add_function_arguments(SCENE_CORPORA[name])
             of_corpus.add_class_arguments(Scenes)
         else:
             of_corpus.add_class_arguments(PAIR_CORPORA[name])
-            of_corpus.add_argument("--sample_rate", type=PositiveInt, default=16000, help="of the mixtures, in Hz")
+            of_corpus.add_argument("--sample_rate", type=SampleRate, default=16000, help="of the mixtures, in Hz")
         corpora.add_subcommand(name, of_corpus, help=summary)
     chosen = parser.parse_args(arguments[1:])
     settings = parser.instantiate(chosen)[chosen.corpus].as_dict()
-    console = Console(highlight=False)
+    console = Console(emoji=False, highlight=False)
     if chosen.corpus in SCENE_CORPORA:
         scenes = {name: settings.pop(name) for name in Scenes.__dataclass_fields__}
         check_scenes(SCENE_CORPORA[chosen.corpus](**settings), Scenes(**scenes), console)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 from rich.console import Group
+from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
@@ -23,7 +24,7 @@ PUBLISHED_PRIOR = 0.342
 def _table(*columns: str) -> Table:
     table = Table(box=None, pad_edge=False, collapse_padding=True)
     for number, column in enumerate(columns):
-        table.add_column(column, justify="right" if number else "left", no_wrap=True)
+        table.add_column(escape(column), justify="right" if number else "left", no_wrap=True)
     return table
 
 
@@ -46,7 +47,7 @@ def corpus_table(name: str, inspections: Sequence[Inspection], sample_rate: int)
     table = _table("", *map(str, folds))
     for label in labels:
         here = [cells[label, fold] for fold in folds]
-        table.add_row(label, *(str(len(cell)) for cell in here), style="bold")
+        table.add_row(escape(label), *(str(len(cell)) for cell in here), style="bold")
         table.add_row("  recordings", *(str(len({found.clip.recording for found in cell})) for cell in here))
         table.add_row("  seconds", *(f"{sum(found.length for found in cell) / sample_rate:.0f}" for cell in here))
     return _titled(f"{name}: clips, recordings and seconds, by {several} and fold", table)
@@ -86,7 +87,7 @@ def per_class_table(classes: Sequence[str], prior: np.ndarray, scores: Mapping[s
     for label, share in zip(classes, prior, strict=True):
         values = scores.get(label, ())
         table.add_row(
-            label, f"{share:.3f}", "", _mean_and_deviation(values), str(len(values) or ""), published.get(label)
+            escape(label), f"{share:.3f}", "", _mean_and_deviation(values), str(len(values) or ""), published.get(label)
         )
     pooled = [value for values in scores.values() for value in values]
     paper = set(classes) == published.keys() - {"overall"}

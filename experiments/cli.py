@@ -8,7 +8,7 @@ from argparse import ArgumentError
 from collections.abc import Callable, Sequence
 
 from experiments.termination import INTERRUPTED, TERMINATED, end_on_sigterm
-from lightning_modules.errors import InputError
+from lightning_modules.errors import InputError, printable
 
 # Command -> module and function; the modules are imported only when their command is asked for.
 COMMANDS = {
@@ -102,7 +102,7 @@ _OF_TYPES = ("Does not validate against", "Subtypes:", "Errors:", "- Expected a 
 def _in_one_line(message: str) -> str:
     lines = [line.strip() for line in message.splitlines()]
     told = [line.removeprefix("- ") for line in lines if line and not line.startswith(_OF_TYPES)]
-    return " ".join(told)
+    return printable(" ".join(told))
 
 
 def _function(command: str) -> Callable[[list[str]], None]:

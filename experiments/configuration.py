@@ -1,5 +1,6 @@
 """Configuration files by name."""
 
+import contextlib
 from pathlib import Path
 from typing import Any
 
@@ -7,6 +8,7 @@ import yaml
 
 from lightning_modules.errors import InputError
 
+MOST_VALUES = 10_000
 CONFIGS = Path(__file__).parent / "configs"
 
 
@@ -17,8 +19,9 @@ def config_path(name: str) -> Path:
         InputError: there is neither.
     """
     for candidate in (Path(name), CONFIGS / name, CONFIGS / f"{name}.yaml"):
-        if candidate.is_file():
-            return candidate
+        with contextlib.suppress(OSError, ValueError):  # no name that a file could have
+            if candidate.is_file():
+                return candidate
     known = ", ".join(sorted(str(path.relative_to(CONFIGS).with_suffix("")) for path in CONFIGS.rglob("*.yaml")))
     raise InputError(f"--config {name}: no such file, nor one of the shipped configurations ({known})")
 
@@ -35,12 +38,27 @@ def read_configuration(name: str) -> dict[str, Any]:
         InputError: there is no such configuration, or it is not one.
     """
     try:
-        configuration = yaml.safe_load(config_path(name).read_text())
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        configuration = yaml.safe_load(config_path(name).read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:  # ValueError: no date, or a huge number
         raise InputError(f"--config {name}: not readable as YAML ({' '.join(str(error).split())})") from None
+    if not _is_of_sane_size(configuration):
+        raise InputError(f"--config {name}: more than {MOST_VALUES} values, aliases written out; write it without them")
     if not isinstance(configuration, dict):
         raise InputError(f"--config {name}: not a configuration; expected sections such as `model:` and `data:`")
     return configuration
+
+
+def _is_of_sane_size(configuration: Any) -> bool:
+    """Whether it has at most MOST_VALUES values: a few lines of aliases of aliases, or of themselves, have billions."""
+    waiting, seen = [configuration], 0
+    while waiting and seen <= MOST_VALUES:
+        value = waiting.pop()
+        seen += 1
+        if isinstance(value, dict):
+            waiting += value.values()
+        elif isinstance(value, list | tuple | set):
+            waiting += value
+    return seen <= MOST_VALUES
 
 
 def _checked(name: str) -> str:

@@ -22,7 +22,9 @@ def data_parser(
         description: what its help says, with an example.
         base: which data modules it takes.
     """
-    parser = ArgumentParser(prog=f"separatrix {command}", description=description, default_env=False)
+    parser = ArgumentParser(
+        prog=f"separatrix {command}", description=description, default_env=False, exit_on_error=False
+    )
     parser.add_argument(
         "--config",
         action=ActionConfigFile,

@@ -68,7 +68,10 @@ def share_section(
         return (published[row, domain] - random) / (published["oracle", domain] - random)
 
     rows = [
-        [_NAMES[row], *(f"{own:.2f}{_bracket(share(row, domain), '.2f')}" for domain, own in shares.items())]
+        [
+            _NAMES[row],
+            *(f"{_figure(own, '.2f')}{_bracket(share(row, domain), '.2f')}" for domain, own in shares.items()),
+        ]
         for row, shares in ((row, shares_of_the_way(scores, row)) for row in ("confidence", "calibrated"))
     ]
     remarks = [
@@ -89,7 +92,7 @@ def difference_section(gains: Sequence[Difference]) -> Section:
             f"{_NAMES[gain.row]} - {_NAMES[gain.reference]}",
             gain.domain,
             f"{gain.mean:+.2f}",
-            f"{gain.low:+.2f} to {gain.high:+.2f}",
+            _interval(gain.low, gain.high, "+.2f"),
             str(gain.mixtures),
             str(gain.recordings),
         ]
@@ -110,7 +113,7 @@ def confusion_section(title: str, ours: Confusion, published: Mapping[tuple[str,
     their_precision, their_recall = (theirs.precision(), theirs.recall()) if theirs else ({}, {})
 
     def ratio(values: Mapping[str, float], others: Mapping[str, float], name: str) -> str:
-        return f"{values[name]:.1%}{_bracket(others.get(name), '.1%')}" if name in values else ""
+        return f"{_figure(values[name], '.1%')}{_bracket(others.get(name), '.1%')}" if name in values else ""
 
     rows = []
     for model in ours.models:
@@ -132,8 +135,8 @@ def correlation_section(correlated: Sequence[Correlation], published: Mapping[tu
             line.domain,
             f"{line.domain} model" if line.models == HOME else "all models",
             line.coefficient.capitalize(),
-            f"{line.value:.2f}{_bracket(published.get(line[:3]), '.2f')}",
-            f"{line.low:.2f} to {line.high:.2f}",
+            f"{_figure(line.value, '.2f')}{_bracket(published.get(line[:3]), '.2f')}",
+            _interval(line.low, line.high, ".2f"),
             str(line.points),
             str(line.recordings),
         ]
@@ -151,6 +154,15 @@ def correlation_section(correlated: Sequence[Correlation], published: Mapping[tu
     ]
     header = ["domain", "outputs of", "coefficient", "r", "95 % interval", "sources", "recordings"]
     return Section("Correlation of confidence with SI-SDR", header, rows, remarks)
+
+
+def _figure(value: float, form: str) -> str:
+    """A figure, or a dash for one that is not defined: too few points, constant ones, nothing to divide by."""
+    return "–" if np.isnan(value) else f"{value:{form}}"
+
+
+def _interval(low: float, high: float, form: str) -> str:
+    return "–" if np.isnan(low) or np.isnan(high) else f"{low:{form}} to {high:{form}}"
 
 
 def _bracket(published: float | None, form: str) -> str:

@@ -1,7 +1,8 @@
 """The tables of the model-selection paper, ours beside the published ones, from rows alone."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from rich.console import Console
@@ -74,9 +75,9 @@ def make_tables(output: Path, note: str = "", names: Sequence[str] = DOMAINS) ->
     write_rows(
         output / "correlation.csv",
         (*Correlation._fields, "published"),
-        [(*line, coefficients.get(line[:3], "")) for line in correlated],
+        [(*_defined(line), coefficients.get(line[:3], "")) for line in correlated],
     )
-    write_rows(output / "differences.csv", Difference._fields, gains)
+    write_rows(output / "differences.csv", Difference._fields, map(_defined, gains))
     write_figure(output / "confidence.png", confidence_figure(evaluated, note))
     sections = [
         score_section(scores, means, evaluated),
@@ -88,11 +89,16 @@ def make_tables(output: Path, note: str = "", names: Sequence[str] = DOMAINS) ->
     ]
     text = "\n".join(filter(None, (note and f"{note}\n", *map(markdown, sections))))
     write_text_atomically(output / "table.md", text)
-    console = Console(width=max(120, Console().width))
+    console = Console(emoji=False, width=max(120, Console().width))
     for section in sections:
         console.print(terminal_table(section))
     if note:
         console.print(note, markup=False)
+
+
+def _defined(row: Iterable[Any]) -> list[Any]:
+    """A row of a table, its cell empty where a figure is not defined."""
+    return ["" if value != value else value for value in row]
 
 
 def published_means(domains: Sequence[str]) -> dict[tuple[str, str], float]:

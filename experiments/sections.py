@@ -1,10 +1,13 @@
 """A report's tables, as Markdown and for a terminal."""
 
+import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
 from rich.markup import escape
 from rich.table import Table
+
+from lightning_modules.errors import printable
 
 
 class Section(NamedTuple):
@@ -25,14 +28,28 @@ class Section(NamedTuple):
 
 def markdown(section: Section) -> str:
     """Title, table and remarks as Markdown."""
-    lines = [f"| {' | '.join(cells)} |" for cells in (section.header, *section.rows)]
+    lines = [f"| {' | '.join(map(markdown_text, cells))} |" for cells in (section.header, *section.rows)]
     lines.insert(1, "|---" * len(section.header) + "|")
-    return "\n".join([f"### {section.title}", "", *lines, "", *section.remarks]).rstrip() + "\n"
+    remarks = map(markdown_text, section.remarks)
+    return "\n".join([f"### {markdown_text(section.title)}", "", *lines, "", *remarks]).rstrip() + "\n"
+
+
+def markdown_text(text: str) -> str:
+    """Text that is shown as it is and stays in its cell: names may hold what Markdown, or HTML within it, acts on."""
+    one_line = " ".join(printable(line) for line in text.splitlines())
+    escaped = one_line.replace("\\", "\\\\").replace("&", "&amp;").replace("<", "&lt;")
+    for mark in "|*`":
+        escaped = escaped.replace(mark, f"\\{mark}")
+    return re.sub(r"\](?=\()", r"\]", escaped)  # no link; figures in brackets stay as they are
 
 
 def terminal_table(section: Section) -> Table:
     """The same for a terminal, remarks left out."""
-    table = Table(*map(escape, section.header), title=escape(section.title))
+    table = Table(*map(_as_it_is, section.header), title=_as_it_is(section.title))
     for row in section.rows:
-        table.add_row(*map(escape, row))
+        table.add_row(*map(_as_it_is, row))
     return table
+
+
+def _as_it_is(text: str) -> str:
+    return escape("\n".join(map(printable, text.split("\n"))))

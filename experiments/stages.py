@@ -23,7 +23,7 @@ from experiments.termination import TERMINATED, Terminated, end_on_sigterm
 from lightning_modules.atomic_file import write_text_atomically
 from lightning_modules.errors import InputError
 
-CONSOLE = Console(highlight=False, soft_wrap=True)
+CONSOLE = Console(highlight=False, soft_wrap=True, markup=False, emoji=False)
 
 
 @dataclass(frozen=True)
@@ -118,15 +118,18 @@ class Record:
         """
         try:
             stored = json.loads(self.path.read_text())
+            state, fingerprint = stored["state"], stored["fingerprint"]
         except FileNotFoundError:
             return None
-        if stored.get("fingerprint") != self.fingerprint:
-            if stored["state"] == "started" and not self.stage.begun:
+        except (OSError, ValueError, KeyError, TypeError, RecursionError):
+            raise InputError(f"{self.path}: damaged; delete it to run {self.stage.name} again") from None
+        if fingerprint != self.fingerprint:
+            if state == "started" and not self.stage.begun:
                 return None  # it was refused, as a rule: nothing of it is there
             raise InputError(
                 f"{self.path.parent}: holds a run of another configuration; choose another --output or delete it"
             )
-        return str(stored["state"])
+        return str(state)
 
     def write(self, state: str) -> None:
         """Write the state, as a whole or not at all."""
@@ -221,7 +224,7 @@ def _run_side_by_side(stages: Sequence[Stage], records: dict[str, Record], jobs:
                     except BrokenProcessPool:
                         raise InputError(f"{stage.name}: its process was killed, for memory as a rule") from None
                     if status:
-                        last = stage.log.read_text().strip().splitlines()[-1:]
+                        last = stage.log.read_text(errors="replace").strip().splitlines()[-1:]
                         raise InputError(
                             f"{stage.name} ended with status {status}: {' '.join(last)} (log: {stage.log})"
                         )

@@ -186,9 +186,11 @@ def _with_manifest(arguments: list[str]) -> tuple[list[str], dict[str, Any] | No
     try:
         manifest = json.loads(path.read_text())
         selection = {name: manifest[name] for name in SELECTION}
+        if not all(isinstance(manifest.get(section, {}), dict) for section in ("versions", "corpus")):
+            raise ValueError
     except OSError as error:
         raise InputError(f"--manifest {path}: cannot be read ({error.strerror})") from None
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         raise InputError(f"--manifest {path}: not the {MANIFEST} of synthesized mixtures") from None
     if manifest.get("format") != FORMAT:
         raise InputError(f"--manifest {path}: format {manifest.get('format')}; this version reads format {FORMAT}")
@@ -226,7 +228,7 @@ def command(arguments: list[str]) -> None:
         "audio_format": settings.audio_format,
     }
     synthesize(data, selection, settings.output, settings.overwrite, known)
-    console = Console(highlight=False, soft_wrap=True)
+    console = Console(emoji=False, highlight=False, soft_wrap=True)
     console.print(
         f"{settings.output}: {mixtures} mixtures of the {settings.split} split, {LABELS} and jams/", markup=False
     )

@@ -6,13 +6,15 @@ from typing import NamedTuple
 
 import numpy as np
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from callbacks.classifier_scores import CLASSIFIER_COLUMNS, CLASSIFIER_FILE
 from callbacks.evaluation import SCORE_COLUMNS
 from callbacks.row_evaluation import SCORES_FILE
-from callbacks.rows import read_rows, write_rows
+from callbacks.rows import read_rows, value_of, write_rows
 from callbacks.summary import Summary, left_out_counts, summarise
+from experiments.sections import markdown_text
 from lightning_modules.atomic_file import write_text_atomically
 
 ROWS = ("input", "clip", "frame", "strong", "gate", "ideal_ratio_mask")
@@ -50,12 +52,20 @@ def make_table(output: Path, classes: Sequence[str], note: str = "") -> None:
     write_rows(
         output / SCORES_FILE,
         ("row", *SCORE_COLUMNS),
-        [(row, *line.values()) for row in systems for line in read_rows(output / row / SCORES_FILE)],
+        [
+            (row, *(line[column] for column in SCORE_COLUMNS))
+            for row in systems
+            for line in read_rows(output / row / SCORES_FILE, SCORE_COLUMNS)
+        ],
     )
     write_rows(
         output / CLASSIFIER_FILE,
         CLASSIFIER_COLUMNS,
-        [tuple(line.values()) for judge in JUDGES for line in read_rows(output / judge / CLASSIFIER_FILE)],
+        [
+            [line[column] for column in CLASSIFIER_COLUMNS]
+            for judge in JUDGES
+            for line in read_rows(output / judge / CLASSIFIER_FILE, CLASSIFIER_COLUMNS)
+        ],
     )
     cells = table_cells(output, classes)
     write_rows(
@@ -89,7 +99,8 @@ def table_cells(output: Path, classes: Sequence[str]) -> list[Cell]:
 def markdown(cells: Sequence[Cell], left_out: dict[str, dict[str, int]]) -> str:
     """The table as Markdown: mean ± standard deviation in dB, the published figures in brackets."""
     labels = list(dict.fromkeys(cell.label for cell in cells))
-    lines = ["| dB | " + " | ".join(_heading(label) for label in labels) + " |", "|---" * (len(labels) + 1) + "|"]
+    headings = [markdown_text(_heading(label)) for label in labels]
+    lines = ["| dB | " + " | ".join(headings) + " |", "|---" * (len(labels) + 1) + "|"]
     for row in ROWS:
         shown = {cell.label: _text(cell) for cell in cells if cell.row == row}
         lines.append(f"| {_NAMES[row]} | " + " | ".join(shown.get(label, "") for label in labels) + " |")
@@ -101,7 +112,8 @@ def markdown(cells: Sequence[Cell], left_out: dict[str, dict[str, int]]) -> str:
     ]
     for row, reasons in left_out.items():
         if reasons:
-            lines.append(f"Left out of `{row}`: " + ", ".join(f"{n} rows ({why})" for why, n in reasons.items()) + ".")
+            counted = ", ".join(f"{n} rows ({markdown_text(why)})" for why, n in reasons.items())
+            lines.append(f"Left out of `{row}`: {counted}.")
     return "\n".join(lines) + "\n"
 
 
@@ -110,7 +122,8 @@ def percentile_markdown(output: Path) -> str:
     shares = (5, 25, 50, 75, 95)
     lines = ["| output SI-SDR, dB | " + " | ".join(f"{share} %" for share in shares) + " |", "|---" * 6 + "|"]
     for row in ROWS[1:]:
-        values = [float(line["si_sdr_db"]) for line in read_rows(output / row / SCORES_FILE) if not line["left_out"]]
+        path = output / row / SCORES_FILE
+        values = [value_of(path, line, "si_sdr_db") for line in read_rows(path, SCORE_COLUMNS) if not line["left_out"]]
         name = _NAMES[row].removeprefix("Δ ")
         points = [f"{value:.1f}" for value in np.percentile(values, shares)] if values else [""] * len(shares)
         lines.append(f"| {name} | " + " | ".join(points) + " |")
@@ -128,8 +141,9 @@ def _text(cell: Cell) -> str:
 
 def _print(cells: Sequence[Cell], note: str) -> None:
     labels = list(dict.fromkeys(cell.label for cell in cells))
-    table = Table("dB", *map(_heading, labels), title=r"ours \[published]", caption=note)
+    headings = [escape(_heading(label)) for label in labels]
+    table = Table("dB", *headings, title=r"ours \[published]", caption=escape(note))
     for row in ROWS:
         shown = {cell.label: _text(cell).replace(" [", "\n[").replace("[", r"\[") for cell in cells if cell.row == row}
         table.add_row(_NAMES[row], *(shown.get(label, "") for label in labels))
-    Console(width=max(120, Console().width)).print(table)
+    Console(emoji=False, width=max(120, Console().width)).print(table)

@@ -8,6 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from lightning_modules.errors import InputError
+
 
 class AutoClip:
     """Clips the gradient's norm to a percentile of its own history (Seetharaman, Wichern, Pardo, Le Roux, MLSP 2020).
@@ -51,5 +53,12 @@ class AutoClip:
         return {"norms": torch.tensor(self._norms, dtype=torch.float64)}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from a history."""
-        self._norms = sorted(state["norms"].tolist())
+        """Go on from a history.
+
+        Raises:
+            InputError: it is none.
+        """
+        norms = state.get("norms") if isinstance(state, dict) else None
+        if not (isinstance(norms, Tensor) and norms.ndim == 1 and norms.isfinite().all() and (norms > 0).all()):
+            raise InputError("ckpt_path: autoclip holds no history of norms; give one that `separatrix fit` wrote")
+        self._norms = sorted(norms.tolist())

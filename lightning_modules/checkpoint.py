@@ -1,6 +1,9 @@
 """Checkpoints: read without running code from them, written beside and renamed into place."""
 
 import os
+import re
+import warnings
+import zipfile
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -13,22 +16,37 @@ from lightning_modules.module import SeparatrixModule
 
 M = TypeVar("M", bound=SeparatrixModule)
 
+MOST_SETTINGS = 10_000
+# Lightning moves older checkpoints to its own version, taking for granted what they hold.
+_VERSION = re.compile(r"[2-9]\.\d{1,3}(\.\d{1,3})?((\.dev|\.post|a|b|rc)\d{1,8})*")
+
 
 def read_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
     """The contents of a checkpoint, on the CPU.
 
+    The file may be anybody's: nothing in it is run, and memory follows its size, not what it claims.
+
     Raises:
-        InputError: it is missing, damaged, no checkpoint of this project, or holds more than weights and plain values.
+        InputError: it is missing, damaged, no checkpoint of this project, holds more than weights and plain values, or
+            weights that are not finite numbers.
     """
     if not Path(path).is_file():
         raise InputError(f"{path}: no such checkpoint; train it first, or give the path of a .ckpt file")
     try:
-        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+        _require_whole_archive(path)
+        with warnings.catch_warnings(action="ignore"):  # torch's advice on odd contents, before it refuses them
+            checkpoint = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # on a damaged file torch raises whatever its unpickler stumbles over
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise InputError(f"{path}: not a readable checkpoint of weights and plain values ({reason})") from error
-    if not isinstance(checkpoint, dict) or not {"state_dict", "hyper_parameters"} <= checkpoint.keys():
+    if not isinstance(checkpoint, dict) or not all(
+        isinstance(checkpoint.get(part), dict) for part in ("state_dict", "hyper_parameters")
+    ):
         raise InputError(f"{path}: not a checkpoint of this project; a file written by `separatrix fit` is needed")
+    if not _are_plain(checkpoint["hyper_parameters"]):
+        raise InputError(f"{path}: its settings are not plain values; a file written by `separatrix fit` is needed")
+    for name, weight in checkpoint["state_dict"].items():
+        _require_weight(f"{path}: {name}", weight)
     return checkpoint
 
 
@@ -40,24 +58,108 @@ def load_module(path: str | os.PathLike[str], kind: type[M]) -> M:
     """
     checkpoint = read_checkpoint(path)
     stored = checkpoint.get("module")
-    if stored != kind.__name__:
-        raise InputError(f"{path}: a checkpoint of {stored or 'something else'}; one of {kind.__name__} is needed")
+    if not isinstance(stored, str) or stored != kind.__name__:
+        named = stored if isinstance(stored, str) else "something else"
+        raise InputError(f"{path}: a checkpoint of {named}; one of {kind.__name__} is needed")
     # Names with an underscore are LightningCLI's notes on how it made the module.
     settings = {name: value for name, value in checkpoint["hyper_parameters"].items() if not name.startswith("_")}
     try:
+        # Sizes first, on a device without memory: the settings may ask for more than the file fills.
+        with torch.device("meta"):
+            needed = kind(**settings).state_dict()
+        for name in sorted(needed.keys() | checkpoint["state_dict"].keys()):
+            shapes = [
+                list(weights[name].shape) if name in weights else "missing"
+                for weights in (checkpoint["state_dict"], needed)
+            ]
+            if shapes[0] != shapes[1]:
+                raise InputError(f"{name} is {shapes[0]}, its settings say {shapes[1]}; train it again")
         module = kind(**settings)
         # Where LightningCLI makes the module that asks for this one, it would note that module's settings here.
         module.hparams.clear()
         module.hparams.update(settings)
         module.load_state_dict(checkpoint["state_dict"])
-    except (TypeError, RuntimeError) as error:
-        reason = str(error).strip().splitlines()[0]
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
+    except (TypeError, ValueError, RuntimeError, ArithmeticError, LookupError, AttributeError) as error:
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise InputError(f"{path}: does not fit this version's {kind.__name__} ({reason}); train it again") from error
     return module
 
 
+def _require_whole_archive(path: str | os.PathLike[str]) -> None:
+    """Refuse what is no whole archive as torch writes it: what inflates to more than the file, or the old formats.
+
+    Raises:
+        ValueError: with the reason.
+    """
+    if not zipfile.is_zipfile(path):
+        raise ValueError("no archive, or not whole")
+    with zipfile.ZipFile(path) as archive:
+        parts = archive.infolist()
+        stored = all(part.compress_type == zipfile.ZIP_STORED for part in parts)
+        if not stored or sum(part.file_size for part in parts) > os.path.getsize(path):
+            raise ValueError("a compressed archive")
+        # Of a part that is marked as a folder or as empty torch reads nothing and gives what its memory held before.
+        if any(part.external_attr & 0x10 or part.compress_size != part.file_size for part in parts):
+            raise ValueError("an archive with folders")
+        if (damaged := archive.testzip()) is not None:
+            raise ValueError(f"{damaged} is damaged")
+
+
+def _are_plain(settings: dict[Any, Any]) -> bool:
+    """Whether names are strings and values plain ones or lists and dicts of them, not too many."""
+    waiting: list[Any] = [settings]
+    seen = 0
+    while waiting:
+        value = waiting.pop()
+        seen += 1
+        # Counted, because lists that hold each other would be walked for ever.
+        if seen > MOST_SETTINGS:
+            return False
+        if isinstance(value, dict):
+            if not all(isinstance(name, str) for name in value):
+                return False
+            waiting += value.values()
+        elif isinstance(value, list | tuple):
+            waiting += value
+        elif not (value is None or isinstance(value, bool | int | float | str)):
+            return False
+    return True
+
+
+def _require_weight(name: str, weight: Any) -> None:
+    """Raise InputError unless this is a tensor of finite numbers as long as its memory."""
+    if not (isinstance(weight, torch.Tensor) and weight.layout == torch.strided and weight.device.type == "cpu"):
+        raise InputError(f"{name} is not an ordinary tensor; a file written by `separatrix fit` is needed")
+    # A view may repeat one number as often as it likes.
+    if weight.is_quantized or weight.numel() * weight.element_size() > weight.untyped_storage().nbytes():
+        raise InputError(f"{name} is not an ordinary tensor; a file written by `separatrix fit` is needed")
+    if not weight.is_floating_point():
+        raise InputError(f"{name} holds {weight.dtype}; floating-point numbers are needed")
+    if not weight.isfinite().all():
+        raise InputError(f"{name} holds NaN or infinite weights; take a checkpoint of an earlier epoch, or train again")
+
+
 class AtomicCheckpointIO(TorchCheckpointIO):
-    """Saves to a neighbouring file and renames it: a kill leaves the old checkpoint or the new one, never half."""
+    """Saves to a neighbouring file and renames it: a kill leaves the old checkpoint or the new one, never half.
+
+    Loads what `read_checkpoint` takes and nothing else, whatever the trainer asks for.
+    """
+
+    def load_checkpoint(
+        self, path: Any, map_location: Any | None = None, weights_only: bool | None = None
+    ) -> dict[str, Any]:
+        """The contents on the CPU; nothing in them is run.
+
+        Raises:
+            InputError: as `read_checkpoint`, or it was written by no Lightning from 2.0 on.
+        """
+        checkpoint = read_checkpoint(path)
+        version = checkpoint.get("pytorch-lightning_version")
+        if not isinstance(version, str) or not _VERSION.fullmatch(version):
+            raise InputError(f"{path}: of no version of Lightning from 2.0 on; a file of `separatrix fit` is needed")
+        return checkpoint
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None) -> None:
         """Write the checkpoint, then move it into place."""

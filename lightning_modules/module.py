@@ -10,7 +10,9 @@ from datamodules.batch import Batch
 from lightning_modules.divergence import LossWatch
 from lightning_modules.errors import InputError
 from lightning_modules.mixture_mean import MixtureMean
+from lightning_modules.settings import require_whole
 from lightning_modules.spectrogram import Geometry
+from lightning_modules.training_state import require_usable_state
 
 
 class SeparatrixModule(LightningModule):
@@ -37,7 +39,7 @@ class SeparatrixModule(LightningModule):
     ) -> None:
         super().__init__()
         if halve_after is not None:
-            require_positive(halve_after=halve_after)
+            require_whole(1, 1_000_000, halve_after=halve_after)
         self.geometry = Geometry(sample_rate, window, hop)
         self.learning_rate = learning_rate
         self.halve_after = halve_after
@@ -136,8 +138,9 @@ class SeparatrixModule(LightningModule):
             InputError: kind of module, rate, geometry, classes, supervision or sizes differ.
         """
         kind, needed = checkpoint.get("module"), type(self).__name__
-        if kind != needed:
-            raise InputError(f"ckpt_path: a checkpoint of {kind or 'something else'}; one of {needed} is needed")
+        if not isinstance(kind, str) or kind != needed:
+            named = kind if isinstance(kind, str) else "something else"
+            raise InputError(f"ckpt_path: a checkpoint of {named}; one of {needed} is needed")
         stored = checkpoint.get("hyper_parameters", {})
         require_same_identity(self.identity(), stored, "the model", "the checkpoint")
         weights, own = checkpoint["state_dict"], self.state_dict()
@@ -148,13 +151,8 @@ class SeparatrixModule(LightningModule):
                     f"ckpt_path: {name} is {shapes[0]} in the checkpoint, {shapes[1]} in the model; "
                     f"give the network's settings as in training"
                 )
-
-
-def require_positive(**settings: float) -> None:
-    """Raise InputError naming a setting that is not above 0."""
-    for name, value in settings.items():
-        if value <= 0:
-            raise InputError(f"{name}: {value}; a number above 0 is needed")
+        if self._trainer is not None:
+            require_usable_state(checkpoint, self, self.trainer)
 
 
 def require_same_identity(expected: dict[str, Any], offered: dict[str, Any], expecting: str, offering: str) -> None:

@@ -3,6 +3,10 @@
 import torch
 from torch import Tensor, nn
 
+from lightning_modules.settings import require_between, require_whole
+
+MOST_UNITS, MOST_LAYERS = 10_000, 100
+
 
 class BidirectionalLSTM(nn.Module):
     """Bidirectional LSTM layers over the frames of a feature map.
@@ -16,10 +20,16 @@ class BidirectionalLSTM(nn.Module):
         units: hidden units a direction.
         layers: number of layers.
         dropout: between layers, while training.
+
+    Raises:
+        InputError: a size that is no whole number from 1 on, or beyond MOST_UNITS and MOST_LAYERS.
     """
 
     def __init__(self, features: int, units: int, layers: int, dropout: float = 0.0) -> None:
         super().__init__()
+        require_whole(1, MOST_UNITS, units=units)
+        require_whole(1, MOST_LAYERS, layers=layers)
+        require_between(0, 1, dropout=dropout)
         self.lstm = nn.LSTM(
             features, units, layers, batch_first=True, bidirectional=True, dropout=dropout if layers > 1 else 0.0
         )

@@ -8,6 +8,10 @@ import torch
 from torch import Tensor
 
 from lightning_modules.errors import InputError
+from lightning_modules.settings import require_whole
+
+HIGHEST_RATE = 192_000
+LONGEST_WINDOW = 2**16
 
 
 @dataclass(frozen=True)
@@ -28,9 +32,10 @@ class Geometry:
     hop: int = 128
 
     def __post_init__(self) -> None:
-        if self.sample_rate <= 0:
-            raise InputError(f"sample_rate: {self.sample_rate}; a rate in Hz above 0 is needed")
-        if self.window < 2 or self.window % 2:
+        require_whole(1, HIGHEST_RATE, sample_rate=self.sample_rate)
+        require_whole(2, LONGEST_WINDOW, window=self.window)
+        require_whole(0, LONGEST_WINDOW, hop=self.hop)
+        if self.window % 2:
             raise InputError(f"window: {self.window}; an even number of samples is needed, such as 512")
         if not 1 <= self.hop <= self.window // 2:
             raise InputError(f"hop: {self.hop}; between 1 and half the window ({self.window // 2}) is needed")

@@ -1,6 +1,7 @@
 """Reading an audio file: mono samples, or an error that says what is wrong with it; and bringing them to a rate."""
 
 import os
+import stat
 import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,9 +15,16 @@ import torch
 from torchaudio.transforms import Resample
 
 from lightning_modules.errors import InputError
+from lightning_modules.spectrogram import HIGHEST_RATE
 
-LOWEST_RATE, HIGHEST_RATE = 8_000, 192_000
+LOWEST_RATE = 8_000
 LONGEST_SECONDS = 30 * 60
+# Float formats may hold 1e38, of which nothing that is computed stays finite; 32-bit integers kept as floats may pass.
+LARGEST_SAMPLE = 2.0**31
+# By their first bytes, and by what libsndfile says of them. It knows two dozen formats more, whose readers write into
+# the terminal, believe what a header says, or look for further files: none of them holds a corpus.
+_MAGIC = (b"RIFF", b"RIFX", b"RF64", b"fLaC", b"OggS", b"FORM")
+_FORMATS = ("WAV", "WAVEX", "RF64", "FLAC", "OGG", "AIFF")
 _BLOCK_VALUES = 2**19
 _UNKNOWN_LENGTH = 2**62
 
@@ -30,8 +38,9 @@ def read_audio(
 ) -> tuple[np.ndarray, int]:
     """Decode a file, or a part of it, with libsndfile and average its channels.
 
-    Any sample format that libsndfile knows is taken (8- to 32-bit integers, float, IMA ADPCM; WAV, FLAC and others).
-    Silence is not an error.
+    WAV (RF64 too), FLAC, Ogg and AIFF are told by their contents, whatever the file's name; in them any sample format
+    that libsndfile knows is taken (8- to 32-bit integers, float, IMA ADPCM and others). Silence is not an error. The
+    file may be anybody's: memory and time follow what it holds, not what it claims.
 
     Args:
         path: the file.
@@ -45,7 +54,7 @@ def read_audio(
 
     Raises:
         InputError: the file is missing, not audio, truncated, without samples from `start` on, longer than 30 minutes,
-            of a rate outside 8 to 192 kHz, or holds values that are not finite.
+            of a rate outside 8 to 192 kHz, or holds values that are not finite or beyond ±2³¹.
     """
     name = display_name or os.fspath(path)
     with _opened(path, name, way_out) as audio:
@@ -94,22 +103,32 @@ def resample(samples: np.ndarray, rate: int, new_rate: int) -> np.ndarray:
 def _opened(path: str | os.PathLike[str], name: str, way_out: str) -> Iterator[soundfile.SoundFile]:
     """The file opened for decoding; what goes wrong then and within the context becomes an InputError."""
     try:
-        with open(path, "rb") as file:
-            if not os.fstat(file.fileno()).st_size:
+        # Not to wait for the writer of a named pipe.
+        with open(path, "rb", opener=lambda path, flags: os.open(path, flags | os.O_NONBLOCK)) as file:
+            status = os.fstat(file.fileno())
+            if not stat.S_ISREG(status.st_mode):
+                raise InputError(f"{name}: not a file of its own but a pipe or a device; {way_out}")
+            if not status.st_size:
                 raise InputError(f"{name}: empty file; {way_out}")
+            if file.read(4) not in _MAGIC:
+                raise InputError(f"{name}: not readable as audio (no WAV, FLAC, Ogg or AIFF file); {way_out}")
             lacking = _lacking_wav_bytes(file)
             if lacking:
                 raise InputError(f"{name}: truncated, {lacking} bytes of audio fewer than its header says; {way_out}")
-        with soundfile.SoundFile(path) as audio:
-            if not LOWEST_RATE <= audio.samplerate <= HIGHEST_RATE:
-                expected = f"expected {LOWEST_RATE} to {HIGHEST_RATE} Hz"
-                raise InputError(f"{name}: {audio.samplerate} Hz, {expected}; {way_out}")
-            yield audio
+            # The file that was looked at, not what may have its name by now; not file.seek, which moves in its buffer.
+            os.lseek(file.fileno(), 0, os.SEEK_SET)
+            with soundfile.SoundFile(file.fileno(), closefd=False) as audio:
+                if audio.format not in _FORMATS or audio.subtype.startswith("MPEG"):
+                    raise InputError(f"{name}: not readable as audio ({audio.format}, {audio.subtype}); {way_out}")
+                if not LOWEST_RATE <= audio.samplerate <= HIGHEST_RATE:
+                    expected = f"expected {LOWEST_RATE} to {HIGHEST_RATE} Hz"
+                    raise InputError(f"{name}: {audio.samplerate} Hz, {expected}; {way_out}")
+                yield audio
     except FileNotFoundError:
         raise InputError(f"{name}: no such file; {way_out}") from None
     except OSError as error:
         raise InputError(f"{name}: cannot be read ({error.strerror or error}); {way_out}") from None
-    except (soundfile.LibsndfileError, TypeError) as error:  # TypeError: soundfile takes *.raw for headerless
+    except soundfile.SoundFileError as error:
         reason = getattr(error, "error_string", str(error)).strip().rstrip(".")
         raise InputError(f"{name}: not readable as audio ({reason}); {way_out}") from None
 
@@ -125,6 +144,8 @@ def _decode(audio: soundfile.SoundFile, name: str, way_out: str, start: int, sto
     while len(block := audio.read(min(block_length, expected - length), dtype="float32", always_2d=True)):
         if not np.isfinite(block).all():
             raise InputError(f"{name}: holds NaN or infinite samples; {way_out}")
+        if np.abs(block).max() > LARGEST_SAMPLE:
+            raise InputError(f"{name}: holds samples of {np.abs(block).max():.0e}, full scale is 1; {way_out}")
         blocks.append(block.mean(axis=1, dtype=np.float32))
         length += len(block)
         if length > LONGEST_SECONDS * audio.samplerate:

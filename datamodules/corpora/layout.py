@@ -10,6 +10,7 @@ import numpy as np
 from datamodules.corpora.audio_file import read_audio
 from lightning_modules.errors import InputError
 
+DEEPEST = 50
 Location = str | os.PathLike[str]
 
 
@@ -31,17 +32,19 @@ def audio_files_in(folder: Location, suffixes: tuple[str, ...]) -> list[str]:
     return [entry.name for entry in _visible_entries(folder) if _is_audio_file(entry, suffixes)]
 
 
-def audio_files_below(folder: Location, suffixes: tuple[str, ...]) -> Iterator[str]:
+def audio_files_below(folder: Location, suffixes: tuple[str, ...], depth: int = 0) -> Iterator[str]:
     """Like `audio_files_in`, at any depth: paths relative to the folder, with forward slashes.
 
     Links to folders are not descended into: they may lead round in circles.
 
     Raises:
-        InputError: a folder cannot be listed, or a name is not printable.
+        InputError: a folder cannot be listed, a name is not printable, or folders lie deeper than DEEPEST.
     """
     for entry in _visible_entries(folder):
         if entry.is_dir(follow_symlinks=False):
-            yield from (f"{entry.name}/{name}" for name in audio_files_below(entry.path, suffixes))
+            if depth == DEEPEST:
+                raise InputError(f"{os.fspath(folder)}: more than {DEEPEST} folders deep; move its recordings up")
+            yield from (f"{entry.name}/{name}" for name in audio_files_below(entry.path, suffixes, depth + 1))
         elif _is_audio_file(entry, suffixes):
             yield entry.name
 

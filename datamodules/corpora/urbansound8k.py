@@ -1,8 +1,10 @@
 """UrbanSound8K (Salamon, Jacoby, Bello 2014): 8,732 labelled excerpts of field recordings in ten official folds."""
 
+import contextlib
 import csv
+import math
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 
@@ -11,6 +13,7 @@ import numpy as np
 from datamodules.corpora.corpus import Clip
 from datamodules.corpora.layout import digest, existing_folder, read_inside, size_and_time
 from lightning_modules.errors import InputError
+from lightning_modules.settings import LONGEST_NAME
 
 TABLE = "metadata/UrbanSound8K.csv"
 COLUMNS = ("slice_file_name", "fsID", "salience", "fold", "class")
@@ -49,27 +52,7 @@ class UrbanSound8K:
         Raises:
             InputError: the corpus is not there, a column is missing, or a row has a bad value or leaves the corpus.
         """
-        table = self.folder / TABLE
-        lines: dict[str, int] = {}
-        clips = []
-        for line, (file_name, recording, salience, fold, label) in _rows(table):
-            where = f"{table}, line {line}"
-            if file_name in ("", ".", "..") or "/" in file_name or "\\" in file_name or not file_name.isprintable():
-                raise InputError(f"{where}: slice_file_name {file_name!r} is not a plain file name; correct the row")
-            if not (fold.isascii() and fold.isdigit() and len(fold) < 10 and int(fold) > 0):
-                raise InputError(f"{where}: fold {fold!r} is not a positive integer; correct the row")
-            if salience not in ("1", "2"):
-                raise InputError(f"{where}: salience {salience!r} is neither 1 nor 2; correct the row")
-            if not label or not recording:
-                raise InputError(f"{where}: {'fsID' if label else 'class'} is empty; correct the row")
-            # The stem, whatever the fold: one clip in two folds would be trained on and tested with.
-            first = lines.setdefault(os.path.splitext(file_name)[0], line)
-            if first != line:
-                raise InputError(f"{where}: {file_name} was already listed on line {first}; remove one of the rows")
-            clips.append(Clip(f"audio/fold{int(fold)}/{file_name}", label, int(fold), recording, int(salience)))
-        if not clips:
-            raise InputError(f"{table}: lists no clips; fetch the table again")
-        return clips
+        return [clip for clip, _ in listed_clips(self.folder / TABLE)]
 
     def read(self, clip: Clip) -> tuple[np.ndarray, int]:
         """Decode one clip: mono float32 samples [T] and their rate in Hz.
@@ -92,16 +75,55 @@ class UrbanSound8K:
         )
 
 
-def _rows(table: Path) -> Iterator[tuple[int, tuple[str, ...]]]:
-    """Line number and stripped values of COLUMNS for every row of the table."""
+def listed_clips(table: Path, *further: str) -> list[tuple[Clip, tuple[float, ...]]]:
+    """Every clip that a table lists, in its order, and the numbers in further columns of its row.
+
+    Raises:
+        InputError: the table is not readable, a column is missing, or a row has a bad value or leaves the corpus.
+    """
+    lines: dict[str, int] = {}
+    clips = []
+    for line, (file_name, recording, salience, fold, label, *others) in _rows(table, (*COLUMNS, *further)):
+        where = f"{table}, line {line}"
+        if file_name in ("", ".", "..") or "/" in file_name or "\\" in file_name or not file_name.isprintable():
+            raise InputError(f"{where}: slice_file_name {file_name!r} is not a plain file name; correct the row")
+        if not (fold.isascii() and fold.isdigit() and len(fold) < 10 and int(fold) > 0):
+            raise InputError(f"{where}: fold {fold!r} is not a positive integer; correct the row")
+        if salience not in ("1", "2"):
+            raise InputError(f"{where}: salience {salience!r} is neither 1 nor 2; correct the row")
+        for column, value in (("fsID", recording), ("class", label)):
+            if not value:
+                raise InputError(f"{where}: {column} is empty; correct the row")
+            if not value.isprintable() or len(value) > LONGEST_NAME:
+                raise InputError(f"{where}: {column} {value[:LONGEST_NAME]!r} is no printable name; correct the row")
+        # The stem, whatever the fold: one clip in two folds would be trained on and tested with.
+        first = lines.setdefault(os.path.splitext(file_name)[0], line)
+        if first != line:
+            raise InputError(f"{where}: {file_name} was already listed on line {first}; remove one of the rows")
+        clip = Clip(f"audio/fold{int(fold)}/{file_name}", label, int(fold), recording, int(salience))
+        clips.append((clip, tuple(map(_number, others, further, [where] * len(others)))))
+    if not clips:
+        raise InputError(f"{table}: lists no clips; fetch the table again")
+    return clips
+
+
+def _number(text: str, column: str, where: str) -> float:
+    with contextlib.suppress(ValueError):
+        if math.isfinite(number := float(text)):
+            return number
+    raise InputError(f"{where}: {column} {text[:LONGEST_NAME]!r} is not a number; correct the row")
+
+
+def _rows(table: Path, columns: Sequence[str]) -> Iterator[tuple[int, tuple[str, ...]]]:
+    """Line number and stripped values of these columns for every row of the table."""
     try:
         with open(table, newline="", encoding="utf-8-sig") as file:
             reader = csv.reader(file)
             header = [column.strip() for column in next(reader, [])]
-            for column in COLUMNS:
+            for column in columns:
                 if column not in header:
-                    raise InputError(f"{table}: no column {column!r}, expected {', '.join(COLUMNS)}; fetch it again")
-            wanted = [header.index(column) for column in COLUMNS]
+                    raise InputError(f"{table}: no column {column!r}, expected {', '.join(columns)}; fetch it again")
+            wanted = [header.index(column) for column in columns]
             for row in reader:
                 if len(row) == len(header):
                     yield reader.line_num, tuple(row[column].strip() for column in wanted)

@@ -26,6 +26,7 @@ def command(arguments: list[str]) -> None:
     parser = ArgumentParser(
         prog="separatrix benchmark",
         description="Measure this project's code and the usual alternative in turn, on the same data.",
+        exit_on_error=False,
         epilog="example: separatrix benchmark rendering --json rendering.json",
     )
     parser.add_argument("names", nargs="*", help=f"what to measure: {', '.join(BENCHMARKS)} (default: all)")

@@ -13,7 +13,16 @@ from lightning_modules.deep_clustering.k_means import k_means
 from lightning_modules.deep_clustering.losses import deep_clustering_loss, dominant_source, whitened_k_means_loss
 from lightning_modules.deep_clustering.network import EmbeddingNetwork, InputFloor, level_features
 from lightning_modules.errors import InputError
-from lightning_modules.module import SeparatrixModule, require_positive
+from lightning_modules.module import SeparatrixModule
+from lightning_modules.recurrent import MOST_UNITS
+from lightning_modules.settings import (
+    MOST_SOURCES,
+    require_between,
+    require_names,
+    require_one_of,
+    require_positive,
+    require_whole,
+)
 from lightning_modules.spectrogram import istft, stft
 
 Loss = Literal["deep_clustering", "whitened_k_means"]
@@ -96,27 +105,21 @@ class DeepClustering(SeparatrixModule):
         halve_after: int | None = 5,
     ) -> None:
         super().__init__(sample_rate, window, hop, learning_rate, halve_after)
-        require_positive(
-            dimensions=dimensions,
-            units=units,
-            layers=layers,
-            clustered_share=clustered_share,
-            mask_sharpness=mask_sharpness,
-            floor_db=floor_db,
-            learning_rate=learning_rate,
-            excerpt_frames=1 if excerpt_frames is None else excerpt_frames,
-        )
-        for name, value, known in (("loss", loss, LOSSES), ("input_floor", input_floor, get_args(InputFloor))):
-            if value not in known:
-                raise InputError(f"{name}: {value}; one of {', '.join(known)} is needed")
-        if sources < 2:
-            raise InputError(f"sources: {sources}; at least 2 are needed")
-        if not 0 <= dropout < 1:
-            raise InputError(f"dropout: {dropout}; from 0 to below 1 is needed")
-        if clustered_share > 1:
-            raise InputError(f"clustered_share: {clustered_share}; at most 1 is needed")
-        if clip_percentile is not None and not 0 <= clip_percentile <= 100:
-            raise InputError(f"clip_percentile: {clip_percentile}; between 0 and 100 is needed")
+        require_names("domain", [domain])
+        require_one_of(tuple(LOSSES), loss=loss)
+        require_one_of(get_args(InputFloor), input_floor=input_floor)
+        require_whole(2, MOST_SOURCES, sources=sources)
+        require_whole(1, MOST_UNITS, dimensions=dimensions)
+        if excerpt_frames is not None:
+            require_whole(1, 1_000_000, excerpt_frames=excerpt_frames)
+        require_positive(clustered_share=clustered_share, mask_sharpness=mask_sharpness, learning_rate=learning_rate)
+        require_between(0, 1, clustered_share=clustered_share, dropout=dropout)
+        if dropout == 1:
+            raise InputError(f"dropout: {dropout}; below 1 is needed, or nothing passes")
+        require_positive(floor_db=floor_db)
+        require_between(0, 300, floor_db=floor_db)
+        if clip_percentile is not None:
+            require_between(0, 100, clip_percentile=clip_percentile)
         self.save_hyperparameters()
         self.domain = domain
         self.sources = sources

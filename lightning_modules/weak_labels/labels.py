@@ -9,6 +9,7 @@ from torch import Tensor
 from datamodules.batch import Batch
 from lightning_modules.errors import InputError
 from lightning_modules.module import SeparatrixModule
+from lightning_modules.settings import require_names
 from lightning_modules.weak_labels.classifier import clip_logits, pool_frame_labels
 from lightning_modules.weak_labels.losses import prior_weight
 
@@ -25,6 +26,7 @@ class WeakLabelModule(SeparatrixModule):
 
     def __init__(self, classes: Sequence[str], **settings: Any) -> None:
         super().__init__(**settings)
+        require_names("classes", classes)
         self.classes = list(classes)
         self.register_buffer("prior", torch.full((len(self.classes),), 0.5))
 

@@ -1,7 +1,7 @@
 """The LightningModules of the weakly supervised system: the judge, and the separator that learns from it."""
 
 from collections.abc import Sequence
-from typing import Any, Literal, TypedDict
+from typing import Any, Literal, TypedDict, get_args
 
 import torch
 from torch import Tensor
@@ -9,7 +9,8 @@ from torch import Tensor
 from datamodules.batch import Batch
 from lightning_modules.checkpoint import load_module
 from lightning_modules.errors import InputError
-from lightning_modules.module import require_positive
+from lightning_modules.recurrent import MOST_UNITS
+from lightning_modules.settings import require_between, require_one_of, require_positive, require_whole
 from lightning_modules.spectrogram import istft, stft
 from lightning_modules.weak_labels.classifier import (
     ConvolutionalRecurrentClassifier,
@@ -86,9 +87,15 @@ class EventClassifier(WeakLabelModule):
             learning_rate=learning_rate,
             halve_after=halve_after,
         )
-        require_positive(units=units, layers=layers, gain=gain, learning_rate=learning_rate)
-        if len(channels) != 3 or min(channels) < 1:
-            raise InputError(f"channels: {list(channels)}; three numbers of channels above 0 are needed")
+        require_one_of(get_args(LabelSupervision), supervision=supervision)
+        require_one_of(get_args(Architecture), architecture=architecture)
+        require_positive(gain=gain, learning_rate=learning_rate)
+        if not isinstance(channels, list | tuple) or len(channels) != 3:
+            raise InputError(f"channels: {channels!r}; three numbers of channels are needed")
+        for number in channels:
+            require_whole(1, MOST_UNITS, channels=number)
+        if architecture == "convolutional" and self.geometry.bins < 8:
+            raise InputError(f"window: {window}; a convolutional judge needs one of 14 samples at least")
         classes, channels = list(classes), list(channels)
         self.save_hyperparameters()
         self.supervision = supervision
@@ -192,7 +199,11 @@ class WeakLabelSeparator(WeakLabelModule):
             learning_rate=learning_rate,
             halve_after=halve_after,
         )
-        require_positive(units=units, layers=layers, epsilon=epsilon, learning_rate=learning_rate)
+        require_one_of(get_args(Supervision), supervision=supervision)
+        require_one_of(get_args(InputNormalisation), input_normalisation=input_normalisation)
+        require_positive(epsilon=epsilon, strong_scale=strong_scale, learning_rate=learning_rate)
+        require_between(0, 1e9, alpha=alpha, classification=classification)
+        require_between(0, 1, quiet_frames=quiet_frames)
         classes = list(classes)
         self.save_hyperparameters()
         self.supervision = supervision

@@ -1,13 +1,16 @@
 """Separators that learn nothing and use what a model must not know: they tell what the learnt rows mean."""
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from torch import Tensor
 
 from datamodules.batch import Batch
 from lightning_modules.module import SeparatrixModule
+from lightning_modules.settings import require_names, require_one_of
 from lightning_modules.spectrogram import istft, stft
+
+Method = Literal["gate", "ideal_ratio_mask"]
 
 
 class ReferenceSeparator(SeparatrixModule):
@@ -26,13 +29,15 @@ class ReferenceSeparator(SeparatrixModule):
 
     def __init__(
         self,
-        method: Literal["gate", "ideal_ratio_mask"] = "gate",
+        method: Method = "gate",
         classes: Sequence[str] = (),
         sample_rate: int = 16000,
         window: int = 512,
         hop: int = 128,
     ) -> None:
         super().__init__(sample_rate=sample_rate, window=window, hop=hop, learning_rate=0.0)
+        require_one_of(get_args(Method), method=method)
+        require_names("classes", classes)
         self.classes = list(classes)
         self.method = method
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from callbacks.rows import RowParts, read_rows, write_rows
+from callbacks.rows import RowParts, index_of, read_rows, value_of, write_rows
 from lightning_modules.errors import InputError
 
 COLUMNS = ("index", "class", "value")
@@ -149,3 +149,39 @@ def test_an_evaluation_without_rows_leaves_nothing_of_its_owner_to_the_next(tmp_
     RowParts(tmp_path, ["index"]).belong_to("one")
     RowParts(tmp_path, ["index"]).belong_to("another")
     assert [path.name for path in tmp_path.iterdir()] == ["owner-another"]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "no column 'value', found none"),
+        (b"index,class\n1,2\n", "no column 'value', found index, class"),
+        (b"index,class,value\n1,2\n", "row 1: not 3 values"),
+        (b"index,class,value\n1,2,3\n1,2,3,4\n", "row 2: not 3 values"),
+        (b"index,class,value\n\xff,2,3\n", "not readable as CSV in UTF-8"),
+        (b"index,class,value\n" + b"x" * 200_000 + b",2,3\n", "not readable as CSV in UTF-8"),
+    ],
+)
+def test_a_file_that_holds_no_such_rows_is_refused_in_one_line(content, message, tmp_path):
+    (tmp_path / "scores.csv").write_bytes(content)
+    with pytest.raises(InputError, match=message) as error:
+        read_rows(tmp_path / "scores.csv", ("value",))
+    assert str(error.value).startswith(f"{tmp_path / 'scores.csv'}") and str(error.value).isprintable()
+
+
+@pytest.mark.parametrize(
+    "content", [b"x,siren,1.0\n\n", b"1,siren\n\n", b"-1,a,2\n\n", b"1,a,2\n\xff\n\n", b'1,"a,2\n\n']
+)
+def test_a_damaged_part_is_refused_by_name(content, tmp_path):
+    (tmp_path / "rank-0-x.csv").write_bytes(content)
+    with pytest.raises(InputError, match=r"rank-0-x\.csv: damaged; delete it, its mixtures are then evaluated again"):
+        RowParts(tmp_path, COLUMNS).read()
+
+
+@given(st.text(), st.sampled_from(["index", "value"]))
+def test_a_cell_is_a_number_or_refused_by_its_column(text, column):
+    for function, kind in ((value_of, float), (index_of, int)):
+        try:
+            assert isinstance(function(Path("scores.csv"), {column: text}, column), kind)
+        except InputError as error:
+            assert str(error).startswith(f"scores.csv: {column} ") and str(error).isprintable()

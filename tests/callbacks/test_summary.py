@@ -8,9 +8,10 @@ import pytest
 from rich.console import Console
 
 from callbacks.evaluation import SCORE_COLUMNS, score_row
-from callbacks.rows import write_rows
+from callbacks.rows import read_rows, write_rows
 from callbacks.separation_scores import LeftOut, Score
 from callbacks.summary import left_out_counts, summarise, summary_table
+from lightning_modules.errors import InputError
 
 CLASSES = ("siren", "dog_bark", "car_horn")
 
@@ -77,3 +78,26 @@ def test_table_shows_means_deviations_and_counts_of_the_classes_that_have_scores
         assert f"{s.mean:.1f} ± {s.std:.1f}" in lines[s.quantity]
     assert [cell.strip() for cell in lines["n"].split("│")[2:5]] == ["7", "3", "10"]
     assert "siren" in text and "dog_bark" in text and "overall" in text and "car_horn" not in text
+
+
+@pytest.mark.parametrize("column", ["input_si_sdr_db", "si_sdr_db", "improvement_db"])
+@pytest.mark.parametrize("value", ["nan", "inf", "-inf", "x", ""])
+def test_a_scored_row_without_a_finite_score_is_refused_and_never_averaged(column, value, path):
+    rows = [dict(row) for row in read_rows(path)]
+    rows[3][column] = value
+    write_rows(path, SCORE_COLUMNS, [row.values() for row in rows])
+    with pytest.raises(InputError, match=rf"scores\.csv: .*{column}"):
+        summarise(path, CLASSES)
+
+
+def test_a_single_row_has_a_deviation_of_zero_and_a_class_without_rows_no_cell(tmp_path):
+    write_rows(tmp_path / "one.csv", SCORE_COLUMNS, [score_row(Score(0, "[red]", LeftOut.NO, -1.0, 2.0))])
+    summaries = summarise(tmp_path / "one.csv", ("[red]", "never"))
+    assert {(summary.label, summary.std, summary.n) for summary in summaries} == {
+        ("[red]", 0.0, 1),
+        ("overall", 0.0, 1),
+    }
+    console = Console(file=io.StringIO(), width=200)
+    console.print(summary_table(summaries))
+    shown = console.file.getvalue()
+    assert "[red]" in shown and "nan" not in shown.lower()

@@ -1,3 +1,4 @@
+import os
 import struct
 from pathlib import Path
 
@@ -138,6 +139,34 @@ def test_samples_that_are_not_finite_are_an_error(tmp_path, value):
     samples[12_345] = value
     soundfile.write(tmp_path / "a.wav", samples, 16_000, subtype="FLOAT")
     assert "NaN or infinite" in error_of(tmp_path / "a.wav")
+
+
+def test_samples_of_which_nothing_computed_stays_finite_are_an_error(tmp_path):
+    # Each is finite, the sum of both channels is not.
+    soundfile.write(tmp_path / "a.wav", np.full((9, 2), 3e38, np.float32), 16_000, subtype="FLOAT")
+    assert "holds samples of 3e+38, full scale is 1" in error_of(tmp_path / "a.wav")
+    soundfile.write(tmp_path / "a.wav", 30_000 * TONE, 16_000, subtype="FLOAT")  # integers kept as floats
+    assert read_audio(tmp_path / "a.wav")[0].max() > 10_000
+
+
+@pytest.mark.parametrize("kind", ["AU", "CAF", "W64", "SDS", "NIST", "MP3"])
+def test_only_the_formats_of_corpora_are_opened_whatever_a_file_is_called(tmp_path, kind):
+    soundfile.write(tmp_path / "a", NOISE, 16_000, format=kind)
+    (tmp_path / "a").rename(tmp_path / "a.wav")
+    assert "not readable as audio (no WAV, FLAC, Ogg or AIFF file)" in error_of(tmp_path / "a.wav")
+
+
+@pytest.mark.parametrize("kind", ["WAV", "WAVEX", "RF64", "FLAC", "OGG", "AIFF"])
+def test_formats_are_told_by_their_contents(tmp_path, kind):
+    soundfile.write(tmp_path / "a", TONE, 16_000, format=kind)
+    (tmp_path / "a").rename(tmp_path / "a.raw")
+    samples, rate = read_audio(tmp_path / "a.raw")
+    assert rate == 16_000 and np.abs(samples[: len(TONE)] - TONE)[1000:-1000].max() < 0.05
+
+
+def test_a_named_pipe_is_an_error_and_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "a.wav")
+    assert "a pipe or a device" in error_of(tmp_path / "a.wav")
 
 
 def test_a_file_beyond_the_longest_duration_is_an_error(tmp_path, monkeypatch):

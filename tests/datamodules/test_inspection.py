@@ -51,12 +51,12 @@ def test_a_bank_of_lengths_alone_has_no_sound(tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("slice_file_name,fsID\n1.wav,1\n", "no column 'fold'"),
-        (HEADER + "1.wav,1,0,x,1,1,1,car_horn\n", "line 2: a value is missing or no number"),
-        (HEADER + "1.wav,1,0\n", "line 2: a value is missing or no number"),
-        (HEADER + "1.wav,1,2.0,1.0,1,1,1,car_horn\n", "line 2: ends before it starts"),
-        (HEADER + "1.wav,1,0,nan,1,1,1,car_horn\n", "line 2: a value is missing or no number"),
-        (HEADER + "\xff", "not readable as CSV in UTF-8|a value is missing"),
+        ("slice_file_name,fsID\n1.wav,1\n", "no column 'salience'"),
+        (HEADER + "1.wav,1,0,x,1,1,1,car_horn\n", "line 2: end 'x' is not a number"),
+        (HEADER + "1.wav,1,0\n", "line 2: 3 values, expected 8"),
+        (HEADER + "1.wav,1,2.0,1.0,1,1,1,car_horn\n", "1.wav ends before it starts"),
+        (HEADER + "1.wav,1,0,nan,1,1,1,car_horn\n", "line 2: end 'nan' is not a number"),
+        (HEADER + "\xff", "not readable as CSV in UTF-8"),
     ],
 )
 def test_a_table_that_is_none_is_named_in_one_line(tmp_path, text, message):

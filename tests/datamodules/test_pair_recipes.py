@@ -320,10 +320,10 @@ def test_any_rules_make_finite_mixtures_of_samples_that_are_there(sources, durat
     ("setting", "message"),
     [
         ({"sources": 1}, "sources: 1; at least 2"),
-        ({"duration": 0}, "duration: 0; seconds above 0"),
+        ({"duration": 0}, "duration: 0; a number above 0"),
         ({"quietest": 3.0}, "quietest: 3.0 dB is louder than loudest, 2.5 dB"),
-        ({"coherent": 1.5}, "coherent: 1.5; a share between 0 and 1"),
-        ({"coherent": -0.1}, "coherent: -0.1; a share between 0 and 1"),
+        ({"coherent": 1.5}, "coherent: 1.5; a number from 0 to 1"),
+        ({"coherent": -0.1}, "coherent: -0.1; a number from 0 to 1"),
     ],
 )
 def test_impossible_rules_are_named_in_one_line(setting, message):

@@ -103,8 +103,8 @@ def test_other_rules_are_followed():
 @pytest.mark.parametrize(
     ("setting", "message"),
     [
-        ({"duration": 0}, "duration: 0; seconds above 0"),
-        ({"event_rate": -1}, "event_rate: -1; a Poisson rate above 0"),
+        ({"duration": 0}, "duration: 0; a number above 0"),
+        ({"event_rate": -1}, "event_rate: -1; a number above 0"),
         ({"latest_onset": 4.0}, r"latest_onset: 4.0 s; between 0 and the duration \(4.0 s\)"),
         ({"latest_onset": -0.1}, "latest_onset: -0.1 s"),
         ({"quietest": -20.0}, "quietest: -20.0 LUFS is louder than loudest, -25.0 LUFS"),

@@ -105,6 +105,31 @@ def test_a_damaged_bank_is_refused(corpus, tmp_path, file):
         build(corpus, tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("column", "change"),
+    [
+        ("kept", lambda kept: kept - 1),
+        ("kept", lambda kept: kept + 1000),
+        ("kept", lambda kept: kept[::-1]),
+        ("kept", lambda kept: kept.astype(float)),
+        ("kept", lambda kept: kept[0]),
+        ("lengths", lambda lengths: np.append(lengths[:-2], [lengths[-2] + lengths[-1] + 1, -1])),
+        ("lengths", lambda lengths: np.append(lengths[:-2], [lengths[-2] + lengths[-1], 0])),
+        ("loudness", lambda loudness: np.append(loudness[:-1], np.nan)),
+        ("loudness", lambda loudness: np.append(loudness[:-1], np.inf)),
+        ("loudness", lambda loudness: np.array(loudness, dtype=object)),
+        ("left_out", lambda left_out: np.array({"a": 1}, dtype=object)),
+    ],
+)
+def test_an_index_of_impossible_values_is_damaged_though_its_file_is_whole(corpus, tmp_path, column, change):
+    path = build(corpus, tmp_path).path / "index.npz"
+    with np.load(path) as index:
+        columns = {name: index[name] for name in index}
+    np.savez(path, **{**columns, column: change(columns[column])})
+    with pytest.raises(InputError, match="damaged sound bank; delete the folder and build it again"):
+        build(corpus, tmp_path)
+
+
 def test_silent_and_nearly_silent_clips_are_left_out_and_listed(corpus, tmp_path):
     clips = corpus.clips()
     soundfile.write(corpus.root / clips[1].name, np.zeros(10_000), 22_050)

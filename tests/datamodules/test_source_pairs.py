@@ -280,10 +280,10 @@ def test_splits_that_make_no_mixture_are_refused_when_the_bank_is_built(tmp_path
     [
         ({"sources": 1}, "sources: 1; at least 2"),
         ({"sources": 0}, "sources: 0; at least 2"),
-        ({"duration": -1.0}, "duration: -1.0; seconds above 0"),
+        ({"duration": -1.0}, "duration: -1.0; a number above 0"),
         ({"quietest": 5.0}, "quietest: 5.0 dB is louder than loudest"),
         ({"train_coherent": 0.5}, "coherent: 0.5; only stems sound together"),
-        ({**SONGS, "evaluation_coherent": 2.0}, "coherent: 2.0; a share between 0 and 1"),
+        ({**SONGS, "evaluation_coherent": 2.0}, "coherent: 2.0; a number from 0 to 1"),
         ({"stems": ("vocals",)}, r"stems: \['vocals'\]; 2 different labels are needed, one for each source"),
         ({"stems": ("vocals", "vocals")}, "stems: .*; 2 different labels are needed"),
         ({"stems": ("vocals", "drums"), "sources": 3}, "stems: .*; 3 different labels are needed"),

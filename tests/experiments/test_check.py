@@ -112,9 +112,9 @@ def test_the_same_command_prints_the_same_report(urbansound_factory, capsys):
         ([], "give either --root, the corpus's folder, or --metadata"),
         (["--root", "/nowhere"], "/nowhere: no such folder"),
         (["--metadata", "/nowhere.csv"], "/nowhere.csv: not readable"),
-        (["--root", ".", "--mixtures", "0"], "--mixtures: 0; at least 1"),
-        (["--root", ".", "--scored", "-1"], "--scored: -1; 0 or more"),
-        (["--root", ".", "--classes", "[]"], "a list of different class names"),
+        (["--root", ".", "--mixtures", "0"], "mixtures: 0; at least 1"),
+        (["--root", ".", "--scored", "-1"], "scored: -1; at least 0"),
+        (["--root", ".", "--classes", "[]"], "a list of different names"),
         (["--root", ".", "--geometry.hop", "0"], "hop: 0; between 1 and"),
     ],
 )

@@ -35,6 +35,15 @@ def test_stages_run_once_in_their_order(tmp_path, commands):
     assert len(commands) == 3
 
 
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b"7", b'{"state": "complete"}', b"\xff", b"[" * 100_000])
+def test_a_damaged_record_is_named_and_nothing_runs(content, tmp_path, commands):
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "a.json").write_bytes(content)
+    with pytest.raises(InputError, match=r"a\.json: damaged; delete it to run a again$"):
+        run_stages([stage(tmp_path, "a")], jobs=1)
+    assert not commands
+
+
 def test_what_was_complete_before_a_failure_is_kept(tmp_path, commands):
     stages = [stage(tmp_path, "a"), stage(tmp_path, "b", "broken"), stage(tmp_path, "c")]
     with pytest.raises(InputError, match=r"^b ended with status 2; what was complete before is kept$"):

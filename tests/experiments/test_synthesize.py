@@ -214,7 +214,7 @@ def test_files_that_are_not_the_manifests_are_refused_with_what_differs(written,
         (["--config", "weak_labels/unknown"], "--config weak_labels/unknown: no such file"),
         (["--manifest", "nowhere.json"], "--manifest nowhere.json: cannot be read"),
         (["--manifest", __file__], "not the manifest.json of synthesized mixtures"),
-        (["--data.event_rate", "0"], "event_rate: 0.0; a Poisson rate above 0"),
+        (["--data.event_rate", "0"], "event_rate: 0.0; a number above 0"),
     ],
 )
 def test_wrong_arguments_are_named_in_one_line(configuration, tmp_path, capsys, arguments, message):

@@ -4,6 +4,10 @@ import hashlib
 
 from datamodules.corpora.corpus import Clip
 from lightning_modules.errors import InputError
+from lightning_modules.settings import require_whole
+from lightning_modules.spectrogram import HIGHEST_RATE
+
+MOST_CLIPS = 1_000_000
 
 
 def check(corpus: str, sample_rate: int, seed: int, folds: int, *sizes: tuple[str, int, int, str]) -> None:
@@ -27,6 +31,10 @@ def check(corpus: str, sample_rate: int, seed: int, folds: int, *sizes: tuple[st
     ):
         if value < least:
             raise InputError(f"{corpus}: {setting}={value}: {reason}; set it to {least} or more")
+    # Tables of clips are made in memory.
+    require_whole(0, MOST_CLIPS, folds=folds, **{setting: value for setting, value, *_ in sizes})
+    require_whole(0, HIGHEST_RATE, sample_rate=sample_rate)
+    require_whole(0, 2**63 - 1, seed=seed)
 
 
 def digest(version: int, settings: tuple[int, ...], clips: list[Clip]) -> str:

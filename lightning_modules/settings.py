@@ -1,0 +1,83 @@
+"""What a setting may be, said in one line that names it; for settings of any origin, a checkpoint's among them."""
+
+import math
+from collections.abc import Collection
+from numbers import Integral, Real
+from typing import Any
+
+from lightning_modules.errors import InputError
+
+LONGEST_NAME = 100
+MOST_SOURCES = 100
+
+
+def require_positive(**settings: Any) -> None:
+    """Raise InputError naming a setting that is not a finite number above 0."""
+    for name, value in settings.items():
+        _require_number(name, value)
+        if value <= 0:
+            raise InputError(f"{name}: {_shown(value)}; a number above 0 is needed")
+
+
+def require_between(lowest: float, highest: float, **settings: Any) -> None:
+    """Raise InputError naming a setting that is not a finite number from `lowest` to `highest`."""
+    for name, value in settings.items():
+        _require_number(name, value)
+        if not lowest <= value <= highest:
+            raise InputError(f"{name}: {_shown(value)}; a number from {lowest:g} to {highest:g} is needed")
+
+
+def require_whole(least: int, most: int, **settings: Any) -> None:
+    """Raise InputError naming a setting that is not a whole number from `least` to `most`."""
+    for name, value in settings.items():
+        if isinstance(value, bool) or not isinstance(value, Integral):
+            raise InputError(f"{name}: {_shown(value)}; a whole number is needed")
+        if int(value) < least:
+            raise InputError(f"{name}: {_shown(value)}; at least {least} is needed")
+        if int(value) > most:
+            raise InputError(f"{name}: {_shown(value)}; at most {most} is possible")
+
+
+def require_one_of(known: Collection[str], **settings: Any) -> None:
+    """Raise InputError naming a setting that is none of the known values."""
+    for name, value in settings.items():
+        if not isinstance(value, str) or value not in known:
+            raise InputError(f"{name}: {_shown(value)}; one of {', '.join(known)} is needed")
+
+
+def require_names(setting: str, names: Any) -> None:
+    """Raise InputError unless these are different names that can be names of files and cells of tables, one at least.
+
+    Args:
+        setting: what they are the value of.
+        names: of classes, sources or domains.
+    """
+    if isinstance(names, str) or not isinstance(names, Collection):
+        raise InputError(f"{setting}: {_shown(names)}; a list of different names is needed")
+    for name in names:
+        if not isinstance(name, str) or not name.strip() or len(name) > LONGEST_NAME or not name.isprintable():
+            raise InputError(f"{setting}: {_shown(name)} is no name; at most {LONGEST_NAME} printable characters are")
+        if name.startswith(".") or set(name) & set("/\\|"):
+            raise InputError(f"{setting}: {name} is no name of a file; leave out / \\ | and a dot in front")
+    if len(set(names)) != len(names) or not names:
+        raise InputError(f"{setting}: {_shown(list(names))}; a list of different names is needed")
+
+
+def _require_number(name: str, value: Any) -> None:
+    if isinstance(value, bool) or not isinstance(value, Real) or not _is_finite(value):
+        raise InputError(f"{name}: {_shown(value)}; a finite number is needed")
+
+
+def _is_finite(value: Real) -> bool:
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # an integer beyond the largest float
+        return False
+
+
+def _shown(value: Any) -> str:
+    try:
+        text = repr(value)
+    except (ValueError, RecursionError):  # Python writes no integer of more than 4300 digits
+        text = f"a {type(value).__name__}"
+    return text if len(text) <= LONGEST_NAME else f"{text[:LONGEST_NAME]}..."

@@ -1,0 +1,71 @@
+"""Thousands of damaged files: each is read right or refused in one line that names it, and none ends the process."""
+
+import json
+import os
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+PROGRAM = Path(__file__).with_name("read_damaged.py")
+
+
+def read_damaged(subject: str, begin: int, end: int, folder: Path) -> tuple[Counter[str], list[str]]:
+    """How many files of these numbers were read and refused, and what went wrong, file by file."""
+    counts: Counter[str] = Counter()
+    problems: list[str] = []
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(PROGRAM.parents[2])}
+    while begin < end and len(problems) < 20:
+        command = [sys.executable, str(PROGRAM), subject, str(begin), str(end), str(folder)]
+        child = subprocess.run(command, env=environment, capture_output=True, text=True, errors="replace", check=False)
+        for line in child.stdout.splitlines():
+            report = json.loads(line)
+            if "problem" in report:
+                problems.append(f"{subject} {report['number']}: {report['problem']}")
+            else:
+                counts.update(report)
+        if not child.returncode:
+            return counts, problems
+        # It ended within the file under way: the next child goes on behind it.
+        last = int((folder / "now").read_text())
+        problems.append(f"{subject} {last}: ended the process with {child.returncode}: {child.stderr[-300:]}")
+        begin = last + 1
+    return counts, problems
+
+
+# The seeds of the tests and of the soak do not meet.
+@pytest.mark.parametrize(("subject", "files"), [("audio", 400), ("table", 300)])
+def test_damaged_audio_and_tables_are_read_right_or_refused_by_name(subject, files, tmp_path):
+    counts, problems = read_damaged(subject, 0, files, tmp_path)
+    assert not problems
+    assert counts["read"] + counts["refused"] == files and min(counts["read"], counts["refused"]) > 10
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize(
+    ("subject", "files"),
+    [("audio", 20000), ("table", 10000), ("rows", 5000), ("bank", 5000), ("checkpoint", 5000), ("configuration", 5000)],
+)
+def test_fifty_thousand_damaged_files_are_read_right_or_refused_by_name(subject, files, tmp_path):
+    counts, problems = read_damaged(subject, 100_000, 100_000 + files, tmp_path)
+    print(f"{subject}: {files} damaged files, {counts['read']} read, {counts['refused']} refused")
+    assert not problems
+    assert counts["read"] + counts["refused"] == files and min(counts["read"], counts["refused"]) > 10
+
+
+@pytest.mark.parametrize("end", ["os._exit(3)", "os.kill(os.getpid(), 11)", "signal.alarm(1); time.sleep(60)"])
+def test_a_file_that_ends_the_process_is_found_and_the_others_are_read(end, tmp_path, monkeypatch):
+    program = tmp_path / "program.py"
+    program.write_text(
+        "import json, os, signal, sys, time\n"
+        "begin, end = int(sys.argv[2]), int(sys.argv[3])\n"
+        "for number in range(begin, end):\n"
+        "    open(sys.argv[4] + '/now', 'w').write(str(number))\n"
+        f"    if number == 3:\n        {end}\n"
+        "print(json.dumps({'read': end - begin}))\n"
+    )
+    monkeypatch.setattr(sys.modules[__name__], "PROGRAM", program)
+    counts, problems = read_damaged("audio", 0, 7, tmp_path)
+    assert counts == {"read": 3} and len(problems) == 1 and problems[0].startswith("audio 3: ended the process with")

@@ -1,0 +1,179 @@
+"""A checkpoint of anybody: memory follows the file's size; only finite weights and plain settings are taken."""
+
+import resource
+import zipfile
+from typing import Any
+
+import pytest
+import torch
+
+from lightning_modules.checkpoint import AtomicCheckpointIO, load_module, read_checkpoint
+from lightning_modules.errors import InputError
+from lightning_modules.weak_labels.modules import EventClassifier
+
+SETTINGS: dict[str, Any] = {
+    "supervision": "frame",
+    "classes": ["horn", "dog"],
+    "sample_rate": 8000,
+    "window": 32,
+    "hop": 16,
+    "architecture": "recurrent",
+    "units": 3,
+    "layers": 1,
+}
+
+
+@pytest.fixture
+def contents() -> dict[str, Any]:
+    return {
+        "state_dict": dict(EventClassifier(**SETTINGS).state_dict()),
+        "hyper_parameters": dict(SETTINGS),
+        "module": "EventClassifier",
+    }
+
+
+@pytest.fixture
+def refusal(tmp_path):
+    """A function that saves contents and gives the line with which they are refused."""
+
+    def refuse(contents: Any) -> str:
+        path = tmp_path / "given.ckpt"
+        torch.save(contents, path)
+        with pytest.raises(InputError) as error:
+            load_module(path, EventClassifier)
+        message = str(error.value)
+        assert message.startswith(f"{path}: ") and message.isprintable() and len(message) < 1000
+        return message
+
+    return refuse
+
+
+@pytest.mark.parametrize("value", [torch.nan, torch.inf, -torch.inf])
+def test_weights_that_are_not_finite_are_refused_by_name(value, contents, refusal):
+    contents["state_dict"]["classifier.classes.bias"][1] = value
+    assert "classifier.classes.bias holds NaN or infinite weights" in refusal(contents)
+
+
+@pytest.mark.parametrize(
+    "weight",
+    [
+        1.0,
+        [1.0, 2.0],
+        torch.zeros(2, dtype=torch.int64),
+        torch.zeros(1).expand(2),
+        torch.zeros(1).expand(10**6, 10**6),  # a petabyte if it were written out
+        torch.zeros(2).to_sparse(),
+        torch.zeros(2, device="meta"),
+        torch.quantize_per_tensor(torch.zeros(2), 1.0, 0, torch.qint8),
+    ],
+    ids=lambda weight: str(weight)[:30],
+)
+def test_a_weight_that_is_no_ordinary_tensor_is_refused(weight, contents, refusal):
+    contents["state_dict"]["classifier.classes.bias"] = weight
+    refusal(contents)
+
+
+@pytest.mark.parametrize("change", ["lacking", "further", "of another shape"])
+def test_weights_that_the_settings_do_not_ask_for_are_refused_by_name(change, contents, refusal):
+    if change == "lacking":
+        del contents["state_dict"]["prior"]
+    else:
+        contents["state_dict"]["more" if change == "further" else "prior"] = torch.zeros(7)
+    assert {"lacking": "prior is missing", "further": "more is [7]"}.get(change, "prior is [7]") in refusal(contents)
+
+
+@pytest.mark.parametrize(
+    "name, value",
+    [
+        *(("units", value) for value in (10**9, 9_999, -1, 2.5, "3", None, [3], float("nan"))),
+        *(("layers", value) for value in (10**9, 99, 0, "1")),
+        *(("sample_rate", value) for value in (10**12, 0, "8000")),
+        *(("window", value) for value in (2**40, 33, -2)),
+        *(
+            ("classes", value)
+            for value in ([], "horn", ["a/../b", "c"], ["\x1b[2J", "x"], ["a|b", "x"], 7, [["x"], "y"])
+        ),
+        *(("learning_rate", value) for value in (float("inf"), -1.0, "fast")),
+        *(("supervision", value) for value in ("strong", None, 3)),
+        *(("architecture", value) for value in ("magic", ["recurrent"])),
+        *(("gain", value) for value in (float("nan"), "loud")),
+        ("mystery", 1),
+    ],
+)
+def test_settings_of_a_wrong_type_or_size_are_refused(name, value, contents, refusal):
+    contents["hyper_parameters"][name] = value
+    refusal(contents)
+
+
+def test_settings_that_hold_each_other_or_double_without_end_are_refused(contents, refusal):
+    circle: list[Any] = []
+    circle.append(circle)
+    contents["hyper_parameters"]["gain"] = circle
+    assert "settings are not plain values" in refusal(contents)
+    laughs: list[Any] = ["ha"] * 10
+    for _ in range(20):
+        laughs = [laughs] * 10
+    contents["hyper_parameters"]["gain"] = laughs
+    assert "settings are not plain values" in refusal(contents)
+
+
+@pytest.mark.parametrize("part", ["state_dict", "hyper_parameters", "module"])
+@pytest.mark.parametrize("value", [None, 3, "x", [1], torch.ones(2)], ids=lambda value: type(value).__name__)
+def test_parts_of_another_type_are_refused(part, value, contents, refusal):
+    contents[part] = value
+    refusal(contents)
+
+
+def test_an_archive_that_inflates_is_refused_before_it_does(tmp_path, contents):
+    torch.save(contents | {"air": torch.zeros(25_000_000)}, tmp_path / "whole.ckpt")
+    path = tmp_path / "bomb.ckpt"
+    with zipfile.ZipFile(tmp_path / "whole.ckpt") as whole, zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as bomb:
+        for part in whole.infolist():
+            bomb.writestr(part.filename, whole.read(part))
+    assert path.stat().st_size < 200_000
+    with pytest.raises(InputError, match=r"bomb.ckpt: not a readable checkpoint .* \(a compressed archive\)$"):
+        read_checkpoint(path)
+
+
+def test_a_part_that_is_marked_as_a_folder_is_refused_and_no_old_memory_taken_for_weights(tmp_path, contents):
+    path = tmp_path / "given.ckpt"
+    torch.save(contents, path)
+    name = b"given/data/3"
+    whole = path.read_bytes()
+    entry = whole.rindex(b"PK\x01\x02", 0, whole.rindex(name))  # in the archive's table: attributes are at byte 38
+    path.write_bytes(whole[: entry + 38] + b"\x10" + whole[entry + 39 :])
+    with pytest.raises(InputError, match="an archive with folders"):
+        read_checkpoint(path)
+
+
+def test_a_flipped_bit_in_a_weight_is_noticed(tmp_path, contents):
+    path = tmp_path / "given.ckpt"
+    torch.save(contents, path)
+    whole = bytearray(path.read_bytes())
+    place = whole.index(contents["state_dict"]["classifier.classes.weight"].numpy().tobytes())
+    whole[place] ^= 1
+    path.write_bytes(whole)
+    with pytest.raises(InputError, match="is damaged"):
+        read_checkpoint(path)
+
+
+def test_settings_of_a_huge_network_ask_for_no_memory(contents, refusal):
+    contents["hyper_parameters"] |= {"units": 10_000, "layers": 100}  # half a terabyte
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    assert "its settings say" in refusal(contents)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 200_000  # kilobytes
+
+
+def test_what_the_trainer_asks_for_does_not_matter(tmp_path, contents):
+    class Payload:
+        def __reduce__(self) -> tuple[Any, ...]:
+            return (tmp_path / "trap").touch, ()
+
+    path = tmp_path / "given.ckpt"
+    torch.save(contents | {"payload": Payload()}, path)
+    for weights_only in (None, False, True):
+        with pytest.raises(InputError, match="not a readable checkpoint of weights and plain values"):
+            AtomicCheckpointIO().load_checkpoint(path, weights_only=weights_only)
+    assert not (tmp_path / "trap").exists()
+    torch.load(path, weights_only=False)  # the trap is armed
+    assert (tmp_path / "trap").exists()
