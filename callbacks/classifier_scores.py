@@ -11,6 +11,7 @@ from torchmetrics import MetricCollection
 from torchmetrics.classification import MultilabelAccuracy, MultilabelAveragePrecision, MultilabelF1Score
 
 from callbacks.rows import write_rows
+from callbacks.tracked_tables import track_rows
 from lightning_modules.weak_labels.classifier import clip_logits
 from lightning_modules.weak_labels.modules import Judgement
 
@@ -89,6 +90,7 @@ class ClassifierScores(Callback):
         if trainer.is_global_zero:
             path = Path(trainer.default_root_dir) / CLASSIFIER_FILE
             write_rows(path, CLASSIFIER_COLUMNS, rows)
+            track_rows(trainer, path)
             console = Console()
             console.print(table)
             console.print(f"scores: {path}")
