@@ -7,6 +7,8 @@ import numpy as np
 import torch
 from lightning import Callback, LightningModule, Trainer
 from lightning.pytorch.trainer.states import TrainerFn
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -98,7 +100,7 @@ class AudioExamples(Callback):
                     heard,
                     _sound(batch.sources[0, number], rate),
                     _sound(example.estimates[0, number], rate),
-                    wandb.Image(figure),
+                    _picture(figure),
                 )
         # At the step of the validation's own values: Lightning counts those of a training from 0.
         tracker.log_metrics({"examples": table}, max(trainer.global_step - 1, 0))
@@ -130,6 +132,15 @@ def _sound(samples: Tensor, rate: int) -> Any:
 
     values: NDArray[np.float32] = samples.numpy()
     return wandb.Audio(values / max(1.0, float(np.abs(values).max(initial=0))), sample_rate=rate)
+
+
+def _picture(figure: Figure) -> Any:
+    """A figure for W&B, drawn once: W&B itself would write a file, read it and write another."""
+    import wandb
+
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    return wandb.Image(np.asarray(canvas.buffer_rgba())[..., :3])
 
 
 def _finite(value: float) -> float | None:

@@ -16,9 +16,6 @@ if TYPE_CHECKING:
 
 RUN_FILE = "wandb.json"
 PROJECT = "separatrix"
-# An offline run that is begun again counts its steps from 0. Each start gets numbers of its own, so that what is synced
-# later does not fall on what was synced before.
-STEPS_PER_START = 10_000_000
 # At the end W&B uploads what is left. It must not hold a machine for ever where the network is gone: `wandb sync` can.
 FINISH_SECONDS = 1800.0
 
@@ -29,16 +26,14 @@ class RunRecord(NamedTuple):
     Attributes:
         id: of the run, in W&B.
         job_type: the command that began it.
-        starts: how often the run was begun or gone on with.
     """
 
     id: str
     job_type: str
-    starts: int
 
 
-def next_start(folder: Path, job_type: str) -> RunRecord:
-    """Take note of another start of the folder's run, the first of which makes the id.
+def run_record(folder: Path, job_type: str) -> RunRecord:
+    """Which run a folder belongs to; the first to ask makes it.
 
     Args:
         folder: of the run; made when missing.
@@ -48,15 +43,14 @@ def next_start(folder: Path, job_type: str) -> RunRecord:
         InputError: `wandb.json` is there and not readable as such.
     """
     path = folder / RUN_FILE
-    folder.mkdir(parents=True, exist_ok=True)
-    record = RunRecord(os.environ.get("WANDB_RUN_ID") or secrets.token_hex(6), job_type, 0)
     if path.exists():
         try:
             stored = json.loads(path.read_text())
-            record = RunRecord(str(stored["id"]), str(stored["job_type"]), int(stored["starts"]))
+            return RunRecord(str(stored["id"]), str(stored["job_type"]))
         except (ValueError, KeyError, TypeError):
             raise InputError(f"{path}: not what this program writes; delete it to begin a new W&B run") from None
-    record = record._replace(starts=record.starts + 1)
+    record = RunRecord(os.environ.get("WANDB_RUN_ID") or secrets.token_hex(6), job_type)
+    folder.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.partial")
     partial.write_text(json.dumps(record._asdict()) + "\n")
     partial.replace(path)
@@ -81,7 +75,7 @@ def wandb_run(
     Raises:
         InputError: the folder's `wandb.json` cannot be read.
     """
-    record = next_start(folder, job_type)
+    record = run_record(folder, job_type)
     own = record.job_type == job_type
     init = {
         "id": record.id,
@@ -94,7 +88,7 @@ def wandb_run(
         "dir": str(folder.absolute()),
     }
     with _files_in(folder):
-        run = _begin(init, folder, record.starts)
+        run = _begin(init)
         try:
             yield run
         except BaseException:
@@ -103,7 +97,7 @@ def wandb_run(
         _finish(run, 0)
 
 
-def _begin(init: dict[str, Any], folder: Path, starts: int) -> "Run | None":
+def _begin(init: dict[str, Any]) -> "Run | None":
     try:
         import wandb
 
@@ -123,11 +117,9 @@ def _begin(init: dict[str, Any], folder: Path, starts: int) -> "Run | None":
         run.define_metric("trainer/global_step")
         run.define_metric("*", step_metric="trainer/global_step", step_sync=True)
         if mode == "offline":
-            if starts > 1:
-                run.log({}, step=(starts - 1) * STEPS_PER_START)
-            _say(f"offline run {run.id} ({reason}); to upload it: WANDB_RESUME=allow wandb sync {folder / 'wandb'}")
+            _say(f"offline run {run.id} ({reason}); to upload it: wandb sync {Path(run.dir).parent}")
         elif mode == "online":
-            _say(f"{run.url}")
+            _say(str(run.url))
         return run
     except Exception as error:  # of whatever kind: no training ends for its diary
         _say(f"cannot start and is left alone: {_in_one_line(error)}")
@@ -152,10 +144,15 @@ def _mode(settings: "Settings") -> tuple[Any, str]:
 def _finish(run: "Run | None", exit_code: int) -> None:
     if run is None:
         return
+    import wandb
+
     try:
         run.finish(exit_code=exit_code)
     except Exception as error:
         _say(f"did not finish the run: {_in_one_line(error)}")
+        # Its helper process is gone: without this, W&B would complain again at exit, and no later run could begin.
+        with contextlib.suppress(Exception):
+            wandb.teardown()
 
 
 @contextlib.contextmanager
