@@ -36,7 +36,7 @@ class Example(NamedTuple):
 
 
 class AudioExamples(Callback):
-    """Logs a W&B table of the first mixtures of rank 0: a row for every source.
+    """Logs a W&B table, `examples/validation` or `examples/test`, of the first mixtures of rank 0: a row a source.
 
     A row holds the SI-SDR before and after, the sounds of mixture, source and estimate, and pictures of their
     magnitudes and of the effective mask |Ŝ|/|X|. Judges, which separate nothing, leave no table.
@@ -103,7 +103,8 @@ class AudioExamples(Callback):
                     _picture(figure),
                 )
         # At the step of the validation's own values: Lightning counts those of a training from 0.
-        tracker.log_metrics({"examples": table}, max(trainer.global_step - 1, 0))
+        split = "test" if trainer.state.fn is TrainerFn.TESTING else "validation"
+        tracker.log_metrics({f"examples/{split}": table}, max(trainer.global_step - 1, 0))
 
 
 def _examples(module: LightningModule, outputs: Any, batch: Batch) -> Iterator[Example]:

@@ -63,7 +63,8 @@ def validate(examples, module, batches, outputs, epoch=0, fn=TrainerFn.FITTING, 
         examples.on_validation_batch_end(trainer, module, output, of_batch, number)
     examples.on_validation_end(trainer, module)
     assert all(values["trainer/global_step"] == 4 for values in run.logged)
-    return [values["examples"] for values in run.logged]
+    split = "test" if fn is TrainerFn.TESTING else "validation"
+    return [values[f"examples/{split}"] for values in run.logged]
 
 
 def column(table, name):
