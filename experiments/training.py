@@ -89,6 +89,7 @@ class SeparatrixCLI(LightningCLI):
             ".*The dirpath has changed from .*",
             ".*The number of training batches .* is smaller than the logging interval.*",
             ".*isinstance.treespec, LeafSpec.* is deprecated.*",
+            ".*It is recommended to use .self.log.*sync_dist=True.*",  # where it matters, values are of all ranks
         )
 
     def instantiate_trainer(self, **settings: Any) -> Trainer:
