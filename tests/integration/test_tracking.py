@@ -187,6 +187,22 @@ def test_other_loggers_leave_no_wandb_and_none_changes_what_is_learnt(logger, le
         assert separatrix.same_weights(tmp_path / "checkpoints" / f"{name}.ckpt", run / "checkpoints" / f"{name}.ckpt")
 
 
+def test_an_evaluation_that_was_killed_before_its_last_line_still_shows_its_rows(
+    separatrix, run, wandb_records, tmp_path
+):
+    # All rows are there, no mixture is left: Lightning calls none of the test's own hooks.
+    (tmp_path / "scores.parts").mkdir()
+    rows = (run / "scores.csv").read_text().partition("\n")[2]
+    (tmp_path / "scores.parts" / "rank-0-earlier.csv").write_text(f"{rows}\n")
+    checkpoint = run / "checkpoints" / "best.ckpt"
+    arguments = [*separatrix.arguments("strong"), *FOLLOWED, "--ckpt_path", checkpoint, "--run", tmp_path]
+    separatrix.succeed("test", *arguments)
+    (records,) = wandb_records(tmp_path)
+    assert [begun.job_type for begun in of_kind(records, "run")] == ["test"]
+    shown, _ = table(records, "tables/scores")
+    assert len(shown) == len(rows.splitlines())
+
+
 def test_a_training_that_is_refused_leaves_no_run(separatrix, tmp_path):
     outcome = separatrix.run("fit", *separatrix.arguments("frame"), *FOLLOWED, "--run", tmp_path / "run")
     assert outcome.status == 2 and "judge" in outcome.err

@@ -12,8 +12,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
-
 import wandb
+
 from lightning_modules.checkpoint import read_checkpoint
 
 pytestmark = [pytest.mark.soak, pytest.mark.usefixtures("nobody_logged_in")]
@@ -142,7 +142,7 @@ def test_the_starts_of_an_interrupted_run_are_synced_one_after_the_other(separat
     environment = {**os.environ, "WANDB_API_KEY": KEY, "WANDB_BASE_URL": server.url}
     for start in sorted(tmp_path.glob("wandb/offline-run-*")):
         sync = [str(Path(sys.executable).with_name("wandb")), "sync", str(start)]
-        subprocess.run(sync, env=environment, check=True, capture_output=True, timeout=120)
+        subprocess.run(sync, cwd=tmp_path, env=environment, check=True, capture_output=True, timeout=120)
     run_id = json.loads((tmp_path / "wandb.json").read_text())["id"]
     lines = [server.lines[run_id][number] for number in sorted(server.lines[run_id])]
     assert sorted(server.lines[run_id]) == list(range(len(lines)))
