@@ -41,7 +41,7 @@ class Tracker(WandbLogger):
             action()
         except Exception as error:  # of whatever kind: no training ends for its diary
             self._failed = True
-            print(f"W&B failed and is left alone: {_in_one_line(error)}", file=sys.stderr, flush=True)
+            print(f"W&B failed and is left alone: {in_one_line(error)}", file=sys.stderr, flush=True)
 
 
 def trackers(trainer: Trainer) -> list[Tracker]:
@@ -49,5 +49,6 @@ def trackers(trainer: Trainer) -> list[Tracker]:
     return [logger for logger in trainer.loggers if isinstance(logger, Tracker)]
 
 
-def _in_one_line(error: BaseException) -> str:
+def in_one_line(error: BaseException) -> str:
+    """Kind and message of an error."""
     return " ".join(f"{type(error).__name__}: {error}".split())

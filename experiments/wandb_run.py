@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from callbacks.tracker import in_one_line
 from lightning_modules.errors import InputError
 
 if TYPE_CHECKING:
@@ -112,7 +113,7 @@ def _begin(init: dict[str, Any]) -> "Run | None":
         except wandb.errors.Error as error:
             if mode != "online":
                 raise
-            mode, reason = "offline", _in_one_line(error)
+            mode, reason = "offline", in_one_line(error)
             run = wandb.init(mode="offline", settings=settings, **init)
         run.define_metric("trainer/global_step")
         run.define_metric("*", step_metric="trainer/global_step", step_sync=True)
@@ -122,7 +123,7 @@ def _begin(init: dict[str, Any]) -> "Run | None":
             _say(str(run.url))
         return run
     except Exception as error:  # of whatever kind: no training ends for its diary
-        _say(f"cannot start and is left alone: {_in_one_line(error)}")
+        _say(f"cannot start and is left alone: {in_one_line(error)}")
         return None
 
 
@@ -138,7 +139,7 @@ def _mode(settings: "Settings") -> tuple[Any, str]:
     try:
         return ("online", "") if wandb.login(prompt=False) else ("offline", "nobody is logged in: `wandb login`")
     except wandb.errors.Error as error:  # a key that is refused, or no network: after some 10 s
-        return "offline", _in_one_line(error)
+        return "offline", in_one_line(error)
 
 
 def _finish(run: "Run | None", exit_code: int) -> None:
@@ -149,7 +150,7 @@ def _finish(run: "Run | None", exit_code: int) -> None:
     try:
         run.finish(exit_code=exit_code)
     except Exception as error:
-        _say(f"did not finish the run: {_in_one_line(error)}")
+        _say(f"did not finish the run: {in_one_line(error)}")
         # Its helper process is gone: without this, W&B would complain again at exit, and no later run could begin.
         with contextlib.suppress(Exception):
             wandb.teardown()
@@ -170,7 +171,3 @@ def _files_in(folder: Path) -> Iterator[None]:
 
 def _say(message: str) -> None:
     print(f"W&B: {message}", file=sys.stderr, flush=True)
-
-
-def _in_one_line(error: BaseException) -> str:
-    return " ".join(f"{type(error).__name__}: {error}".split())
