@@ -13,6 +13,7 @@ from torchmetrics import MetricCollection
 from torchmetrics.classification import MultilabelAccuracy, MultilabelAveragePrecision, MultilabelF1Score
 
 from callbacks.rows import write_rows
+from callbacks.tracked_tables import track_rows
 from lightning_modules.activation import sigmoid
 from lightning_modules.weak_labels.classifier import clip_logits
 from lightning_modules.weak_labels.modules import Judgement
@@ -96,6 +97,7 @@ class ClassifierScores(Callback):
         if trainer.is_global_zero:
             path = Path(trainer.default_root_dir) / CLASSIFIER_FILE
             write_rows(path, CLASSIFIER_COLUMNS, rows)
+            track_rows(trainer, path)
             console = Console(emoji=False)
             console.print(table)
             console.print(f"scores: {path}", markup=False)

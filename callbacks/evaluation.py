@@ -13,6 +13,7 @@ from callbacks.row_evaluation import RowEvaluation
 from callbacks.rows import write_rows
 from callbacks.separation_scores import LeftOut, Score, in_best_order, score_separation
 from callbacks.summary import Summary, left_out_counts, summarise, summary_table
+from callbacks.tracked_tables import track_rows
 from datamodules.batch import Batch
 from lightning_modules.errors import printable
 from lightning_modules.mixture_mean import MixtureMean
@@ -86,6 +87,8 @@ class SeparationEvaluation(RowEvaluation):
         }
         for logger in trainer.loggers:
             logger.log_metrics(statistics)
+        for file in (path, path.with_name(SUMMARY_FILE)):
+            track_rows(trainer, file)
 
 
 def _classes(module: LightningModule) -> list[str]:

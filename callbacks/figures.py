@@ -1,6 +1,7 @@
-"""Figures of the model-selection task: confidence against SI-SDR, and a mixture's embedding in two dimensions."""
+"""Figures: confidence against SI-SDR, a mixture's embedding in two dimensions, spectrograms of a separation."""
 
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -96,6 +97,40 @@ def embedding_figure(
     return figure
 
 
+def separation_figure(mixture: Floats, truth: Floats, estimate: Floats, hop: float, highest: float) -> Figure:
+    """Magnitudes of a mixture, of one of its sources and of its estimate, and the effective mask.
+
+    Magnitudes are shown down to 80 dB below the mixture's loudest bin. The mask is |estimate| / |mixture|, in [0, 1];
+    where the mixture lies below that floor there is nothing to mask, and it is shown as 0.
+
+    Args:
+        mixture: [bins, frames].
+        truth: of the source, [bins, frames].
+        estimate: of the source, [bins, frames].
+        hop: between two frames, in seconds.
+        highest: frequency, in Hz.
+    """
+    floor: float = max(1e-4 * float(mixture.max(initial=0)), 1e-30)
+    mask = np.where(mixture > floor, estimate / np.maximum(mixture, floor), 0).clip(0, 1)
+    # Many of them are drawn while training goes on: layout by hand is three times as fast, small pictures too.
+    figure = _figure(8, 5, dpi=80, layout=None)
+    figure.subplots_adjust(0.07, 0.1, 0.98, 0.94, wspace=0.1, hspace=0.25)
+    extent = (0.0, mixture.shape[-1] * hop, 0.0, highest / 1000)
+    panels = figure.subplots(2, 2, sharex=True, sharey=True)
+    decibels = [20 * np.log10(np.maximum(shown, floor) / (1e4 * floor)) for shown in (mixture, truth, estimate)]
+    named = zip(("mixture", "truth", "estimate", "effective mask"), (*decibels, mask), panels.flat, strict=True)
+    for name, values, panel in named:
+        low, high, unit = (0, 1, "") if name == "effective mask" else (-80, 0, " (dB)")
+        image = panel.imshow(values, origin="lower", aspect="auto", extent=extent, vmin=low, vmax=high)
+        panel.set_title(name + unit, fontsize=11)
+        figure.colorbar(image, ax=panel, pad=0.02)
+    for panel in panels[1]:
+        panel.set_xlabel("time (s)")
+    for panel in panels[:, 0]:
+        panel.set_ylabel("frequency (kHz)")
+    return figure
+
+
 def principal_plane(vectors: Floats) -> tuple[Floats, Floats]:
     """Project on the first two principal components, the largest weight of each positive: [n, D] -> [n, 2], shares [2].
 
@@ -119,7 +154,9 @@ def write_figure(path: Path, figure: Figure) -> None:
         figure.savefig(partial, format="png")
 
 
-def _figure(width: float, height: float) -> Figure:
-    figure = Figure(figsize=(width, height), dpi=150, layout="constrained")
+def _figure(
+    width: float, height: float, dpi: int = 150, layout: Literal["constrained"] | None = "constrained"
+) -> Figure:
+    figure = Figure(figsize=(width, height), dpi=dpi, layout=layout)
     FigureCanvasAgg(figure)
     return figure

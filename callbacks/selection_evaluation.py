@@ -12,6 +12,7 @@ from rich.table import Table
 from callbacks.row_evaluation import SCORES_FILE, SPLITS, RowEvaluation
 from callbacks.selection_rows import SELECTION_COLUMNS, SEPARATOR, read_evaluated
 from callbacks.separation_scores import in_best_order, score_separation
+from callbacks.tracked_tables import track_rows
 from datamodules.batch import Batch
 from lightning_modules.deep_clustering.jensen_shannon import jensen_shannon
 from lightning_modules.errors import printable
@@ -111,3 +112,4 @@ class SelectionEvaluation(RowEvaluation):
         console.print(f"rows: {path}", markup=False)
         for logger in trainer.loggers:
             logger.log_metrics(statistics)
+        track_rows(trainer, path)

@@ -16,7 +16,9 @@ from experiments.configuration import options
 from experiments.model_selection_stages import model_selection_stages
 from experiments.model_selection_table import make_tables
 from experiments.ranks import job_tasks, launched
+from experiments.reproduction_tracking import group_of, track_tables
 from experiments.stages import CONSOLE, Stage, run_stages
+from experiments.tracking import LoggerName
 from experiments.weak_labels_stages import weak_labels_stages
 from experiments.weak_labels_table import make_table
 from lightning_modules.errors import InputError
@@ -83,6 +85,13 @@ def _parser() -> ArgumentParser:
     parser.add_argument(
         "--launch", metavar="WORDS", help="start the ranks of every stage through a launcher, for instance srun"
     )
+    parser.add_argument(
+        "--logger",
+        choices=get_args(LoggerName),
+        default="csv",
+        help="where curves go besides the folder of every stage",
+    )
+    parser.add_argument("--group", help="name of all its runs in W&B (default: the end of the output's path)")
     parser.add_argument("--dry-run", action="store_true", help="print the commands only")
     return parser
 
@@ -100,6 +109,8 @@ def command(arguments: list[str]) -> None:
         raise InputError("--data.corpus: differs from domain to domain; run the commands of --dry-run with your own")
     output = Path(chosen.output or f"runs/{chosen.preset}/{chosen.system}")
     roots = _roots(chosen, reproduction.corpora)
+    group = chosen.group or group_of(output)
+    settings = [*settings, *_tracking_options(chosen.logger, group)]
     stages = reproduction.stages(chosen.preset, output, settings, roots)
     launch = _launch_words(chosen.launch)
     if chosen.dry_run:
@@ -113,6 +124,8 @@ def command(arguments: list[str]) -> None:
     jobs = chosen.jobs or (1 if torch.cuda.is_available() or apart else min(os.cpu_count() or 1, 3))
     run_stages(stages, jobs, apart, launch)
     reproduction.table(output, NOTES[chosen.preset])
+    if chosen.logger == "wandb":
+        track_tables(output, group, {"system": chosen.system, "preset": chosen.preset})
     CONSOLE.print(f"table: {output / 'table.md'}, {output / 'table.csv'}; every row: {output / 'scores.csv'}")
 
 
@@ -137,6 +150,12 @@ def _roots(given: Namespace, corpora: tuple[str, ...]) -> dict[str, str]:
             f"--data-root: --preset {given.preset} needs the folder that holds {names} (or --{missing[0]} DIR)"
         )
     return roots
+
+
+def _tracking_options(logger: LoggerName, group: str) -> list[str]:
+    """Of every stage; none where the default will do."""
+    options = [] if logger == "csv" else ["--logger", logger]
+    return [*options, *(("--group", group) if logger == "wandb" else ())]
 
 
 def _split_settings(arguments: list[str]) -> tuple[list[str], list[str]]:

@@ -136,9 +136,15 @@ class Record:
         write_text_atomically(self.path, json.dumps({"state": state, "fingerprint": self.fingerprint}) + "\n")
 
 
+# How a stage is followed is no part of what it makes.
+_OF_TRACKING = ("--logger", "--group")
+
+
 def _fingerprint(stage: Stage, needs: Iterable[str]) -> str:
     digest = hashlib.sha256()
     for before, argument in zip(("", *stage.arguments), stage.arguments, strict=False):
+        if argument in _OF_TRACKING or before in _OF_TRACKING:
+            continue
         # Where results lie is no part of what they are; those of other stages count by their fingerprints.
         if before not in ("--run", "--model.judge", "--model.checkpoints", "--ckpt_path"):
             digest.update(config_path(argument).read_bytes() if before == "--config" else argument.encode())

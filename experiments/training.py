@@ -7,15 +7,15 @@ import shutil
 import sys
 import warnings
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-import wandb
+import yaml
 from lightning import LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback, EarlyStopping, LambdaCallback, ModelCheckpoint, RichProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
-from lightning.pytorch.loggers import CSVLogger, Logger, WandbLogger
+from lightning.pytorch.loggers import CSVLogger
 from lightning.pytorch.loggers.csv_logs import ExperimentWriter
-from lightning.pytorch.plugins.environments import SLURMEnvironment
+from lightning.pytorch.plugins.environments import SLURMEnvironment, TorchElasticEnvironment
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from torch.distributed import DistError
 
@@ -26,11 +26,11 @@ from experiments.configuration import options, with_named_configs
 from experiments.ranks import ranks_of, refused_trainer
 from experiments.run_description import write_description
 from experiments.termination import end_on_sigterm, end_with_parent
+from experiments.tracking import LoggerName, WandbTracking, curve_callbacks, curve_loggers
 from lightning_modules.checkpoint import AtomicCheckpointIO, read_checkpoint
 from lightning_modules.errors import InputError
 from lightning_modules.module import SeparatrixModule
 
-LoggerName = Literal["csv", "wandb", "none"]
 CHECKPOINTS = "checkpoints"
 
 
@@ -82,6 +82,9 @@ class SeparatrixCLI(LightningCLI):
         """The run's folder, its logger, and stopping; data settings that a model must share are given once."""
         parser.add_argument("--run", type=str, default="runs/latest", help="folder of everything that the run makes")
         parser.add_argument("--logger", type=LoggerName, default="csv", help="where curves go besides the run's folder")
+        parser.add_argument(
+            "--group", type=str | None, default=None, help="name of the runs in W&B that belong together"
+        )
         parser.add_lightning_class_args(Stopping, "stopping")
         parser.set_defaults({"stopping.monitor": "validation_loss", "stopping.patience": 5, "stopping.verbose": False})
         for shared in ("classes", "domain", "sources", "sample_rate", "window", "hop"):
@@ -107,7 +110,7 @@ class SeparatrixCLI(LightningCLI):
             ".*The dirpath has changed from .*",
             ".*The number of training batches .* is smaller than the logging interval.*",
             ".*isinstance.treespec, LeafSpec.* is deprecated.*",
-            ".*It is recommended to use `self.log.* sync_dist=True.*",  # what is logged is the same on every rank
+            ".*It is recommended to use .self.log.*sync_dist=True.*",  # what is logged is the same on every rank
             ".*method of metric MixtureMean was called before the ``update`` method.*",  # of a class that is nowhere
         )
 
@@ -134,15 +137,25 @@ class SeparatrixCLI(LightningCLI):
             on_validation_start=lambda trainer, module: self._describe(run, "validate.yaml"),
             on_test_start=lambda trainer, module: self._describe(run, "test.yaml"),
         )
-        # Lightning adds `stopping`.
-        callbacks = [*(trainer_config.get("callbacks") or []), EndOnSigterm(), shown, describe, *keep]
+        given = trainer_config.get("callbacks") or []
+        logger: LoggerName = self._get(self.config, "logger")
+        command = str(self.subcommand)
+        self._tracking = WandbTracking(
+            run if logger == "wandb" and command != "predict" else None,
+            command,
+            self._get(self.config, "group"),
+            lambda: yaml.safe_load(self._configuration(run)),
+        )
+        curves = curve_callbacks(logger, command, run / CHECKPOINTS, given)
+        # The tracking first: the others log into its run. Lightning adds `stopping`.
+        callbacks = [self._tracking, *given, EndOnSigterm(), shown, describe, *curves, *keep]
         if self.subcommand == "predict":
             callbacks.append(EstimateFiles())
         with refused_trainer():
             return super().instantiate_trainer(
                 default_root_dir=run,
                 callbacks=callbacks,
-                logger=_loggers(self._get(self.config, "logger"), run),
+                logger=curve_loggers(logger, run),
                 plugins=[*(trainer_config.get("plugins") or []), AtomicCheckpointIO(), *_cluster()],
                 use_distributed_sampler=False,
                 num_sanity_val_steps=0,
@@ -155,7 +168,8 @@ class SeparatrixCLI(LightningCLI):
         try:
             ranks_of(self.trainer)
             try:
-                super()._run_subcommand(subcommand)
+                with self._tracking.until_finished():
+                    super()._run_subcommand(subcommand)
             except MisconfigurationException as error:
                 name = type(self.model).__name__
                 raise InputError(f"{subcommand}: not for a {name} ({str(error).splitlines()[0]})") from None
@@ -182,6 +196,10 @@ class SeparatrixCLI(LightningCLI):
         fitting = file == "validate.yaml" and self.subcommand == "fit"
         if not self.trainer.is_global_zero or fitting:
             return
+        write_description(run, file, self._configuration(run))
+
+    def _configuration(self, run: Path) -> str:
+        """The resolved configuration, as YAML."""
         config = self.config[self.subcommand].clone()
         checkpoint = config["ckpt_path"]
         if (
@@ -190,9 +208,7 @@ class SeparatrixCLI(LightningCLI):
             and Path(checkpoint).parent.resolve() == (run / CHECKPOINTS).resolve()
         ):
             config["ckpt_path"] = None  # to go on from the run's own last epoch is no part of what makes it again
-        write_description(
-            run, file, self._parser(self.subcommand).dump(config, skip_link_targets=False, skip_none=False)
-        )
+        return self._parser(self.subcommand).dump(config, skip_link_targets=False, skip_none=False)
 
     def before_fit(self) -> None:
         """Refuse a run's folder that holds a training already, and decode the corpus.
@@ -266,24 +282,13 @@ def _of_data(option: str) -> bool:
 def _cluster() -> list[SLURMEnvironment]:
     # Lightning would answer SLURM's signal with a checkpoint amid the epoch, which holds no random state and does not
     # rewind the loader. Here a job that is queued again goes on from the end of an epoch, exactly.
-    return [SLURMEnvironment(auto_requeue=False)] if SLURMEnvironment.detect() else []
+    of_slurm = SLURMEnvironment.detect() and not TorchElasticEnvironment.detect()  # torchrun may run inside SLURM
+    return [SLURMEnvironment(auto_requeue=False)] if of_slurm else []
 
 
 def _silence(*messages: str) -> None:
     for message in messages:
         warnings.filterwarnings("ignore", message)
-
-
-def _loggers(name: LoggerName, run: Path) -> list[Logger] | bool:
-    if name == "none":
-        return False
-    # Each start has a folder of its own under `curves`: a resumed run goes on and erases nothing.
-    loggers: list[Logger] = [CSVLogger(run, name="curves")]
-    if name == "wandb":
-        # Whoever is not logged in is not asked to: the run is kept on disk, to be synced later.
-        offline = os.environ.get("WANDB_MODE") == "offline" or not wandb.login(prompt=False)
-        loggers.append(WandbLogger(name=run.name, project="separatrix", save_dir=run, offline=offline))
-    return loggers
 
 
 def command(arguments: list[str]) -> None:

@@ -122,6 +122,9 @@ class SeparatrixModule(LightningModule):
         mean = loss.mean()
         if split == "train":
             self.log("train_loss", mean.detach(), on_step=True, on_epoch=False, prog_bar=True)
+            self.log(
+                "train_loss_epoch", mean.detach(), on_step=False, on_epoch=True, sync_dist=True, batch_size=len(loss)
+            )
         else:
             self.validation_loss.update(loss)
             self.log("validation_loss", self.validation_loss, on_epoch=True, prog_bar=True, batch_size=len(loss))

@@ -2,12 +2,16 @@
 
 import csv
 import os
-from collections.abc import Callable, Sequence
+import struct
+import zlib
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
+import wandb
+from wandb.proto.wandb_internal_pb2 import Record
 
 URBAN_CLASSES = (
     "air_conditioner",
@@ -68,3 +72,51 @@ def urbansound_factory(tmp_path_factory: pytest.TempPathFactory) -> Callable[...
         return root
 
     return write
+
+
+@pytest.fixture(scope="module")
+def nobody_logged_in(tmp_path_factory: pytest.TempPathFactory) -> Iterator[pytest.MonkeyPatch]:
+    """W&B as on a machine where nobody has logged in: no key, no settings, no wishes; in this process and in others."""
+    home = tmp_path_factory.mktemp("home")
+    with pytest.MonkeyPatch.context() as environment:
+        for name in [name for name in os.environ if name.startswith("WANDB_")]:
+            environment.delenv(name)
+        for name in ("CONFIG", "CACHE"):
+            environment.setenv(f"WANDB_{name}_DIR", str(home / name.lower()))
+        environment.setenv("NETRC", str(home / "netrc"))
+        wandb.teardown()  # it reads its settings once
+        yield environment
+    wandb.teardown()
+
+
+@pytest.fixture(scope="session")
+def wandb_records() -> Callable[[Path], list[list[Record]]]:
+    """A function that reads what offline runs in `folder`/wandb hold, in the order of their starts."""
+
+    def read(folder: Path) -> list[list[Record]]:
+        return [_records(path) for path in sorted((folder / "wandb").glob("offline-run-*/*.wandb"))]
+
+    return read
+
+
+def _records(path: Path) -> list[Record]:
+    """The records of a `.wandb` file: LevelDB's log format after a header of its own; up to where a kill cut it."""
+    data, block, header = path.read_bytes(), 32 * 1024, struct.Struct("<IHB")
+    whole, first, last = 1, 2, 4
+    records, begun, position = [], b"", 7
+    assert data[:4] == b":W&B"
+    while position + header.size <= len(data):
+        left = block - position % block
+        if left < header.size:  # no chunk begins so near the end of a block
+            position += left
+            continue
+        checksum, length, kind = header.unpack_from(data, position)
+        chunk = data[position + header.size : position + header.size + length]
+        position += header.size + length
+        if kind == 0 or len(chunk) < length:
+            break
+        assert checksum == zlib.crc32(chunk, zlib.crc32(bytes([kind])))
+        begun = chunk if kind in (whole, first) else begun + chunk
+        if kind in (whole, last):
+            records.append(Record.FromString(begun))
+    return records

@@ -9,7 +9,7 @@ import scipy.stats
 from matplotlib.colors import to_hex
 from sklearn.decomposition import PCA
 
-from callbacks.figures import PALETTE, confidence_figure, embedding_figure, principal_plane
+from callbacks.figures import PALETTE, confidence_figure, embedding_figure, principal_plane, separation_figure
 
 
 @pytest.fixture
@@ -93,3 +93,23 @@ def test_embedding_figure_colours_the_same_points_by_cluster_and_by_source(vecto
         assert [text.get_text() for text in panel.get_legend().texts] == [f"{name} 1", f"{name} 2"]
     assert figure.get_suptitle() == "speech mixture 3"
     figure.savefig(tmp_path / "embedding.png")
+
+
+def test_a_separation_shows_levels_below_the_mixtures_loudest_bin_and_the_mask():
+    mixture = np.array([[1.0, 0.1], [1e-5, 0.0]])
+    figure = separation_figure(mixture, 0.5 * mixture, np.array([[0.25, 0.2], [1.0, 0.0]]), hop=0.01, highest=4000)
+    panels = {panel.get_title(): panel for panel in figure.axes if panel.get_title()}
+    assert list(panels) == ["mixture (dB)", "truth (dB)", "estimate (dB)", "effective mask"]
+    shown = {name: panel.images[0].get_array() for name, panel in panels.items()}
+    np.testing.assert_allclose(shown["mixture (dB)"], [[0, -20], [-80, -80]], atol=1e-9)
+    np.testing.assert_allclose(shown["truth (dB)"], [[-6.02, -26.02], [-80, -80]], atol=0.01)
+    # Twice the mixture counts as all of it; below the floor there is nothing to keep.
+    np.testing.assert_allclose(shown["effective mask"], [[0.25, 1], [0, 0]])
+    assert panels["truth (dB)"].images[0].get_extent() == [0, 0.02, 0, 4]
+
+
+def test_a_silent_mixture_can_be_drawn(tmp_path):
+    silence = np.zeros((3, 2))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        separation_figure(silence, silence, silence, hop=0.01, highest=4000).savefig(tmp_path / "silence.png")

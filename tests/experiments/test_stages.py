@@ -71,6 +71,14 @@ def test_a_configuration_counts_by_its_content_and_a_folder_not_at_all(tmp_path)
     assert fingerprint != Record(here, []).fingerprint
 
 
+def test_how_a_stage_is_followed_is_no_part_of_what_it_is(tmp_path):
+    plain = stage(tmp_path, "a", "--trainer.max_epochs", "3")
+    followed = stage(tmp_path, "a", "--trainer.max_epochs", "3", "--logger", "wandb", "--group", "mine")
+    other = stage(tmp_path, "a", "--trainer.max_epochs", "4", "--logger", "wandb", "--group", "mine")
+    fingerprints = [Record(each, []).fingerprint for each in (plain, followed, other)]
+    assert fingerprints[0] == fingerprints[1] != fingerprints[2]
+
+
 @pytest.mark.parametrize("command, result", [("fit", "checkpoints/last.ckpt"), ("test", "scores.parts/rank-0.csv")])
 def test_a_stage_that_only_began_occupies_its_folder_once_it_has_results(command, result, tmp_path):
     begun, other = (Record(stage(tmp_path, "a", setting, command=command), []) for setting in ("--x", "--y"))

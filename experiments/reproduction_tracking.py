@@ -1,0 +1,45 @@
+"""A reproduction's tables in Weights & Biases, in one run beside those of its stages."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from callbacks.tracked_tables import show_rows
+from callbacks.tracker import Tracker
+from experiments.wandb_run import wandb_run
+
+JOB_TYPE = "tables"
+
+
+def group_of(output: Path) -> str:
+    """The name that the runs of a reproduction share unless another is given: the end of its folder's path."""
+    return "/".join(output.absolute().parts[-2:])
+
+
+def track_tables(output: Path, group: str, configuration: Mapping[str, Any]) -> None:
+    """Log every table and figure of a reproduction, and all of them as an artifact of type `tables`.
+
+    Args:
+        output: folder of the reproduction, its tables made.
+        group: of its runs.
+        configuration: what was reproduced, as plain values.
+    """
+    tables, figures = sorted(output.glob("*.csv")), sorted(output.glob("*.png"))
+    with wandb_run(output, JOB_TYPE, group, configuration) as run:
+        if run is None:
+            return
+        tracker = Tracker(run)
+        for table in tables:
+            tracker.attempt(lambda table=table: show_rows(tracker, table))  # type: ignore[misc]
+        tracker.attempt(lambda: _log_files(tracker, figures, [*tables, *figures, output / "table.md"]))
+
+
+def _log_files(tracker: Tracker, figures: list[Path], files: list[Path]) -> None:
+    import wandb
+
+    if figures:
+        tracker.log_metrics({f"figures/{figure.stem}": wandb.Image(str(figure)) for figure in figures})
+    artifact = wandb.Artifact(f"tables-{tracker.experiment.id}", "tables")
+    for file in files:
+        artifact.add_file(str(file))
+    tracker.experiment.log_artifact(artifact)

@@ -1,0 +1,102 @@
+"""How a command of `separatrix` is followed: curves in its folder, and in Weights & Biases where asked for."""
+
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from lightning import LightningModule, Trainer
+from lightning.pytorch.callbacks import Callback, LearningRateMonitor
+from lightning.pytorch.loggers import CSVLogger, Logger
+
+from callbacks.audio_examples import AudioExamples
+from callbacks.checkpoint_artifacts import CheckpointArtifacts
+from callbacks.tracker import Tracker
+from callbacks.training_curves import TrainingCurves
+from experiments.wandb_run import wandb_run
+
+LoggerName = Literal["csv", "wandb", "none"]
+
+
+def curve_loggers(name: LoggerName, run: Path) -> list[Logger] | bool:
+    """Loggers of a trainer from its start on. W&B's comes later, with `WandbTracking`."""
+    # Each start has a folder of its own under `curves`: a resumed run goes on and erases nothing.
+    return False if name == "none" else [CSVLogger(run, name="curves")]
+
+
+def curve_callbacks(name: LoggerName, command: str, checkpoints: Path, given: Sequence[Callback]) -> list[Callback]:
+    """What is logged besides losses and scores.
+
+    Args:
+        name: of the logger.
+        command: `fit`, `validate`, `test` or `predict`.
+        checkpoints: their folder.
+        given: callbacks of the configuration; of a kind that is among them none is added.
+    """
+    callbacks: list[Callback] = []
+    if name != "none" and command == "fit":
+        callbacks += [TrainingCurves(), LearningRateMonitor("epoch")]
+    if name == "wandb":
+        callbacks += [AudioExamples(), CheckpointArtifacts(checkpoints)]
+    kinds = {type(callback) for callback in given}
+    return [callback for callback in callbacks if type(callback) not in kinds]
+
+
+class WandbTracking(Callback):
+    """Follows a command in the W&B run of its folder, on rank 0.
+
+    The run begins when the command's work does, so that what is refused leaves none, and joins the trainer's loggers
+    then. Comes before all callbacks that log.
+
+    Args:
+        folder: of the run; None follows nothing.
+        command: `fit`, `validate` or `test`.
+        group: of runs that belong together.
+        configuration: makes the resolved configuration, as plain values.
+    """
+
+    def __init__(
+        self, folder: Path | None, command: str, group: str | None, configuration: Callable[[], dict[str, Any]]
+    ) -> None:
+        self._folder = folder
+        self._command = command
+        self._group = group
+        self._configuration = configuration
+        self._evaluated_step: int | None = None
+        self._open = contextlib.ExitStack()
+        self._begun = False
+
+    @contextlib.contextmanager
+    def until_finished(self) -> Iterator[None]:
+        """Finish the run when the block ends, as failed where it ends badly."""
+        with self._open:
+            yield
+
+    def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        """Note at which step an evaluated checkpoint was written."""
+        self._evaluated_step = checkpoint["global_step"]
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Begin or go on with the run."""
+        self._begin(trainer)
+
+    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Begin or go on with the run."""
+        self._begin(trainer)
+
+    def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Begin or go on with the run."""
+        self._begin(trainer)
+
+    def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Begin it for the tables of an evaluation that had no mixture left, for which the other hooks did not come."""
+        self._begin(trainer)
+
+    def _begin(self, trainer: Trainer) -> None:
+        if self._folder is None or self._begun or not trainer.is_global_zero:
+            return
+        self._begun = True
+        run = self._open.enter_context(wandb_run(self._folder, self._command, self._group, self._configuration()))
+        if run is not None:
+            step = None if self._command == "fit" else self._evaluated_step
+            trainer.loggers = [*trainer.loggers, Tracker(run, step)]

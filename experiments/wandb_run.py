@@ -1,0 +1,173 @@
+"""The W&B run of a folder: always the same one, offline where there is no other way, and never a prompt."""
+
+import contextlib
+import json
+import os
+import secrets
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from callbacks.tracker import in_one_line
+from lightning_modules.errors import InputError
+
+if TYPE_CHECKING:
+    from wandb import Run, Settings
+
+RUN_FILE = "wandb.json"
+PROJECT = "separatrix"
+# At the end W&B uploads what is left. It must not hold a machine for ever where the network is gone: `wandb sync` can.
+FINISH_SECONDS = 1800.0
+
+
+class RunRecord(NamedTuple):
+    """What a folder keeps of its run in `wandb.json`.
+
+    Attributes:
+        id: of the run, in W&B.
+        job_type: the command that began it.
+    """
+
+    id: str
+    job_type: str
+
+
+def run_record(folder: Path, job_type: str) -> RunRecord:
+    """Which run a folder belongs to; the first to ask makes it.
+
+    Args:
+        folder: of the run; made when missing.
+        job_type: of a new run.
+
+    Raises:
+        InputError: `wandb.json` is there and not readable as such.
+    """
+    path = folder / RUN_FILE
+    if path.exists():
+        try:
+            stored = json.loads(path.read_text())
+            return RunRecord(str(stored["id"]), str(stored["job_type"]))
+        except (ValueError, KeyError, TypeError):
+            raise InputError(f"{path}: not what this program writes; delete it to begin a new W&B run") from None
+    record = RunRecord(os.environ.get("WANDB_RUN_ID") or secrets.token_hex(6), job_type)
+    folder.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.partial")
+    partial.write_text(json.dumps(record._asdict()) + "\n")
+    partial.replace(path)
+    return record
+
+
+@contextlib.contextmanager
+def wandb_run(
+    folder: Path, job_type: str, group: str | None, configuration: Mapping[str, Any]
+) -> Iterator["Run | None"]:
+    """The run of a folder, begun or gone on with, finished when the block ends; None where W&B cannot start.
+
+    The configuration of the command that began the run is the run's; that of a later one, such as the test of a
+    training, stands below the name of its job type. All of W&B's files lie in `folder`/wandb.
+
+    Args:
+        folder: of the run.
+        job_type: the command.
+        group: of runs that belong together.
+        configuration: plain values.
+
+    Raises:
+        InputError: the folder's `wandb.json` cannot be read.
+    """
+    record = run_record(folder, job_type)
+    own = record.job_type == job_type
+    init = {
+        "id": record.id,
+        "resume": "allow",
+        "name": os.environ.get("WANDB_NAME") or "/".join(folder.absolute().parts[-2:]),
+        "project": os.environ.get("WANDB_PROJECT", PROJECT),
+        "group": group,
+        "job_type": record.job_type,
+        "config": dict(configuration) if own else {job_type: dict(configuration)},
+        "dir": str(folder.absolute()),
+    }
+    with _files_in(folder):
+        run = _begin(init)
+        try:
+            yield run
+        except BaseException:
+            _finish(run, 1)
+            raise
+        _finish(run, 0)
+
+
+def _begin(init: dict[str, Any]) -> "Run | None":
+    try:
+        import wandb
+
+        # What W&B prints is more than a person needs to know, except for what stands below.
+        settings = wandb.Settings(console="off", silent=True, save_code=False, disable_job_creation=True)
+        settings.init_timeout, settings.reinit = 60.0, "finish_previous"
+        mode, reason = _mode(settings)
+        if not wandb.setup().settings.finish_timeout:
+            settings.finish_timeout = FINISH_SECONDS
+        try:
+            run = wandb.init(mode=mode, settings=settings, **init)
+        except wandb.errors.Error as error:
+            if mode != "online":
+                raise
+            mode, reason = "offline", in_one_line(error)
+            run = wandb.init(mode="offline", settings=settings, **init)
+        run.define_metric("trainer/global_step")
+        run.define_metric("*", step_metric="trainer/global_step", step_sync=True)
+        if mode == "offline":
+            _say(f"offline run {run.id} ({reason}); to upload it: wandb sync {Path(run.dir).parent}")
+        elif mode == "online":
+            _say(str(run.url))
+        return run
+    except Exception as error:  # of whatever kind: no training ends for its diary
+        _say(f"cannot start and is left alone: {in_one_line(error)}")
+        return None
+
+
+def _mode(settings: "Settings") -> tuple[Any, str]:
+    """`online` where somebody is logged in and W&B can be reached, otherwise what was asked for or `offline`; why."""
+    import wandb
+
+    asked = wandb.setup(settings=settings).settings.mode
+    if asked in ("offline", "dryrun"):
+        return "offline", "as asked for"
+    if asked == "disabled":
+        return asked, "as asked for"
+    try:
+        return ("online", "") if wandb.login(prompt=False) else ("offline", "nobody is logged in: `wandb login`")
+    except wandb.errors.Error as error:  # a key that is refused, or no network: after some 10 s
+        return "offline", in_one_line(error)
+
+
+def _finish(run: "Run | None", exit_code: int) -> None:
+    if run is None:
+        return
+    import wandb
+
+    try:
+        run.finish(exit_code=exit_code)
+    except Exception as error:
+        _say(f"did not finish the run: {in_one_line(error)}")
+        # Its helper process is gone: without this, W&B would complain again at exit, and no later run could begin.
+        with contextlib.suppress(Exception):
+            wandb.teardown()
+
+
+@contextlib.contextmanager
+def _files_in(folder: Path) -> Iterator[None]:
+    """Copies of artifacts wait in the run's folder to be uploaded, not in the user's home."""
+    name, given = "WANDB_DATA_DIR", os.environ.get("WANDB_DATA_DIR")
+    if given is None:
+        os.environ[name] = str(folder.absolute() / "wandb" / "data")
+    try:
+        yield
+    finally:
+        if given is None:
+            os.environ.pop(name, None)
+
+
+def _say(message: str) -> None:
+    print(f"W&B: {message}", file=sys.stderr, flush=True)

@@ -1,0 +1,142 @@
+"""What is logged to be listened to: the same few mixtures, their sources in order, bounded."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+from lightning.pytorch.trainer.states import TrainerFn
+
+import callbacks.audio_examples as module_under_test
+from callbacks.audio_examples import COLUMNS, AudioExamples
+from callbacks.tracker import Tracker
+from datamodules.batch import Batch
+from lightning_modules.deep_clustering.module import DeepClustering
+from lightning_modules.weak_labels.modules import WeakLabelSeparator
+
+GEOMETRY = {"sample_rate": 8000, "window": 64, "hop": 32}
+SAMPLES = 400
+
+
+class Run:
+    """In place of a run: keeps what is logged."""
+
+    def __init__(self) -> None:
+        self.logged: list[dict] = []
+
+    def log(self, values: dict) -> None:
+        self.logged.append(values)
+
+
+@pytest.fixture
+def undrawn(monkeypatch):
+    """Without pictures, which take most of the time."""
+    monkeypatch.setattr(module_under_test, "separation_figure", lambda *_: None)
+    monkeypatch.setattr(module_under_test, "_picture", lambda _: None)
+
+
+@pytest.fixture
+def separator():
+    return WeakLabelSeparator(classes=["siren", "dog_bark", "gun_shot"], units=2, layers=1, **GEOMETRY)
+
+
+@pytest.fixture
+def clustering():
+    return DeepClustering(units=2, layers=1, dimensions=2, **GEOMETRY)
+
+
+def batch(begin, count, sources):
+    noise = np.random.default_rng(begin).uniform(-0.2, 0.2, (count, sources, SAMPLES))
+    signals = torch.from_numpy(noise).float()
+    labels = torch.ones(count, sources)
+    return Batch(signals.sum(1), signals, labels[..., None], labels, torch.arange(begin, begin + count))
+
+
+def validate(examples, module, batches, outputs, epoch=0, fn=TrainerFn.FITTING, rank=0):
+    """The tables that a validation logs."""
+    run = Run()
+    loggers = [Tracker(run)] if rank == 0 else []
+    trainer = SimpleNamespace(loggers=loggers, state=SimpleNamespace(fn=fn), current_epoch=epoch, global_step=5)
+    examples.on_validation_start(trainer, module)
+    for number, (of_batch, output) in enumerate(zip(batches, outputs, strict=True)):
+        examples.on_validation_batch_end(trainer, module, output, of_batch, number)
+    examples.on_validation_end(trainer, module)
+    assert all(values["trainer/global_step"] == 4 for values in run.logged)
+    split = "test" if fn is TrainerFn.TESTING else "validation"
+    return [values[f"examples/{split}"] for values in run.logged]
+
+
+def column(table, name):
+    return [row[COLUMNS.index(name)] for row in table.data]
+
+
+def samples(audio):
+    values, rate = soundfile.read(audio._path)
+    assert rate == GEOMETRY["sample_rate"]
+    return values
+
+
+def test_every_source_of_the_first_mixtures_has_a_row_with_its_sounds_and_a_picture(separator):
+    batches = [batch(0, 1, 3), batch(4, 3, 3), batch(8, 3, 3)]
+    outputs = [0.5 * of_batch.sources for of_batch in batches]
+    (table,) = validate(AudioExamples(mixtures=2), separator, batches, outputs)
+    assert table.columns == list(COLUMNS)
+    assert column(table, "mixture") == [0, 0, 0, 4, 4, 4]  # those of this rank
+    assert column(table, "source") == 2 * ["siren", "dog_bark", "gun_shot"]
+    assert set(column(table, "model")) == {"WeakLabelSeparator"}
+    for number, row in enumerate(table.data):
+        of_batch, place = batches[number // 3], number % 3
+        heard, truth, estimate = (samples(row[COLUMNS.index(name)]) for name in ("heard", "truth", "estimate"))
+        step = 2**-15
+        np.testing.assert_allclose(heard, of_batch.mixture[0], atol=step)
+        np.testing.assert_allclose(truth, of_batch.sources[0, place], atol=step)
+        np.testing.assert_allclose(estimate, 0.5 * truth, atol=step)
+        picture = row[COLUMNS.index("spectrograms")]
+        assert (picture._width, picture._height) == (640, 400)
+    assert all(score is None for score in column(table, "si_sdr_db")) or min(column(table, "si_sdr_db")) > 100
+
+
+def test_a_mixture_louder_than_full_scale_is_not_clipped(separator, undrawn):
+    loud = batch(0, 1, 3)
+    loud = loud._replace(mixture=loud.mixture * 10 / loud.mixture.abs().max())
+    (table,) = validate(AudioExamples(mixtures=1), separator, [loud], [loud.sources])
+    heard = samples(column(table, "heard")[0])
+    np.testing.assert_allclose(heard, loud.mixture[0] / 10, atol=2**-14)
+
+
+def test_estimates_in_any_order_are_shown_beside_their_own_sources(clustering, undrawn):
+    of_batch = batch(0, 2, 2)
+    swapped = of_batch.sources.flip(1) + 0.01 * of_batch.mixture[:, None]
+    (table,) = validate(AudioExamples(mixtures=2), clustering, [of_batch], [swapped])
+    assert min(column(table, "si_sdr_db")) > 20
+    before = column(table, "input_si_sdr_db")
+    assert max(before) < 5
+
+
+def test_of_a_selection_the_picked_models_estimates_are_shown(clustering, undrawn):
+    of_batch = batch(0, 2, 2)
+    estimates = torch.stack([torch.zeros_like(of_batch.sources), of_batch.sources])
+    estimates = torch.stack([estimates[[0, 1], [0, 1]], estimates[[1, 0], [0, 1]]])  # right: model 1, then model 0
+    clustering.names = ["speech", "music"]
+    outputs = {"estimates": estimates, "picked": torch.tensor([1, 0])}
+    (table,) = validate(AudioExamples(mixtures=2), clustering, [of_batch], [outputs], fn=TrainerFn.VALIDATING)
+    assert column(table, "model") == ["music", "music", "speech", "speech"]
+    for row in table.data:
+        np.testing.assert_array_equal(samples(row[COLUMNS.index("estimate")]), samples(row[COLUMNS.index("truth")]))
+
+
+def test_judges_and_ranks_without_a_run_leave_nothing(separator):
+    of_batch = batch(0, 2, 3)
+    assert not validate(AudioExamples(), separator, [of_batch], [{"logits": of_batch.sources}])
+    assert not validate(AudioExamples(), separator, [of_batch], [of_batch.sources], rank=1)
+
+
+def test_while_training_some_epochs_are_logged_and_an_evaluation_always(separator, undrawn):
+    examples, of_batch = AudioExamples(mixtures=1, every_epochs=3), batch(0, 1, 3)
+
+    def logs(epoch, fn=TrainerFn.FITTING):
+        return bool(validate(examples, separator, [of_batch], [of_batch.sources], epoch, fn))
+
+    assert [epoch for epoch in range(7) if logs(epoch)] == [0, 3, 6]
+    assert logs(1, TrainerFn.VALIDATING) and logs(1, TrainerFn.TESTING)

@@ -1,0 +1,86 @@
+"""Checkpoints as versions of one artifact."""
+
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from callbacks.checkpoint_artifacts import CheckpointArtifacts
+from callbacks.tracker import Tracker
+from lightning_modules.weak_labels.modules import WeakLabelSeparator
+
+
+class Run:
+    """In place of a run: keeps what is logged."""
+
+    id = "abc"
+
+    def __init__(self) -> None:
+        self.versions: list = []
+
+    def log_artifact(self, artifact, aliases) -> None:
+        self.versions.append((artifact, aliases))
+
+
+@pytest.fixture
+def separator():
+    return WeakLabelSeparator(classes=["siren", "dog_bark"], sample_rate=8000, window=256, units=2, layers=1)
+
+
+def finish(folder, separator, monkeypatch, tmp_path, best):
+    monkeypatch.setenv("WANDB_DATA_DIR", str(tmp_path / "data"))
+    run = Run()
+    monitored = SimpleNamespace(monitor="validation_loss", best_model_score=torch.tensor(0.25))
+    plain = SimpleNamespace(monitor=None, best_model_score=None)
+    trainer = SimpleNamespace(loggers=[Tracker(run)], checkpoint_callbacks=[plain, *([monitored] if best else [])])
+    CheckpointArtifacts(folder).on_fit_end(trainer, separator)
+    return run.versions
+
+
+def write(path, epoch, step):
+    torch.save(
+        {"state_dict": {}, "hyper_parameters": {}, "module": "Kind", "epoch": epoch, "global_step": step},
+        path,
+    )
+
+
+def test_best_and_last_are_versions_of_one_artifact_the_newer_one_the_latest(separator, monkeypatch, tmp_path):
+    write(tmp_path / "best.ckpt", 2, 30)
+    write(tmp_path / "last.ckpt", 4, 50)
+    versions = finish(tmp_path, separator, monkeypatch, tmp_path, best=True)
+    assert [(artifact.name, artifact.type, aliases) for artifact, aliases in versions] == [
+        ("checkpoint-abc", "model", ["best", "epoch-3"]),
+        ("checkpoint-abc", "model", ["last", "epoch-5"]),
+    ]
+    best, last = (dict(artifact.metadata) for artifact, _ in versions)
+    assert best == {
+        "module": "Kind",
+        "sample_rate": 8000,
+        "window": 256,
+        "hop": 128,
+        "classes": ["siren", "dog_bark"],
+        "supervision": "strong",
+        "epoch": 3,
+        "global_step": 30,
+        "validation_loss": 0.25,
+    }
+    assert last == {name: value for name, value in best.items() if name != "validation_loss"} | {
+        "epoch": 5,
+        "global_step": 50,
+    }
+    for (artifact, _), name in zip(versions, ("best", "last"), strict=True):
+        copied = Path(artifact.manifest.entries["model.ckpt"].local_path)
+        assert copied.read_bytes() == (tmp_path / f"{name}.ckpt").read_bytes()
+
+
+def test_a_last_epoch_that_is_the_best_is_one_version(separator, monkeypatch, tmp_path):
+    for name in ("best", "last"):
+        write(tmp_path / f"{name}.ckpt", 0, 10)
+    ((artifact, aliases),) = finish(tmp_path, separator, monkeypatch, tmp_path, best=True)
+    assert aliases == ["best", "last", "epoch-1"]
+    assert dict(artifact.metadata)["validation_loss"] == 0.25
+
+
+def test_what_is_not_there_is_not_logged(separator, monkeypatch, tmp_path):
+    assert finish(tmp_path, separator, monkeypatch, tmp_path, best=False) == []

@@ -1,0 +1,149 @@
+"""The W&B run of a folder, begun for real, offline; where it would be online, with W&B's own calls replaced."""
+
+import json
+from pathlib import Path
+
+import pytest
+import wandb
+
+from experiments import wandb_run as module
+from experiments.reproduction_tracking import group_of, track_tables
+from experiments.wandb_run import run_record, wandb_run
+from lightning_modules.errors import InputError
+
+pytestmark = pytest.mark.usefixtures("nobody_logged_in")
+
+
+def kinds(records, kind):
+    return [getattr(record, kind) for record in records if record.WhichOneof("record_type") == kind]
+
+
+def test_a_folder_keeps_the_id_of_its_first_start(tmp_path):
+    first = run_record(tmp_path / "run", "fit")
+    assert run_record(tmp_path / "run", "test") == first
+    assert run_record(tmp_path / "other", "test").job_type == "test"
+    assert run_record(tmp_path / "other", "fit").id != first.id
+    assert sorted(path.name for path in (tmp_path / "run").iterdir()) == ["wandb.json"]
+
+
+def test_an_id_that_was_asked_for_is_taken_by_a_new_run_only(tmp_path, monkeypatch):
+    first = run_record(tmp_path / "run", "fit")
+    monkeypatch.setenv("WANDB_RUN_ID", "chosen")
+    assert run_record(tmp_path / "run", "fit") == first
+    assert run_record(tmp_path / "new", "fit").id == "chosen"
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"id": "a"}'])
+def test_a_file_that_is_not_a_record_is_named(text, tmp_path):
+    (tmp_path / "wandb.json").write_text(text)
+    with pytest.raises(InputError, match=r"wandb\.json: not what this program writes; delete it"):
+        run_record(tmp_path, "fit")
+
+
+def test_a_block_that_ends_badly_leaves_a_failed_run_and_the_environment_as_it_was(
+    tmp_path, monkeypatch, wandb_records
+):
+    monkeypatch.delenv("WANDB_DATA_DIR", raising=False)
+    with pytest.raises(RuntimeError), wandb_run(tmp_path, "fit", None, {}):
+        raise RuntimeError
+    (records,) = wandb_records(tmp_path)
+    assert kinds(records, "exit")[0].exit_code == 1
+    assert "WANDB_DATA_DIR" not in module.os.environ
+
+
+def test_project_name_and_group_can_be_had_from_the_environment(tmp_path, nobody_logged_in, wandb_records):
+    with pytest.MonkeyPatch.context() as environment:
+        for name in ("PROJECT", "NAME", "RUN_GROUP", "ENTITY"):
+            environment.setenv(f"WANDB_{name}", f"my-{name.lower()}")
+        wandb.teardown()
+        with wandb_run(tmp_path, "fit", None, {}):
+            pass
+    wandb.teardown()
+    (run,) = kinds(wandb_records(tmp_path)[0], "run")
+    assert (run.project, run.display_name, run.run_group, run.entity) == (
+        *("my-project", "my-name", "my-run_group", "my-entity"),
+    )
+
+
+@pytest.mark.parametrize("mode", ["disabled", "offline", "dryrun"])
+def test_a_mode_that_is_asked_for_holds_without_a_look_at_the_network(mode, tmp_path, monkeypatch):
+    monkeypatch.setenv("WANDB_MODE", mode)
+    monkeypatch.setattr(wandb, "login", lambda **_: pytest.fail("looked"))
+    wandb.teardown()
+    with wandb_run(tmp_path, "fit", None, {}) as run:
+        run.log({"loss": 1.0})
+    wandb.teardown()
+    assert len(list(tmp_path.glob("wandb/offline-run-*"))) == (0 if mode == "disabled" else 1)
+
+
+def test_online_with_nobody_logged_in_is_offline(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("WANDB_MODE", "online")
+    wandb.teardown()
+    with wandb_run(tmp_path, "fit", None, {}):
+        pass
+    wandb.teardown()
+    assert len(list(tmp_path.glob("wandb/offline-run-*"))) == 1
+    assert "nobody is logged in" in capsys.readouterr().err
+
+
+def refuse(**_):
+    raise wandb.errors.AuthenticationError("Failed to authenticate\nwith the server")
+
+
+def test_a_server_that_refuses_or_cannot_be_reached_makes_the_run_offline(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(wandb, "login", refuse)
+    with wandb_run(tmp_path, "fit", None, {}) as run:
+        assert run.settings.mode == "offline"
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "AuthenticationError: Failed to authenticate with the server" in line
+
+
+def test_a_network_that_goes_after_the_login_makes_the_run_offline(tmp_path, monkeypatch, capsys):
+    begin = wandb.init
+
+    def init(mode, **settings):
+        if mode == "online":
+            raise wandb.errors.CommError("Run initialization has timed out")
+        return begin(mode=mode, **settings)
+
+    monkeypatch.setattr(wandb, "login", lambda **_: True)
+    monkeypatch.setattr(wandb, "init", init)
+    with wandb_run(tmp_path, "fit", None, {}) as run:
+        assert run.settings.mode == "offline"
+    assert "timed out" in capsys.readouterr().err
+
+
+def test_where_wandb_cannot_start_at_all_the_work_goes_on(tmp_path, monkeypatch, capsys):
+    def init(**_):
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr(wandb, "init", init)
+    with wandb_run(tmp_path, "fit", None, {}) as run:
+        assert run is None
+    assert capsys.readouterr().err == "W&B: cannot start and is left alone: OSError: No space left on device\n"
+
+
+def test_the_tables_of_a_reproduction_are_a_run_of_its_group(tmp_path, wandb_records):
+    output = tmp_path / "small" / "weak-labels"
+    output.mkdir(parents=True)
+    (output / "table.csv").write_text("row,mean_db\nstrong,9.5\n")
+    (output / "scores.csv").write_text("index,si_sdr_db\n0,1.5\n1,\n")
+    (output / "table.md").write_text("| strong | 9.5 |\n")
+    assert group_of(output) == "small/weak-labels"
+    for _ in range(2):
+        track_tables(output, "small/weak-labels", {"preset": "small"})
+    first, second = wandb_records(output)
+    runs = [run for records in (first, second) for run in kinds(records, "run")]
+    assert {run.run_id for run in runs} == {json.loads((output / "wandb.json").read_text())["id"]}
+    assert {(run.run_group, run.job_type) for run in runs} == {("small/weak-labels", "tables")}
+    (files,) = [artifact for artifact in kinds(first, "artifact") if artifact.type == "tables"]
+    contents = {entry.path: Path(entry.local_path).read_text() for entry in files.manifest.contents}
+    assert contents == {path.name: path.read_text() for path in output.iterdir() if path.suffix in (".csv", ".md")}
+    shown = {
+        entry.path: json.loads(Path(entry.local_path).read_text())
+        for artifact in kinds(first, "artifact")
+        if artifact.type == "run_table"
+        for entry in artifact.manifest.contents
+    }
+    assert shown["tables/table.table.json"]["data"] == [["strong", 9.5]]
+    assert shown["tables/scores.table.json"]["data"] == [[0, 1.5], [1, None]]

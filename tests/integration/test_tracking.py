@@ -1,0 +1,235 @@
+"""A training and its test followed in W&B by the real command line, read back from the offline files."""
+
+import json
+import os
+import shlex
+import signal
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import wandb
+import yaml
+
+from lightning_modules.checkpoint import read_checkpoint
+
+CLASSES = ("car_horn", "dog_bark", "gun_shot", "jackhammer", "siren")
+TWO_EPOCHS = {"trainer.max_epochs": 2, "trainer.log_every_n_steps": 1}
+FOLLOWED = ["--logger", "wandb", "--group", "mine"]
+# One mixture to look at is enough, and costs half the time.
+ONE_EXAMPLE = ["--trainer.callbacks+=callbacks.audio_examples.AudioExamples", "--trainer.callbacks.mixtures=1"]
+
+pytestmark = pytest.mark.usefixtures("nobody_logged_in")
+
+
+@pytest.fixture(scope="module")
+def said():
+    """What the commands of `run` wrote to stderr."""
+    return []
+
+
+@pytest.fixture(scope="module")
+def run(separatrix, nobody_logged_in, said, tmp_path_factory):
+    """Folder of a training of two epochs and its test."""
+    folder = tmp_path_factory.mktemp("tracked")
+    arguments = [*separatrix.arguments("strong", TWO_EPOCHS), *FOLLOWED, *ONE_EXAMPLE, "--run", folder]
+    said.append(separatrix.succeed("fit", *arguments).err)
+    said.append(separatrix.succeed("test", *arguments, "--ckpt_path", "best").err)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def records(run, wandb_records):
+    """Records of the training and of its test."""
+    training, test = wandb_records(run)
+    return training, test
+
+
+def of_kind(records, kind):
+    return [getattr(record, kind) for record in records if record.WhichOneof("record_type") == kind]
+
+
+def values(history):
+    """A line of the history by name; nested names are joined by a dot."""
+    return {item.key or ".".join(item.nested_key): json.loads(item.value_json) for item in history.item}
+
+
+def points(records):
+    """(name, step, value) of all numbers that were logged."""
+    lines = [values(history) for history in of_kind(records, "history")]
+    return {
+        (name, line["trainer/global_step"], value)
+        for line in lines
+        for name, value in line.items()
+        if not name.startswith(("_", "trainer/", "examples/", "tables/")) and name != "epoch"
+    }
+
+
+def table(records, name):
+    """The one table of that name: its rows by column, and where its sounds and pictures lie."""
+    artifacts = [{entry.path: entry.local_path for entry in a.manifest.contents} for a in of_kind(records, "artifact")]
+    (files,) = [files for files in artifacts if f"{name}.table.json" in files]
+    content = json.loads(Path(files[f"{name}.table.json"]).read_text())
+    return [dict(zip(content["columns"], row, strict=True)) for row in content["data"]], files
+
+
+def test_a_training_and_its_test_are_one_run_offline_without_anybody_being_asked(run, records, said):
+    (training,), (test,) = (of_kind(each, "run") for each in records)
+    stored = json.loads((run / "wandb.json").read_text())
+    assert stored == {"id": training.run_id, "job_type": "fit"}
+    for begun in (training, test):
+        assert begun.run_id == stored["id"] and begun.resume
+        assert (begun.project, begun.run_group, begun.job_type) == ("separatrix", "mine", "fit")
+        assert begun.display_name == "/".join(run.parts[-2:])
+    assert [of_kind(each, "exit")[0].exit_code for each in records] == [0, 0]
+    for err, folder in zip(said, sorted((run / "wandb").glob("offline-run-*")), strict=True):
+        (line,) = [line for line in err.splitlines() if "wandb" in line.lower() or "W&B" in line]
+        assert "nobody is logged in" in line and shlex.split(line.split("upload it: ")[1])[-1] == str(folder)
+
+
+def test_the_configuration_is_that_of_the_folder_and_the_tests_stands_below_its_name(run, records):
+    (training,), (test,) = (of_kind(each, "run") for each in records)
+    configs = [
+        {item.key: json.loads(item.value_json) for item in begun.config.update if item.key != "_wandb"}
+        for begun in (training, test)
+    ]
+    assert configs[0] == yaml.safe_load((run / "config.yaml").read_text())
+    assert configs[1] == {"test": yaml.safe_load((run / "test.yaml").read_text())}
+    assert configs[0]["model"]["init_args"]["supervision"] == "strong"
+
+
+def test_the_curves_are_those_of_the_folder_and_join_on_the_step(separatrix, run, records):
+    lines = separatrix.rows(run / "curves" / "version_0" / "metrics.csv")
+    expected = {
+        (name, int(line["step"]), float(value))
+        for line in lines
+        for name, value in line.items()
+        if value and name not in ("step", "epoch")
+    }
+    assert points(records[0]) == expected
+    steps = {name: sorted(step for each, step, _ in expected if each == name) for name, _, _ in expected}
+    of_classes = {name for name in steps if name.startswith("validation_improvement_db/")}
+    assert {name.split("/")[1] for name in of_classes} <= set(CLASSES) and len(of_classes) > 1
+    of_training = {f"training/{name}" for name in ("gradient_norm", "mixtures_per_second", "waiting_share")}
+    assert {name: tuple(of_name) for name, of_name in steps.items()} == {
+        **dict.fromkeys({"validation_loss", "validation_improvement_db", "train_loss_epoch", *of_classes}, (1, 3)),
+        **dict.fromkeys({"train_loss", *of_training}, (0, 1, 2, 3)),
+        "lr-Adam": (0, 2),
+    }
+    losses = {step: value for name, step, value in expected if name == "train_loss"}
+    means = {step: value for name, step, value in expected if name == "train_loss_epoch"}
+    for first, last in ((0, 1), (2, 3)):
+        assert means[last] == pytest.approx((losses[first] + losses[last]) / 2)
+    for each in records:
+        (everything,) = [metric for metric in of_kind(each, "metric") if metric.glob_name == "*"]
+        assert everything.step_metric == "trainer/global_step"
+
+
+def test_the_test_stands_at_the_step_of_its_checkpoint_with_summary_and_rows(separatrix, run, records):
+    step = read_checkpoint(run / "checkpoints" / "best.ckpt")["global_step"]
+    lines = [values(history) for history in of_kind(records[1], "history")]
+    assert {line["trainer/global_step"] for line in lines} == {step}
+    summary = separatrix.rows(run / "summary.csv")
+    overall = {line["quantity"]: float(line["mean"]) for line in summary if line["label"] == "overall"}
+    logged = {name: value for line in lines for name, value in line.items()}
+    for quantity, mean in overall.items():
+        assert logged[f"test_{quantity}_mean/overall"] == mean
+    (shown, _), rows = table(records[1], "tables/scores"), separatrix.rows(run / "scores.csv")
+    assert [(line["index"], line["class"], line["improvement_db"]) for line in shown] == [
+        (int(row["index"]), row["class"], float(row["improvement_db"]) if not row["left_out"] else None) for row in rows
+    ]
+    assert len(table(records[1], "tables/summary")[0]) == len(summary)
+
+
+def test_the_first_mixtures_are_there_to_listen_to_and_to_look_at(records):
+    for each, split in zip(records, ("validation", "test"), strict=True):
+        rows, files = table(each, f"examples/{split}")
+        assert [(row["mixture"], row["source"]) for row in rows] == [(0, label) for label in CLASSES]
+        for row in rows:
+            heard, truth, estimate = (
+                soundfile.read(files[row[name]["path"]]) for name in ("heard", "truth", "estimate")
+            )
+            assert heard[1] == truth[1] == estimate[1] == 8000
+            assert len(heard[0]) == len(truth[0]) == len(estimate[0]) == 4000
+            assert np.abs(heard[0]).max() > 0
+            assert (row["spectrograms"]["width"], row["spectrograms"]["height"]) == (640, 400)
+        # The sources add up to the mixture, but for their 16 bits.
+        truths = sum(soundfile.read(files[row["truth"]["path"]])[0] for row in rows)
+        np.testing.assert_allclose(truths, soundfile.read(files[rows[0]["heard"]["path"]])[0], atol=6 * 2**-15)
+
+
+def test_the_checkpoints_are_versions_of_one_artifact(run, records):
+    versions = [artifact for artifact in of_kind(records[0], "artifact") if artifact.type == "model"]
+    assert {artifact.name for artifact in versions} == {
+        f"checkpoint-{json.loads((run / 'wandb.json').read_text())['id']}"
+    }
+    aliases = [set(artifact.aliases) - {"latest"} for artifact in versions]
+    epochs = {name: read_checkpoint(run / "checkpoints" / f"{name}.ckpt")["epoch"] + 1 for name in ("best", "last")}
+    assert set().union(*aliases) == {"best", "last", *(f"epoch-{epoch}" for epoch in epochs.values())}
+    for artifact, names in zip(versions, aliases, strict=True):
+        name = next(iter(names & epochs.keys()))
+        (entry,) = artifact.manifest.contents
+        assert Path(entry.local_path).read_bytes() == (run / "checkpoints" / f"{name}.ckpt").read_bytes()
+        assert Path(entry.local_path).is_relative_to(run / "wandb")
+        said = json.loads(artifact.metadata)
+        assert (said["epoch"], said["supervision"], said["classes"]) == (epochs[name], "strong", list(CLASSES))
+
+
+@pytest.mark.parametrize("logger, left", [("csv", True), ("none", False)])
+def test_other_loggers_leave_no_wandb_and_none_changes_what_is_learnt(logger, left, separatrix, run, tmp_path):
+    arguments = separatrix.arguments("strong", TWO_EPOCHS)
+    separatrix.succeed("fit", *arguments, "--logger", logger, "--run", tmp_path)
+    assert (tmp_path / "curves").exists() == left
+    assert not list(tmp_path.glob("wandb*"))
+    for name in ("best", "last"):
+        assert separatrix.same_weights(tmp_path / "checkpoints" / f"{name}.ckpt", run / "checkpoints" / f"{name}.ckpt")
+
+
+def test_an_evaluation_that_was_killed_before_its_last_line_still_shows_its_rows(
+    separatrix, run, wandb_records, tmp_path
+):
+    # All rows are there, no mixture is left: Lightning calls none of the test's own hooks.
+    (tmp_path / "scores.parts").mkdir()
+    rows = (run / "scores.csv").read_text().partition("\n")[2]
+    (tmp_path / "scores.parts" / "rank-0-earlier.csv").write_text(f"{rows}\n")
+    checkpoint = run / "checkpoints" / "best.ckpt"
+    arguments = [*separatrix.arguments("strong"), *FOLLOWED, "--ckpt_path", checkpoint, "--run", tmp_path]
+    separatrix.succeed("test", *arguments)
+    (records,) = wandb_records(tmp_path)
+    assert [begun.job_type for begun in of_kind(records, "run")] == ["test"]
+    shown, _ = table(records, "tables/scores")
+    assert len(shown) == len(rows.splitlines())
+
+
+def test_a_training_that_is_refused_leaves_no_run(separatrix, tmp_path):
+    outcome = separatrix.run("fit", *separatrix.arguments("frame"), *FOLLOWED, "--run", tmp_path / "run")
+    assert outcome.status == 2 and "judge" in outcome.err
+    assert not (tmp_path / "run").exists()
+
+
+def test_two_ranks_are_one_run_which_a_killed_training_goes_on_with(separatrix, wandb_records, tmp_path):
+    ranks = {"trainer.devices": "2", "trainer.strategy": "ddp", "data.batch_size": "2"}
+    arguments = [*separatrix.arguments("strong", TWO_EPOCHS), *FOLLOWED, *ONE_EXAMPLE, "--run", tmp_path]
+    endless = [*arguments, *separatrix.as_options({**ranks, "trainer.max_epochs": 10_000})]
+    flushing = {"WANDB_X_TRANSACTION_LOG_FLUSH_INTERVAL": "0.1"}
+    last = tmp_path / "checkpoints" / "last.ckpt"
+    wandb.teardown()  # a process that this one starts would use its connection
+    with separatrix.process("fit", *endless, **flushing) as process:
+        while not last.exists():
+            assert process.poll() is None, process.communicate()
+            time.sleep(0.05)
+        time.sleep(1)
+        os.killpg(process.pid, signal.SIGKILL)
+    stored = json.loads((tmp_path / "wandb.json").read_text())
+    assert [path.name.split("-")[-1] for path in (tmp_path / "wandb").glob("offline-run-*")] == [stored["id"]]
+    reached = read_checkpoint(last)["epoch"] + 1
+    separatrix.succeed("fit", *arguments, "--trainer.max_epochs", reached + 1, "--ckpt_path", "last")
+    assert json.loads((tmp_path / "wandb.json").read_text()) == stored
+    killed, resumed = wandb_records(tmp_path)
+    assert {begun.run_id for each in (killed, resumed) for begun in of_kind(each, "run")} == {stored["id"]}
+    assert not of_kind(killed, "exit") and of_kind(resumed, "exit")[0].exit_code == 0
+    steps = [sorted(step for name, step, _ in points(each) if name == "validation_loss") for each in (killed, resumed)]
+    assert steps[1] == [2 * reached + 1]
+    assert steps[0] and steps[0] == [2 * epoch + 1 for epoch in range(len(steps[0]))] and len(steps[0]) <= reached + 1
