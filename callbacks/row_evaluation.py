@@ -32,6 +32,7 @@ class RowEvaluation(Callback, ABC):
     def __init__(self) -> None:
         self._parts: RowParts | None = None
         self._path = Path()
+        self._rows = 0  # that this rank wrote, on rank 0 with those that were left
 
     @abstractmethod
     def rows(self, trainer: Trainer, module: LightningModule, outputs: Any, batch: Batch) -> Iterable[Sequence[Any]]:
@@ -49,7 +50,11 @@ class RowEvaluation(Callback, ABC):
         if stage in self.files:
             self._path = Path(trainer.default_root_dir) / self.files[stage]
             self._parts = RowParts(self._path.with_suffix(".parts"), self.columns)
-            trainer.datamodule.evaluated = {int(row[0]) for row in self._parts.read()}  # type: ignore[attr-defined]
+            # What rank 0 finds holds for all: ranks that see different rows would share the rest out differently.
+            left = self._parts.read() if trainer.is_global_zero else []
+            self._rows = len(left)
+            evaluated = trainer.strategy.broadcast({int(row[0]) for row in left})
+            trainer.datamodule.evaluated = evaluated  # type: ignore[attr-defined]
 
     def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Refuse to mix rows of two models."""
@@ -65,7 +70,7 @@ class RowEvaluation(Callback, ABC):
     ) -> None:
         """Append a batch's rows to this rank's part."""
         if self._parts is not None:
-            self._parts.append(self.rows(trainer, pl_module, outputs, batch), trainer.global_rank)
+            self._rows += self._parts.append(self.rows(trainer, pl_module, outputs, batch), trainer.global_rank)
 
     def on_validation_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Batch, *_: Any
@@ -81,11 +86,12 @@ class RowEvaluation(Callback, ABC):
         if self._parts is None:
             return
         self._parts.close()
-        trainer.strategy.barrier("rows are written")
+        # Rank 0 waits here for the rows of all.
+        rows = trainer.strategy.reduce(torch.tensor(self._rows, device=pl_module.device), reduce_op="sum")
         if not trainer.is_global_zero:
             return
         self._parts.belong_to(_digest(trainer, pl_module))
-        self._parts.merge(self._path)
+        self._parts.merge(self._path, int(rows))
         self.report(trainer, pl_module, self._path)
         self._parts.remove()  # last: killed in its report, an evaluation has that to do again, and nothing else
 

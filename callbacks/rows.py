@@ -8,6 +8,7 @@ import io
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, TextIO
@@ -50,8 +51,13 @@ class RowParts:
         for other in others:
             other.unlink(missing_ok=True)
 
-    def append(self, rows: Iterable[Sequence[Any]], rank: int) -> None:
-        """Write a batch's rows and an empty line, and flush them: they outlive the process, whole or not at all."""
+    def append(self, rows: Iterable[Sequence[Any]], rank: int) -> int:
+        """Write a batch's rows and an empty line, and flush them: they outlive the process, whole or not at all.
+
+        Returns:
+            How many rows they were.
+        """
+        lines = [[_text(value) for value in row] for row in rows]
         if self._file is None:
             self.folder.mkdir(parents=True, exist_ok=True)
             # A new name every time: process numbers come again, and nobody goes on where a kill cut a file.
@@ -59,11 +65,12 @@ class RowParts:
             self._file = os.fdopen(handle, "w", newline="")
         writer = csv.writer(self._file, lineterminator="\n")
         try:
-            writer.writerows([[_text(value) for value in row] for row in rows])
+            writer.writerows(lines)
             self._file.write("\n")
             self._file.flush()
         except OSError as error:  # of an open file the system tells no name
             raise OSError(error.errno, error.strerror, str(self.folder)) from error
+        return len(lines)
 
     def close(self) -> None:
         """Close this rank's part."""
@@ -90,9 +97,26 @@ class RowParts:
             rows += own
         return sorted(rows, key=lambda row: int(row[0]))  # stable: a mixture's rows keep their order
 
-    def merge(self, path: Path) -> None:
-        """Write all rows to one file; the parts stay until `remove`, for what is made of it may be interrupted too."""
-        write_rows(path, self.columns, self.read())
+    def merge(self, path: Path, count: int, patience: float = 60) -> None:
+        """Write all rows to one file; the parts stay until `remove`, for what is made of it may be interrupted too.
+
+        Args:
+            path: the file.
+            count: how many rows there are.
+            patience: how long to look for them, in seconds: a network file system shows what other nodes wrote late.
+
+        Raises:
+            InputError: there are not so many, or more.
+        """
+        rows, deadline = self.read(), time.monotonic() + patience
+        while len(rows) < count and time.monotonic() < deadline:
+            time.sleep(1)
+            rows = self.read()
+        if len(rows) != count:
+            raise InputError(
+                f"{self.folder}: holds {len(rows)} rows, {count} were written; give a folder that all ranks share"
+            )
+        write_rows(path, self.columns, rows)
 
     def remove(self) -> None:
         """Remove the parts, where nothing is left to be made of their rows."""

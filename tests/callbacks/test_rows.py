@@ -2,6 +2,7 @@
 
 import math
 import tempfile
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -37,7 +38,7 @@ def test_parts_of_several_ranks_merge_into_one_file_sorted_by_index(tmp_path):
     append(tmp_path / "parts", [0, 3, 6, 9], rank=0)
     append(tmp_path / "parts", [2, 5, 8], rank=2)
     parts = RowParts(tmp_path / "parts", COLUMNS)
-    parts.merge(tmp_path / "scores.csv")
+    parts.merge(tmp_path / "scores.csv", 22)
     parts.remove()
     expected = [dict(zip(COLUMNS, row, strict=True)) for mixture in range(11) for row in as_text(rows_of(mixture))]
     assert read_rows(tmp_path / "scores.csv") == expected
@@ -50,7 +51,7 @@ def test_the_merged_file_is_the_same_byte_for_byte_on_any_number_of_ranks(tmp_pa
         folder = tmp_path / str(ranks)
         for rank in range(ranks):
             append(folder / "parts", list(range(rank, 12, ranks)), rank, batch=1 + ranks)
-        RowParts(folder / "parts", COLUMNS).merge(folder / "scores.csv")
+        RowParts(folder / "parts", COLUMNS).merge(folder / "scores.csv", 24)
         merged.append((folder / "scores.csv").read_bytes())
     assert merged[0].startswith(b"index,class,value\n0,siren,0.1\n")
     assert merged[0] == merged[1] == merged[2]
@@ -61,10 +62,29 @@ def test_rows_outlive_a_process_that_never_closes_its_part(tmp_path):
     assert RowParts(tmp_path, COLUMNS).read() == as_text(rows_of(3))
 
 
+def test_rows_that_a_network_shows_late_are_waited_for(tmp_path):
+    append(tmp_path / "parts", [0, 1], rank=0)
+    late = threading.Timer(0.2, append, (tmp_path / "parts", [2, 3], 1))
+    late.start()
+    RowParts(tmp_path / "parts", COLUMNS).merge(tmp_path / "scores.csv", 8)
+    late.join()
+    assert len(read_rows(tmp_path / "scores.csv")) == 8
+
+
+@pytest.mark.parametrize("count", [3, 5])
+def test_a_file_with_rows_missing_or_too_many_is_never_written(count, tmp_path):
+    append(tmp_path / "parts", [0, 1], rank=0)
+    with pytest.raises(
+        InputError, match=rf"parts: holds 4 rows, {count} were written; give a folder that all ranks share"
+    ):
+        RowParts(tmp_path / "parts", COLUMNS).merge(tmp_path / "scores.csv", count, patience=0)
+    assert not (tmp_path / "scores.csv").exists()
+
+
 def test_without_any_part_there_are_no_rows(tmp_path):
     parts = RowParts(tmp_path / "never-made", COLUMNS)
     assert parts.read() == []
-    parts.merge(tmp_path / "scores.csv")
+    parts.merge(tmp_path / "scores.csv", 0)
     assert (tmp_path / "scores.csv").read_text() == "index,class,value\n"
 
 
