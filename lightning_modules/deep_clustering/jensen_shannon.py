@@ -9,7 +9,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from lightning_modules.deep_clustering.clustering import members
+from lightning_modules.deep_clustering.clustering import group, members
 from lightning_modules.deep_clustering.draws import Stream, uniform
 
 EM_ITERATIONS = 30
@@ -50,19 +50,26 @@ def jensen_shannon(points: Tensor, labels: Tensor, clusters: int, valid: Tensor 
     """
     points = points.double()
     membership = members(labels, clusters, valid)
-    one = fit_gaussian_mixture(points, membership.sum(-1, keepdim=True), 0)
-    many = fit_gaussian_mixture(points, membership, EM_ITERATIONS)
     place = uniform(torch.zeros(1, dtype=torch.int64, device=points.device), SAMPLES * points.shape[-1], Stream.NORMAL)
     normal = torch.special.ndtri(place.clamp(min=2.0**-54)).view(SAMPLES, -1)
+    size = group(points)
+    parts = zip(points.split(size), membership.split(size), strict=True)
+    return torch.cat([_divergence(*part, normal) for part in parts])
 
-    def divergence_to_midpoint(mixture: GaussianMixture, other: GaussianMixture) -> Tensor:
+
+def _divergence(points: Tensor, membership: Tensor, normal: Tensor) -> Tensor:
+    """The divergence for points [B, n, D] and their membership [B, n, Q], from normal numbers [SAMPLES, D]."""
+    one = fit_gaussian_mixture(points, membership.sum(-1, keepdim=True), 0)
+    many = fit_gaussian_mixture(points, membership, EM_ITERATIONS)
+
+    def to_midpoint(mixture: GaussianMixture, other: GaussianMixture) -> Tensor:
         samples = mixture.means.unsqueeze(2) + torch.einsum("bkij,sj->bksi", mixture.factors, normal)
         samples = samples.flatten(1, 2)
         own, theirs = (log_densities(samples, g).logsumexp(-1) for g in (mixture, other))
         midpoint = torch.logaddexp(own, theirs) - math.log(2)
         return ((own - midpoint).unflatten(1, (-1, SAMPLES)).mean(-1) * mixture.weights).sum(-1)
 
-    divergence = (divergence_to_midpoint(one, many) + divergence_to_midpoint(many, one)) / 2
+    divergence = (to_midpoint(one, many) + to_midpoint(many, one)) / 2
     return torch.where(membership.any((1, 2)), divergence / math.log(2), 0).clamp(0, 1)
 
 

@@ -54,18 +54,10 @@ def test_rows_are_the_same_bytes_in_batches_of_any_size_from_any_number_of_worke
     assert (tmp_path / "scores.csv").read_bytes() == (stage.whole / "scores.csv").read_bytes()
 
 
-@pytest.mark.parametrize("name, tolerance", [("test weak-labels", 0), ("test model-selection", 1e-6)])
-def test_rows_with_more_threads_are_the_same_or_within_a_millionth(
-    name, tolerance, separatrix, stages, with_threads, tmp_path
-):
+@pytest.mark.parametrize("name", ["test weak-labels", "test model-selection"])
+@pytest.mark.parametrize("size", ["2", "1"])
+def test_rows_are_the_same_bytes_with_more_threads(name, size, separatrix, stages, with_threads, tmp_path):
     stage = stages(name)
     with_threads(2)
-    separatrix.succeed(*stage.into(tmp_path))
-    ours, theirs = (separatrix.rows(folder / "scores.csv") for folder in (tmp_path, stage.whole))
-    assert len(ours) == len(theirs)
-    for row, other in zip(ours, theirs, strict=True):
-        for column, value in row.items():
-            if column in ("class", "domain", "recordings", "model", "left_out") or not value:
-                assert value == other[column]
-            else:
-                assert float(value) == pytest.approx(float(other[column]), rel=0, abs=tolerance, nan_ok=True)
+    separatrix.succeed(*stage.into(tmp_path), "--data.evaluation_batch_size", size)
+    assert (tmp_path / "scores.csv").read_bytes() == (stage.whole / "scores.csv").read_bytes()
