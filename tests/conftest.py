@@ -3,6 +3,7 @@
 import csv
 import os
 import struct
+import time
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -94,7 +95,15 @@ def wandb_records() -> Callable[[Path], list[list[Record]]]:
     """A function that reads what offline runs in `folder`/wandb hold, in the order of their starts."""
 
     def read(folder: Path) -> list[list[Record]]:
-        return [_records(path) for path in sorted((folder / "wandb").glob("offline-run-*/*.wandb"))]
+        # W&B's helper process writes the last records when it has already said that it is done; a killed start has none.
+        deadline = time.monotonic() + 3
+        while True:
+            runs = [_records(path) for path in sorted((folder / "wandb").glob("offline-run-*/*.wandb"))]
+            if time.monotonic() > deadline or all(
+                any(r.WhichOneof("record_type") == "exit" for r in run) for run in runs
+            ):
+                return runs
+            time.sleep(0.05)
 
     return read
 

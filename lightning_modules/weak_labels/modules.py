@@ -207,7 +207,7 @@ class WeakLabelSeparator(WeakLabelModule):
         classes = list(classes)
         self.save_hyperparameters()
         self.supervision = supervision
-        self.judge_checkpoint = None if judge is None else judge.replace("{supervision}", supervision)
+        self.judge_checkpoint = None if judge is None else str(judge).replace("{supervision}", supervision)
         self.alpha = alpha
         self.classification = classification
         self.strong_scale = strong_scale

@@ -168,7 +168,7 @@ def test_a_reproduction_in_wandb_is_one_group_of_all_trainings_and_evaluations(s
     output = tmp_path / "small" / "weak"
     for given, group in (([], "small/weak"), (["--group", "mine"], "mine")):
         command(["reproduce", "weak-labels", "--logger", "wandb", *given, "--output", str(output)])
-        stages, _, _ = started.pop()
+        stages, *_ = started.pop()
         assert [stage.name for stage in stages if ("--logger", "wandb") not in pairwise(stage.arguments)] == ["bank"]
         assert [stage.name for stage in stages if ("--group", group) not in pairwise(stage.arguments)] == ["bank"]
         assert tracked.pop() == (output, group, {"system": "weak-labels", "preset": "demo"})
@@ -178,7 +178,7 @@ def test_without_wandb_no_stage_knows_of_a_group(started, tmp_path, monkeypatch)
     monkeypatch.setattr(module, "track_tables", lambda *_: pytest.fail("tracked"))
     for logger in ("csv", "none"):
         command(["reproduce", "model-selection", "--logger", logger, "--output", str(tmp_path)])
-        stages, _, _ = started.pop()
+        stages, *_ = started.pop()
         assert not [stage for stage in stages if "--group" in stage.arguments]
         followed = [stage.name for stage in stages if ("--logger", "none") in pairwise(stage.arguments)]
         assert len(followed) == (9 if logger == "none" else 0)

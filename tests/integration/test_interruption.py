@@ -5,6 +5,7 @@ import random
 import re
 import shutil
 import signal
+import time
 
 import pytest
 from command_server import Moment
@@ -132,11 +133,12 @@ def kill_at_random(stage, kills, draw, processes, folder):
     Returns:
         What had been written last, for each kill.
     """
-    hit = []
+    hit: list[str] = []
+    seconds = stage.seconds
     while len(hit) < kills:
-        before = epochs(folder)
+        before, begun = epochs(folder), time.monotonic()
         with processes.start(*stage.into(folder)) as running:
-            late = _await_random_moment(stage, draw, running, folder)
+            late = _await_random_moment(stage, seconds, draw, running, folder)
             running.signal(signal.SIGKILL)
             ended = running.end()
         if stage.name.startswith("fit"):
@@ -145,17 +147,18 @@ def kill_at_random(stage, kills, draw, processes, folder):
             assert ended.status == 0, ended.printed
             stage.assert_complete(folder)
             shutil.rmtree(folder)
+            seconds = time.monotonic() - begun  # the machine is not as busy as it was
         else:
             assert ended.killed or ended.status == 0, ended.printed
             hit.append(last_written(folder))
     return hit
 
 
-def _await_random_moment(stage, draw, running, folder):
+def _await_random_moment(stage, seconds, draw, running, folder):
     """Whether the command ended before."""
     if not stage.records:
         # Rather late than early: a command begins with reading its arguments.
-        return running.ended_within(draw.triangular(0, stage.seconds, stage.seconds))
+        return running.ended_within(draw.triangular(0, seconds, seconds))
     # The time that a reproduction takes is known too badly: a while after it came to one of its stages.
     record = folder / draw.choice(stage.records)
     while not record.exists():

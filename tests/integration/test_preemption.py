@@ -3,6 +3,7 @@
 import random
 import shutil
 import signal
+import time
 
 import pytest
 from interruptible import assert_an_epoch_was_lost_at_most, epochs
@@ -42,16 +43,17 @@ def assert_it_ended_well(ended, folder):
 
 def preempt_at_random(stage, times, draw, processes, folder):
     """Start the stage again and again, and preempt it at random moments, until it was preempted so many times."""
-    preempted = 0
+    preempted, seconds = 0, stage.seconds
     while preempted < times:
-        before = epochs(folder)
+        before, begun = epochs(folder), time.monotonic()
         with processes.start(*stage.into(folder)) as running:
             # Not while it reads its arguments, where nothing is to be lost.
-            late = running.ended_within(stage.seconds * draw.uniform(0.2, 1))
+            late = running.ended_within(seconds * draw.uniform(0.2, 1))
             ended = running.end() if late else preempt(running)
         if ended.status == 0:
             stage.assert_complete(folder)
             shutil.rmtree(folder)
+            seconds = time.monotonic() - begun  # the machine is not as busy as it was
             continue
         assert_it_ended_well(ended, folder)
         if stage.name.startswith("fit"):
