@@ -6,6 +6,7 @@ import signal
 import sys
 from argparse import ArgumentError
 from collections.abc import Callable, Sequence
+from importlib.metadata import version
 
 from experiments.termination import INTERRUPTED, TERMINATED, end_on_sigterm
 from lightning_modules.errors import InputError, printable
@@ -32,7 +33,13 @@ def usage() -> str:
     width = max(map(len, COMMANDS))
     lines = [f"  {name:<{width}}  {summary}" for name, (_, summary) in COMMANDS.items()]
     return "\n".join(
-        ["usage: separatrix COMMAND ...", "", *lines, "", f"`separatrix COMMAND --help` tells more. Try: {EXAMPLE}"]
+        [
+            "usage: separatrix COMMAND ...  (or --version)",
+            "",
+            *lines,
+            "",
+            f"`separatrix COMMAND --help` tells more. Try: {EXAMPLE}",
+        ]
     )
 
 
@@ -52,6 +59,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     if not arguments or arguments[0] in ("-h", "--help", "help"):
         print(usage())
+        return 0
+    if arguments[0] == "--version":
+        print(f"separatrix {version('separatrix')}")
         return 0
     if arguments[0] not in COMMANDS:
         print(f"separatrix: no command {arguments[0]!r}; one of {', '.join(COMMANDS)}", file=sys.stderr)

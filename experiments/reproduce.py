@@ -10,6 +10,7 @@ from typing import Literal, get_args
 
 import torch
 from jsonargparse import ArgumentParser, Namespace
+from jsonargparse.typing import NonNegativeInt
 
 from datamodules.urban_scenes import URBAN_CLASSES
 from experiments.configuration import options
@@ -92,6 +93,9 @@ def _parser() -> ArgumentParser:
         help="where curves go besides the folder of every stage",
     )
     parser.add_argument("--group", help="name of all its runs in W&B (default: the end of the output's path)")
+    parser.add_argument(
+        "--seed", type=NonNegativeInt, help="of initial weights, mixtures, order and dropout (default: 0)"
+    )
     parser.add_argument("--dry-run", action="store_true", help="print the commands only")
     return parser
 
@@ -110,7 +114,7 @@ def command(arguments: list[str]) -> None:
     output = Path(chosen.output or f"runs/{chosen.preset}/{chosen.system}")
     roots = _roots(chosen, reproduction.corpora)
     group = chosen.group or group_of(output)
-    settings = [*settings, *_tracking_options(chosen.logger, group)]
+    settings = [*settings, *_tracking_options(chosen.logger, group), *_seed_options(chosen.seed)]
     stages = reproduction.stages(chosen.preset, output, settings, roots)
     launch = _launch_words(chosen.launch)
     if chosen.dry_run:
@@ -173,6 +177,10 @@ def _split_settings(arguments: list[str]) -> tuple[list[str], list[str]]:
 def _value(settings: list[str], name: str, default: str) -> str:
     given = [words for words in ("=".join(option).split("=", 1) for option in options(settings)) if words[0] == name]
     return given[-1][1] if given else default  # as on any command line, the last one holds
+
+
+def _seed_options(seed: int | None) -> list[str]:
+    return [] if seed is None else ["--seed_everything", str(seed), "--data.seed", str(seed)]
 
 
 def _launch_words(launch: str | None) -> list[str]:

@@ -136,22 +136,28 @@ class Record:
         write_text_atomically(self.path, json.dumps({"state": state, "fingerprint": self.fingerprint}) + "\n")
 
 
-# How a stage is followed is no part of what it makes.
-_OF_TRACKING = ("--logger", "--group")
+# How a stage is followed, how fast it is and where its bank lies decide nothing of what it makes.
+_NO_PART_OF_IT = ("--logger", "--group", "--data.workers", "--data.bank_folder", "--trainer.enable_progress_bar")
 
 
 def _fingerprint(stage: Stage, needs: Iterable[str]) -> str:
     digest = hashlib.sha256()
     for before, argument in zip(("", *stage.arguments), stage.arguments, strict=False):
-        if argument in _OF_TRACKING or before in _OF_TRACKING:
+        if argument.split("=")[0] in _NO_PART_OF_IT or before in _NO_PART_OF_IT:
             continue
         # Where results lie is no part of what they are; those of other stages count by their fingerprints.
         if before not in ("--run", "--model.judge", "--model.checkpoints", "--ckpt_path"):
-            digest.update(config_path(argument).read_bytes() if before == "--config" else argument.encode())
+            digest.update(_content(before, argument))
         digest.update(b"\0")
     for need in needs:
         digest.update(need.encode())
     return digest.hexdigest()
+
+
+def _content(option: str, value: str) -> bytes:
+    if option == "--config":
+        return config_path(value).read_bytes()
+    return (os.path.abspath(value) if option == "--data.corpus.root" else value).encode()
 
 
 def run_stages(stages: Sequence[Stage], jobs: int, apart: bool = False, launch: Sequence[str] = ()) -> None:

@@ -1,6 +1,7 @@
 """`separatrix fit|validate|test|predict`: LightningCLI, with a folder for everything that a run makes."""
 
 import contextlib
+import logging
 import os
 import shlex
 import shutil
@@ -113,6 +114,8 @@ class SeparatrixCLI(LightningCLI):
             ".*It is recommended to use .self.log.*sync_dist=True.*",  # what is logged is the same on every rank
             ".*method of metric MixtureMean was called before the ``update`` method.*",  # of a class that is nowhere
         )
+        # Lightning recommends other products at every start.
+        logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(_is_no_tip)
 
     def instantiate_trainer(self, **settings: Any) -> Trainer:
         """A trainer that keeps the best and the last checkpoint in the run's folder and logs where it was told to."""
@@ -284,6 +287,10 @@ def _cluster() -> list[SLURMEnvironment]:
     # rewind the loader. Here a job that is queued again goes on from the end of an epoch, exactly.
     of_slurm = SLURMEnvironment.detect() and not TorchElasticEnvironment.detect()  # torchrun may run inside SLURM
     return [SLURMEnvironment(auto_requeue=False)] if of_slurm else []
+
+
+def _is_no_tip(record: logging.LogRecord) -> bool:
+    return "Tip: " not in record.getMessage()
 
 
 def _silence(*messages: str) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from callbacks.tracker import in_one_line
+from lightning_modules.atomic_file import write_text_atomically
 from lightning_modules.errors import InputError
 
 if TYPE_CHECKING:
@@ -51,10 +52,7 @@ def run_record(folder: Path, job_type: str) -> RunRecord:
         except (ValueError, KeyError, TypeError):
             raise InputError(f"{path}: not what this program writes; delete it to begin a new W&B run") from None
     record = RunRecord(os.environ.get("WANDB_RUN_ID") or secrets.token_hex(6), job_type)
-    folder.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_text(json.dumps(record._asdict()) + "\n")
-    partial.replace(path)
+    write_text_atomically(path, json.dumps(record._asdict()) + "\n")
     return record
 
 

@@ -95,13 +95,12 @@ def wandb_records() -> Callable[[Path], list[list[Record]]]:
     """A function that reads what offline runs in `folder`/wandb hold, in the order of their starts."""
 
     def read(folder: Path) -> list[list[Record]]:
-        # W&B's helper process writes the last records when it has already said that it is done; a killed start has none.
+        # W&B's helper process writes the last records after it has said that it is done; a killed start has none.
         deadline = time.monotonic() + 3
         while True:
             runs = [_records(path) for path in sorted((folder / "wandb").glob("offline-run-*/*.wandb"))]
-            if time.monotonic() > deadline or all(
-                any(r.WhichOneof("record_type") == "exit" for r in run) for run in runs
-            ):
+            ended = all(any(record.HasField("exit") for record in run) for run in runs)
+            if ended or time.monotonic() > deadline:
                 return runs
             time.sleep(0.05)
 

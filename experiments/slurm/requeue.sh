@@ -3,7 +3,8 @@
 #     exec experiments/slurm/requeue.sh COMMAND ...
 # and its head asks for --requeue, --open-mode=append and --signal=B:USR1@120.
 #
-# USR1, shortly before the job's time is over: the command is ended and the job queued again under its number.
+# USR1, shortly before the job's time is over: the command is ended and the job queued again under its number, until it
+# has been started MOST_RESTARTS times (20 unless set): a job whose time is too short for an epoch would never end.
 # TERM, of scancel or a preemption: the command is ended; what becomes of the job is for whoever sent it.
 set -u
 
@@ -25,6 +26,10 @@ while [[ $signalled ]]; do # a signal ends `wait`, not the command
 done
 
 if [[ $requeue && $status -ne 0 ]]; then
+    if ((${SLURM_RESTART_COUNT:-0} + 1 >= ${MOST_RESTARTS:-20})); then
+        echo "job $SLURM_JOB_ID: its time is over for the ${MOST_RESTARTS:-20}th time, not queued again" >&2
+        exit "$status"
+    fi
     echo "job $SLURM_JOB_ID: its time is over, queued again"
     scontrol requeue "$SLURM_JOB_ID"
 fi

@@ -71,12 +71,21 @@ def test_a_configuration_counts_by_its_content_and_a_folder_not_at_all(tmp_path)
     assert fingerprint != Record(here, []).fingerprint
 
 
-def test_how_a_stage_is_followed_is_no_part_of_what_it_is(tmp_path):
-    plain = stage(tmp_path, "a", "--trainer.max_epochs", "3")
-    followed = stage(tmp_path, "a", "--trainer.max_epochs", "3", "--logger", "wandb", "--group", "mine")
-    other = stage(tmp_path, "a", "--trainer.max_epochs", "4", "--logger", "wandb", "--group", "mine")
-    fingerprints = [Record(each, []).fingerprint for each in (plain, followed, other)]
-    assert fingerprints[0] == fingerprints[1] != fingerprints[2]
+def test_how_a_stage_is_followed_and_how_fast_is_no_part_of_what_it_is(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    followed = ("--logger", "wandb", "--group", "mine", "--data.workers", "7", "--data.bank_folder=/elsewhere")
+    root = ("--data.corpus.root", "data")
+    fingerprints = [
+        Record(stage(tmp_path, "a", "--trainer.max_epochs", *words), []).fingerprint
+        for words in (
+            ("3", *root),
+            ("3", *root, *followed),
+            ("3", "--data.corpus.root", str(tmp_path / "data")),
+            ("4", *root),
+            ("3", "--data.corpus.root", "other"),
+        )
+    ]
+    assert len({*fingerprints[:3]}) == 1 and len({*fingerprints}) == 3
 
 
 @pytest.mark.parametrize("command, result", [("fit", "checkpoints/last.ckpt"), ("test", "scores.parts/rank-0.csv")])

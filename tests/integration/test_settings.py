@@ -59,6 +59,8 @@ pair_names = st.sampled_from(("sources", "labels", "stems", "quietest", "loudest
 def attempt(separatrix, tmp_path_factory):
     """A function that synthesises one mixture with further settings, and checks what comes of it."""
     folder = tmp_path_factory.mktemp("settings")
+    elsewhere = folder / "elsewhere"  # where folders are made that drawn settings name
+    elsewhere.mkdir()
     scenes = ["--config", "weak_labels/base", "--config", "weak_labels/demo/data"]
     scenes += separatrix.as_options(separatrix.data())
     pairs = ["--config", "deep_clustering/base", "--config", "deep_clustering/environmental"]
@@ -72,7 +74,11 @@ def attempt(separatrix, tmp_path_factory):
         output = folder / str(number)
         arguments = [*(scenes if kind == "scenes" else pairs), "--mixtures", "1", "--output", str(output)]
         arguments += [word for name, value in further for word in (f"--data.{name}", value)]
-        with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()) as stderr:
+        with (
+            contextlib.redirect_stdout(io.StringIO()),
+            contextlib.redirect_stderr(io.StringIO()) as stderr,
+            contextlib.chdir(elsewhere),
+        ):
             status = main(["synthesize", *arguments])
         if status == 0:
             files = list(output.glob("*/*.wav")) + list(output.glob("sources/*/*.wav"))
