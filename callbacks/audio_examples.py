@@ -16,6 +16,7 @@ from callbacks.figures import separation_figure
 from callbacks.separation_scores import in_best_order, score_separation
 from callbacks.tracker import Tracker, trackers
 from datamodules.batch import Batch
+from lightning_modules.settings import require_whole
 from lightning_modules.spectrogram import stft
 
 COLUMNS = ("mixture", "source", "model", "input_si_sdr_db", "si_sdr_db", "heard", "truth", "estimate", "spectrograms")
@@ -47,6 +48,7 @@ class AudioExamples(Callback):
     """
 
     def __init__(self, mixtures: int = 2, every_epochs: int = 5) -> None:
+        require_whole(1, 10_000, mixtures=mixtures, every_epochs=every_epochs)
         self.mixtures = mixtures
         self.every_epochs = every_epochs
         self._examples: list[Example] = []
@@ -65,7 +67,8 @@ class AudioExamples(Callback):
         fitting = trainer.state.fn is TrainerFn.FITTING
         if wanted <= 0 or not trackers(trainer) or (fitting and trainer.current_epoch % self.every_epochs):
             return
-        self._examples += list(_examples(pl_module, outputs, Batch(*(field[:wanted] for field in batch))))
+        for tracker in trackers(trainer):
+            tracker.attempt(lambda: self._keep(pl_module, outputs, Batch(*(field[:wanted] for field in batch))))
 
     on_test_batch_end = on_validation_batch_end  # type: ignore[assignment]
 
@@ -75,6 +78,9 @@ class AudioExamples(Callback):
             tracker.attempt(lambda tracker=tracker: self._log(tracker, trainer, pl_module))  # type: ignore[misc]
 
     on_test_end = on_validation_end
+
+    def _keep(self, module: LightningModule, outputs: Any, batch: Batch) -> None:
+        self._examples += list(_examples(module, outputs, batch))
 
     def _log(self, tracker: Tracker, trainer: Trainer, module: Any) -> None:
         import wandb

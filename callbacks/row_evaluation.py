@@ -86,8 +86,8 @@ class RowEvaluation(Callback, ABC):
         if self._parts is None:
             return
         self._parts.close()
-        # Rank 0 waits here for the rows of all.
-        rows = trainer.strategy.reduce(torch.tensor(self._rows, device=pl_module.device), reduce_op="sum")
+        # Rank 0 waits here for the rows of all. The module has left the device already; the ranks still meet on it.
+        rows = trainer.strategy.reduce(torch.tensor(self._rows, device=trainer.strategy.root_device), reduce_op="sum")
         if not trainer.is_global_zero:
             return
         self._parts.belong_to(_digest(trainer, pl_module))

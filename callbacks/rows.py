@@ -85,6 +85,7 @@ class RowParts:
             InputError: a part does not hold rows of these columns.
         """
         rows: list[list[str]] = []
+        known: set[int] = set()  # a rank that outlived a killed evaluation may have gone on with what others did again
         for part in sorted(self.folder.glob("rank-*.csv")):
             try:
                 text = part.read_text(encoding="utf-8")
@@ -94,7 +95,8 @@ class RowParts:
                 own = [[]]
             if any(len(row) != len(self.columns) or not _is_index(row[0]) for row in own):
                 raise InputError(f"{part}: damaged; delete it, its mixtures are then evaluated again")
-            rows += own
+            rows += [row for row in own if int(row[0]) not in known]
+            known |= {int(row[0]) for row in own}
         return sorted(rows, key=lambda row: int(row[0]))  # stable: a mixture's rows keep their order
 
     def merge(self, path: Path, count: int, patience: float = 60) -> None:
@@ -114,7 +116,8 @@ class RowParts:
             rows = self.read()
         if len(rows) != count:
             raise InputError(
-                f"{self.folder}: holds {len(rows)} rows, {count} were written; give a folder that all ranks share"
+                f"{self.folder}: {len(rows)} rows are there, {count} were written by this evaluation; give a folder "
+                f"that all ranks share and no other evaluation writes to"
             )
         write_rows(path, self.columns, rows)
 

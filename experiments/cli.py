@@ -8,7 +8,7 @@ from argparse import ArgumentError
 from collections.abc import Callable, Sequence
 from importlib.metadata import version
 
-from experiments.termination import INTERRUPTED, TERMINATED, end_on_sigterm
+from experiments.termination import INTERRUPTED, TERMINATED, end_on_sigterm, end_with_parent
 from lightning_modules.errors import InputError, printable
 
 # Command -> module and function; the modules are imported only when their command is asked for.
@@ -34,7 +34,8 @@ def usage() -> str:
     lines = [f"  {name:<{width}}  {summary}" for name, (_, summary) in COMMANDS.items()]
     return "\n".join(
         [
-            "usage: separatrix COMMAND ...  (or --version)",
+            "usage: separatrix COMMAND ...",
+            "       separatrix --version",
             "",
             *lines,
             "",
@@ -56,6 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     own_process = arguments is None
     if own_process:
         end_on_sigterm()
+        end_with_parent()
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     if not arguments or arguments[0] in ("-h", "--help", "help"):
         print(usage())
@@ -69,23 +71,36 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         _function(arguments[0])(arguments)
     except (KeyboardInterrupt, SystemExit) as end:  # --help ends so too, and Lightning where the user interrupts
-        if isinstance(end, SystemExit) and not isinstance(end.__context__, KeyboardInterrupt):
-            status = end.code if isinstance(end.code, int) else 0
-        else:
+        if isinstance(end, KeyboardInterrupt) or isinstance(end.__context__, KeyboardInterrupt):
             status = INTERRUPTED
-        if own_process and status in (INTERRUPTED, TERMINATED) and os.environ.get("LOCAL_RANK", "0") == "0":
+        elif isinstance(end.code, str):
+            print(end.code, file=sys.stderr)
+            status = 1
+        else:
+            status = end.code or 0
+        rank = os.environ.get("SLURM_PROCID") or os.environ.get("LOCAL_RANK") or "0"
+        if own_process and status in (INTERRUPTED, TERMINATED) and rank == "0":
             print("\ninterrupted; the same command goes on from here", file=sys.stderr)
         return status
-    except BrokenPipeError:  # whoever read the output has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 128 + signal.SIGPIPE
     except Exception as error:
+        if isinstance(error, BrokenPipeError) and _nobody_reads_the_output():
+            return 128 + signal.SIGPIPE
         reason = _fault(error)
         if reason is None:
             raise
         print(f"separatrix {arguments[0]}: {reason}", file=sys.stderr)
         return 2
     return 0
+
+
+def _nobody_reads_the_output() -> bool:
+    """Whether whoever read it, such as `head`, has seen enough; what is left of it is then dropped."""
+    try:
+        print(end="", flush=True)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return True
+    return False
 
 
 def _fault(error: Exception) -> str | None:

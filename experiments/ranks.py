@@ -54,12 +54,16 @@ def step_tasks() -> int:
     return int(os.environ.get("SLURM_STEP_NUM_TASKS", "1"))
 
 
-def job_tasks() -> int:
-    """How many tasks of SLURM Lightning will expect; 1 where it does not take its ranks from SLURM."""
+def of_slurm() -> bool:
+    """Whether Lightning takes the ranks from SLURM; torchrun, also inside of a job, comes first."""
     with warnings.catch_warnings():  # on a login node, that srun is not used
         warnings.simplefilter("ignore")
-        of_slurm = SLURMEnvironment.detect() and not TorchElasticEnvironment.detect()
-    return int(os.environ["SLURM_NTASKS"]) if of_slurm else 1
+        return SLURMEnvironment.detect() and not TorchElasticEnvironment.detect()
+
+
+def job_tasks() -> int:
+    """How many tasks of SLURM Lightning will expect; 1 where it does not take its ranks from SLURM."""
+    return int(os.environ["SLURM_NTASKS"]) if of_slurm() else 1
 
 
 def launched() -> bool:

@@ -114,6 +114,7 @@ def command(arguments: list[str]) -> None:
     output = Path(chosen.output or f"runs/{chosen.preset}/{chosen.system}")
     roots = _roots(chosen, reproduction.corpora)
     group = chosen.group or group_of(output)
+    os.environ.pop("WANDB_RUN_ID", None)  # a run for every stage: one id for all would be one run
     settings = [*settings, *_tracking_options(chosen.logger, group), *_seed_options(chosen.seed)]
     stages = reproduction.stages(chosen.preset, output, settings, roots)
     launch = _launch_words(chosen.launch)

@@ -235,6 +235,8 @@ def _run_side_by_side(stages: Sequence[Stage], records: dict[str, Record], jobs:
                         status = future.result()
                     except BrokenProcessPool:
                         raise InputError(f"{stage.name}: its process was killed, for memory as a rule") from None
+                    if status == TERMINATED:
+                        raise Terminated(status)
                     if status:
                         last = stage.log.read_text(errors="replace").strip().splitlines()[-1:]
                         raise InputError(

@@ -13,6 +13,7 @@ from functools import lru_cache
 from types import FrameType
 
 GRACE_SECONDS = 20  # of the 30 that SLURM leaves by default between SIGTERM and SIGKILL
+_PARENT = "SEPARATRIX_PARENT"
 INTERRUPTED, TERMINATED = 128 + signal.SIGINT, 128 + signal.SIGTERM
 
 
@@ -33,8 +34,16 @@ def end_on_sigterm() -> None:
 
 
 def end_with_parent() -> None:
-    """End this process soon after the one that started it, however that ends."""
-    parent = os.getppid()
+    """End a rank soon after the process that started it, however that ends; in a process that is no rank do nothing.
+
+    Rank 0 leaves its number to those that it starts, for it may be gone before they come to look.
+    """
+    if "LOCAL_RANK" not in os.environ:
+        os.environ[_PARENT] = str(os.getpid())
+        return
+    # torchrun starts its ranks itself: a number in the environment is of a process further up.
+    of_rank_0 = None if "TORCHELASTIC_RUN_ID" in os.environ else os.environ.get(_PARENT)
+    parent = int(of_rank_0 or os.getppid())
 
     def watch() -> None:
         while os.getppid() == parent:
@@ -61,6 +70,7 @@ def _watch_signals() -> None:
         while receiving.recv(1) != bytes([signal.SIGTERM]):
             pass
         time.sleep(GRACE_SECONDS)
+        os.write(2, b"\nended after its grace; the same command goes on from here\n")
         os._exit(TERMINATED)
 
     threading.Thread(target=watch, daemon=True).start()

@@ -16,17 +16,20 @@ from lightning.pytorch.callbacks import Callback, EarlyStopping, LambdaCallback,
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import CSVLogger
 from lightning.pytorch.loggers.csv_logs import ExperimentWriter
-from lightning.pytorch.plugins.environments import SLURMEnvironment, TorchElasticEnvironment
+from lightning.pytorch.plugins.environments import SLURMEnvironment
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from torch.distributed import DistError
 
+import lightning_modules.deep_clustering.selection
+import lightning_modules.weak_labels.modules
+import lightning_modules.weak_labels.references  # noqa: F401  (models can then be named without their module)
 from callbacks.epoch_lines import EpochLines
 from callbacks.estimate_files import EstimateFiles
 from datamodules.sound_bank import MissingBankError
 from experiments.configuration import options, with_named_configs
-from experiments.ranks import ranks_of, refused_trainer
+from experiments.ranks import cluster_environment, of_slurm, ranks_of, refused_trainer
 from experiments.run_description import write_description
-from experiments.termination import end_on_sigterm, end_with_parent
+from experiments.termination import end_on_sigterm
 from experiments.tracking import LoggerName, WandbTracking, curve_callbacks, curve_loggers
 from lightning_modules.checkpoint import AtomicCheckpointIO, read_checkpoint
 from lightning_modules.errors import InputError
@@ -220,7 +223,7 @@ class SeparatrixCLI(LightningCLI):
             InputError: the folder holds a training and no checkpoint is given to go on from, or cannot be written to.
         """
         last = Path(self.trainer.default_root_dir) / CHECKPOINTS / "last.ckpt"
-        if last.exists() and not self._get(self.config, "ckpt_path") and self.trainer.is_global_zero:
+        if last.exists() and not self._get(self.config, "ckpt_path"):
             raise InputError(
                 f"{last.parent.parent}: holds a training; --ckpt_path last goes on, another --run starts anew"
             )
@@ -241,9 +244,9 @@ class SeparatrixCLI(LightningCLI):
 
     def _alone(self) -> bool:
         """Whether no other process may be building the same bank: this one starts the other ranks, if there are any."""
-        environment = getattr(self.trainer.strategy, "cluster_environment", None)
-        started = environment is not None and environment.creates_processes_externally
-        return self.trainer.num_nodes == 1 and not started
+        return self.trainer.world_size == 1 or (
+            self.trainer.num_nodes == 1 and not cluster_environment(self.trainer).creates_processes_externally
+        )
 
     def _bank_command(self) -> str:
         """What builds the sound bank of this command's data."""
@@ -285,8 +288,7 @@ def _of_data(option: str) -> bool:
 def _cluster() -> list[SLURMEnvironment]:
     # Lightning would answer SLURM's signal with a checkpoint amid the epoch, which holds no random state and does not
     # rewind the loader. Here a job that is queued again goes on from the end of an epoch, exactly.
-    of_slurm = SLURMEnvironment.detect() and not TorchElasticEnvironment.detect()  # torchrun may run inside SLURM
-    return [SLURMEnvironment(auto_requeue=False)] if of_slurm else []
+    return [SLURMEnvironment(auto_requeue=False)] if of_slurm() else []
 
 
 def _is_no_tip(record: logging.LogRecord) -> bool:
@@ -300,6 +302,4 @@ def _silence(*messages: str) -> None:
 
 def command(arguments: list[str]) -> None:
     """`separatrix fit|validate|test|predict ...`."""
-    if "LOCAL_RANK" in os.environ:  # a rank that was started by rank 0 or by torchrun
-        end_with_parent()
     SeparatrixCLI(arguments)

@@ -14,12 +14,14 @@ class LossWatch:
 
     Args:
         split: `train` or `validation`.
-        steps: that are collected on a GPU; elsewhere none.
+        steps: that are collected before a look, on a GPU.
+        steps_on_cpu: likewise, on a CPU.
     """
 
-    def __init__(self, split: str, steps: int = 50) -> None:
+    def __init__(self, split: str, steps: int = 50, steps_on_cpu: int = 1) -> None:
         self.split = split
         self.steps = steps
+        self.steps_on_cpu = steps_on_cpu
         self._waiting: list[tuple[Tensor, Tensor]] = []
 
     def take(self, losses: Tensor, indices: Tensor, epoch: int) -> None:
@@ -33,13 +35,9 @@ class LossWatch:
         Raises:
             InputError: one of the losses so far is not finite.
         """
-        self.collect(losses, indices)
-        if losses.device.type == "cpu" or len(self._waiting) >= self.steps:
-            self.check(epoch)
-
-    def collect(self, losses: Tensor, indices: Tensor) -> None:
-        """Keep the losses of a batch's mixtures, [B], and their indices, [B], for the next look."""
         self._waiting.append((losses.detach(), indices))
+        if len(self._waiting) >= (self.steps_on_cpu if losses.is_cpu else self.steps):
+            self.check(epoch)
 
     def check(self, epoch: int) -> None:
         """Look at what was collected.

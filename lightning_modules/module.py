@@ -44,6 +44,7 @@ class SeparatrixModule(LightningModule):
         self.learning_rate = learning_rate
         self.halve_after = halve_after
         self.validation_loss = MixtureMean()
+        self._validated = False  # whether the epoch under way has been: not every one need be
         self._watch = {split: LossWatch(split) for split in ("train", "validation")}
 
     def identity(self) -> dict[str, Any]:
@@ -91,12 +92,14 @@ class SeparatrixModule(LightningModule):
     def on_validation_epoch_end(self) -> None:
         """Look at the losses that are still to be looked at."""
         self._watch["validation"].check(self.current_epoch)
+        self._validated = True
 
     def on_train_epoch_end(self) -> None:
         """Look at the losses to the last one and step the schedule, before the epoch's checkpoint is written."""
         self._watch["train"].check(self.current_epoch)
-        for config in self.trainer.lr_scheduler_configs:
+        for config in self.trainer.lr_scheduler_configs if self._validated else ():
             config.scheduler.step(self.trainer.callback_metrics["validation_loss"])  # type: ignore[arg-type]
+        self._validated = False
 
     def on_train_batch_start(self, batch: Any, batch_index: int) -> None:
         """Seed torch from (seed, epoch, rank), so that a resumed training draws what an uninterrupted one would.
@@ -131,7 +134,17 @@ class SeparatrixModule(LightningModule):
         return mean
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Name the kind of module, so that `load_module` can tell."""
+        """Name the kind of module, so that `load_module` can tell.
+
+        Raises:
+            InputError: weights are not finite, as a gradient can leave them though every loss was.
+        """
+        for name, value in self.state_dict().items():
+            if not value.isfinite().all():
+                raise InputError(
+                    f"{name}: not finite after epoch {self.current_epoch + 1}; the checkpoints of earlier epochs are "
+                    f"kept; lower the learning_rate or clip gradients"
+                )
         checkpoint["module"] = type(self).__name__
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:

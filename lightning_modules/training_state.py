@@ -27,6 +27,8 @@ def require_usable_state(checkpoint: dict[str, Any], module: LightningModule, tr
     Raises:
         InputError: a part is missing, of another kind, or not finite, or a path leads elsewhere.
     """
+    if trainer.state.fn != TrainerFn.FITTING:
+        return  # an evaluation takes the weights and nothing else
     _require_like({"epoch": 0, "global_step": 0}, checkpoint, "")
     loops = {
         "fit_loop": trainer.fit_loop,
@@ -36,8 +38,7 @@ def require_usable_state(checkpoint: dict[str, Any], module: LightningModule, tr
     }
     _require_like({"loops": {name: loop.state_dict() for name, loop in loops.items()}}, checkpoint, "")
     _require_callbacks(checkpoint, trainer)
-    if trainer.state.fn == TrainerFn.FITTING:
-        _require_optimizer(checkpoint, module)
+    _require_optimizer(checkpoint, module)
 
 
 def _require_callbacks(checkpoint: dict[str, Any], trainer: Trainer) -> None:
@@ -91,13 +92,14 @@ def _require_like(own: Any, given: Any, where: str, strict: bool = True) -> None
         own: as this trainer has it; None stands for anything plain, an empty dict for any dict.
         given: what a checkpoint has.
         where: what it is called.
-        strict: whether tensors are to have the same shape, and numbers and single-valued tensors not to be mixed.
+        strict: whether no name may be missing (callbacks learn new ones from version to version), tensors are to have
+            the same shape, and numbers and single-valued tensors not to be mixed.
     """
     if isinstance(own, dict):
-        if not isinstance(given, dict) or not own.keys() <= given.keys():
+        if not isinstance(given, dict) or (strict and not own.keys() <= given.keys()):
             raise InputError(f"ckpt_path: {where or 'its state'} lacks what a training goes on from; {_WAY_OUT}")
-        for name, value in own.items():
-            _require_like(value, given[name], f"{where} {name}".strip(), strict)
+        for name in own.keys() & given.keys():
+            _require_like(own[name], given[name], f"{where} {name}".strip(), strict)
     elif isinstance(own, list | tuple):
         if type(given) is not type(own) or len(given) != len(own):
             raise InputError(f"ckpt_path: {where} is not of the model's form; {_WAY_OUT}")

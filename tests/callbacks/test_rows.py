@@ -74,11 +74,16 @@ def test_rows_that_a_network_shows_late_are_waited_for(tmp_path):
 @pytest.mark.parametrize("count", [3, 5])
 def test_a_file_with_rows_missing_or_too_many_is_never_written(count, tmp_path):
     append(tmp_path / "parts", [0, 1], rank=0)
-    with pytest.raises(
-        InputError, match=rf"parts: holds 4 rows, {count} were written; give a folder that all ranks share"
-    ):
+    with pytest.raises(InputError, match=rf"parts: 4 rows are there, {count} were written by this evaluation; give"):
         RowParts(tmp_path / "parts", COLUMNS).merge(tmp_path / "scores.csv", count, patience=0)
     assert not (tmp_path / "scores.csv").exists()
+
+
+def test_a_mixture_that_two_processes_scored_is_there_once(tmp_path):
+    for rank, mixtures in ((0, [0, 1, 2]), (1, [1, 3])):
+        append(tmp_path / "parts", mixtures, rank, batch=1)
+    rows = RowParts(tmp_path / "parts", COLUMNS).read()
+    assert rows == [row for mixture in range(4) for row in as_text(rows_of(mixture))]
 
 
 def test_without_any_part_there_are_no_rows(tmp_path):

@@ -324,3 +324,22 @@ def test_a_stage_that_leaves_no_rows_leaves_those_of_the_test_alone(
     assert (tmp_path / "scores.csv").read_bytes() == before
     assert sorted(path.name for path in tmp_path.iterdir()) == ["scores.csv", "summary.csv"]
     assert seen == ([3, 1] if other == "validate" else [])  # all mixtures, whatever the test had left to do
+
+
+class Meeting(Callback):
+    """Puts the trainer's device elsewhere when its work is done, as if the module had been moved back from a GPU."""
+
+    def teardown(self, trainer: Trainer, pl_module: Any, stage: str) -> None:
+        trainer.strategy._root_device = torch.device("meta")  # type: ignore[attr-defined]
+
+
+def test_ranks_count_their_rows_on_the_device_on_which_they_meet(checkpoints, data_folder, tmp_path, monkeypatch):
+    running, counted_on = trainer(tmp_path, Meeting(), SelectionEvaluation()), []
+
+    def reduce(rows: Tensor, **_: Any) -> Tensor:
+        counted_on.append(rows.device.type)
+        return torch.tensor(MIXTURES["test"] * len(DOMAINS) * 2)
+
+    monkeypatch.setattr(running.strategy, "reduce", reduce)
+    running.test(ModelSelection(checkpoints), datamodule=pairs(data_folder), verbose=False)
+    assert counted_on[-1] == "meta" and (tmp_path / "scores.csv").exists()

@@ -44,3 +44,16 @@ class Vanishing(Callback):
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         for path in glob.glob(self.pattern):
             os.remove(path)
+
+
+class SpoiltGradient(Callback):
+    """Makes the gradients of one step of every epoch NaN, though its loss is finite."""
+
+    def __init__(self, step: int) -> None:
+        self.step = step
+
+    def on_after_backward(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if trainer.fit_loop.epoch_loop.batch_idx == self.step:
+            for parameter in pl_module.parameters():
+                if parameter.grad is not None:
+                    parameter.grad.fill_(float("nan"))

@@ -330,3 +330,23 @@ def test_a_sound_bank_that_vanishes_is_named(workers, separatrix, tmp_path):
     assert outcome.status == 2
     told = outcome.err.splitlines()[-1]
     assert told.startswith("separatrix fit: ") and "samples.f32" in told and "No such file or directory" in told
+
+
+def test_weights_that_a_gradient_has_spoilt_are_not_written_over_those_of_earlier_epochs(separatrix, tmp_path):
+    run = tmp_path / "run"
+    shutil.copytree(separatrix.systems / "strong", run)
+    checkpoints = separatrix.listing(run / "checkpoints")
+    # No validation, which would notice, comes between the step that goes wrong and the end of the epoch.
+    settings = {"trainer.max_epochs": "2", "trainer.check_val_every_n_epoch": "3"}
+    spoilt = ["--trainer.callbacks+", "faults.SpoiltGradient", "--trainer.callbacks.step", "1"]
+    arguments = [*separatrix.arguments("strong", settings), *spoilt, "--ckpt_path", "last", "--run", run]
+    outcome = separatrix.run("fit", *arguments)
+    assert outcome.status == 2
+    told = outcome.err.splitlines()[-1]
+    assert told.startswith("separatrix fit: separator.") and "not finite after epoch 2" in told
+    assert separatrix.listing(run / "checkpoints") == checkpoints
+
+
+def test_the_version_and_the_help_of_a_model_by_its_name(separatrix):
+    assert separatrix.succeed("--version").out.startswith("separatrix ")
+    assert "--model.alpha" in separatrix.succeed("fit", "--model.help", "WeakLabelSeparator").out

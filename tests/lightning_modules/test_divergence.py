@@ -26,10 +26,17 @@ def test_the_mixtures_of_a_loss_that_is_not_finite_are_named_with_their_batch(va
 
 
 def test_of_what_was_collected_the_first_culprit_is_named():
-    watch = LossWatch("train", steps=3)
-    # A device whose losses are not looked at one by one. Weights that a NaN has spoilt give NaN ever after.
-    for step, loss in enumerate([1.0, float("nan"), float("nan")]):
-        watch.collect(torch.tensor([loss]), torch.tensor([step]))
+    watch = LossWatch("train", steps_on_cpu=3)
+    # As on a GPU. Weights that a NaN has spoilt give NaN ever after.
+    watch.take(torch.tensor([1.0]), torch.tensor([0]), epoch=0)
+    watch.take(torch.tensor([float("nan")]), torch.tensor([1]), epoch=0)
     with pytest.raises(InputError, match=r"for train mixture 1 \(batch: 1\)"):
-        watch.check(0)
+        watch.take(torch.tensor([float("nan")]), torch.tensor([2]), epoch=0)
     watch.check(0)  # what was told is not told again
+
+
+def test_the_last_steps_of_an_epoch_are_looked_at_when_it_ends():
+    watch = LossWatch("train", steps_on_cpu=3)
+    watch.take(torch.tensor([float("inf")]), torch.tensor([8]), epoch=2)
+    with pytest.raises(InputError, match=r"^loss: inf in epoch 3 for train mixture 8 \(batch: 8\)"):
+        watch.check(2)

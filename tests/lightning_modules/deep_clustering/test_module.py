@@ -397,6 +397,13 @@ def test_the_learning_rate_is_halved_after_epochs_without_a_better_validation_lo
     assert [group["lr"] for group in training.optimizers[0].param_groups] == [1e-6 / 4]
 
 
+def test_an_epoch_without_a_validation_says_nothing_of_the_learning_rate():
+    separator, training = model(learning_rate=1e-6, halve_after=1, dropout=0.0), trainer(5)
+    training.check_val_every_n_epoch = 2  # after the second and the fourth, which is no better
+    training.fit(separator, datamodule=RandomPairs())
+    assert [group["lr"] for group in training.optimizers[0].param_groups] == [1e-6 / 2]
+
+
 def test_the_learning_rate_stays_unless_it_is_to_be_halved():
     separator, training = model(learning_rate=1e-6, halve_after=None), trainer(5)
     training.fit(separator, datamodule=RandomPairs())
