@@ -18,7 +18,7 @@ from lightning.pytorch.loggers import CSVLogger
 from lightning.pytorch.loggers.csv_logs import ExperimentWriter
 from lightning.pytorch.plugins.environments import SLURMEnvironment
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
-from torch.distributed import DistError
+from torch.distributed import DistError, destroy_process_group, is_available, is_initialized
 
 import lightning_modules.deep_clustering.selection
 import lightning_modules.weak_labels.modules
@@ -303,3 +303,5 @@ def _silence(*messages: str) -> None:
 def command(arguments: list[str]) -> None:
     """`separatrix fit|validate|test|predict ...`."""
     SeparatrixCLI(arguments)
+    if is_available() and is_initialized():
+        destroy_process_group()  # gloo's threads would sometimes outlive the interpreter, and abort a rank that was done

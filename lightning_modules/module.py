@@ -80,7 +80,8 @@ class SeparatrixModule(LightningModule):
             return optimizer
         # Torch halves after one epoch more than its patience.
         scheduler = torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, factor=0.5, patience=self.halve_after - 1)
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "monitor": "validation_loss"}}
+        # Lightning is not to know its kind: it would ask for a validation loss after epochs that have none.
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "reduce_on_plateau": False}}
 
     def lr_scheduler_step(self, scheduler: Any, metric: Any) -> None:
         """Nothing: Lightning would step after writing the epoch's checkpoint, and a resumed run would lack the step."""
