@@ -304,4 +304,5 @@ def command(arguments: list[str]) -> None:
     """`separatrix fit|validate|test|predict ...`."""
     SeparatrixCLI(arguments)
     if is_available() and is_initialized():
-        destroy_process_group()  # gloo's threads would sometimes outlive the interpreter, and abort a rank that was done
+        # Else gloo's threads sometimes outlive the interpreter, and abort a rank that was done.
+        destroy_process_group()
