@@ -1,4 +1,6 @@
 PYTHON ?= python3
+# Tests run in so many processes, a thread each: most of them start commands that compute little.
+JOBS ?= 2
 BIN := .venv/bin
 
 .PHONY: help .venv demo test lint types format soak clean
@@ -17,7 +19,7 @@ demo: .venv  ## make both papers' tables from procedural sounds, in minutes, wit
 	$(BIN)/separatrix reproduce model-selection --preset demo --output runs/demo/model-selection
 
 test: lint types  ## check style and types, run the tests
-	$(BIN)/pytest -q
+	OMP_NUM_THREADS=1 $(BIN)/pytest -q -n $(JOBS) --dist loadfile
 
 lint: .venv  ## check style
 	$(BIN)/ruff check .
@@ -31,7 +33,7 @@ format: .venv  ## bring the code into the style that `make lint` checks
 	$(BIN)/ruff format .
 
 soak: .venv  ## run the long forms of the reliability tests
-	$(BIN)/pytest -m soak
+	OMP_NUM_THREADS=1 $(BIN)/pytest -q -m soak -n $(JOBS)
 
 clean:  ## remove .venv and caches; runs/ stays
 	rm -rf .venv build dist *.egg-info .hypothesis .mypy_cache .pytest_cache .ruff_cache

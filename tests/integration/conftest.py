@@ -272,21 +272,20 @@ def stages(
     return Stages(commands(separatrix, separatrix.banks), processes, tmp_path_factory.mktemp("whole"), made)
 
 
-# Stage, and what was done to it.
-Fault = tuple[str, str]
-_FAULTS = pytest.StashKey[list[Fault]]()
+@pytest.fixture
+def faults(record_property: Callable[[str, Any], None]) -> Iterator[list[tuple[str, str]]]:
+    """What a test did to which stage, and came right again: counted at the end of the tests' output."""
+    done: list[tuple[str, str]] = []
+    yield done
+    for stage, what in done:
+        record_property("fault", f"{stage}: {what}")
 
 
-@pytest.fixture(scope="session")
-def faults(request: pytest.FixtureRequest) -> list[Fault]:
-    """What was done to which stage, and came right again: counted at the end of the tests' output."""
-    return request.config.stash.setdefault(_FAULTS, [])
-
-
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Say how many faults there were, by stage and kind."""
-    counts = Counter(config.stash.get(_FAULTS, []))
+    ended = [report for report in terminalreporter.getreports("") if getattr(report, "when", "") == "teardown"]
+    counts = Counter(fault for report in ended for name, fault in report.user_properties if name == "fault")
     if counts:
         terminalreporter.section(f"{sum(counts.values())} faults that came right again")
-        for (stage, what), count in sorted(counts.items()):
-            terminalreporter.line(f"{count:>3}  {stage}: {what}")
+        for fault, count in sorted(counts.items()):
+            terminalreporter.line(f"{count:>3}  {fault}")
