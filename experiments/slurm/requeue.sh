@@ -27,7 +27,7 @@ done
 
 if [[ $requeue && $status -ne 0 ]]; then
     if ((${SLURM_RESTART_COUNT:-0} + 1 >= ${MOST_RESTARTS:-20})); then
-        echo "job $SLURM_JOB_ID: its time is over for the ${MOST_RESTARTS:-20}th time, not queued again" >&2
+        echo "job $SLURM_JOB_ID: its time is over, not queued again (MOST_RESTARTS is ${MOST_RESTARTS:-20})" >&2
         exit "$status"
     fi
     echo "job $SLURM_JOB_ID: its time is over, queued again"

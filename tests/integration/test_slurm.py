@@ -229,6 +229,18 @@ def test_a_job_is_queued_again_when_its_time_is_over_and_the_command_is_not(
     assert "job 4242, start 1, on localhost: bash -c" in log
 
 
+@pytest.mark.parametrize("most, queued", [(2, True), (1, False)])
+def test_a_job_that_never_ends_is_not_queued_for_ever(most, queued, cluster, tmp_path, monkeypatch):
+    monkeypatch.setenv("MOST_RESTARTS", str(most))
+    script = tmp_path / "job.sbatch"
+    body = "trap 'exit 143' TERM; touch $RECORD.ready; while :; do sleep 0.1; done"
+    script.write_text(f"#!/bin/bash\nexec experiments/slurm/requeue.sh bash -c {shlex.quote(body)}\n")
+    ended, log = cluster.interrupt(tmp_path / "record.ready", signal.SIGUSR1, script)
+    assert ended == 143
+    assert cluster.noted == (["scontrol requeue 4242"] if queued else [])
+    assert ("its time is over, not queued again (MOST_RESTARTS is 1)" in log) != queued
+
+
 @pytest.mark.soak
 @pytest.mark.parametrize("tasks", [1, 2])
 def test_a_training_is_queued_again_and_goes_on_with_any_number_of_tasks(tasks, cluster, separatrix, tmp_path):
