@@ -39,33 +39,33 @@ class SeparationEvaluation(RowEvaluation):
 
     def __init__(self) -> None:
         super().__init__()
-        self._improvements: dict[str, MixtureMean] = {}  # by class, and "" for all
+        self._improvements: list[tuple[str, float]] = []
 
     def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Start new means."""
-        self._improvements = {label: MixtureMean().to(pl_module.device) for label in ("", *_classes(pl_module))}
+        self._improvements = []
 
     def on_validation_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Batch, *_: Any
     ) -> None:
         """Score a batch's estimates."""
-        for score in _scores(pl_module, outputs, batch):
-            if score.left_out is LeftOut.NO:
-                for label in ("", score.label):
-                    self._improvements[label].update(
-                        torch.tensor([score.si_sdr - score.input_si_sdr], device=pl_module.device)
-                    )
+        self._improvements += [
+            (score.label, score.si_sdr - score.input_si_sdr)
+            for score in _scores(pl_module, outputs, batch)
+            if score.left_out is LeftOut.NO
+        ]
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Log the mean improvement over all ranks."""
-        means = {label: improvement.compute().float() for label, improvement in self._improvements.items()}
-        pl_module.log_dict(
-            {
-                f"validation_improvement_db{'/' if label else ''}{label}": mean
-                for label, mean in means.items()
-                if not mean.isnan()  # nothing could be scored
-            }
-        )
+        names: dict[str, str | None] = {"validation_improvement_db": None}
+        names |= {f"validation_improvement_db/{label}": label for label in _classes(pl_module)}
+        means = {}
+        for name, label in names.items():
+            mean = MixtureMean().to(pl_module.device)
+            own = [improvement for of, improvement in self._improvements if label in (None, of)]
+            mean.update(torch.tensor(own, device=pl_module.device))
+            means[name] = mean.compute().float()
+        pl_module.log_dict({name: mean for name, mean in means.items() if not mean.isnan()})  # NaN: none was scored
 
     def rows(self, trainer: Trainer, module: LightningModule, outputs: Any, batch: Batch) -> Iterable[Sequence[Any]]:
         """A row for every present class of every mixture."""

@@ -115,7 +115,6 @@ class SeparatrixCLI(LightningCLI):
             ".*The number of training batches .* is smaller than the logging interval.*",
             ".*isinstance.treespec, LeafSpec.* is deprecated.*",
             ".*It is recommended to use .self.log.*sync_dist=True.*",  # what is logged is the same on every rank
-            ".*method of metric MixtureMean was called before the ``update`` method.*",  # of a class that is nowhere
         )
         # Lightning recommends other products at every start.
         logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(_is_no_tip)
