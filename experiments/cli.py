@@ -8,7 +8,7 @@ from argparse import ArgumentError
 from collections.abc import Callable, Sequence
 from importlib.metadata import version
 
-from experiments.termination import INTERRUPTED, TERMINATED, end_on_sigterm, end_with_parent
+from experiments.termination import INTERRUPTED, TERMINATED, end_on_sigterm, end_with_parent, interruption
 from lightning_modules.errors import InputError, printable
 
 # Command -> module and function; the modules are imported only when their command is asked for.
@@ -70,19 +70,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     try:
         _function(arguments[0])(arguments)
-    except (KeyboardInterrupt, SystemExit) as end:  # --help ends so too, and Lightning where the user interrupts
-        if isinstance(end, KeyboardInterrupt) or isinstance(end.__context__, KeyboardInterrupt):
-            status = INTERRUPTED
-        elif isinstance(end.code, str):
-            print(end.code, file=sys.stderr)
-            status = 1
-        else:
-            status = end.code or 0
-        rank = os.environ.get("SLURM_PROCID") or os.environ.get("LOCAL_RANK") or "0"
-        if own_process and status in (INTERRUPTED, TERMINATED) and rank == "0":
-            print("\ninterrupted; the same command goes on from here", file=sys.stderr)
-        return status
-    except Exception as error:
+    except BaseException as error:
+        status = interruption(error)
+        if status is None and isinstance(error, SystemExit):  # how --help ends, and a stage that was terminated
+            if isinstance(error.code, str):
+                print(error.code, file=sys.stderr)
+            status = error.code if isinstance(error.code, int) else int(error.code is not None)
+        if status is not None:
+            rank = os.environ.get("SLURM_PROCID") or os.environ.get("LOCAL_RANK") or "0"
+            if own_process and status in (INTERRUPTED, TERMINATED) and rank == "0":
+                print("\ninterrupted; the same command goes on from here", file=sys.stderr)
+            return status
         if isinstance(error, BrokenPipeError) and _nobody_reads_the_output():
             return 128 + signal.SIGPIPE
         reason = _fault(error)
@@ -103,7 +101,7 @@ def _nobody_reads_the_output() -> bool:
     return False
 
 
-def _fault(error: Exception) -> str | None:
+def _fault(error: BaseException) -> str | None:
     """What a user is told of wrong input, or of a machine that refuses; None where the program is at fault."""
     cause: BaseException | None = error
     while cause is not None:  # jsonargparse wraps what the constructor of a model or of its data raises

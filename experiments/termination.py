@@ -14,6 +14,7 @@ from types import FrameType
 
 GRACE_SECONDS = 20  # of the 30 that SLURM leaves by default between SIGTERM and SIGKILL
 _PARENT = "SEPARATRIX_PARENT"
+_asked_to_end = threading.Event()
 INTERRUPTED, TERMINATED = 128 + signal.SIGINT, 128 + signal.SIGTERM
 
 
@@ -53,7 +54,22 @@ def end_with_parent() -> None:
     threading.Thread(target=watch, daemon=True).start()
 
 
+def interruption(error: BaseException) -> int | None:
+    """The exit status where the user or SIGTERM is behind an error, None where neither is.
+
+    What a signal's handler raises comes out as something else where the main thread was within a call that does not
+    know it: torch's writer of checkpoints, cut short, speaks of an unexpected position.
+    """
+    if _asked_to_end.is_set():
+        return TERMINATED
+    behind: BaseException | None = error
+    while behind is not None and not isinstance(behind, KeyboardInterrupt):
+        behind = behind.__context__
+    return None if behind is None else INTERRUPTED
+
+
 def _raise_terminated(signal_number: int, frame: FrameType | None) -> None:
+    _asked_to_end.set()
     signal.signal(signal.SIGTERM, signal.SIG_IGN)  # a second one would cut the cleaning up short
     raise Terminated(TERMINATED)
 
