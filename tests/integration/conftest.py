@@ -7,7 +7,6 @@ import os
 import subprocess
 import sys
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -279,13 +278,3 @@ def faults(record_property: Callable[[str, Any], None]) -> Iterator[list[tuple[s
     yield done
     for stage, what in done:
         record_property("fault", f"{stage}: {what}")
-
-
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Say how many faults there were, by stage and kind."""
-    ended = [report for report in terminalreporter.getreports("") if getattr(report, "when", "") == "teardown"]
-    counts = Counter(fault for report in ended for name, fault in report.user_properties if name == "fault")
-    if counts:
-        terminalreporter.section(f"{sum(counts.values())} faults that came right again")
-        for fault, count in sorted(counts.items()):
-            terminalreporter.line(f"{count:>3}  {fault}")
