@@ -40,7 +40,7 @@ def benchmark_clustering(device: torch.device) -> Iterator[Comparison]:
 
     def reference(mixtures: int) -> list[tuple[np.ndarray, float, float]]:
         return [
-            _scikit_learn(x.numpy(force=True), loudness.numpy(force=True))
+            cluster_by_scikit_learn(x.numpy(force=True), loudness.numpy(force=True))
             for x, loudness in zip(embedding[:mixtures], magnitude[:mixtures], strict=True)
         ]
 
@@ -69,11 +69,17 @@ def clustered_bins(count: int) -> tuple[Tensor, Tensor]:
     return torch.nn.functional.normalize(embedding.clamp_(min=0), dim=-1), magnitude
 
 
-def _scikit_learn(embedding: np.ndarray, magnitude: np.ndarray) -> tuple[np.ndarray, float, float]:
-    """Masks, S and P."""
+def cluster_by_scikit_learn(embedding: np.ndarray, magnitude: np.ndarray) -> tuple[np.ndarray, float, float]:
+    """Masks, [N, Q], silhouette and posterior strength of one mixture's bins.
+
+    Args:
+        embedding: [N, D].
+        magnitude: [N].
+    """
 
     def loud(share: float) -> np.ndarray:
-        return embedding[np.argpartition(magnitude, -round(share * BINS))[-round(share * BINS) :]]
+        count = round(share * len(magnitude))
+        return embedding[np.argpartition(magnitude, -count)[-count:]]
 
     def clusters(points: np.ndarray) -> KMeans:
         return KMeans(SOURCES, n_init=STARTS, random_state=0).fit(points)

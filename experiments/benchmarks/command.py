@@ -13,8 +13,11 @@ from experiments.benchmarks.bank import benchmark_bank
 from experiments.benchmarks.breakdown import breakdown
 from experiments.benchmarks.clustering import benchmark_clustering
 from experiments.benchmarks.comparison import Comparison, Measurement, measure
+from experiments.benchmarks.evaluation import benchmark_evaluation
+from experiments.benchmarks.growth import benchmark_growth
 from experiments.benchmarks.loss import benchmark_loss
 from experiments.benchmarks.rendering import benchmark_rendering
+from experiments.benchmarks.scores import benchmark_scores
 from experiments.benchmarks.training import benchmark_training
 from experiments.run_description import environment
 from lightning_modules.errors import InputError
@@ -26,6 +29,9 @@ BENCHMARKS: dict[str, Callable[[torch.device], Iterator[Comparison]]] = {
     "loss": benchmark_loss,
     "training": benchmark_training,
     "clustering": benchmark_clustering,
+    "scores": benchmark_scores,
+    "evaluation": benchmark_evaluation,
+    "growth": benchmark_growth,
 }
 
 

@@ -4,11 +4,12 @@ import contextlib
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import soundfile
 
+from datamodules.batch import Split
 from datamodules.corpora.audio_file import read_audio
 from datamodules.corpora.corpus import Clip
 from datamodules.source_pairs import SourcePairs
@@ -54,21 +55,27 @@ class NoiseFiles:
 
 
 @contextlib.contextmanager
-def scenes(rate: int = 16000, classes: int = 5, **settings: Any) -> Iterator[UrbanScenes]:
-    """Scenes of noise by the published rules, one fold serving every split, with their bank built."""
+def scenes(
+    mixtures: int, split: Split = "train", rate: int = 16000, classes: int = 5, **settings: Any
+) -> Iterator[UrbanScenes]:
+    """Scenes of noise by the published rules, their bank built: one split of so many mixtures."""
     with tempfile.TemporaryDirectory() as name:
         corpus = NoiseFiles(Path(name) / "files", rate, classes)
-        data = UrbanScenes(corpus, f"{name}/banks", corpus.labels, (1,), (), (), **settings)
+        data = UrbanScenes(corpus, f"{name}/banks", corpus.labels, **_only(split, mixtures), **settings)
         data.build()
         yield data
 
 
 @contextlib.contextmanager
-def pairs(**settings: Any) -> Iterator[SourcePairs]:
-    """Pairs of noises by the published rules."""
+def pairs(mixtures: int, split: Split = "train", **settings: Any) -> Iterator[SourcePairs]:
+    """Pairs of noises by the published rules, their bank built: one split of so many mixtures."""
     with tempfile.TemporaryDirectory() as name:
         corpus = NoiseFiles(Path(name) / "files")
-        folds = {"train_folds": [1], "validation_folds": [], "test_folds": []} | settings
-        data = SourcePairs(corpus, "noise", bank_folder=f"{name}/banks", **folds)
+        data = SourcePairs(corpus, "noise", bank_folder=f"{name}/banks", **_only(split, mixtures), **settings)
         data.build()
         yield data
+
+
+def _only(split: Split, mixtures: int) -> dict[str, Any]:
+    folds = {f"{name}_folds": [1] if name == split else [] for name in get_args(Split)}
+    return {**folds, f"{split}_mixtures": mixtures}

@@ -65,7 +65,7 @@ class MixturesFromFiles(Dataset[Batch]):
 def benchmark_rendering(device: torch.device) -> Iterator[Comparison]:
     """Labelled mixtures of three events with their isolated sources, in one process and through a loader's workers."""
     for rate in (16000, 44100):
-        with scenes(rate, train_mixtures=20 * MIXTURES) as data:
+        with scenes(20 * MIXTURES, rate=rate) as data:
             ours, theirs = data.dataset("train"), MixturesFromFiles(data)
             of_few = (index for index in range(len(ours)) if len(ours.recipes(index).clips) == EVENTS)
             indices = list(islice(of_few, MIXTURES))
@@ -81,7 +81,7 @@ def benchmark_rendering(device: torch.device) -> Iterator[Comparison]:
                 REFERENCE_MIXTURES,
                 wanted=20,
             )
-    with scenes(train_mixtures=MIXTURES) as data:
+    with scenes(MIXTURES) as data:
         yield Comparison(
             f"mixtures of 5 events in the mean, through a loader with {WORKERS} workers",
             partial(_exhaust, as_batch, _loader(data.dataset("train"), MIXTURES, as_batch)),

@@ -29,6 +29,7 @@ from lightning_modules.weak_labels.classifier import ConvolutionalRecurrentClass
 from lightning_modules.weak_labels.modules import EventClassifier, Supervision, WeakLabelSeparator
 
 SIZES: dict[str, int] = {}  # of the networks, where they are not to be the published ones
+CHANNELS = (32, 64, 128)  # of the judge
 PAIRS, SCENES = 8, 2  # mixtures a step
 STEPS, GPU_STEPS = 2, 20
 RUNS = 3
@@ -52,7 +53,7 @@ class Plain(NamedTuple):
 def benchmark_training(device: torch.device) -> Iterator[Comparison]:
     """Steps from mixtures that are yet to be rendered, and how far ahead of them the loader is."""
     steps = GPU_STEPS if device.type == "cuda" else STEPS
-    with pairs(duration=4, batch_size=PAIRS, train_mixtures=(steps + 1) * PAIRS) as data:
+    with pairs((steps + 1) * PAIRS, duration=4, batch_size=PAIRS) as data:
         module = DeepClustering("noise", excerpt_frames=None, **SIZES)  # type: ignore[arg-type]
         work = f"deep clustering training step, {PAIRS} mixtures of 4 s, with loading and AutoClip"
         plain = plain_deep_clustering(module, batches(data, device), three_products)
@@ -60,7 +61,7 @@ def benchmark_training(device: torch.device) -> Iterator[Comparison]:
         plain = plain_deep_clustering(module, batches(data, device), one_gram_matrix)
         yield _step(work, module, data, plain, PLAIN, 1 / 1.15, device)
         yield _loading("deep clustering", module, data, device)
-    with scenes(batch_size=SCENES, train_mixtures=(steps + 1) * SCENES) as data:
+    with scenes((steps + 1) * SCENES, batch_size=SCENES) as data:
         for supervision in ("frame", "strong"):
             data.train_sources = supervision == "strong"
             separator = weak_label_separator(supervision, data)
@@ -80,7 +81,7 @@ def weak_label_separator(supervision: Supervision, data: MixtureDataModule) -> W
     separator = WeakLabelSeparator(supervision, classes=data.classes, **SIZES)  # type: ignore[arg-type]
     separator.prior.copy_(data.class_prior())
     if supervision != "strong":
-        separator.judge = EventClassifier(supervision, classes=data.classes).requires_grad_(False)
+        separator.judge = EventClassifier(supervision, classes=data.classes, channels=CHANNELS).requires_grad_(False)
         separator.judge.prior.copy_(separator.prior)
     return separator
 
