@@ -68,7 +68,7 @@ class Comparison(NamedTuple):
         Where several orders are the best, that which `scipy.optimize.linear_sum_assignment` finds: without any
         difference the estimates' own. NaN counts as 0, as silence does: it leaves the others in their order.
         """
-        matrices = self.si_sdr.nan_to_num().mT.numpy()
+        matrices = self.si_sdr.detach().nan_to_num().mT.numpy()
         orders = [linear_sum_assignment(matrix, maximize=True)[1] for matrix in matrices]
         return torch.from_numpy(np.array(orders, dtype=np.int64).reshape(self.silent_source.shape))
 
