@@ -45,7 +45,7 @@ class EmbeddingPictures(Callback):
     def _picture(self, path: Path, model: DeepClustering, mixture: Batch, title: str) -> None:
         embedded = model.embed(mixture.mixture)
         separated = model.separate(embedded, mixture.indices, mixture.mixture.shape[-1])
-        bins = separated.bins[0]
+        bins = embedded.loudest[0]
         drawn = np.random.default_rng(0).permutation(len(bins))[: self.bins]
         bins = bins[torch.from_numpy(drawn).to(bins)]
         points = embedded.embedding[0, bins].double()

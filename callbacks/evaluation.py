@@ -11,7 +11,7 @@ from torch import Tensor
 
 from callbacks.row_evaluation import RowEvaluation
 from callbacks.rows import write_rows
-from callbacks.separation_scores import LeftOut, Score, in_best_order, score_separation
+from callbacks.separation_scores import LeftOut, Score, compare, score
 from callbacks.summary import Summary, left_out_counts, summarise, summary_table
 from callbacks.tracked_tables import track_rows
 from datamodules.batch import Batch
@@ -96,6 +96,7 @@ def _classes(module: LightningModule) -> list[str]:
 
 
 def _scores(module: LightningModule, estimates: Tensor, batch: Batch) -> list[Score]:
+    heard, found = compare(batch.sources, [batch.mixture.unsqueeze(1), estimates])
     if module.permutation_invariant:
-        estimates = in_best_order(estimates, batch.sources)
-    return score_separation(batch.mixture, batch.sources, estimates, batch.clip_labels, batch.indices, _classes(module))
+        found = found.in_best_order()
+    return score(heard, found, batch.clip_labels, batch.indices, _classes(module))

@@ -1,17 +1,19 @@
 """Rows of a model selection: what every model made of every mixture, and which was picked."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
 from lightning import LightningModule, Trainer
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
+from torch import Tensor
 
 from callbacks.row_evaluation import SCORES_FILE, SPLITS, RowEvaluation
 from callbacks.selection_rows import SELECTION_COLUMNS, SEPARATOR, read_evaluated
-from callbacks.separation_scores import in_best_order, score_separation
+from callbacks.separation_scores import compare, score
 from callbacks.tracked_tables import track_rows
 from datamodules.batch import Batch
 from lightning_modules.deep_clustering.jensen_shannon import jensen_shannon
@@ -44,49 +46,19 @@ class SelectionEvaluation(RowEvaluation):
         data = trainer.datamodule  # type: ignore[attr-defined]
         if self._dataset is None:
             self._dataset = data.dataset(SPLITS[trainer.state.fn.value])  # type: ignore[union-attr]
-        made_of = {
-            index: SEPARATOR.join(name.replace(SEPARATOR, "/") for name in self._dataset.recordings(index))
-            for index in batch.indices.tolist()
-        }
-        by_model = [
-            self._rows_of_model(number, name, data.domain, module, outputs, batch)
-            for number, name in enumerate(module.names)  # type: ignore[arg-type]
-        ]
-        for of_mixture in zip(*by_model, strict=True):
-            for rows in of_mixture:
-                for index, domain, *rest in rows:
-                    yield index, domain, made_of[index], *rest
-
-    def _rows_of_model(
-        self, number: int, name: str, domain: str, module: LightningModule, outputs: Any, batch: Batch
-    ) -> Iterator[list[tuple[Any, ...]]]:
-        """One model's rows without the recordings, a list for each mixture."""
+        names: list[str] = module.names  # type: ignore[assignment]
         labels: list[str] = module.classes  # type: ignore[assignment]
-        estimates = in_best_order(outputs["estimates"][number], batch.sources)
-        present = batch.sources.new_ones(batch.sources.shape[:2])
-        scores = score_separation(batch.mixture, batch.sources, estimates, present, batch.indices, labels)
-        refit, masks = outputs["refit"], outputs["masks"]
-        loud, clusters = outputs["points"][number], outputs["labels"][number]
-        divergence = jensen_shannon(loud.drawn, clusters, len(labels), loud.drawn_audible)
-        confidences = [measure[number] for measure in (*refit[:3], *masks[:3])]
-        columns = [measure.tolist() for measure in (*confidences, divergence, refit.cluster_balance[number])]
-        picked = (outputs["picked"] == number).int().tolist()
-        for mixture, begin in enumerate(range(0, len(scores), len(labels))):
-            confident = [column[mixture] for column in columns]
-            yield [
-                (
-                    score.mixture,
-                    domain,
-                    name,
-                    source,
-                    score.left_out.value,
-                    score.input_si_sdr,
-                    score.si_sdr,
-                    *confident,
-                    picked[mixture],
-                )
-                for source, score in enumerate(scores[begin : begin + len(labels)])
-            ]
+        heard, *found = compare(batch.sources, [batch.mixture.unsqueeze(1), *outputs["estimates"]])
+        present = torch.ones_like(heard.si_sdr[:, 0])
+        scores = [score(heard, each.in_best_order(), present, batch.indices, labels) for each in found]
+        measures, picked = _measures(outputs, len(labels)).tolist(), outputs["picked"].tolist()
+        for place, index in enumerate(batch.indices.tolist()):
+            recordings = SEPARATOR.join(name.replace(SEPARATOR, "/") for name in self._dataset.recordings(index))
+            of_mixture = slice(place * len(labels), (place + 1) * len(labels))
+            for number, name in enumerate(names):
+                confident = *measures[place][number], int(picked[place] == number)
+                for source, (_, _, left_out, *si_sdr) in enumerate(scores[number][of_mixture]):
+                    yield index, data.domain, recordings, name, source, left_out.value, *si_sdr, *confident
 
     def report(self, trainer: Trainer, module: LightningModule, path: Path) -> None:
         """Print and log every model's mean SI-SDR and how often it was picked."""
@@ -113,3 +85,13 @@ class SelectionEvaluation(RowEvaluation):
         for logger in trainer.loggers:
             logger.log_metrics(statistics)
         track_rows(trainer, path)
+
+
+def _measures(outputs: Any, sources: int) -> Tensor:
+    """Every model's MEASURES of a batch, [B, M, 8]."""
+    refit, masks = outputs["refit"], outputs["masks"]
+    divergence = [
+        jensen_shannon(points.drawn, labels, sources, points.drawn_audible)
+        for points, labels in zip(outputs["points"], outputs["labels"], strict=True)
+    ]
+    return torch.stack((*refit[:3], *masks[:3], torch.stack(divergence), refit.cluster_balance)).permute(2, 1, 0)

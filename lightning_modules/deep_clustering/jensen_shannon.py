@@ -51,21 +51,22 @@ def jensen_shannon(points: Tensor, labels: Tensor, clusters: int, valid: Tensor 
     points = points.double()
     membership = members(labels, clusters, valid)
     place = uniform(torch.zeros(1, dtype=torch.int64, device=points.device), SAMPLES * points.shape[-1], Stream.NORMAL)
-    normal = torch.special.ndtri(place.clamp(min=2.0**-54)).view(SAMPLES, -1)
+    normal = torch.special.ndtri(place.clamp(min=2.0**-54)).view(SAMPLES, -1).mT
     size = group(points)
-    parts = zip(points.split(size), membership.split(size), strict=True)
+    # Points as columns: what is computed for each of them is then long rows.
+    parts = zip(points.mT.contiguous().split(size), membership.mT.contiguous().split(size), strict=True)
     return torch.cat([_divergence(*part, normal) for part in parts])
 
 
 def _divergence(points: Tensor, membership: Tensor, normal: Tensor) -> Tensor:
-    """The divergence for points [B, n, D] and their membership [B, n, Q], from normal numbers [SAMPLES, D]."""
-    one = fit_gaussian_mixture(points, membership.sum(-1, keepdim=True), 0)
+    """The divergence for points [B, D, n] and their membership [B, Q, n], from normal numbers [D, SAMPLES]."""
+    one = fit_gaussian_mixture(points, membership.sum(1, keepdim=True), 0)
     many = fit_gaussian_mixture(points, membership, EM_ITERATIONS)
 
     def to_midpoint(mixture: GaussianMixture, other: GaussianMixture) -> Tensor:
-        samples = mixture.means.unsqueeze(2) + torch.einsum("bkij,sj->bksi", mixture.factors, normal)
-        samples = samples.flatten(1, 2)
-        own, theirs = (log_densities(samples, g).logsumexp(-1) for g in (mixture, other))
+        samples = mixture.means.unsqueeze(-1) + mixture.factors @ normal
+        samples = samples.transpose(1, 2).flatten(2)
+        own, theirs = (log_densities(samples, g).logsumexp(1) for g in (mixture, other))
         midpoint = torch.logaddexp(own, theirs) - math.log(2)
         return ((own - midpoint).unflatten(1, (-1, SAMPLES)).mean(-1) * mixture.weights).sum(-1)
 
@@ -77,37 +78,46 @@ def fit_gaussian_mixture(points: Tensor, responsibilities: Tensor, iterations: i
     """Expectation-maximisation from responsibilities on; covariances get `REGULARISATION` on the diagonal.
 
     Args:
-        points: float64, [B, n, D].
+        points: float64, [B, D, n].
         responsibilities: of each Gaussian for each point, adding up to 1, or to 0 for points that do not count,
-            [B, n, K].
+            [B, K, n].
         iterations: after the first fit.
 
     Returns:
         The Gaussians; one without points has weight 0, unless there are none at all.
     """
-    valid = responsibilities.sum(-1, keepdim=True)
+    valid = responsibilities.sum(1, keepdim=True)
     mixture = _maximise(points, responsibilities)
     for _ in range(iterations):
-        mixture = _maximise(points, log_densities(points, mixture).softmax(-1) * valid)
+        # A softmax over few Gaussians: torch's own takes several times as long.
+        logarithm = log_densities(points, mixture)
+        odds = logarithm.sub_(logarithm.amax(1, keepdim=True)).exp_()
+        mixture = _maximise(points, odds.mul_(valid / odds.sum(1, keepdim=True)))
     return mixture
 
 
 def _maximise(points: Tensor, responsibilities: Tensor) -> GaussianMixture:
-    sizes = responsibilities.sum(1)  # [B, K]
-    shares = responsibilities / sizes.clamp(min=torch.finfo(points.dtype).tiny).unsqueeze(1)
-    means = shares.mT @ points
-    offsets = (points.unsqueeze(1) - means.unsqueeze(2)) * shares.mT.unsqueeze(-1).sqrt()  # [B, K, n, D]
-    covariances = offsets.mT @ offsets
+    sizes = responsibilities.sum(-1)  # [B, K]
+    shares = responsibilities / sizes.clamp(min=torch.finfo(points.dtype).tiny).unsqueeze(-1)
+    means = shares @ points.mT
+    offsets = points.unsqueeze(1) - means.unsqueeze(-1)  # [B, K, D, n]
+    covariances = (offsets * shares.unsqueeze(2)) @ offsets.mT
     covariances.diagonal(dim1=-2, dim2=-1).add_(REGULARISATION)
     total = sizes.sum(-1, keepdim=True)
     weights = torch.where(total > 0, sizes / total, 1 / sizes.shape[-1])
-    return GaussianMixture(weights, means, torch.linalg.cholesky(covariances))
+    # Regularised, they are positive definite: torch.linalg.cholesky would wait for a GPU to say so.
+    return GaussianMixture(weights, means, torch.linalg.cholesky_ex(covariances).L)
 
 
 def log_densities(points: Tensor, mixture: GaussianMixture) -> Tensor:
-    """log w_k N(x; μ_k, Σ_k) of points [B, n, D], [B, n, K]."""
-    offsets = points.unsqueeze(1) - mixture.means.unsqueeze(2)  # [B, K, n, D]
-    whitened = torch.linalg.solve_triangular(mixture.factors, offsets.mT, upper=False)
+    """log w_k N(x; μ_k, Σ_k) of points [B, D, n], [B, K, n]."""
+    dimensions = points.shape[1]
+    unit = torch.eye(dimensions, dtype=points.dtype, device=points.device)
+    whiten = torch.linalg.solve_triangular(mixture.factors, unit, upper=False)
+    shift = whiten @ mixture.means.unsqueeze(-1)
+    # A product of all Gaussians' matrices with the points; solving for offsets takes longer.
+    whitened = torch.baddbmm(shift.flatten(1, 2), whiten.flatten(1, 2), points, beta=-1)
+    square = whitened.square_().unflatten(1, (-1, dimensions)).sum(2)
     log_determinant = mixture.factors.diagonal(dim1=-2, dim2=-1).log().sum(-1)
-    constant = mixture.weights.log() - log_determinant - points.shape[-1] / 2 * math.log(2 * math.pi)
-    return (constant.unsqueeze(-1) - whitened.square().sum(-2) / 2).mT
+    constant = mixture.weights.log() - log_determinant - dimensions / 2 * math.log(2 * math.pi)
+    return constant.unsqueeze(-1) - square / 2

@@ -29,17 +29,35 @@ Loss = Literal["deep_clustering", "whitened_k_means"]
 LOSSES = {"deep_clustering": deep_clustering_loss, "whitened_k_means": whitened_k_means_loss}
 
 
+class Analysed(NamedTuple):
+    """Mixtures as a network hears them, N = frames·bins.
+
+    Attributes:
+        spectrum: complex, [B, bins, frames].
+        features: the network's input, [B, bins, frames].
+        magnitude: frame after frame, [B, N].
+        loudest: bins that k-means looks at, int64, [B, n].
+    """
+
+    spectrum: Tensor
+    features: Tensor
+    magnitude: Tensor
+    loudest: Tensor
+
+
 class Embedded(NamedTuple):
-    """Mixtures and the embeddings of their N = frames·bins time-frequency bins, frame after frame.
+    """Mixtures and the embeddings of their time-frequency bins, frame after frame.
 
     Attributes:
         spectrum: complex, [B, bins, frames].
         magnitude: [B, N].
+        loudest: bins that k-means looks at, int64, [B, n].
         embedding: unit vectors, [B, N, D].
     """
 
     spectrum: Tensor
     magnitude: Tensor
+    loudest: Tensor
     embedding: Tensor
 
 
@@ -49,12 +67,10 @@ class Separated(NamedTuple):
     Attributes:
         estimates: [B, Q, T].
         centres: of the clusters, float64, [B, Q, D].
-        bins: that k-means looked at, int64, [B, n].
     """
 
     estimates: Tensor
     centres: Tensor
-    bins: Tensor
 
 
 class DeepClustering(SeparatrixModule):
@@ -152,20 +168,30 @@ class DeepClustering(SeparatrixModule):
         if stage == "fit" and not getattr(data, "train_sources", True):
             raise InputError("train_sources: false; deep clustering learns from isolated sources: leave them in")
 
-    def embed(self, mixture: Tensor) -> Embedded:
-        """The embeddings of mixtures, [B, T]."""
+    @property
+    def hearing(self) -> tuple[Any, ...]:
+        """The settings that decide what `analyse` makes of a mixture: the same of models that agree in them."""
+        return self.geometry, self.input_floor, self.floor_db, self.clustered_share
+
+    def analyse(self, mixture: Tensor) -> Analysed:
+        """What the network hears of mixtures, [B, T]."""
         spectrum = stft(mixture, self.geometry)
         magnitude = spectrum.abs()
-        embedding = self.network(level_features(magnitude, self.input_floor, self.floor_db))
-        return Embedded(spectrum, magnitude.mT.flatten(1), embedding)
+        features = level_features(magnitude, self.input_floor, self.floor_db)
+        magnitude = magnitude.mT.flatten(1)
+        return Analysed(spectrum, features, magnitude, loudest(magnitude, self.clustered_share))
+
+    def embed(self, mixture: Tensor) -> Embedded:
+        """The embeddings of mixtures, [B, T]."""
+        return self.embed_analysed(self.analyse(mixture))
+
+    def embed_analysed(self, analysed: Analysed) -> Embedded:
+        """The embeddings of mixtures that this model, or one of the same `hearing`, has analysed."""
+        return Embedded(analysed.spectrum, analysed.magnitude, analysed.loudest, self.network(analysed.features))
 
     def source_magnitudes(self, sources: Tensor) -> Tensor:
         """Magnitudes of the true sources in the same order of bins: [B, Q, T] -> [B, Q, N]."""
         return stft(sources, self.geometry).abs().mT.flatten(2)
-
-    def clustered_bins(self, embedded: Embedded) -> Tensor:
-        """The bins that k-means looks at, the loudest, int64, [B, n]."""
-        return loudest(embedded.magnitude, self.clustered_share)
 
     def separate(self, embedded: Embedded, identity: Tensor, samples: int) -> Separated:
         """Cluster the loudest bins, mask all of them (Liu et al. 2020, section 2).
@@ -177,12 +203,11 @@ class DeepClustering(SeparatrixModule):
         """
         embedding, frames = embedded.embedding, embedded.spectrum.shape[-1]
         with torch.autocast(embedding.device.type, enabled=False):
-            loud = self.clustered_bins(embedded)
-            valid = embedded.magnitude.gather(1, loud) > 0
-            clusters = k_means(points_at(embedding, loud), self.sources, identity, valid)
+            valid = embedded.magnitude.gather(1, embedded.loudest) > 0
+            clusters = k_means(points_at(embedding, embedded.loudest), self.sources, identity, valid)
             masks = soft_masks(embedding, clusters.centres, self.mask_sharpness)
             masked = masks.unflatten(-1, (frames, -1)).mT * embedded.spectrum.unsqueeze(1)
-            return Separated(istft(masked, self.geometry, samples), clusters.centres, loud)
+            return Separated(istft(masked, self.geometry, samples), clusters.centres)
 
     def forward(self, mixture: Tensor, identity: Tensor | None = None) -> Tensor:
         """Estimates of the sources in any order: [B, T] -> [B, Q, T].

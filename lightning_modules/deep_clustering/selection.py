@@ -2,7 +2,7 @@
 
 import itertools
 from collections.abc import Sequence
-from typing import Any, Literal, TypedDict
+from typing import Any, Literal, NamedTuple, TypedDict
 
 import torch
 from torch import Tensor, nn
@@ -17,7 +17,7 @@ from lightning_modules.deep_clustering.confidence import (
     measure,
     refit,
 )
-from lightning_modules.deep_clustering.module import DeepClustering
+from lightning_modules.deep_clustering.module import Analysed, DeepClustering
 from lightning_modules.errors import InputError
 from lightning_modules.module import SeparatrixModule
 
@@ -42,6 +42,24 @@ class Selection(TypedDict):
     points: list[LoudPoints]
     labels: list[Tensor]
     picked: Tensor
+
+
+class Judged(NamedTuple):
+    """What one model makes of a batch, and how far it trusts it.
+
+    Attributes:
+        estimates: [B, Q, T].
+        points: loud points.
+        labels: of the drawn points in the clusters fitted anew, [B, m].
+        refit: confidence, the clusters fitted anew, [B] each.
+        masks: confidence in the clusters of the masks, [B] each.
+    """
+
+    estimates: Tensor
+    points: LoudPoints
+    labels: Tensor
+    refit: Confidence
+    masks: Confidence
 
 
 class ModelSelection(SeparatrixModule):
@@ -87,27 +105,23 @@ class ModelSelection(SeparatrixModule):
             mixture: samples.
             identity: of each mixture; it decides what the confidence draws and where k-means starts, int64, [B].
         """
-        estimates, points, labels, of_refit, of_masks = [], [], [], [], []
+        # Models of one geometry, as a rule all of them, hear the same.
+        analysed: dict[tuple[Any, ...], Analysed] = {}
+        judged = []
         for model in self.models:
             assert isinstance(model, DeepClustering)
-            embedded = model.embed(mixture)
-            separated = model.separate(embedded, identity, mixture.shape[-1])
-            estimates.append(separated.estimates)
-            with torch.autocast(mixture.device.type, enabled=False):
-                loud = loud_points(embedded.embedding, embedded.magnitude, identity, among=separated.bins)
-                anew = refit(loud, identity, self.sources)
-                of_refit.append(measure(loud, anew))
-                of_masks.append(measure(loud, mask_clusters(loud, separated.centres)))
-            points.append(loud)
-            labels.append(anew.labels)
-        all_refit, all_masks = _stacked(of_refit), _stacked(of_masks)
-        trusted = all_refit if self.confidence_clusters == "refit" else all_masks
+            if model.hearing not in analysed:
+                analysed[model.hearing] = model.analyse(mixture)
+            judged.append(_judge(model, analysed[model.hearing], identity, mixture.shape[-1]))
+        estimates, points, labels, refits, masks = zip(*judged, strict=True)
+        of_refit, of_masks = _stacked(refits), _stacked(masks)
+        trusted = of_refit if self.confidence_clusters == "refit" else of_masks
         return Selection(
             estimates=torch.stack(estimates),
-            refit=all_refit,
-            masks=all_masks,
-            points=points,
-            labels=labels,
+            refit=of_refit,
+            masks=of_masks,
+            points=list(points),
+            labels=list(labels),
             picked=trusted.confidence.argmax(0),
         )
 
@@ -133,6 +147,17 @@ class ModelSelection(SeparatrixModule):
     def predict_step(self, batch: Batch, batch_index: int) -> Tensor:
         """The picked estimates, [B, Q, T]."""
         return self(batch.mixture, batch.indices)
+
+
+def _judge(model: DeepClustering, analysed: Analysed, identity: Tensor, samples: int) -> Judged:
+    """Separate mixtures with one model, of whose embedding, by far the largest, nothing but the points stays."""
+    embedded = model.embed_analysed(analysed)
+    separated = model.separate(embedded, identity, samples)
+    with torch.autocast(identity.device.type, enabled=False):
+        loud = loud_points(embedded.embedding, embedded.magnitude, identity, among=embedded.loudest)
+        anew = refit(loud, identity, model.sources)
+        of_masks = measure(loud, mask_clusters(loud, separated.centres))
+        return Judged(separated.estimates, loud, anew.labels, measure(loud, anew), of_masks)
 
 
 def _require_comparable(checkpoints: Sequence[str], models: Sequence[DeepClustering]) -> None:

@@ -1,4 +1,4 @@
-"""SI-SDR against its formula in numpy's float64, and which sources get a score."""
+"""SI-SDR against its formula in numpy's float64 and torchmetrics', and which sources get a score."""
 
 import math
 from itertools import permutations
@@ -6,8 +6,9 @@ from itertools import permutations
 import numpy as np
 import pytest
 import torch
+from torchmetrics.functional.audio import scale_invariant_signal_distortion_ratio
 
-from callbacks.separation_scores import LeftOut, in_best_order, is_silent, score_separation, si_sdr
+from callbacks.separation_scores import LeftOut, compare, in_best_order, is_silent, score_separation, si_sdr
 
 CLASSES = ["car_horn", "dog_bark", "siren"]
 
@@ -29,6 +30,53 @@ def test_si_sdr_is_its_formula_with_means_removed():
         estimate = 0.3 * target + factor * error - 2.0
         expected = [formula(e, t) for e, t in zip(estimate, target, strict=True)]
         np.testing.assert_allclose(si_sdr(estimate, target).numpy(), expected, atol=1e-6)
+
+
+def separated(level: float, samples: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Estimates with errors `level` dB below them, [4, 3, T], and the sources, of different levels and means."""
+    sources = noise(4, 3, samples) * torch.logspace(-3, 0, 4).view(4, 1, 1) + torch.linspace(-0.1, 0.1, 3).view(1, 3, 1)
+    error = noise(4, 3, samples, seed=1).double() * sources.double().std(-1, keepdim=True)
+    return sources.double() + 10 ** (-level / 20) * error + 0.01, sources
+
+
+@pytest.mark.parametrize("level", [-20, 0, 20, 40, 60])
+@pytest.mark.parametrize("samples", [300, 2048, 64000])
+def test_every_pair_scores_as_torchmetrics_has_it(level, samples):
+    estimates, sources = separated(level, samples)
+    (found,) = compare(sources, [estimates])
+    # As loud as its epsilon of 2·10⁻¹⁶ asks for.
+    pairs = (1e6 * estimates.unsqueeze(2), 1e6 * sources.double().unsqueeze(1))
+    expected = scale_invariant_signal_distortion_ratio(*torch.broadcast_tensors(*pairs), zero_mean=True)
+    torch.testing.assert_close(found.si_sdr, expected, atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize("level", [60, 80, 100])
+def test_what_rounding_leaves_of_a_high_score_is_known(level):
+    estimates, sources = separated(level, 64000)
+    found = si_sdr(estimates, sources).flatten().tolist()
+    for score, e, s in zip(found, estimates.flatten(0, 1), sources.double().flatten(0, 1), strict=True):
+        e, s = (np.longdouble(x.numpy()) - np.longdouble(x.numpy()).mean() for x in (e, s))
+        projection = (e @ s) / (s @ s) * s
+        expected = 10 * np.log10((projection @ projection) / ((e - projection) @ (e - projection)))
+        assert abs(score - float(expected)) < 1e-8 * 10 ** ((level - 60) / 10)
+
+
+def test_a_comparison_is_the_same_to_the_last_bit_in_any_batch_beside_any_system_on_any_number_of_threads():
+    sources, systems = noise(5, 2, 20_000), [noise(5, n, 20_000, seed=n) for n in (1, 2, 4)]
+    threads = torch.get_num_threads()
+    whole = compare(sources, systems)
+    try:
+        for number in (1, 2, 3):
+            torch.set_num_threads(number)
+            for size in (1, 2, 5):
+                parts = [compare(s, e) for s, *e in zip(*(x.split(size) for x in (sources, *systems)), strict=True)]
+                for expected, found in zip(whole, zip(*parts, strict=True), strict=True):
+                    for field, together in zip(zip(*found, strict=True), expected, strict=True):
+                        assert torch.equal(torch.cat(field), together)
+            for expected, system in zip(whole, systems, strict=True):
+                assert torch.equal(compare(sources, [system])[0].si_sdr, expected.si_sdr)
+    finally:
+        torch.set_num_threads(threads)
 
 
 def test_quiet_float32_signals_score_like_loud_ones():
@@ -132,6 +180,13 @@ def test_the_mixtures_own_si_sdr_is_defined_for_estimates_that_are_silent_or_exa
         assert math.isfinite(row.si_sdr) == (row.left_out is LeftOut.NO)
 
 
+@pytest.mark.parametrize(("level", "exact"), [(-99.999, False), (-100.001, True)])
+def test_an_estimate_is_exact_from_an_error_of_100_db_below_its_source_on_whatever_their_means(level, exact):
+    source, error = noise(1, 1, 64000).double() + 0.5, noise(1, 1, 64000, seed=1).double() + 3
+    error *= (source.square().sum() / error.square().sum()).sqrt() * 10 ** (level / 20)
+    assert compare(source, [source + error])[0].exact.item() == exact
+
+
 def in_order_by_brute_force(estimates: torch.Tensor, sources: torch.Tensor) -> torch.Tensor:
     """Of all orders the one of highest mean SI-SDR."""
     best = []
@@ -142,7 +197,7 @@ def in_order_by_brute_force(estimates: torch.Tensor, sources: torch.Tensor) -> t
     return torch.stack(best)
 
 
-@pytest.mark.parametrize("count", [2, 3, 4])
+@pytest.mark.parametrize("count", [2, 3, 5])
 def test_the_best_order_is_that_of_highest_mean_si_sdr_among_all(count):
     sources = noise(8, count, 400)
     # From sources told apart to hardly any likeness; every mixture's in an order of its own.
@@ -171,3 +226,28 @@ def test_silent_and_exact_estimates_leave_the_others_in_their_order(count):
         estimates = sources + 0.1 * noise(1, count, 400, seed=1)
         estimates[0, 0] = value
         assert torch.equal(in_best_order(estimates.flip(1), sources), estimates)
+
+
+@pytest.mark.parametrize("count", [2, 3])
+def test_estimates_without_any_difference_stay_in_their_order(count):
+    silent, equal = torch.zeros(1, count, 400), noise(1, 1, 400, seed=1).expand(1, count, 400)
+    for estimates in (silent, equal):
+        assert compare(noise(1, count, 400), [estimates])[0].best_order().tolist() == [list(range(count))]
+
+
+def test_a_signal_that_is_not_finite_scores_nan_and_leaves_the_others_in_their_order():
+    sources = noise(1, 3, 400)
+    estimates = sources + 0.1 * noise(1, 3, 400, seed=1)
+    estimates[0, 1, 7] = torch.nan
+    found = compare(sources, [estimates.flip(1)])[0].in_best_order()
+    scores = found.si_sdr.diagonal(dim1=1, dim2=2)[0]
+    assert scores.isnan().tolist() == [False, True, False] and not found.silent.any()
+    assert scores[0] > 15 and scores[2] > 15
+
+
+def test_a_pair_with_a_silent_signal_scores_nothing_and_orthogonal_ones_a_finite_number():
+    sources, estimates = torch.zeros(1, 2, 8), torch.zeros(1, 2, 8)
+    sources[0, 0, :2], estimates[0, 0, 4:6], estimates[0, 1] = torch.tensor([1.0, -1.0]), torch.tensor([1.0, -1.0]), 0.3
+    (found,) = compare(sources, [estimates])
+    assert found.silent.tolist() == found.silent_source.tolist() == [[False, True]]
+    assert found.si_sdr[0].flatten()[1:].tolist() == [0, 0, 0] and -157 < found.si_sdr[0, 0, 0] < -156

@@ -34,9 +34,9 @@ def embeddings(generator: torch.Generator, n: int, clusters: int, spread: float 
 def test_gaussian_mixtures_are_scikit_learns(clusters, generator):
     points = embeddings(generator, 400, clusters).double()
     labels = k_means(points, max(clusters, 2), torch.arange(B)).labels.clamp(max=clusters - 1)
-    members = torch.nn.functional.one_hot(labels, clusters).double()
-    fitted = fit_gaussian_mixture(points, members, 10)
-    start = fit_gaussian_mixture(points, members, 0)
+    members = torch.nn.functional.one_hot(labels, clusters).double().mT
+    fitted = fit_gaussian_mixture(points.mT, members, 10)
+    start = fit_gaussian_mixture(points.mT, members, 0)
     for b in range(B):
         covariance = (start.factors @ start.factors.mT)[b]
         reference = sklearn.mixture.GaussianMixture(
@@ -51,7 +51,7 @@ def test_gaussian_mixtures_are_scikit_learns(clusters, generator):
         np.testing.assert_allclose(fitted.weights[b], reference.weights_, atol=1e-9)
         np.testing.assert_allclose(fitted.means[b], reference.means_, atol=1e-9)
         np.testing.assert_allclose((fitted.factors @ fitted.factors.mT)[b], reference.covariances_, atol=1e-9)
-    density = log_densities(points, fitted).logsumexp(-1)
+    density = log_densities(points.mT, fitted).logsumexp(1)
     np.testing.assert_allclose(density[-1], reference.score_samples(points[-1].numpy()), atol=1e-6)
 
 
@@ -60,10 +60,10 @@ def test_jensen_shannon_is_the_integral_on_a_line(generator):
         [torch.randn(B, 300, 1, generator=generator) - 2, torch.randn(B, 200, 1, generator=generator)], 1
     )
     labels = (torch.arange(500) >= 300).long().expand(B, -1)
-    members = torch.nn.functional.one_hot(labels, 2).double()
-    x = torch.linspace(-15, 15, 30_001, dtype=torch.float64).view(1, -1, 1).expand(B, -1, -1)
-    p = log_densities(x, fit_gaussian_mixture(points.double(), members.sum(-1, keepdim=True), 0)).exp().sum(-1)
-    q = log_densities(x, fit_gaussian_mixture(points.double(), members, 30)).exp().sum(-1)
+    members = torch.nn.functional.one_hot(labels, 2).double().mT
+    x = torch.linspace(-15, 15, 30_001, dtype=torch.float64).expand(B, 1, -1)
+    p = log_densities(x, fit_gaussian_mixture(points.double().mT, members.sum(1, keepdim=True), 0)).exp().sum(1)
+    q = log_densities(x, fit_gaussian_mixture(points.double().mT, members, 30)).exp().sum(1)
     middle = (p + q) / 2
     expected = (torch.special.xlogy(p, p / middle) + torch.special.xlogy(q, q / middle)).sum(-1) * 1e-3 / 2
     torch.testing.assert_close(jensen_shannon(points, labels, 2), expected / math.log(2), rtol=0, atol=0.01)

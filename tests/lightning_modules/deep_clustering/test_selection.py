@@ -188,6 +188,34 @@ def test_models_that_differ_in_rate_or_number_of_sources_are_refused_with_both_n
     assert "\n" not in message
 
 
+@pytest.mark.parametrize(
+    ("setting", "analyses"),
+    [
+        ({}, 1),
+        ({"hop": 32}, 2),
+        ({"floor_db": 20.0}, 2),
+        ({"input_floor": "absolute"}, 2),
+        ({"clustered_share": 0.3}, 2),
+    ],
+)
+def test_models_share_what_they_hear_alike_and_nothing_else(setting, analyses, saved, monkeypatch):
+    paths, batch = [saved("speech"), saved("music", 1, **setting), saved("environmental", 2)], random_batch()
+    expected = [alone(path, batch, "masks") for path in paths]
+    selection, heard, analyse = ModelSelection(paths), [], DeepClustering.analyse
+
+    def counted(model: DeepClustering, mixture: Tensor) -> Any:
+        heard.append(model.domain)
+        return analyse(model, mixture)
+
+    monkeypatch.setattr(DeepClustering, "analyse", counted)
+    with torch.no_grad():
+        chosen = selection.select(batch.mixture, batch.indices)
+    assert len(heard) == analyses
+    for m, (estimates, measures) in enumerate(expected):
+        assert torch.equal(chosen["estimates"][m], estimates)
+        assert torch.equal(chosen["masks"].confidence[m], measures.confidence)
+
+
 def test_models_of_different_spectrograms_can_be_compared(saved):
     paths = [saved("speech"), saved("music", 1, window=256, hop=32), saved("environmental", 2, dimensions=7)]
     batch = random_batch()
