@@ -21,7 +21,8 @@ from lightning_modules.weak_labels.modules import EventClassifier, WeakLabelSepa
 
 FEW, MANY = 100, 20_000  # mixtures
 FEW_CLASSES, MANY_CLASSES = 2, 10
-MIXTURES = 256
+MIXTURES = 250
+BATCH = 10
 BINS = 257 * 501
 WITHIN = 0.9  # the cost of one stays within 10 %
 RUNS = 3
@@ -29,10 +30,14 @@ RUNS = 3
 
 def benchmark_growth(device: torch.device) -> Iterator[Comparison]:
     """From 100 to 20,000 mixtures, and from 2 to 10 classes."""
-    with scenes(MANY, train_sources=False) as many, scenes(FEW, train_sources=False) as few:
+    plain: dict[str, Any] = {"train_sources": False, "batch_size": BATCH}
+    with scenes(MANY, **plain) as many, scenes(FEW, **plain) as few:
         yield _flat("an epoch of mixtures without sources, loaded in one process", _load, many, few)
     yield _flat("rows of 3 models and 2 sources: written, merged, read for the table", _write_rows, MANY, FEW)
-    with scenes(MIXTURES, classes=MANY_CLASSES) as many, scenes(MIXTURES, classes=FEW_CLASSES) as few:
+    with (
+        scenes(MIXTURES, classes=MANY_CLASSES, batch_size=BATCH) as many,
+        scenes(MIXTURES, classes=FEW_CLASSES, batch_size=BATCH) as few,
+    ):
         yield _linear("class of mixtures with their sources", partial(_load, many), partial(_load, few), MIXTURES)
         yield _linear(
             "class of a weak-label training step with a small judge",

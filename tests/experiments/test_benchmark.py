@@ -35,7 +35,7 @@ TINY = {
     clustering: {"BINS": 40_000, "POINTS": 300, "BATCH": 2},
     scores: {"MIXTURES": 2, "SAMPLES": 8000},
     evaluation: {"SIZES": {"units": 8, "layers": 1}, "MIXTURES": 3, "REFERENCE_MIXTURES": 1, "RUNS": 1},
-    growth: {"FEW": 2, "MANY": 20, "MIXTURES": 2, "BINS": 1000, "RUNS": 1},
+    growth: {"FEW": 2, "MANY": 20, "MIXTURES": 6, "BATCH": 2, "BINS": 1000, "RUNS": 1},
 }
 ROWS = {
     "rendering": 3,
