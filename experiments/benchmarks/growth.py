@@ -107,7 +107,7 @@ def _loss(sources: int, device: torch.device) -> Callable[[], Any]:
     generator = torch.Generator().manual_seed(0)
     embedding = torch.nn.functional.normalize(torch.rand(2, BINS, 20, generator=generator), dim=-1).to(device)
     number = torch.randint(sources, (2, BINS), generator=generator)
-    dominant = torch.nn.functional.one_hot(number, sources).float().to(device)
+    dominant = torch.nn.functional.one_hot(number, sources).mT.bool().contiguous().to(device)
     weight = torch.ones(2, BINS, device=device)
 
     def both() -> None:
