@@ -73,9 +73,10 @@ class MixtureDataset(Dataset[Batch]):
     def class_prior(self) -> torch.Tensor:
         """γ, the share of frames in which each class is active, over all mixtures of the split exactly, [C]."""
         active = np.zeros(self.classes)
-        for begin in range(0, self.mixtures, 1000):
-            recipes = [self.recipes(i) for i in range(begin, min(begin + 1000, self.mixtures))]
-            active += render_labels(recipes, self.bank, self.geometry, self.samples, self.classes).sum((0, 2))
+        for begin in range(0, self.mixtures, 100):
+            recipes = [self.recipes(i) for i in range(begin, min(begin + 100, self.mixtures))]
+            labels = render_labels(recipes, self.bank, self.geometry, self.samples, self.classes)
+            active += labels.sum((0, 2), dtype=np.float64)
         return torch.tensor(active / (self.mixtures * self.geometry.frames(self.samples)), dtype=torch.float32)
 
 
