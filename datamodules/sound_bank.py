@@ -7,7 +7,7 @@ import os
 import secrets
 import shutil
 import warnings
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -86,7 +86,7 @@ class SoundBank:
             # A sum of sizes that are no sizes may be right.
             sizes = in_order and bool((lengths > 0).all() and np.isfinite(loudness).all())
             whole = sizes and (path / _SAMPLES).stat().st_size == 4 * sum(lengths.tolist())
-            audible = [clips[i] for i in kept] if whole else []
+            audible = [clips[i] for i in kept.tolist()] if whole else []
             left_out = [str(line) for line in left_out]
         except Exception:  # NumPy's reader raises whatever a damaged archive leads it to
             whole = False
@@ -97,7 +97,16 @@ class SoundBank:
     @cached_property
     def samples(self) -> np.ndarray:
         """Samples of all clips, one after the other, float32 [total], read-only."""
-        return np.memmap(self.path / _SAMPLES, dtype="<f4", mode="r")
+        # As a plain array: slices of a `memmap` carry its attributes along, which costs more than to cut them.
+        return np.asarray(np.memmap(self.path / _SAMPLES, dtype="<f4", mode="r"))
+
+    @cached_property
+    def clips_of_label(self) -> dict[str, list[int]]:
+        """The numbers of every label's clips, found in one pass: labels may be thousands."""
+        numbers: dict[str, list[int]] = defaultdict(list)
+        for number, clip in enumerate(self.clips):
+            numbers[clip.label].append(number)
+        return dict(numbers)
 
     def clip(self, i: int) -> np.ndarray:
         """Samples of clip i, float32 [T]: a read-only view of the map."""

@@ -108,10 +108,7 @@ class Scenes:
         Raises:
             InputError: a class has no clip.
         """
-        clips_of_class = [
-            np.array([number for number, clip in enumerate(bank.clips) if clip.label == label], np.int64)
-            for label in self.classes
-        ]
+        clips_of_class = [np.array(bank.clips_of_label.get(label, ()), np.int64) for label in self.classes]
         for label, clips in zip(self.classes, clips_of_class, strict=True):
             if not len(clips):
                 raise InputError(f"{label}: no usable clip, so no mixtures; choose other --classes or --folds")
