@@ -8,12 +8,12 @@ import secrets
 import shutil
 import warnings
 from collections import defaultdict, deque
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -31,6 +31,7 @@ _SAMPLES, _INDEX = "samples.f32", "index.npz"
 _UNFINISHED = ".building"
 
 PreparedClip = tuple[np.ndarray, float]
+Result = TypeVar("Result")
 
 
 class MissingBankError(InputError):
@@ -258,7 +259,7 @@ def _prepared_clips(
         # pyloudnorm sets the process's warning filters aside for a moment, which threads would leave changed.
         with bar, warnings.catch_warnings():
             torch.set_num_threads(1)
-            results = _in_order(pool, prepare, clips, 2 * workers) if pool else map(prepare, clips)
+            results = in_order(pool, prepare, clips, 2 * workers) if pool else map(prepare, clips)
             yield from bar.track(results, len(clips), description=f"sound bank of {corpus.name}, {sample_rate} Hz")
     finally:
         if pool:
@@ -266,13 +267,16 @@ def _prepared_clips(
         torch.set_num_threads(torch_threads)
 
 
-def _in_order(
-    pool: ThreadPoolExecutor, prepare: Callable[[Clip], PreparedClip | InputError], clips: list[Clip], ahead: int
-) -> Iterator[PreparedClip | InputError]:
-    """What `prepare` makes of the clips, in order, never more than `ahead` of what was asked for."""
-    waiting: deque[Future[PreparedClip | InputError]] = deque()
+def in_order(
+    pool: ThreadPoolExecutor, function: Callable[[Clip], Result], clips: Iterable[Clip], ahead: int
+) -> Iterator[Result]:
+    """What `function` makes of the clips, in order, never more than `ahead` of what was asked for.
+
+    The pool's own `map` holds a future for every clip from the start.
+    """
+    waiting: deque[Future[Result]] = deque()
     for clip in clips:
-        waiting.append(pool.submit(prepare, clip))
+        waiting.append(pool.submit(function, clip))
         if len(waiting) > ahead:
             yield waiting.popleft().result()
     while waiting:
