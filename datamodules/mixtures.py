@@ -216,8 +216,17 @@ class MixtureDataModule(LightningDataModule, ABC):
         )
 
     def class_prior(self) -> torch.Tensor:
-        """γ of the training recipes, [C]."""
-        return self.dataset("train").class_prior()
+        """γ, the share of frames in which each class is active, over all training mixtures exactly, [C].
+
+        Each rank counts its share of the mixtures: all of them call this.
+        """
+        ranks, rank = self._ranks()
+        active = self.dataset("train").active_frames(rank, ranks)
+        if self.trainer:
+            strategy = self.trainer.strategy
+            active = strategy.reduce(active.to(strategy.root_device), reduce_op="sum").cpu()
+        frames = self.mixtures["train"] * self.geometry.frames(self.samples)
+        return (active.double() / frames).float()
 
     def train_dataloader(self) -> DataLoader[Batch]:
         """Training batches, all of them full.

@@ -121,6 +121,14 @@ def test_the_class_prior_is_the_share_of_active_frames_over_all_training_mixture
     torch.testing.assert_close(small.class_prior(), labels.mean((0, 2)))
 
 
+@pytest.mark.parametrize("ranks", [1, 2, 5, 40])
+def test_the_active_frames_that_ranks_count_add_up(small, ranks):
+    dataset = small.dataset("train")
+    labels = torch.stack([dataset[index].frame_labels for index in range(len(dataset))])
+    counted = sum(dataset.active_frames(rank, ranks) for rank in range(ranks))
+    assert counted.dtype == torch.int64 and torch.equal(counted, labels.sum((0, 2)).long())
+
+
 def test_the_training_loader_leaves_out_a_batch_that_does_not_fill(small):
     assert [len(batch.indices) for batch in small.train_dataloader()] == [4] * 5
 
