@@ -108,6 +108,15 @@ def test_a_split_hears_only_clips_of_its_own_folds(small):
         assert {small.bank.clips[clip].fold for clip in clips} == folds
 
 
+def test_clips_are_numbered_by_split_and_label(small):
+    clips = small.bank.clips
+    for split, folds in small.folds.items():
+        for label in (None, *CLASSES, "of no clip"):
+            expected = [n for n, clip in enumerate(clips) if clip.fold in folds and label in (None, clip.label)]
+            numbers = small.clip_numbers(split, label)
+            assert numbers.dtype == "int64" and numbers.tolist() == expected
+
+
 def test_clips_of_other_saliences_take_no_part(urbansound_factory, tmp_path):
     root = urbansound_factory(classes=("car_horn", "dog_bark"), folds=(1, 2, 3), clips_per_class=2)
     settings = {**SETTINGS, "classes": ("car_horn", "dog_bark")}
