@@ -1,6 +1,8 @@
 """What is measured while a separator runs: improvement at every validation, rows of scores in a test."""
 
+from array import array
 from collections.abc import Iterable, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,7 @@ from torch import Tensor
 
 from callbacks.row_evaluation import RowEvaluation
 from callbacks.rows import write_rows
-from callbacks.separation_scores import LeftOut, Score, compare, score
+from callbacks.separation_scores import LeftOut, Score, compare, score_comparison
 from callbacks.summary import Summary, left_out_counts, summarise, summary_table
 from callbacks.tracked_tables import track_rows
 from datamodules.batch import Batch
@@ -39,31 +41,29 @@ class SeparationEvaluation(RowEvaluation):
 
     def __init__(self) -> None:
         super().__init__()
-        self._improvements: list[tuple[str, float]] = []
+        self._improvements: dict[str, array[float]] = {}
 
     def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Start new means."""
-        self._improvements = []
+        self._improvements = {label: array("d") for label in _classes(pl_module)}
 
     def on_validation_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Batch, *_: Any
     ) -> None:
         """Score a batch's estimates."""
-        self._improvements += [
-            (score.label, score.si_sdr - score.input_si_sdr)
-            for score in _scores(pl_module, outputs, batch)
-            if score.left_out is LeftOut.NO
-        ]
+        for score in _scores(pl_module, outputs, batch):
+            if score.left_out is LeftOut.NO:
+                self._improvements[score.label].append(score.si_sdr - score.input_si_sdr)
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Log the mean improvement over all ranks."""
-        names: dict[str, str | None] = {"validation_improvement_db": None}
-        names |= {f"validation_improvement_db/{label}": label for label in _classes(pl_module)}
+        of_class = self._improvements
+        groups: dict[str, Iterable[float]] = {"validation_improvement_db": chain.from_iterable(of_class.values())}
+        groups |= {f"validation_improvement_db/{label}": improvements for label, improvements in of_class.items()}
         means = {}
-        for name, label in names.items():
+        for name, improvements in groups.items():
             mean = MixtureMean().to(pl_module.device)
-            own = [improvement for of, improvement in self._improvements if label in (None, of)]
-            mean.update(torch.tensor(own, device=pl_module.device))
+            mean.update(torch.tensor(list(improvements), device=pl_module.device))
             means[name] = mean.compute().float()
         pl_module.log_dict({name: mean for name, mean in means.items() if not mean.isnan()})  # NaN: none was scored
 
@@ -99,4 +99,4 @@ def _scores(module: LightningModule, estimates: Tensor, batch: Batch) -> list[Sc
     heard, found = compare(batch.sources, [batch.mixture.unsqueeze(1), estimates])
     if module.permutation_invariant:
         found = found.in_best_order()
-    return score(heard, found, batch.clip_labels, batch.indices, _classes(module))
+    return score_comparison(heard, found, batch.clip_labels, batch.indices, _classes(module))

@@ -33,6 +33,7 @@ class RowEvaluation(Callback, ABC):
         self._parts: RowParts | None = None
         self._path = Path()
         self._rows = 0  # that this rank wrote, on rank 0 with those that were left
+        self._owner: str | None = None  # of the rows
 
     @abstractmethod
     def rows(self, trainer: Trainer, module: LightningModule, outputs: Any, batch: Batch) -> Iterable[Sequence[Any]]:
@@ -44,22 +45,22 @@ class RowEvaluation(Callback, ABC):
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Find the rows that an interrupted evaluation left, before its loader is made."""
-        self._parts = None  # nothing of a stage before is left to do
+        self._parts = self._owner = None  # nothing of a stage before is left to do
         if trainer.datamodule is not None:  # type: ignore[attr-defined]
             trainer.datamodule.evaluated = ()  # type: ignore[attr-defined]
         if stage in self.files:
             self._path = Path(trainer.default_root_dir) / self.files[stage]
             self._parts = RowParts(self._path.with_suffix(".parts"), self.columns)
             # What rank 0 finds holds for all: ranks that see different rows would share the rest out differently.
-            left = self._parts.read() if trainer.is_global_zero else []
-            self._rows = len(left)
-            evaluated = trainer.strategy.broadcast({int(row[0]) for row in left})
-            trainer.datamodule.evaluated = evaluated  # type: ignore[attr-defined]
+            left = self._parts.read() if trainer.is_global_zero else {}
+            self._rows = sum(map(len, left.values()))
+            trainer.datamodule.evaluated = trainer.strategy.broadcast(set(left))  # type: ignore[attr-defined]
 
     def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Refuse to mix rows of two models."""
         if self._parts is not None:
-            self._parts.belong_to(_digest(trainer, pl_module))
+            self._owner = _digest(trainer, pl_module)
+            self._parts.belong_to(self._owner)
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Refuse to mix rows of two models."""
@@ -90,7 +91,7 @@ class RowEvaluation(Callback, ABC):
         rows = trainer.strategy.reduce(torch.tensor(self._rows, device=trainer.strategy.root_device), reduce_op="sum")
         if not trainer.is_global_zero:
             return
-        self._parts.belong_to(_digest(trainer, pl_module))
+        self._parts.belong_to(self._owner or _digest(trainer, pl_module))
         self._parts.merge(self._path, int(rows))
         self.report(trainer, pl_module, self._path)
         self._parts.remove()  # last: killed in its report, an evaluation has that to do again, and nothing else
@@ -104,5 +105,5 @@ def _digest(trainer: Trainer, module: LightningModule) -> str:
     digest.update(repr((sorted(module.hparams.items()), data.identity(split))).encode())
     for name, value in module.state_dict().items():
         digest.update(name.encode())
-        digest.update(value.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
+        digest.update(value.detach().cpu().contiguous().view(torch.uint8).numpy())
     return digest.hexdigest()

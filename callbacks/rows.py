@@ -4,12 +4,11 @@ Numbers are written with `repr`, which float() reads back exactly, so that rows 
 """
 
 import csv
-import io
 import os
 import shutil
 import tempfile
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -78,26 +77,28 @@ class RowParts:
             self._file.close()
             self._file = None
 
-    def read(self) -> list[list[str]]:
-        """All rows of all parts, sorted by index; a batch that a kill cut short has no empty line and is left out.
+    def read(self) -> dict[int, list[str]]:
+        """Every mixture's rows, as lines, by index; a batch that a kill cut short has no empty line and is left out.
 
         Raises:
             InputError: a part does not hold rows of these columns.
         """
-        rows: list[list[str]] = []
-        known: set[int] = set()  # a rank that outlived a killed evaluation may have gone on with what others did again
+        # A rank that outlived a killed evaluation may have gone on with what others did again: the first part's rows.
+        mixtures: dict[int, list[str]] = {}
         for part in sorted(self.folder.glob("rank-*.csv")):
+            own: dict[int, list[str]] = {}
             try:
-                text = part.read_text(encoding="utf-8")
-                complete = text[: text.rfind("\n\n") + 1]
-                own = [row for row in csv.reader(io.StringIO(complete, newline="")) if row]
-            except (OSError, UnicodeDecodeError, csv.Error):
-                own = [[]]
-            if any(len(row) != len(self.columns) or not _is_index(row[0]) for row in own):
-                raise InputError(f"{part}: damaged; delete it, its mixtures are then evaluated again")
-            rows += [row for row in own if int(row[0]) not in known]
-            known |= {int(row[0]) for row in own}
-        return sorted(rows, key=lambda row: int(row[0]))  # stable: a mixture's rows keep their order
+                with part.open(newline="\n", encoding="utf-8") as file:
+                    for batch in _complete_batches(file):
+                        for line, row in zip(batch, csv.reader(batch), strict=True):
+                            if len(row) != len(self.columns):
+                                raise ValueError(line)
+                            own.setdefault(_index(row[0]), []).append(line)
+            except (OSError, ValueError, csv.Error):
+                raise InputError(f"{part}: damaged; delete it, its mixtures are then evaluated again") from None
+            for index, lines in own.items():
+                mixtures.setdefault(index, lines)
+        return dict(sorted(mixtures.items()))
 
     def merge(self, path: Path, count: int, patience: float = 60) -> None:
         """Write all rows to one file; the parts stay until `remove`, for what is made of it may be interrupted too.
@@ -110,20 +111,33 @@ class RowParts:
         Raises:
             InputError: there are not so many, or more.
         """
-        rows, deadline = self.read(), time.monotonic() + patience
-        while len(rows) < count and time.monotonic() < deadline:
+        deadline = time.monotonic() + patience
+        while (found := sum(map(len, (mixtures := self.read()).values()))) < count and time.monotonic() < deadline:
             time.sleep(1)
-            rows = self.read()
-        if len(rows) != count:
+        if found != count:
             raise InputError(
-                f"{self.folder}: {len(rows)} rows are there, {count} were written by this evaluation; give a folder "
+                f"{self.folder}: {found} rows are there, {count} were written by this evaluation; give a folder "
                 f"that all ranks share and no other evaluation writes to"
             )
-        write_rows(path, self.columns, rows)
+        with atomic_file(path) as partial, partial.open("w", newline="") as file:
+            csv.writer(file, lineterminator="\n").writerow(self.columns)
+            for lines in mixtures.values():
+                file.writelines(lines)
 
     def remove(self) -> None:
         """Remove the parts, where nothing is left to be made of their rows."""
         shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def _complete_batches(file: TextIO) -> Iterator[list[str]]:
+    """The lines of each batch behind which an empty line stands."""
+    batch = []
+    for line in file:
+        if line != "\n":
+            batch.append(line)
+        else:
+            yield batch
+            batch = []
 
 
 def write_rows(path: Path, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
@@ -131,11 +145,11 @@ def write_rows(path: Path, columns: Sequence[str], rows: Iterable[Sequence[Any]]
     with atomic_file(path) as partial, partial.open("w", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(columns)
-        writer.writerows([[_text(value) for value in row] for row in rows])
+        writer.writerows([_text(value) for value in row] for row in rows)
 
 
-def read_rows(path: Path, columns: Sequence[str] = ()) -> list[dict[str, str]]:
-    """The rows of a CSV file by column name.
+def each_row(path: Path, columns: Sequence[str] = ()) -> Iterator[dict[str, str]]:
+    """The rows of a CSV file by column name, one at a time: whoever keeps numbers alone keeps no text of a long file.
 
     Args:
         path: the file.
@@ -146,22 +160,25 @@ def read_rows(path: Path, columns: Sequence[str] = ()) -> list[dict[str, str]]:
     """
     try:
         with path.open(newline="", encoding="utf-8") as file:
-            reader = csv.DictReader(file)
-            rows = list(reader)
-            header = list(reader.fieldnames or ())
+            reader = csv.reader(file)
+            header = next(reader, [])
+            for column in columns:
+                if column not in header:
+                    found = " ".join(", ".join(header).split()) or "none"  # a header may have lines of its own
+                    raise InputError(f"{path}: no column {column!r}, found {found}; evaluate again")
+            for number, row in enumerate(filter(None, reader), 1):
+                if len(row) != len(header):
+                    raise InputError(f"{path}, row {number}: not {len(header)} values as in the header; evaluate again")
+                yield dict(zip(header, row, strict=True))
     except FileNotFoundError:
         raise InputError(f"{path}: no such file; evaluate first") from None
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise InputError(f"{path}: not readable as CSV in UTF-8 ({error}); evaluate again") from None
-    for column in columns:
-        if column not in header:
-            found = " ".join(", ".join(header).split()) or "none"  # a header may have lines of its own
-            raise InputError(f"{path}: no column {column!r}, found {found}; evaluate again")
-    for number, row in enumerate(rows, 1):
-        # What a row has too much, the reader puts under None; what it lacks is None.
-        if None in row or None in row.values():
-            raise InputError(f"{path}, row {number}: not {len(header)} values as in the header; evaluate again")
-    return rows
+
+
+def read_rows(path: Path, columns: Sequence[str] = ()) -> list[dict[str, str]]:
+    """The rows of a CSV file, all at once, as `each_row` reads them."""
+    return list(each_row(path, columns))
 
 
 # In dB, of what double precision can tell apart; beyond it even a mean or a square may not be finite.
@@ -186,13 +203,16 @@ def index_of(path: Path, row: dict[str, str], column: str) -> int:
     Raises:
         InputError: it is none.
     """
-    if not _is_index(row[column]):
-        raise InputError(f"{path}: {column} {row[column]!r} is not a whole number; evaluate again")
-    return int(row[column])
+    try:
+        return _index(row[column])
+    except ValueError:
+        raise InputError(f"{path}: {column} {row[column]!r} is not a whole number; evaluate again") from None
 
 
-def _is_index(text: str) -> bool:
-    return text.isascii() and text.isdigit() and len(text) < 19  # of 64 bits
+def _index(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and len(text) < 19):  # of 64 bits
+        raise ValueError(text)
+    return int(text)
 
 
 def _text(value: Any) -> str:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from callbacks.row_evaluation import SCORES_FILE, SPLITS, RowEvaluation
 from callbacks.selection_rows import SELECTION_COLUMNS, SEPARATOR, read_evaluated
-from callbacks.separation_scores import compare, score
+from callbacks.separation_scores import compare, score_comparison
 from callbacks.tracked_tables import track_rows
 from datamodules.batch import Batch
 from lightning_modules.deep_clustering.jensen_shannon import jensen_shannon
@@ -50,7 +50,7 @@ class SelectionEvaluation(RowEvaluation):
         labels: list[str] = module.classes  # type: ignore[assignment]
         heard, *found = compare(batch.sources, [batch.mixture.unsqueeze(1), *outputs["estimates"]])
         present = torch.ones_like(heard.si_sdr[:, 0])
-        scores = [score(heard, each.in_best_order(), present, batch.indices, labels) for each in found]
+        scores = [score_comparison(heard, each.in_best_order(), present, batch.indices, labels) for each in found]
         measures, picked = _measures(outputs, len(labels)).tolist(), outputs["picked"].tolist()
         for place, index in enumerate(batch.indices.tolist()):
             recordings = SEPARATOR.join(name.replace(SEPARATOR, "/") for name in self._dataset.recordings(index))

@@ -3,15 +3,17 @@
 N mixtures, M models, Q sources.
 """
 
+from array import array
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from callbacks.rows import LARGEST_SI_SDR, index_of, read_rows, value_of
+from callbacks.rows import LARGEST_SI_SDR, each_row, index_of, value_of
 from lightning_modules.errors import InputError
 
 MEASURES = (
@@ -33,7 +35,7 @@ SEPARATOR = "|"  # of recordings
 SILENT_ESTIMATE = "silent estimate"
 
 Floats = NDArray[np.float64]
-PlacedRow = tuple[Path, dict[str, str]]  # and the file that it is from
+_NUMBERS = ("input_si_sdr_db", "si_sdr_db", *MEASURES, "picked")
 
 
 @dataclass(frozen=True)
@@ -88,67 +90,112 @@ def read_evaluated(paths: Sequence[Path]) -> Evaluated:
     """
     if missing := [path for path in paths if not path.is_file()]:
         raise InputError(f"{missing[0]}: no such file; evaluate the models on this domain first")
-    read = [(path, row) for path in paths for row in read_rows(path, SELECTION_COLUMNS)]
     where = ", ".join(map(str, paths))
-    if not read:
+    read = _read(paths)
+    if not len(read.numbers):
         raise InputError(f"{where}: no rows")
-    models = tuple(dict.fromkeys(row["model"] for _, row in read))
-    mixtures, read = _complete(read, models, where)
-    rows = [row for _, row in read]
-    shape = len(mixtures), len(models), len(rows) // (len(mixtures) * len(models))
+    models, mixtures = tuple(read.models), list(read.mixtures)
+    places, shape = _places(read, where)
 
-    def numbers(column: str) -> Floats:
-        return np.array([value_of(path, row, column) for path, row in read]).reshape(shape)
+    def arranged(values: NDArray[Any]) -> NDArray[Any]:
+        placed = np.empty_like(values)
+        placed[places] = values
+        return placed.reshape(shape)
 
-    reasons = np.array([row["left_out"] for row in rows]).reshape(shape)
-    silent = reasons == SILENT_ESTIMATE
-    unscored = (reasons != "") & ~silent
+    numbers = dict(zip(_NUMBERS, map(arranged, read.numbers.T), strict=True))
+    reason = arranged(read.reason)
+    silent = reason == read.reasons.get(SILENT_ESTIMATE, -1)
+    unscored = (reason != read.reasons.get("", -1)) & ~silent
     scored = ~unscored.any((1, 2))
-    of_others = np.where(silent, np.inf, numbers("si_sdr_db"))
-    worst = np.minimum(of_others.min(1), numbers("input_si_sdr_db")[:, 0])
+    of_others = np.where(silent, np.inf, numbers["si_sdr_db"])
+    worst = np.minimum(of_others.min(1), numbers["input_si_sdr_db"][:, 0])
     si_sdr = np.where(silent, worst[:, None], of_others)
     if len(wrong := np.flatnonzero(scored & ~(np.abs(si_sdr) <= LARGEST_SI_SDR).all((1, 2)))):
         raise InputError(f"{where}: {_name(mixtures[wrong[0]])} has an SI-SDR that is not finite and nothing says why")
-    measures = {name: numbers(name)[scored, :, 0] for name in MEASURES}
+    measures = {name: numbers[name][scored, :, 0] for name in MEASURES}
     if infinite := [name for name, values in measures.items() if np.isinf(values).any()]:
         raise InputError(f"{where}: {infinite[0]} is infinite in a row; evaluate again")
-    firsts = [rows[i * shape[1] * shape[2]] for i in np.flatnonzero(scored)]
+    names, kept = list(read.reasons), [mixtures[i] for i in np.flatnonzero(scored)]
     return Evaluated(
         models=models,
         domains=tuple(dict.fromkeys(domain for domain, _ in mixtures)),
-        index=np.array([int(row["index"]) for row in firsts], dtype=np.int64),
-        domain=np.array([row["domain"] for row in firsts], dtype=np.str_),
-        recordings=tuple(tuple(dict.fromkeys(row["recordings"].split(SEPARATOR))) for row in firsts),
+        index=np.array([index for _, index in kept], dtype=np.int64),
+        domain=np.array([domain for domain, _ in kept], dtype=np.str_),
+        recordings=tuple(tuple(dict.fromkeys(read.mixtures[mixture].split(SEPARATOR))) for mixture in kept),
         source_si_sdr=si_sdr[scored],
         measures=measures,
-        picked=numbers("picked")[scored, :, 0] == 1,
-        left_out=dict(Counter((mixtures[i][0], str(reasons[i][unscored[i]][0])) for i in np.flatnonzero(~scored))),
+        picked=numbers["picked"][scored, :, 0] == 1,
+        left_out=dict(Counter((mixtures[i][0], names[reason[i][unscored[i]][0]]) for i in np.flatnonzero(~scored))),
         silent_estimates=dict(
             Counter((mixtures[i][0], models[m]) for i, m, _ in np.argwhere(silent & scored[:, None, None]))
         ),
     )
 
 
-def _complete(
-    read: list[PlacedRow], models: tuple[str, ...], where: str
-) -> tuple[list[tuple[str, int]], list[PlacedRow]]:
-    """The mixtures, (domain, index), and their rows sorted by mixture, model and source: each exactly once."""
-    number = {model: i for i, model in enumerate(models)}
-    of_mixture: dict[tuple[str, int], dict[tuple[int, int], PlacedRow]] = {}
-    counts: Counter[tuple[str, int]] = Counter()
-    for path, row in read:
-        mixture = row["domain"], index_of(path, row, "index")
-        place = number[row["model"]], index_of(path, row, "source")
-        of_mixture.setdefault(mixture, {})[place] = path, row
-        counts[mixture] += 1
-    sources = 1 + max(source for rows in of_mixture.values() for _, source in rows)
-    for mixture, rows in of_mixture.items():
-        if not len(rows) == counts[mixture] == len(models) * sources:
-            raise InputError(
-                f"{where}: {_name(mixture)} does not have one row for each of the {len(models)} models' "
-                f"{sources} sources; evaluate again"
-            )
-    return list(of_mixture), [rows[place] for rows in of_mixture.values() for place in sorted(rows)]
+class _Rows(NamedTuple):
+    """Rows in the order in which they were read, n of them, without their text.
+
+    Attributes:
+        models: number of each.
+        mixtures: recordings of each, by (domain, index).
+        reasons: number of each why a source has no score; of none the empty one.
+        place: number of the mixture, number of the model, and source, [n, 3].
+        reason: [n].
+        numbers: the _NUMBERS, [n, 11].
+    """
+
+    models: dict[str, int]
+    mixtures: dict[tuple[str, int], str]
+    reasons: dict[str, int]
+    place: NDArray[np.int64]
+    reason: NDArray[np.int64]
+    numbers: Floats
+
+
+def _read(paths: Sequence[Path]) -> _Rows:
+    models: dict[str, int] = {}
+    reasons: dict[str, int] = {}
+    recordings: dict[tuple[str, int], str] = {}
+    number_of: dict[tuple[str, int], int] = {}
+    place, reason, numbers = array("q"), array("q"), array("d")
+    for path in paths:
+        for row in each_row(path, SELECTION_COLUMNS):
+            mixture = row["domain"], index_of(path, row, "index")
+            recordings.setdefault(mixture, row["recordings"])
+            place.append(number_of.setdefault(mixture, len(number_of)))
+            place.append(models.setdefault(row["model"], len(models)))
+            place.append(index_of(path, row, "source"))
+            reason.append(reasons.setdefault(row["left_out"], len(reasons)))
+            numbers.extend([value_of(path, row, column) for column in _NUMBERS])
+    return _Rows(
+        models,
+        recordings,
+        reasons,
+        np.array(place).reshape(-1, 3),
+        np.array(reason),
+        np.array(numbers).reshape(-1, len(_NUMBERS)),
+    )
+
+
+def _places(read: _Rows, where: str) -> tuple[NDArray[np.int64], tuple[int, int, int]]:
+    """Where each row belongs among all sorted by mixture, model and source, [n], and how many there are of each.
+
+    Raises:
+        InputError: a mixture does not have exactly one row for each model's sources.
+    """
+    mixture, model, source = read.place.T
+    shape = len(read.mixtures), len(read.models), 1 + int(source.max())
+    counts = np.bincount(mixture)
+    wrong = counts != shape[1] * shape[2]
+    if not wrong.any():
+        places = np.ravel_multi_index((mixture, model, source), shape)
+        wrong = (np.bincount(places, minlength=len(places)) != 1).reshape(shape).any((1, 2))
+    if wrong.any():
+        raise InputError(
+            f"{where}: {_name(list(read.mixtures)[int(wrong.argmax())])} does not have one row for each of the "
+            f"{shape[1]} models' {shape[2]} sources; evaluate again"
+        )
+    return places, shape
 
 
 def _name(mixture: tuple[str, int]) -> str:

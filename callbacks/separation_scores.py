@@ -166,7 +166,7 @@ def in_best_order(estimates: Tensor, sources: Tensor) -> Tensor:
     return estimates[torch.arange(len(order), device=order.device).unsqueeze(-1), order]
 
 
-def score(
+def score_comparison(
     heard: Comparison, found: Comparison, present: Tensor, indices: Tensor, classes: Sequence[str]
 ) -> list[Score]:
     """Score every present class of every mixture.
@@ -229,7 +229,7 @@ def score_separation(
         classes: Q names.
 
     Returns:
-        Rows in the order of mixtures, then classes, as `score` makes them.
+        Rows in the order of mixtures, then classes, as `score_comparison` makes them.
     """
     heard, found = compare(sources, [mixture.unsqueeze(1), estimates])
-    return score(heard, found, present, indices, classes)
+    return score_comparison(heard, found, present, indices, classes)

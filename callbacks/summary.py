@@ -1,5 +1,6 @@
 """Means, deviations and medians of row files."""
 
+from array import array
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,7 +10,7 @@ import numpy as np
 from rich.markup import escape
 from rich.table import Table
 
-from callbacks.rows import LARGEST_SI_SDR, read_rows, value_of
+from callbacks.rows import LARGEST_SI_SDR, each_row, value_of
 from lightning_modules.errors import InputError
 
 OVERALL = "overall"
@@ -44,17 +45,24 @@ def summarise(path: Path, classes: Sequence[str]) -> list[Summary]:
     Raises:
         InputError: the file holds no scores, or one that is not finite and nothing says why.
     """
-    rows = [row for row in read_rows(path, ("index", "class", "left_out", *_COLUMNS.values())) if not row["left_out"]]
-    for row in rows:
+    numbers: dict[str, int] = {}  # by class
+    of_row, scores = array("q"), array("d")
+    for row in each_row(path, ("index", "class", "left_out", *_COLUMNS.values())):
+        if row["left_out"]:
+            continue
+        of_row.append(numbers.setdefault(row["class"], len(numbers)))
         for column in _COLUMNS.values():
-            if not abs(value_of(path, row, column)) <= 2 * LARGEST_SI_SDR:  # an improvement is a difference of two
+            score = value_of(path, row, column)
+            if not abs(score) <= 2 * LARGEST_SI_SDR:  # an improvement is a difference of two
                 raise InputError(
                     f"{path}: {row['class']} in mixture {row['index']} has no finite {column} and nothing says why"
                 )
+            scores.append(score)
+    class_of_row, by_quantity = np.array(of_row), np.array(scores).reshape(-1, len(_COLUMNS)).T.copy()
     summaries = []
-    for quantity, column in _COLUMNS.items():
+    for quantity, all_values in zip(_COLUMNS, by_quantity, strict=True):
         for label in (*classes, OVERALL):
-            values = np.array([float(row[column]) for row in rows if label in (OVERALL, row["class"])])
+            values = all_values if label == OVERALL else all_values[class_of_row == numbers.get(label, -1)]
             if len(values):
                 summaries.append(
                     Summary(
@@ -71,7 +79,7 @@ def summarise(path: Path, classes: Sequence[str]) -> list[Summary]:
 
 def left_out_counts(path: Path) -> dict[str, int]:
     """How many rows have no score, by reason."""
-    return dict(Counter(row["left_out"] for row in read_rows(path, ("left_out",)) if row["left_out"]))
+    return dict(Counter(row["left_out"] for row in each_row(path, ("left_out",)) if row["left_out"]))
 
 
 def summary_table(summaries: Sequence[Summary]) -> Table:

@@ -1,12 +1,13 @@
 """Files of rows as tables of Weights & Biases."""
 
 import math
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lightning import Trainer
 
-from callbacks.rows import read_rows
+from callbacks.rows import each_row
 from callbacks.tracker import Tracker, trackers
 
 if TYPE_CHECKING:
@@ -24,13 +25,16 @@ def track_rows(trainer: Trainer, path: Path) -> None:
 
 def show_rows(tracker: Tracker, path: Path) -> None:
     """Log a CSV file as a table; with more than `MOST_ROWS` rows as a file, an artifact of type `rows`."""
-    rows = read_rows(path)
+    lines = each_row(path)
+    rows = list(islice(lines, MOST_ROWS + 1))
     if len(rows) <= MOST_ROWS:
         tracker.log_metrics({f"tables/{path.stem}": as_table(rows)})
         return
     import wandb
 
-    artifact = wandb.Artifact(f"{path.stem}-{tracker.experiment.id}", "rows", metadata={"rows": len(rows)})
+    artifact = wandb.Artifact(
+        f"{path.stem}-{tracker.experiment.id}", "rows", metadata={"rows": len(rows) + sum(1 for _ in lines)}
+    )
     artifact.add_file(str(path))
     tracker.experiment.log_artifact(artifact)
 

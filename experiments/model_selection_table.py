@@ -17,7 +17,7 @@ from callbacks.model_selection import (
     ensemble_scores,
     ensembles,
 )
-from callbacks.rows import read_rows, write_rows
+from callbacks.rows import each_row, read_rows, write_rows
 from callbacks.selection_rows import SELECTION_COLUMNS, read_evaluated
 from experiments.model_selection_sections import (
     confusion_section,
@@ -61,7 +61,7 @@ def make_tables(output: Path, note: str = "", names: Sequence[str] = DOMAINS) ->
     write_rows(
         output / "scores.csv",
         SELECTION_COLUMNS,
-        [[row[name] for name in SELECTION_COLUMNS] for path in test for row in read_rows(path)],
+        ([row[name] for name in SELECTION_COLUMNS] for path in test for row in each_row(path)),
     )
     calibration.write(output / "calibration.csv")
     write_rows(

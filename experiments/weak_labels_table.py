@@ -12,7 +12,7 @@ from rich.table import Table
 from callbacks.classifier_scores import CLASSIFIER_COLUMNS, CLASSIFIER_FILE
 from callbacks.evaluation import SCORE_COLUMNS
 from callbacks.row_evaluation import SCORES_FILE
-from callbacks.rows import read_rows, value_of, write_rows
+from callbacks.rows import each_row, read_rows, value_of, write_rows
 from callbacks.summary import Summary, left_out_counts, summarise
 from experiments.sections import markdown_text
 from lightning_modules.atomic_file import write_text_atomically
@@ -52,11 +52,11 @@ def make_table(output: Path, classes: Sequence[str], note: str = "") -> None:
     write_rows(
         output / SCORES_FILE,
         ("row", *SCORE_COLUMNS),
-        [
+        (
             (row, *(line[column] for column in SCORE_COLUMNS))
             for row in systems
-            for line in read_rows(output / row / SCORES_FILE, SCORE_COLUMNS)
-        ],
+            for line in each_row(output / row / SCORES_FILE, SCORE_COLUMNS)
+        ),
     )
     write_rows(
         output / CLASSIFIER_FILE,
@@ -123,7 +123,7 @@ def percentile_markdown(output: Path) -> str:
     lines = ["| output SI-SDR, dB | " + " | ".join(f"{share} %" for share in shares) + " |", "|---" * 6 + "|"]
     for row in ROWS[1:]:
         path = output / row / SCORES_FILE
-        values = [value_of(path, line, "si_sdr_db") for line in read_rows(path, SCORE_COLUMNS) if not line["left_out"]]
+        values = [value_of(path, line, "si_sdr_db") for line in each_row(path, SCORE_COLUMNS) if not line["left_out"]]
         name = _NAMES[row].removeprefix("Δ ")
         points = [f"{value:.1f}" for value in np.percentile(values, shares)] if values else [""] * len(shares)
         lines.append(f"| {name} | " + " | ".join(points) + " |")

@@ -1,8 +1,10 @@
 """Row files: what ranks and interruptions may do to them, and that numbers survive."""
 
+import csv
 import math
 import tempfile
 import threading
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +25,11 @@ def rows_of(mixture: int) -> list[tuple[int, str, float]]:
 
 def as_text(rows: list[tuple[int, str, float]]) -> list[list[str]]:
     return [[str(index), label, repr(value)] for index, label, value in rows]
+
+
+def read(folder: Path) -> list[list[str]]:
+    """The rows of all parts."""
+    return [row for lines in RowParts(folder, COLUMNS).read().values() for row in csv.reader(lines)]
 
 
 def append(folder: Path, mixtures: list[int], rank: int = 0, batch: int = 2) -> None:
@@ -59,7 +66,7 @@ def test_the_merged_file_is_the_same_byte_for_byte_on_any_number_of_ranks(tmp_pa
 
 def test_rows_outlive_a_process_that_never_closes_its_part(tmp_path):
     RowParts(tmp_path, COLUMNS).append(rows_of(3), rank=0)
-    assert RowParts(tmp_path, COLUMNS).read() == as_text(rows_of(3))
+    assert read(tmp_path) == as_text(rows_of(3))
 
 
 def test_rows_that_a_network_shows_late_are_waited_for(tmp_path):
@@ -82,13 +89,22 @@ def test_a_file_with_rows_missing_or_too_many_is_never_written(count, tmp_path):
 def test_a_mixture_that_two_processes_scored_is_there_once(tmp_path):
     for rank, mixtures in ((0, [0, 1, 2]), (1, [1, 3])):
         append(tmp_path / "parts", mixtures, rank, batch=1)
-    rows = RowParts(tmp_path / "parts", COLUMNS).read()
-    assert rows == [row for mixture in range(4) for row in as_text(rows_of(mixture))]
+    assert read(tmp_path / "parts") == [row for mixture in range(4) for row in as_text(rows_of(mixture))]
+
+
+def test_of_rows_that_are_merged_little_more_than_their_text_is_in_memory(tmp_path):
+    append(tmp_path / "parts", list(range(4000)), batch=16)
+    size = sum(part.stat().st_size for part in (tmp_path / "parts").iterdir())
+    tracemalloc.start()
+    RowParts(tmp_path / "parts", COLUMNS).merge(tmp_path / "scores.csv", 8000)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < size + 250 * 8000  # lists of strings have 400 bytes a row
 
 
 def test_without_any_part_there_are_no_rows(tmp_path):
     parts = RowParts(tmp_path / "never-made", COLUMNS)
-    assert parts.read() == []
+    assert parts.read() == {}
     parts.merge(tmp_path / "scores.csv", 0)
     assert (tmp_path / "scores.csv").read_text() == "index,class,value\n"
 
@@ -102,7 +118,7 @@ def test_a_last_line_that_a_kill_cut_short_is_left_out(tmp_path):
     append(tmp_path, [0, 1], batch=1)
     (part,) = tmp_path.glob("rank-*.csv")
     cut(tmp_path, part.read_bytes().index(b"1,siren") + len(b"1,siren,1"))
-    assert RowParts(tmp_path, COLUMNS).read() == as_text(rows_of(0))
+    assert read(tmp_path) == as_text(rows_of(0))
 
 
 def test_wherever_a_kill_cuts_a_part_a_mixture_has_all_its_rows_or_none(tmp_path):
@@ -110,8 +126,8 @@ def test_wherever_a_kill_cuts_a_part_a_mixture_has_all_its_rows_or_none(tmp_path
     (part,) = tmp_path.glob("rank-*.csv")
     for length in range(len(part.read_bytes()) - 1, -1, -1):
         cut(tmp_path, length)
-        read = RowParts(tmp_path, COLUMNS).read()
-        assert read == [row for index in sorted({int(row[0]) for row in read}) for row in as_text(rows_of(index))]
+        found = read(tmp_path)
+        assert found == [row for index in sorted({int(row[0]) for row in found}) for row in as_text(rows_of(index))]
 
 
 def test_an_evaluation_that_goes_on_after_a_kill_loses_no_row_even_under_the_same_process_number(tmp_path):
@@ -119,7 +135,7 @@ def test_an_evaluation_that_goes_on_after_a_kill_loses_no_row_even_under_the_sam
     (part,) = tmp_path.glob("rank-*.csv")
     cut(tmp_path, part.read_bytes().index(b"1,siren") + 3)
     append(tmp_path, [1, 2])
-    assert RowParts(tmp_path, COLUMNS).read() == as_text(rows_of(0) + rows_of(1) + rows_of(2))
+    assert read(tmp_path) == as_text(rows_of(0) + rows_of(1) + rows_of(2))
 
 
 @given(st.lists(st.floats(width=64)))
@@ -167,7 +183,7 @@ def test_rows_of_another_model_or_data_are_refused_and_those_of_the_same_are_gon
     assert [path.name for path in (tmp_path / "parts").glob("owner-*")] == ["owner-one"]
     with pytest.raises(InputError, match="rows of an interrupted test of another model or data"):
         later.belong_to("another")
-    assert later.read() == [["1"]]
+    assert later.read() == {1: ["1\n"]}
 
 
 def test_an_evaluation_without_rows_leaves_nothing_of_its_owner_to_the_next(tmp_path):

@@ -1,6 +1,7 @@
 """Row files of the model-selection evaluation as arrays."""
 
 import csv
+import tracemalloc
 from itertools import product
 
 import numpy as np
@@ -130,3 +131,13 @@ def test_columns_are_those_of_the_rows(rows, read, tmp_path):
     with (tmp_path / "scores.csv").open() as file:
         assert tuple(next(csv.reader(file))) == SELECTION_COLUMNS
     assert len(SELECTION_COLUMNS) == 17
+
+
+def test_reading_keeps_numbers_and_no_text(rows, read):
+    many = [row | {"index": 4 * block + row["index"]} for block in range(300) for row in rows]
+    tracemalloc.start()
+    before = tracemalloc.get_traced_memory()[0]
+    evaluated = read(many)
+    peak = tracemalloc.get_traced_memory()[1] - before
+    tracemalloc.stop()
+    assert len(evaluated.index) == 1200 and peak < 700 * len(many)  # dictionaries of strings have 1,600 bytes
