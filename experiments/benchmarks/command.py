@@ -16,6 +16,7 @@ from experiments.benchmarks.comparison import Comparison, Measurement, measure
 from experiments.benchmarks.evaluation import benchmark_evaluation
 from experiments.benchmarks.growth import benchmark_growth
 from experiments.benchmarks.loss import benchmark_loss
+from experiments.benchmarks.options import benchmark_options
 from experiments.benchmarks.rendering import benchmark_rendering
 from experiments.benchmarks.scores import benchmark_scores
 from experiments.benchmarks.training import benchmark_training
@@ -31,6 +32,7 @@ BENCHMARKS: dict[str, Callable[[torch.device], Iterator[Comparison]]] = {
     "clustering": benchmark_clustering,
     "scores": benchmark_scores,
     "evaluation": benchmark_evaluation,
+    "options": benchmark_options,
     "growth": benchmark_growth,
 }
 

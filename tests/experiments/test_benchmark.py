@@ -16,6 +16,7 @@ from experiments.benchmarks import (
     loss,
     noise_corpus,
     nussl_steps,
+    options,
     rendering,
     scores,
     training,
@@ -26,15 +27,24 @@ from experiments.cli import main
 from lightning_modules.spectrogram import Geometry, stft
 
 CPU = torch.device("cpu")
+STEP = {"SIZES": {"units": 4, "layers": 1}, "CHANNELS": (2, 2, 2), "PAIRS": 2, "SCENES": 1}
 TINY = {
     noise_corpus: {"CLIPS_PER_CLASS": 2},
     rendering: {"MIXTURES": 4, "REFERENCE_MIXTURES": 2, "BATCH": 2},
     bank: {"CLIPS_PER_CLASS": 1},
     loss: {"BATCH": 2, "BINS": 1000},
-    training: {"SIZES": {"units": 4, "layers": 1}, "CHANNELS": (2, 2, 2), "PAIRS": 2, "SCENES": 1, "RUNS": 1},
+    training: STEP | {"RUNS": 1},
     clustering: {"BINS": 40_000, "POINTS": 300, "BATCH": 2},
     scores: {"MIXTURES": 2, "SAMPLES": 8000},
     evaluation: {"SIZES": {"units": 8, "layers": 1}, "MIXTURES": 3, "REFERENCE_MIXTURES": 1, "RUNS": 1},
+    options: {
+        "SIZES": {"units": 4, "layers": 1},
+        "CHANNELS": (2, 2, 2),
+        "PAIRS": 2,
+        "SCENES": 1,
+        "FRAMES": 40,
+        "RUNS": 1,
+    },
     growth: {"FEW": 2, "MANY": 20, "MIXTURES": 6, "BATCH": 2, "BINS": 1000, "RUNS": 1},
 }
 ROWS = {
@@ -45,6 +55,7 @@ ROWS = {
     "clustering": 2,
     "scores": 1,
     "evaluation": 3,
+    "options": 4,
     "growth": 5,
 }
 

@@ -1,0 +1,67 @@
+"""What the options of a training change: "ours" has the option on, the reference has it off."""
+
+import copy
+from collections.abc import Iterator
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+
+from datamodules.mixtures import MixtureDataModule
+from experiments.benchmarks.comparison import Comparison
+from experiments.benchmarks.noise_corpus import pairs, scenes
+from experiments.benchmarks.trainer import train
+from experiments.benchmarks.training import CHANNELS, GPU_STEPS, PAIRS, SCENES, SIZES, STEPS, weak_label_separator
+from lightning_modules.deep_clustering.module import DeepClustering
+from lightning_modules.module import SeparatrixModule
+from lightning_modules.weak_labels.classifier import ConvolutionalRecurrentClassifier
+
+BINS, FRAMES, ESTIMATES, CLASSES = 257, 501, 5, 5
+RUNS = 3
+
+
+def benchmark_options(device: torch.device) -> Iterator[Comparison]:
+    """Reduced precision of whole training steps, and the layout of the judge's feature maps."""
+    steps = GPU_STEPS if device.type == "cuda" else STEPS
+    with pairs((steps + 1) * PAIRS, duration=4, batch_size=PAIRS) as data:
+        module = DeepClustering("noise", excerpt_frames=None, **SIZES)  # type: ignore[arg-type]
+        yield _reduced(f"deep clustering training step, {PAIRS} mixtures", module, data, steps, device)
+    with scenes((steps + 1) * SCENES, batch_size=SCENES) as data:
+        for supervision in ("frame", "strong"):
+            data.train_sources = supervision == "strong"
+            separator = weak_label_separator(supervision, data)
+            work = f"weak-label training step, {supervision} labels, {SCENES} mixtures"
+            yield _reduced(work, separator, data, steps, device)
+    judge = ConvolutionalRecurrentClassifier(BINS, CLASSES, CHANNELS).requires_grad_(False).to(device)
+    plain = copy.deepcopy(judge)
+    plain.convolutions.to(memory_format=torch.contiguous_format)
+    magnitude = torch.rand(ESTIMATES, BINS, FRAMES, device=device)
+    torch.testing.assert_close(_listen(judge, magnitude), _listen(plain, magnitude), rtol=1e-3, atol=1e-6)
+    yield Comparison(
+        f"judge of {ESTIMATES} estimates, forward and backward: channels last, as it always is",
+        partial(_listen, judge, magnitude),
+        partial(_listen, plain, magnitude),
+        "channels first",
+        ESTIMATES,
+        runs=RUNS,
+    )
+
+
+def _reduced(
+    work: str, module: SeparatrixModule, data: MixtureDataModule, steps: int, device: torch.device
+) -> Comparison:
+    return Comparison(
+        f"{work}: --trainer.precision bf16-mixed",
+        partial(train, module, data, steps, device, "bf16-mixed"),
+        partial(train, module, data, steps, device),
+        "float32",
+        steps * data.batch_size,
+        runs=RUNS,
+    )
+
+
+def _listen(judge: nn.Module, magnitude: Tensor) -> Tensor:
+    """The gradient that a separator gets."""
+    leaf = magnitude.detach().requires_grad_()
+    (gradient,) = torch.autograd.grad(judge(leaf).sum(), leaf)
+    return gradient
