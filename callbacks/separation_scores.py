@@ -85,8 +85,8 @@ def compare(sources: Tensor, systems: Sequence[Tensor]) -> list[Comparison]:
 
     With e and s of mean 0, SI-SDR = 10 log₁₀ c/(1 - c), where c = ⟨e, s⟩²/(⟨e, e⟩⟨s, s⟩), the squared cosine, is the
     projection's share of the estimate's energy (Le Roux et al., "SDR - half-baked or well done?", ICASSP 2019, eq. 4).
-    The moments of all pairs take one pass over the samples. Rounding leaves some 10⁻¹⁵ of c: of a score of 60 dB less
-    than 10⁻⁷ dB, of one of 100 dB less than 10⁻³.
+    The moments of all pairs take one pass over the samples. Rounding changes c by some 10⁻¹⁵: a score of 60 dB by less
+    than 10⁻⁷ dB, one of 100 dB by less than 10⁻³; higher ones are rounding itself.
 
     A comparison does not depend on what else is in the batch or is compared, nor, on a CPU, on the number of threads.
 
