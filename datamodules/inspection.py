@@ -14,7 +14,7 @@ import torch
 from datamodules.corpora.audio_file import LONGEST_SECONDS, resample
 from datamodules.corpora.corpus import Clip, Corpus
 from datamodules.corpora.urbansound8k import listed_clips
-from datamodules.sound_bank import GATE_LUFS, SoundBank, integrated_loudness
+from datamodules.sound_bank import GATE_LUFS, SoundBank, in_order, integrated_loudness
 from lightning_modules.errors import InputError
 
 
@@ -70,11 +70,12 @@ def inspect_all(
         One for each clip, in their order.
     """
     workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    pool = ThreadPoolExecutor(min(workers, 16), initializer=torch.set_num_threads, initargs=(1,))
+    workers = min(workers, 16)
+    pool = ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,))
     try:
         # pyloudnorm sets the process's warning filters aside for a moment, which threads would leave changed.
         with warnings.catch_warnings():
-            return list(progress(pool.map(lambda clip: inspect(corpus, clip, sample_rate), clips)))
+            return list(progress(in_order(pool, lambda clip: inspect(corpus, clip, sample_rate), clips, 2 * workers)))
     finally:
         pool.shutdown(cancel_futures=True)
 

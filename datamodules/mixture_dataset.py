@@ -70,13 +70,15 @@ class MixtureDataset(Dataset[Batch]):
         """The different recordings that a mixture is made of, in the order of its events."""
         return list(dict.fromkeys(self.bank.clips[clip].recording for clip in self.recipes(index).clips))
 
-    def class_prior(self) -> torch.Tensor:
-        """γ, the share of frames in which each class is active, over all mixtures of the split exactly, [C]."""
+    def active_frames(self, rank: int = 0, ranks: int = 1) -> torch.Tensor:
+        """In how many frames each class is active, over one of several equal shares of the mixtures, int64 [C]."""
         active = np.zeros(self.classes)
-        for begin in range(0, self.mixtures, 1000):
-            recipes = [self.recipes(i) for i in range(begin, min(begin + 1000, self.mixtures))]
-            active += render_labels(recipes, self.bank, self.geometry, self.samples, self.classes).sum((0, 2))
-        return torch.tensor(active / (self.mixtures * self.geometry.frames(self.samples)), dtype=torch.float32)
+        indices = range(rank, self.mixtures, ranks)
+        for begin in range(0, len(indices), 100):
+            recipes = [self.recipes(index) for index in indices[begin : begin + 100]]
+            labels = render_labels(recipes, self.bank, self.geometry, self.samples, self.classes)
+            active += labels.sum((0, 2), dtype=np.float64)
+        return torch.from_numpy(active.astype(np.int64))
 
 
 def as_batch(batch: Any) -> Any:

@@ -182,7 +182,10 @@ class MixtureDataModule(LightningDataModule, ABC):
         Raises:
             InputError: two splits share a recording, or a split has too few clips.
         """
-        recordings = {split: {clip.recording for clip in self._clips_in(split)} for split in self.folds}
+        recordings = {
+            split: {clip.recording for clip in self.bank.clips if clip.fold in folds}
+            for split, folds in self.folds.items()
+        }
         for one, other in combinations(recordings, 2):
             shared = sorted(recordings[one] & recordings[other])
             if shared:
@@ -194,13 +197,11 @@ class MixtureDataModule(LightningDataModule, ABC):
             if folds:
                 self.recipes(split)
 
-    def _clips_in(self, split: Split) -> list[Clip]:
-        return [clip for clip in self.bank.clips if clip.fold in self.folds[split]]
-
     def clip_numbers(self, split: Split, label: str | None = None) -> np.ndarray:
         """The split's clips, all or those of one label, as numbers in the sound bank, int64 [N]."""
-        taken = [clip.fold in self.folds[split] and label in (None, clip.label) for clip in self.bank.clips]
-        return np.flatnonzero(taken)
+        clips, folds = self.bank.clips, self.folds[split]
+        numbers = range(len(clips)) if label is None else self.bank.clips_of_label.get(label, ())
+        return np.array([number for number in numbers if clips[number].fold in folds], np.int64)
 
     def dataset(self, split: Split, with_sources: bool = True) -> MixtureDataset:
         """The mixtures of a split as a plain torch data set."""
@@ -215,8 +216,17 @@ class MixtureDataModule(LightningDataModule, ABC):
         )
 
     def class_prior(self) -> torch.Tensor:
-        """γ of the training recipes, [C]."""
-        return self.dataset("train").class_prior()
+        """γ, the share of frames in which each class is active, over all training mixtures exactly, [C].
+
+        Each rank counts its share of the mixtures: all of them call this.
+        """
+        ranks, rank = self._ranks()
+        active = self.dataset("train").active_frames(rank, ranks)
+        if self.trainer:
+            strategy = self.trainer.strategy
+            active = strategy.reduce(active.to(strategy.root_device), reduce_op="sum").cpu()
+        frames = self.mixtures["train"] * self.geometry.frames(self.samples)
+        return (active.double() / frames).float()
 
     def train_dataloader(self) -> DataLoader[Batch]:
         """Training batches, all of them full.

@@ -109,6 +109,10 @@ class PairRecipes:
         return {label: np.array(numbers, np.int64) for label, numbers in clips.items()}
 
     @cached_property
+    def _labels(self) -> list[str]:
+        return list(self._clips_of_label)
+
+    @cached_property
     def _sections(self) -> np.ndarray:
         """Clips that sounded together, a row for each section that has all stems, [S, Q]."""
         stems = list(self.stems or ())
@@ -124,7 +128,7 @@ class PairRecipes:
         rules = self.rules
         generator = identity_generator(self.seed, self.split, "scene", index)
         coherent = generator.random() < rules.coherent
-        clips = generator.choice(self._sections) if coherent else self._draw_apart(generator)
+        clips = self._sections[generator.integers(len(self._sections))] if coherent else self._draw_apart(generator)
         # Clips longer than the mixture are cut from anywhere; those that sounded together, at the same moment.
         spare = np.maximum(self.bank.lengths[clips] / self.bank.sample_rate - rules.duration, 0)
         moments = generator.random(len(clips))
@@ -134,11 +138,11 @@ class PairRecipes:
         return Recipe(clips, np.arange(rules.sources), np.zeros(rules.sources), loudness, starts)
 
     def _draw_apart(self, generator: np.random.Generator) -> np.ndarray:
-        labels = list(self._clips_of_label)
+        labels = self._labels
         for _ in range(self._MOST_DRAWS):
             drawn = generator.choice(len(labels), self.rules.sources, replace=False)
-            chosen = self.stems or [labels[number] for number in drawn]
-            clips = np.array([generator.choice(self._clips_of_label[label]) for label in chosen])
+            choices = [self._clips_of_label[label] for label in self.stems or (labels[number] for number in drawn)]
+            clips = [int(clips[generator.integers(len(clips))]) for clips in choices]
             if len({self.bank.clips[number].recording for number in clips}) == len(clips):
-                return clips
+                return np.array(clips)
         raise InputError(f"{self.split} split: no {self.rules.sources} labels of different recordings; give more clips")

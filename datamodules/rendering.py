@@ -22,6 +22,12 @@ def event_starts(bank: SoundBank, recipe: Recipe) -> np.ndarray:
     return np.rint(recipe.starts * bank.sample_rate).astype(np.int64)
 
 
+def events_of(recipes: Sequence[Recipe]) -> tuple[np.ndarray, Recipe]:
+    """The events of all these mixtures as one list, and the place of each event's mixture among the recipes, [ΣE]."""
+    mixtures = np.repeat(np.arange(len(recipes)), [len(recipe.clips) for recipe in recipes])
+    return mixtures, Recipe(*map(np.concatenate, zip(*recipes, strict=True)))
+
+
 def render_labels(
     recipes: Sequence[Recipe], bank: SoundBank, geometry: Geometry, samples: int, classes: int
 ) -> np.ndarray:
@@ -30,10 +36,12 @@ def render_labels(
     A frame is 1 where the event's [onset, offset) meets the window of the spectrogram's frame.
     """
     labels = np.zeros((len(recipes), classes, geometry.frames(samples)), np.float32)
-    for row, recipe in zip(labels, recipes, strict=True):
-        first, stop = geometry.frames_met(*event_interval(bank, recipe, samples))
-        for class_index, begin, end in zip(recipe.classes.tolist(), first.tolist(), stop.tolist(), strict=True):
-            row[class_index, begin:end] = 1
+    mixtures, events = events_of(recipes)
+    first, stop = geometry.frames_met(*event_interval(bank, events, samples))
+    for mixture, class_index, begin, end in zip(
+        mixtures.tolist(), events.classes.tolist(), first.tolist(), stop.tolist(), strict=True
+    ):
+        labels[mixture, class_index, begin:end] = 1
     return labels
 
 
@@ -49,7 +57,7 @@ def render(
     """Render a batch of scenes.
 
     Args:
-        recipes: one for each mixture.
+        recipes: one for each mixture, at least one.
         indices: of the mixtures in their split.
         bank: decoded clips with their loudness.
         geometry: whose frames the labels follow.
@@ -63,23 +71,26 @@ def render(
     count = len(recipes)
     tracks = np.zeros((count, classes if with_sources else 0, samples), np.float32)
     mixture = np.zeros((count, samples), np.float32)
-    for number, recipe in enumerate(recipes):
-        onsets, offsets = event_interval(bank, recipe, samples)
-        # LUFS is a decibel scale: the gain moves the whole clip's loudness to the one asked for.
-        gains = 10 ** ((recipe.loudness - bank.loudness[recipe.clips]) / 20)
-        for clip, class_index, onset, offset, start, gain in zip(
-            recipe.clips.tolist(),
-            recipe.classes.tolist(),
-            onsets.tolist(),
-            offsets.tolist(),
-            event_starts(bank, recipe).tolist(),
-            gains,
-            strict=True,
-        ):
-            event = bank.clip(clip)[start : start + offset - onset] * np.float32(gain)
-            mixture[number, onset:offset] += event
-            if with_sources:
-                tracks[number, class_index, onset:offset] += event
+    scaled = np.empty(samples, np.float32)
+    begun = set()
+    numbers, events = events_of(recipes)
+    onsets, offsets = event_interval(bank, events, samples)
+    # LUFS is a decibel scale: the gain moves the whole clip's loudness to the one asked for.
+    gains = (10 ** ((events.loudness - bank.loudness[events.clips]) / 20)).astype(np.float32)
+    columns = numbers, events.classes, events.clips, event_starts(bank, events), onsets, offsets, gains
+    for number, class_index, clip, start, onset, offset, gain in zip(
+        *(column.tolist() for column in columns), strict=True
+    ):
+        heard = bank.clip(clip)[start : start + offset - onset]
+        # Memory traffic is what rendering costs: the first event of a track is written where it belongs, no copy made.
+        first = with_sources and (number, class_index) not in begun
+        event = tracks[number, class_index, onset:offset] if first else scaled[: offset - onset]
+        np.multiply(heard, gain, out=event)
+        mixture[number, onset:offset] += event
+        if first:
+            begun.add((number, class_index))
+        elif with_sources:
+            tracks[number, class_index, onset:offset] += event
     frame_labels = torch.from_numpy(render_labels(recipes, bank, geometry, samples, classes))
     return Batch(
         mixture=torch.from_numpy(mixture),

@@ -7,13 +7,13 @@ import os
 import secrets
 import shutil
 import warnings
-from collections import deque
-from collections.abc import Callable, Generator, Iterator
+from collections import defaultdict, deque
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -31,6 +31,7 @@ _SAMPLES, _INDEX = "samples.f32", "index.npz"
 _UNFINISHED = ".building"
 
 PreparedClip = tuple[np.ndarray, float]
+Result = TypeVar("Result")
 
 
 class MissingBankError(InputError):
@@ -86,7 +87,7 @@ class SoundBank:
             # A sum of sizes that are no sizes may be right.
             sizes = in_order and bool((lengths > 0).all() and np.isfinite(loudness).all())
             whole = sizes and (path / _SAMPLES).stat().st_size == 4 * sum(lengths.tolist())
-            audible = [clips[i] for i in kept] if whole else []
+            audible = [clips[i] for i in kept.tolist()] if whole else []
             left_out = [str(line) for line in left_out]
         except Exception:  # NumPy's reader raises whatever a damaged archive leads it to
             whole = False
@@ -97,7 +98,16 @@ class SoundBank:
     @cached_property
     def samples(self) -> np.ndarray:
         """Samples of all clips, one after the other, float32 [total], read-only."""
-        return np.memmap(self.path / _SAMPLES, dtype="<f4", mode="r")
+        # As a plain array: slices of a `memmap` carry its attributes along, which costs more than to cut them.
+        return np.asarray(np.memmap(self.path / _SAMPLES, dtype="<f4", mode="r"))
+
+    @cached_property
+    def clips_of_label(self) -> dict[str, list[int]]:
+        """The numbers of every label's clips, found in one pass: labels may be thousands."""
+        numbers: dict[str, list[int]] = defaultdict(list)
+        for number, clip in enumerate(self.clips):
+            numbers[clip.label].append(number)
+        return dict(numbers)
 
     def clip(self, i: int) -> np.ndarray:
         """Samples of clip i, float32 [T]: a read-only view of the map."""
@@ -249,7 +259,7 @@ def _prepared_clips(
         # pyloudnorm sets the process's warning filters aside for a moment, which threads would leave changed.
         with bar, warnings.catch_warnings():
             torch.set_num_threads(1)
-            results = _in_order(pool, prepare, clips, 2 * workers) if pool else map(prepare, clips)
+            results = in_order(pool, prepare, clips, 2 * workers) if pool else map(prepare, clips)
             yield from bar.track(results, len(clips), description=f"sound bank of {corpus.name}, {sample_rate} Hz")
     finally:
         if pool:
@@ -257,13 +267,16 @@ def _prepared_clips(
         torch.set_num_threads(torch_threads)
 
 
-def _in_order(
-    pool: ThreadPoolExecutor, prepare: Callable[[Clip], PreparedClip | InputError], clips: list[Clip], ahead: int
-) -> Iterator[PreparedClip | InputError]:
-    """What `prepare` makes of the clips, in order, never more than `ahead` of what was asked for."""
-    waiting: deque[Future[PreparedClip | InputError]] = deque()
+def in_order(
+    pool: ThreadPoolExecutor, function: Callable[[Clip], Result], clips: Iterable[Clip], ahead: int
+) -> Iterator[Result]:
+    """What `function` makes of the clips, in order, never more than `ahead` of what was asked for.
+
+    The pool's own `map` holds a future for every clip from the start.
+    """
+    waiting: deque[Future[Result]] = deque()
     for clip in clips:
-        waiting.append(pool.submit(prepare, clip))
+        waiting.append(pool.submit(function, clip))
         if len(waiting) > ahead:
             yield waiting.popleft().result()
     while waiting:

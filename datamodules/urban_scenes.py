@@ -50,12 +50,13 @@ class UrbanScenes(MixtureDataModule):
         super().__init__(
             corpus, classes, duration, train_folds, validation_folds, test_folds, bank_folder=bank_folder, **common
         )
+        self.labels = frozenset(classes)
         self.saliences = frozenset(saliences)
         self.scene_rules = SceneRules(duration, event_rate, latest_onset, quietest, loudest)
 
     def takes(self, clip: Clip) -> bool:
         """Whether it is of these classes and saliences."""
-        return clip.label in self.classes and clip.salience in self.saliences
+        return clip.label in self.labels and clip.salience in self.saliences
 
     def rules(self, split: Split) -> SceneRules:
         """The same for all splits."""

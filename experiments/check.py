@@ -31,6 +31,7 @@ from lightning_modules.settings import require_names, require_whole
 from lightning_modules.spectrogram import HIGHEST_RATE, Geometry
 
 SampleRate = restricted_number_type("SampleRate", int, [(">=", LOWEST_RATE), ("<=", HIGHEST_RATE)])
+MOST_LISTED = 20  # broken clips, and silent ones, in a terminal
 DESCRIPTION = """Decode every clip of a corpus, list what is broken or silent, and compare the mixtures made of it
 with the published statistics. Exits with status 2 where a clip is broken.
 Example: separatrix check urbansound8k --root UrbanSound8K"""
@@ -108,10 +109,7 @@ class Scenes:
         Raises:
             InputError: a class has no clip.
         """
-        clips_of_class = [
-            np.array([number for number, clip in enumerate(bank.clips) if clip.label == label], np.int64)
-            for label in self.classes
-        ]
+        clips_of_class = [np.array(bank.clips_of_label.get(label, ()), np.int64) for label in self.classes]
         for label, clips in zip(self.classes, clips_of_class, strict=True):
             if not len(clips):
                 raise InputError(f"{label}: no usable clip, so no mixtures; choose other --classes or --folds")
@@ -199,24 +197,25 @@ def _inspect(corpus: Corpus | Path, folds: Collection[Fold] | None, sample_rate:
 
 
 def _print_findings(inspections: Sequence[Inspection], decoded: bool, console: Console) -> None:
-    folds = defaultdict(set)
-    for found in inspections:
-        folds[found.clip.recording].add(found.clip.fold)
-    shared = [recording for recording, where in folds.items() if len(where) > 1]
+    folds: dict[str, Fold] = {}
+    several = {clip.recording for clip, *_ in inspections if folds.setdefault(clip.recording, clip.fold) != clip.fold}
+    shared = [recording for recording in folds if recording in several]
     console.print(
         f"\nrecordings that occur in several folds: {len(shared)}", *shared[:10], markup=False, soft_wrap=True
     )
     if not decoded:
         console.print("no audio was decoded: lengths are the table's, broken and silent clips unknown")
         return
-    for found in inspections:
-        if found.broken:
-            console.print(f"broken: {found.broken}", markup=False, soft_wrap=True)
-    for found in inspections:
-        if found.silent:
-            console.print(f"left out: {found.clip.name}: {found.silent}", markup=False, soft_wrap=True)
-    broken, silent = sum(bool(f.broken) for f in inspections), sum(bool(f.silent) for f in inspections)
-    console.print(f"{len(inspections)} clips decoded: {broken} broken, {silent} without a loudness")
+    broken = [f"broken: {found.broken}" for found in inspections if found.broken]
+    silent = [f"left out: {found.clip.name}: {found.silent}" for found in inspections if found.silent]
+    # A terminal would scroll the report away; a file takes every line.
+    most = MOST_LISTED if console.is_terminal else None
+    for lines in (broken, silent):
+        for line in lines[:most]:
+            console.print(line, markup=False, soft_wrap=True)
+        if most is not None and len(lines) > most:
+            console.print(f"... and {len(lines) - most} more; direct the report into a file to list all of them")
+    console.print(f"{len(inspections)} clips decoded: {len(broken)} broken, {len(silent)} without a loudness")
 
 
 def _progress() -> Progress:

@@ -8,6 +8,7 @@ from argparse import ArgumentError
 from collections.abc import Callable, Sequence
 from importlib.metadata import version
 
+from experiments.freed_memory import keep_freed_memory
 from experiments.termination import INTERRUPTED, TERMINATED, end_on_sigterm, end_with_parent, interruption
 from lightning_modules.errors import InputError, printable
 
@@ -58,6 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if own_process:
         end_on_sigterm()
         end_with_parent()
+        keep_freed_memory()
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     if not arguments or arguments[0] in ("-h", "--help", "help"):
         print(usage())

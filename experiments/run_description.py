@@ -6,6 +6,7 @@ import platform
 import subprocess
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -26,14 +27,18 @@ def write_description(run: Path, file: str, configuration: str) -> None:
         configuration: as YAML.
     """
     write_text_atomically(run / file, configuration)
-    description = {
+    write_text_atomically(run / "environment.json", json.dumps(environment(), indent=2) + "\n")
+
+
+def environment() -> dict[str, Any]:
+    """Versions, machine and revision."""
+    return {
         "python": platform.python_version(),
         "machine": f"{platform.machine()}, {os.cpu_count()} cores, {torch.get_num_threads()} threads",
         "devices": [torch.cuda.get_device_name(number) for number in range(torch.cuda.device_count())],
         "versions": {package: version(package) for package in _PACKAGES},
         "revision": _revision(),
     }
-    write_text_atomically(run / "environment.json", json.dumps(description, indent=2) + "\n")
 
 
 def _revision() -> str | None:

@@ -19,6 +19,7 @@ from rich.console import Console
 
 from experiments.cli import main
 from experiments.configuration import config_path, options
+from experiments.freed_memory import keep_freed_memory
 from experiments.termination import TERMINATED, Terminated, end_on_sigterm
 from lightning_modules.atomic_file import write_text_atomically
 from lightning_modules.errors import InputError
@@ -253,9 +254,10 @@ def _run_side_by_side(stages: Sequence[Stage], records: dict[str, Record], jobs:
 
 
 def _start_worker(threads: int) -> None:
-    """In a worker: take a share of the cores, and end with the process that started it, however that ends."""
+    """In a worker: take a share of the cores, keep memory, end with the process that started it, however that ends."""
     threading.Thread(target=_end_with_parent, daemon=True).start()
     end_on_sigterm()
+    keep_freed_memory()
     import torch
 
     torch.set_num_threads(threads)

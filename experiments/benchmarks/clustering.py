@@ -1,5 +1,6 @@
 """Clustering a mixture's embedding, masks and confidence, against scikit-learn mixture by mixture."""
 
+from collections.abc import Iterator
 from functools import partial
 
 import numpy as np
@@ -11,7 +12,7 @@ from sklearn.metrics.pairwise import euclidean_distances
 from threadpoolctl import threadpool_limits
 from torch import Tensor
 
-from experiments.benchmarks.measure import Measurement, alternate
+from experiments.benchmarks.comparison import Comparison
 from lightning_modules.deep_clustering.clustering import loudest, points_at, soft_masks
 from lightning_modules.deep_clustering.confidence import loud_points, measure, refit
 from lightning_modules.deep_clustering.k_means import k_means
@@ -21,13 +22,13 @@ STARTS, POINTS = 10, 1000
 BATCH = 16
 
 
-def benchmark_clustering() -> list[Measurement]:
+def benchmark_clustering(device: torch.device) -> Iterator[Comparison]:
     """k-means on the loudest 10 % of bins, masks for all, confidence; of one 5-s mixture and of a batch.
 
     Both ways take the same number of k-means++ starts, and end in the same clusters.
     """
-    embedding, magnitude = _mixtures(BATCH)
-    identity = torch.arange(BATCH)
+    embedding, magnitude = (part.to(device) for part in clustered_bins(BATCH))
+    identity = torch.arange(BATCH, device=device)
 
     def ours(mixtures: int) -> tuple[Tensor, Tensor, Tensor]:
         x, loudness, own = embedding[:mixtures], magnitude[:mixtures], identity[:mixtures]
@@ -39,26 +40,25 @@ def benchmark_clustering() -> list[Measurement]:
 
     def reference(mixtures: int) -> list[tuple[np.ndarray, float, float]]:
         return [
-            _scikit_learn(x.numpy(), loudness.numpy())
+            cluster_by_scikit_learn(x.numpy(force=True), loudness.numpy(force=True))
             for x, loudness in zip(embedding[:mixtures], magnitude[:mixtures], strict=True)
         ]
 
     with threadpool_limits(torch.get_num_threads()):
         _check(ours(BATCH), reference(BATCH))
-        return [
-            alternate(
+        for mixtures, runs in ((1, 15), (BATCH, 5)):
+            yield Comparison(
                 f"k-means, masks and confidence of {mixtures} 5-s mixture{'s' * (mixtures > 1)}",
                 partial(ours, mixtures),
                 partial(reference, mixtures),
-                "scikit-learn's KMeans and silhouette_samples, NumPy's masks",
+                "scikit-learn's KMeans and silhouette_samples, NumPy's masks, mixture by mixture",
                 mixtures,
+                wanted=4,
                 runs=runs,
             )
-            for mixtures, runs in ((1, 15), (BATCH, 5))
-        ]
 
 
-def _mixtures(count: int) -> tuple[Tensor, Tensor]:
+def clustered_bins(count: int) -> tuple[Tensor, Tensor]:
     """Two overlapping clusters on the positive orthant of the unit sphere, float32, and magnitudes."""
     generator = torch.Generator().manual_seed(0)
     source = (torch.rand(count, BINS, generator=generator) < 0.4).long()
@@ -69,11 +69,17 @@ def _mixtures(count: int) -> tuple[Tensor, Tensor]:
     return torch.nn.functional.normalize(embedding.clamp_(min=0), dim=-1), magnitude
 
 
-def _scikit_learn(embedding: np.ndarray, magnitude: np.ndarray) -> tuple[np.ndarray, float, float]:
-    """Masks, S and P."""
+def cluster_by_scikit_learn(embedding: np.ndarray, magnitude: np.ndarray) -> tuple[np.ndarray, float, float]:
+    """Masks, [N, Q], silhouette and posterior strength of one mixture's bins.
+
+    Args:
+        embedding: [N, D].
+        magnitude: [N].
+    """
 
     def loud(share: float) -> np.ndarray:
-        return embedding[np.argpartition(magnitude, -round(share * BINS))[-round(share * BINS) :]]
+        count = round(share * len(magnitude))
+        return embedding[np.argpartition(magnitude, -count)[-count:]]
 
     def clusters(points: np.ndarray) -> KMeans:
         return KMeans(SOURCES, n_init=STARTS, random_state=0).fit(points)
@@ -92,7 +98,7 @@ def _scikit_learn(embedding: np.ndarray, magnitude: np.ndarray) -> tuple[np.ndar
 def _check(ours: tuple[Tensor, Tensor, Tensor], reference: list[tuple[np.ndarray, float, float]]) -> None:
     """The same clusters; the points drawn for the silhouette differ, and where k-means stops, a little."""
     for masks, silhouette, posterior, expected in zip(*ours, reference, strict=True):
-        same = min(np.abs(masks.numpy() - theirs).max() for theirs in (expected[0].T, expected[0].T[::-1]))
+        same = min(np.abs(masks.numpy(force=True) - theirs).max() for theirs in (expected[0].T, expected[0].T[::-1]))
         np.testing.assert_array_less(same, 0.02)
-        np.testing.assert_allclose(silhouette, expected[1], atol=0.02)
-        np.testing.assert_allclose(posterior, expected[2], atol=0.002)
+        np.testing.assert_allclose(silhouette.cpu(), expected[1], atol=0.02)
+        np.testing.assert_allclose(posterior.cpu(), expected[2], atol=0.002)

@@ -1,8 +1,7 @@
 """`separatrix benchmark`: speed, side by side in one run, as ratios that hold on another machine too."""
 
 import json
-import statistics
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import torch
@@ -10,19 +9,38 @@ from jsonargparse import ArgumentParser
 from rich.console import Console
 from rich.table import Table
 
+from experiments.benchmarks.bank import benchmark_bank
+from experiments.benchmarks.breakdown import breakdown
 from experiments.benchmarks.clustering import benchmark_clustering
-from experiments.benchmarks.measure import Measurement
+from experiments.benchmarks.comparison import Comparison, Measurement, measure
+from experiments.benchmarks.evaluation import benchmark_evaluation
+from experiments.benchmarks.growth import benchmark_growth
+from experiments.benchmarks.loss import benchmark_loss
 from experiments.benchmarks.rendering import benchmark_rendering
+from experiments.benchmarks.scores import benchmark_scores
+from experiments.benchmarks.training import benchmark_training
+from experiments.run_description import environment
 from lightning_modules.errors import InputError
 
-BENCHMARKS: dict[str, Callable[[], list[Measurement]]] = {
-    "clustering": benchmark_clustering,
+# Each yields its rows one by one, and keeps what they need (files, a bank) for as long as they are measured.
+BENCHMARKS: dict[str, Callable[[torch.device], Iterator[Comparison]]] = {
     "rendering": benchmark_rendering,
+    "bank": benchmark_bank,
+    "loss": benchmark_loss,
+    "training": benchmark_training,
+    "clustering": benchmark_clustering,
+    "scores": benchmark_scores,
+    "evaluation": benchmark_evaluation,
+    "growth": benchmark_growth,
 }
 
 
 def command(arguments: list[str]) -> None:
-    """`separatrix benchmark ...`."""
+    """`separatrix benchmark ...`.
+
+    Raises:
+        InputError: a name is not a benchmark's, or there is no GPU to run on.
+    """
     parser = ArgumentParser(
         prog="separatrix benchmark",
         description="Measure this project's code and the usual alternative in turn, on the same data.",
@@ -30,23 +48,60 @@ def command(arguments: list[str]) -> None:
         epilog="example: separatrix benchmark rendering --json rendering.json",
     )
     parser.add_argument("names", nargs="*", help=f"what to measure: {', '.join(BENCHMARKS)} (default: all)")
+    parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu", help="where models and losses run")
     parser.add_argument("--threads", type=int, default=1, help="torch's threads")
     parser.add_argument("--json", help="file to write the seconds of every run to")
+    parser.add_argument(
+        "--profile", action="store_true", help="instead of comparing, show where the time of this project's code goes"
+    )
     options = parser.parse_args(arguments[1:])
     for name in options.names:
         if name not in BENCHMARKS:
             raise InputError(f"{name}: no such benchmark; one of {', '.join(BENCHMARKS)}")
+    if options.device == "cuda" and not torch.cuda.is_available():
+        raise InputError("device: cuda, but torch sees no GPU; leave it out to measure on the CPU")
     torch.set_num_threads(options.threads)
-    measurements = [row for name in options.names or BENCHMARKS for row in BENCHMARKS[name]()]
-    Console(width=max(120, Console().width)).print(_table(measurements))
+    device = torch.device(options.device)
+    comparisons = (row for name in options.names or BENCHMARKS for row in BENCHMARKS[name](device))
+    if options.profile:
+        _profile(comparisons, device)
+        return
+    measurements = []
+    with Console(stderr=True).status("") as status:
+        for comparison in comparisons:
+            status.update(f"{comparison.work}, against {comparison.reference_name}")
+            measurements.append(measure(comparison, device))
+    _console().print(_table(measurements))
     if options.json:
-        Path(options.json).write_text(json.dumps([row._asdict() for row in measurements], indent=2) + "\n")
+        rows = [row._asdict() for row in measurements]
+        found = environment() | {"device": options.device, "threads": options.threads, "rows": rows}
+        Path(options.json).write_text(json.dumps(found, indent=2) + "\n")
+
+
+def _profile(comparisons: Iterable[Comparison], device: torch.device) -> None:
+    known = set()
+    for comparison in comparisons:
+        if comparison.work not in known:
+            known.add(comparison.work)
+            _console().print(breakdown(comparison.work, comparison.ours, device))
+
+
+def _console() -> Console:
+    return Console(width=max(160, Console().width))
 
 
 def _table(measurements: list[Measurement]) -> Table:
-    table = Table("work", "items a second", "against", "times faster: median", "min", "max")
+    table = Table("work", "items a second", "against", "times as fast", "min", "max", "wanted")
+    if any(row.peak_bytes is not None for row in measurements):
+        table.add_column("peak GPU memory")
     for row in measurements:
-        ratios = row.ratios
-        spread = [f"{value:.1f}" for value in (statistics.median(ratios), min(ratios), max(ratios))]
-        table.add_row(row.work, f"{row.rate:,.0f}", row.reference_name, *spread)
+        spread = [f"{value:.2f}" for value in (row.ratio, min(row.ratios), max(row.ratios))]
+        memory = [] if row.peak_bytes is None else [f"{row.peak_bytes / 2**30:.1f} GiB"]
+        table.add_row(row.work, f"{row.rate:,.1f}", row.reference_name, *spread, _verdict(row), *memory)
     return table
+
+
+def _verdict(row: Measurement) -> str:
+    if row.wanted is None:
+        return ""
+    return f"{row.wanted:.2f}: {'met' if row.ratio >= row.wanted else f'missed by {1 - row.ratio / row.wanted:.0%}'}"

@@ -6,12 +6,17 @@ dominant sources in their rows, each row times the square root of its bin's weig
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
+
+from lightning_modules.deep_clustering.gram import weighted_gram
 
 
 def dominant_source(magnitudes: Tensor) -> Tensor:
-    """Which source is loudest in every bin, one-hot: [B, Q, N] -> [B, N, Q], float32; the first of equals."""
-    return F.one_hot(magnitudes.argmax(1), magnitudes.shape[1]).float()
+    """Which source is loudest in every bin, one-hot: [B, Q, N] -> bool, [B, Q, N]; the first of equals."""
+    loudest = magnitudes == magnitudes.amax(1, keepdim=True)
+    # Source by source: torch's argmax over this axis takes fifty times as long.
+    for source in range(1, magnitudes.shape[1]):
+        loudest[:, source] &= ~loudest[:, :source].any(1)
+    return loudest
 
 
 def deep_clustering_loss(embedding: Tensor, dominant: Tensor, weight: Tensor) -> Tensor:
@@ -19,15 +24,15 @@ def deep_clustering_loss(embedding: Tensor, dominant: Tensor, weight: Tensor) ->
 
     Args:
         embedding: unit vectors, [B, N, D].
-        dominant: one-hot, [B, N, Q].
-        weight: at least 0, such as the mixture's magnitude, [B, N].
+        dominant: one-hot, [B, Q, N].
+        weight: at least 0, such as the mixture's magnitude, without a derivative, [B, N].
 
     Returns:
         [B], in [0, 1] for embeddings without negative components; 0, with gradient 0, where no bin has weight.
     """
-    # ‖VVᵀ - YYᵀ‖² = ‖VᵀV‖² - 2‖VᵀY‖² + ‖YᵀY‖²: products of D×D, D×Q and Q×Q instead of N×N.
-    vv, vy, yy = _gram(embedding, dominant, weight / _sum(weight))
-    return vv.square().sum((1, 2)) - 2 * vy.square().sum((1, 2)) + yy.square().sum((1, 2))
+    # ‖VVᵀ - YYᵀ‖² = ‖VᵀV‖² - 2‖YᵀV‖² + ‖YᵀY‖²: products of D×D, Q×D and Q×Q instead of N×N.
+    vv, yv, yy = _normalised_gram(embedding, dominant, weight)
+    return (vv.square().sum((1, 2)) - 2 * yv.square().sum((1, 2)) + yy.square().sum(1)).to(embedding.dtype)
 
 
 def whitened_k_means_loss(embedding: Tensor, dominant: Tensor, weight: Tensor) -> Tensor:
@@ -37,30 +42,23 @@ def whitened_k_means_loss(embedding: Tensor, dominant: Tensor, weight: Tensor) -
 
     Args:
         embedding: [B, N, D].
-        dominant: one-hot, [B, N, Q].
-        weight: at least 0, [B, N].
+        dominant: one-hot, [B, Q, N].
+        weight: at least 0, without a derivative, [B, N].
 
     Returns:
         [B], in [D - Q, D + Q]; 0, with gradient 0, where no bin has weight.
     """
-    total = _sum(weight)
-    vv, vy, yy = (part.double() for part in _gram(embedding, dominant, weight / total * weight.shape[-1]))
-    whitened = torch.linalg.solve(vv + torch.eye(vv.shape[-1]).to(vv), vy)
-    reference = torch.linalg.solve(yy + torch.eye(yy.shape[-1]).to(yy), vy.mT)
-    loss = vv.shape[-1] + yy.shape[-1] - 2 * (whitened * reference.mT).sum((1, 2))
-    return (loss * (weight.sum(-1) > 0)).to(embedding.dtype)
+    vv, yv, yy = (weight.shape[-1] * part for part in _normalised_gram(embedding, dominant, weight))
+    whitened = torch.linalg.solve(vv + torch.eye(vv.shape[-1]).to(vv), yv.mT)
+    reference = yv / (yy + 1).unsqueeze(-1)
+    loss = vv.shape[-1] + yy.shape[-1] - 2 * (whitened.mT * reference).sum((1, 2))
+    return (loss * (yy.sum(-1) > 0)).to(embedding.dtype)
 
 
-def _gram(embedding: Tensor, dominant: Tensor, weight: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """VᵀV [B, D, D], VᵀY [B, D, Q] and YᵀY [B, Q, Q]."""
-    with torch.autocast(embedding.device.type, enabled=False):  # differences of nearly equal numbers
-        # Weighting one factor only: √w √w = w.
-        weighted = (embedding * weight.unsqueeze(-1)).mT
-        return weighted @ embedding, weighted @ dominant, torch.diag_embed((dominant * weight.unsqueeze(-1)).sum(1))
-
-
-def _sum(weight: Tensor) -> Tensor:
-    # In blocks: torch shares one long sum out among its threads, and only where a batch has no other rows for them.
-    blocks = F.pad(weight, (0, -weight.shape[-1] % 512)).unflatten(-1, (-1, 512))
-    # Silent mixtures: 0 / tiny = 0.
-    return blocks.sum(-1).sum(-1, keepdim=True).clamp_min(torch.finfo(weight.dtype).tiny)
+def _normalised_gram(embedding: Tensor, dominant: Tensor, weight: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """VᵀV [B, D, D], YᵀV [B, Q, D] and the diagonal of YᵀY [B, Q], with Σ w_i = 1, in float64."""
+    smallest = torch.finfo(weight.dtype).tiny  # silent mixtures: 0 / tiny = 0
+    # Any level of the weights fits into float32.
+    vv, yv, yy = weighted_gram(embedding, dominant, weight / weight.amax(1, keepdim=True).clamp_min(smallest))
+    total = yy.sum(1).clamp_min(smallest).view(-1, 1, 1)
+    return vv / total, yv / total, yy / total.squeeze(-1)

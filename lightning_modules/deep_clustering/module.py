@@ -249,12 +249,9 @@ class DeepClustering(SeparatrixModule):
         drawn = uniform_at(indices + (self.data_seed << 32), epoch, Stream.EXCERPTS)
         start = (drawn * (frames - length + 1)).long()
         chosen = start + torch.arange(length, device=indices.device)
-        return [
-            spectrogram.gather(
-                -1, chosen.view(len(indices), *[1] * (spectrogram.ndim - 2), length).expand(*spectrogram.shape[:-1], -1)
-            )
-            for spectrogram in spectrograms
-        ]
+        # Whole frames, which lie one after the other in memory.
+        mixture = torch.arange(len(indices), device=indices.device).unsqueeze(-1)
+        return [spectrogram.movedim(-1, 1)[mixture, chosen].movedim(1, -1) for spectrogram in spectrograms]
 
     def validation_step(self, batch: Batch, batch_index: int) -> Tensor:
         """Log the loss of whole mixtures; hand the estimates, [B, Q, T], to the callbacks."""

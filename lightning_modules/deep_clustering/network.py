@@ -4,9 +4,8 @@ from typing import Literal
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
-from lightning_modules.activation import sigmoid
+from lightning_modules.deep_clustering.unit_sigmoid import unit_sigmoid
 from lightning_modules.recurrent import BidirectionalLSTM
 
 InputFloor = Literal["relative", "absolute"]
@@ -65,5 +64,4 @@ class EmbeddingNetwork(nn.Module):
     def forward(self, features: Tensor) -> Tensor:
         """Embeddings of all bins, frame after frame: [B, bins, frames] -> [B, frames·bins, D], unit norm, float32."""
         logits = self.embedding(self.recurrent(features)).unflatten(-1, (-1, self.dimensions))
-        # Where all sigmoids vanish, the square of their norm would underflow.
-        return F.normalize(sigmoid(logits.float()) + 1e-9, dim=-1).flatten(1, 2)
+        return unit_sigmoid(logits).flatten(1, 2)

@@ -131,3 +131,24 @@ def test_a_rate_far_beyond_the_clips_is_refused_instead_of_drawn_for_ever():
     recipes = SceneRecipes(SceneRules(event_rate=60), [np.arange(2), np.arange(2, 4)], seed=0, split="train")
     with pytest.raises(InputError, match=r"event_rate: 60 .*\[2, 2\] clips in the train split"):
         recipes(0)
+
+
+@pytest.mark.parametrize(("rate", "sizes"), [(0.5, (1, 2, 30, 9)), (5, (1, 2, 30, 10_500)), (60, (50, 70, 99, 10_500))])
+def test_clips_are_the_draws_of_numpys_choice_without_replacement(rate, sizes):
+    # One draw after the other, in the order of the classes, by the library's own function for it.
+    clips_of_class = [np.arange(3, 3 + 7 * size, 7) for size in sizes]
+    for index in range(60):
+        recipe = SceneRecipes(SceneRules(event_rate=rate), clips_of_class, seed=4, split="test")(index)
+        generator = np.random.default_rng([4, 2, 0, index])
+        while True:
+            classes = generator.integers(4, size=generator.poisson(rate))
+            counts = np.bincount(classes, minlength=4)
+            if len(classes) and (counts <= sizes).all():
+                break
+        for label in range(4):
+            if counts[label]:
+                expected = generator.choice(clips_of_class[label], counts[label], replace=False)
+                assert recipe.clips[classes == label].tolist() == expected.tolist()
+        assert recipe.classes.tolist() == classes.tolist()
+        assert recipe.onsets.tolist() == generator.uniform(0, 3.5, len(classes)).tolist()
+        assert recipe.loudness.tolist() == generator.uniform(-30, -25, len(classes)).tolist()

@@ -76,6 +76,24 @@ def test_sources_are_the_gained_clips_at_their_onsets_cut_at_the_end(recipes, ba
     assert batch.indices.tolist() == list(range(12))
 
 
+@pytest.mark.parametrize("with_sources", [True, False])
+def test_every_event_is_added_to_silence_in_the_order_of_the_recipe_to_the_last_bit(recipes, bank, with_sources):
+    crowded = scene(*((n % 6, n % 2, 0.4 * n, -20.0 - n) for n in range(7)), starts=[0.001 * (n % 3) for n in range(7)])
+    scenes = [*recipes, crowded]
+    batch = render(scenes, range(13), bank, GEOMETRY, SAMPLES, 2, with_sources)
+    for number, recipe in enumerate(scenes):
+        mixture, sources = np.zeros(SAMPLES, np.float32), np.zeros((2, SAMPLES), np.float32)
+        for clip, label, onset, loudness, begin in zip(*recipe, strict=True):
+            gain = np.float32(10 ** ((loudness - bank.loudness[clip]) / 20))
+            event = bank.clip(clip)[round(begin * RATE) :][: SAMPLES - round(onset * RATE)] * gain
+            place = slice(round(onset * RATE), round(onset * RATE) + len(event))
+            mixture[place] += event
+            sources[label, place] += event
+        np.testing.assert_array_equal(batch.mixture[number].numpy(), mixture)
+        if with_sources:
+            np.testing.assert_array_equal(batch.sources[number].numpy(), sources)
+
+
 def test_sources_sum_to_the_mixture(recipes, bank):
     batch = render(recipes, range(12), bank, GEOMETRY, SAMPLES, 2)
     torch.testing.assert_close(batch.sources.sum(1), batch.mixture, rtol=0, atol=1e-6)

@@ -108,6 +108,15 @@ def test_a_split_hears_only_clips_of_its_own_folds(small):
         assert {small.bank.clips[clip].fold for clip in clips} == folds
 
 
+def test_clips_are_numbered_by_split_and_label(small):
+    clips = small.bank.clips
+    for split, folds in small.folds.items():
+        for label in (None, *CLASSES, "of no clip"):
+            expected = [n for n, clip in enumerate(clips) if clip.fold in folds and label in (None, clip.label)]
+            numbers = small.clip_numbers(split, label)
+            assert numbers.dtype == "int64" and numbers.tolist() == expected
+
+
 def test_clips_of_other_saliences_take_no_part(urbansound_factory, tmp_path):
     root = urbansound_factory(classes=("car_horn", "dog_bark"), folds=(1, 2, 3), clips_per_class=2)
     settings = {**SETTINGS, "classes": ("car_horn", "dog_bark")}
@@ -119,6 +128,14 @@ def test_the_class_prior_is_the_share_of_active_frames_over_all_training_mixture
     dataset = small.dataset("train")
     labels = torch.stack([dataset[index].frame_labels for index in range(len(dataset))])
     torch.testing.assert_close(small.class_prior(), labels.mean((0, 2)))
+
+
+@pytest.mark.parametrize("ranks", [1, 2, 5, 40])
+def test_the_active_frames_that_ranks_count_add_up(small, ranks):
+    dataset = small.dataset("train")
+    labels = torch.stack([dataset[index].frame_labels for index in range(len(dataset))])
+    counted = sum(dataset.active_frames(rank, ranks) for rank in range(ranks))
+    assert counted.dtype == torch.int64 and torch.equal(counted, labels.sum((0, 2)).long())
 
 
 def test_the_training_loader_leaves_out_a_batch_that_does_not_fill(small):

@@ -1,56 +1,149 @@
-"""The benchmark runs, both ways agree, and its arithmetic holds; how fast is no matter of a test."""
+"""The benchmarks run, both ways agree, and their arithmetic holds; how fast is no matter of a test."""
 
 import json
+import math
 
+import numpy as np
 import pytest
+import torch
+from torchmetrics.functional.audio import scale_invariant_signal_distortion_ratio
 
-from experiments.benchmarks import clustering, rendering
-from experiments.benchmarks.measure import Measurement, alternate
+from experiments.benchmarks import (
+    bank,
+    clustering,
+    evaluation,
+    growth,
+    loss,
+    noise_corpus,
+    nussl_steps,
+    rendering,
+    scores,
+    training,
+)
+from experiments.benchmarks.command import BENCHMARKS
+from experiments.benchmarks.comparison import Comparison, Measurement, Timed, measure
 from experiments.cli import main
+from lightning_modules.spectrogram import Geometry, stft
+
+CPU = torch.device("cpu")
+TINY = {
+    noise_corpus: {"CLIPS_PER_CLASS": 2},
+    rendering: {"MIXTURES": 4, "REFERENCE_MIXTURES": 2, "BATCH": 2},
+    bank: {"CLIPS_PER_CLASS": 1},
+    loss: {"BATCH": 2, "BINS": 1000},
+    training: {"SIZES": {"units": 4, "layers": 1}, "CHANNELS": (2, 2, 2), "PAIRS": 2, "SCENES": 1, "RUNS": 1},
+    clustering: {"BINS": 40_000, "POINTS": 300, "BATCH": 2},
+    scores: {"MIXTURES": 2, "SAMPLES": 8000},
+    evaluation: {"SIZES": {"units": 8, "layers": 1}, "MIXTURES": 3, "REFERENCE_MIXTURES": 1, "RUNS": 1},
+    growth: {"FEW": 2, "MANY": 20, "MIXTURES": 6, "BATCH": 2, "BINS": 1000, "RUNS": 1},
+}
+ROWS = {
+    "rendering": 3,
+    "bank": 1,
+    "loss": 3,
+    "training": 7,
+    "clustering": 2,
+    "scores": 1,
+    "evaluation": 3,
+    "growth": 5,
+}
 
 
 @pytest.fixture
 def tiny(monkeypatch):
-    for name, value in {"CLIPS_PER_CLASS": 2, "MIXTURES": 4, "REFERENCE_MIXTURES": 1, "BATCH": 2}.items():
-        monkeypatch.setattr(rendering, name, value)
+    for module, values in TINY.items():
+        for name, value in values.items():
+            monkeypatch.setattr(module, name, value)
 
 
-def test_rendering_agrees_with_mixtures_from_files_and_every_run_is_kept(tiny, tmp_path, capsys):
-    path = tmp_path / "rendering.json"
-    assert main(["benchmark", "rendering", "--json", str(path)]) == 0
-    (row,) = json.loads(path.read_text())
-    assert (row["items"], row["reference_items"]) == (4, 1)
-    assert len(row["ours"]) == len(row["reference"]) == 5
-    assert "labelled mixtures" in capsys.readouterr().out
+@pytest.mark.parametrize("name", BENCHMARKS)
+def test_both_ways_agree_and_every_run_is_kept(name, tiny, tmp_path, capsys):
+    path = tmp_path / "found.json"
+    assert main(["benchmark", name, "--json", str(path)]) == 0
+    found = json.loads(path.read_text())
+    assert found["threads"] == 1 and found["device"] == "cpu" and "torch" in found["versions"]
+    assert len(found["rows"]) == ROWS[name]
+    for row in found["rows"]:
+        assert len(row["ours"]) == len(row["reference"]) > 0
+        assert all(seconds > 0 for seconds in row["ours"] + row["reference"])
+        assert row["items"] > 0 and row["reference_items"] > 0
+    out = capsys.readouterr().out
+    assert "times as fast" in out
 
 
-def test_clustering_agrees_with_scikit_learn(monkeypatch, tmp_path, capsys):
-    for name, value in {"BINS": 40_000, "POINTS": 300, "BATCH": 2}.items():
-        monkeypatch.setattr(clustering, name, value)
-    path = tmp_path / "clustering.json"
-    assert main(["benchmark", "clustering", "--json", str(path)]) == 0
-    rows = json.loads(path.read_text())
-    assert [row["items"] for row in rows] == [1, 2]
-    assert all(len(row["ours"]) == len(row["reference"]) for row in rows)
-    assert "scikit-learn" in capsys.readouterr().out
+def test_the_profile_shows_where_the_time_of_ours_goes(tiny, capsys):
+    assert main(["benchmark", "loss", "--profile"]) == 0
+    out = capsys.readouterr().out
+    assert out.count("deep clustering loss") == 1, "the same work is looked at once"
+    assert "matrix products" in out and "total" in out and "times as fast" not in out
+
+
+def test_a_benchmark_ends_where_the_ways_differ(tiny, monkeypatch):
+    monkeypatch.setattr(loss, "three_products", lambda embedding, dominant, weight: embedding.sum((1, 2)))
+    with pytest.raises(AssertionError):
+        next(loss.benchmark_loss(CPU))
 
 
 def test_ratios_compare_the_time_for_one_item():
     row = Measurement("work", items=10, ours=[1.0, 2.0], reference=[4.0, 4.0], reference_name="", reference_items=5)
     assert row.ratios == [8.0, 4.0]
+    assert row.ratio == 6.0
     assert row.rate == 10 / 1.5
 
 
 def test_both_ways_run_in_turn_and_the_first_run_does_not_count():
     order = []
-    row = alternate("work", lambda: order.append("ours"), lambda: order.append("theirs"), "", items=3, runs=2)
+    row = measure(Comparison("work", lambda: order.append("ours"), lambda: order.append("theirs"), "", 3, runs=2), CPU)
     assert order == ["ours", "theirs"] * 3
     assert len(row.ours) == len(row.reference) == 2
     assert row.reference_items == 3
 
 
+def test_a_way_that_knows_its_time_is_believed():
+    row = measure(Comparison("work", lambda: Timed(2.0), lambda: Timed(3.0), "", runs=1), CPU)
+    assert (row.ours, row.reference, row.ratio) == ([2.0], [3.0], 1.5)
+
+
+@pytest.mark.parametrize(("wanted", "said"), [(1.5, "1.50: met"), (3.0, "3.00: missed by 50%"), (None, "1.50")])
+def test_the_table_says_whether_what_is_wanted_is_met(wanted, said, monkeypatch, capsys):
+    row = Comparison("work", lambda: Timed(2.0), lambda: Timed(3.0), "theirs", wanted=wanted, runs=1)
+    monkeypatch.setitem(BENCHMARKS, "loss", lambda device: iter([row]))
+    assert main(["benchmark", "loss"]) == 0
+    assert said in capsys.readouterr().out
+
+
 def test_an_unknown_benchmark_is_refused(capsys):
     assert main(["benchmark", "speed"]) == 2
     assert capsys.readouterr().err.startswith(
-        "separatrix benchmark: speed: no such benchmark; one of clustering, rendering"
+        "separatrix benchmark: speed: no such benchmark; one of rendering, bank, loss"
     )
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_a_gpu_that_is_not_there_is_refused(capsys):
+    assert main(["benchmark", "loss", "--device", "cuda"]) == 2
+    assert "torch sees no GPU" in capsys.readouterr().err
+
+
+def test_nussls_spectrum_is_this_projects():
+    geometry = Geometry(8000, 256, 64)
+    signal = np.random.default_rng(0).standard_normal((2, 64 * 50))
+    theirs = nussl_steps.stft(signal, geometry)
+    np.testing.assert_allclose(theirs, stft(torch.from_numpy(signal).float(), geometry).numpy(), atol=1e-6)
+    np.testing.assert_allclose(nussl_steps.istft(theirs, geometry, signal.shape[-1]), signal, atol=1e-12)
+
+
+def test_nussls_scores_add_up_in_the_best_order():
+    sources = np.random.default_rng(1).standard_normal((2, 4000))
+    sources -= sources.mean(-1, keepdims=True)
+    estimates = sources[::-1] + 0.5 * sources + 0.1 * np.random.default_rng(2).standard_normal((2, 4000))
+    for number, score in enumerate(nussl_steps.evaluate(estimates, sources)):
+        estimate = torch.from_numpy(estimates[1 - number].copy())
+        expected = scale_invariant_signal_distortion_ratio(estimate, torch.from_numpy(sources[number]), zero_mean=True)
+        assert score["SI-SDR"] == pytest.approx(float(expected), abs=1e-6)
+        # The residual's part in the sources' span and the rest are orthogonal: their powers add up.
+        powers = [10 ** (-score[name] / 10) for name in ("SI-SIR", "SI-SAR", "SI-SDR")]
+        assert math.isclose(powers[0] + powers[1], powers[2], rel_tol=1e-9)
+        assert score["MIX-SNR"] == pytest.approx(
+            10 * np.log10((sources[number] ** 2).sum() / (sources[1 - number] ** 2).sum())
+        )

@@ -1,14 +1,17 @@
 import os
 import re
+from io import StringIO
 
 import numpy as np
 import pytest
 import soundfile
+from rich.console import Console
 
+from datamodules.corpora.folder_per_class import FolderPerClass
 from datamodules.inspection import BankOnDemand, inspect_table
 from datamodules.scene_statistics import distinct_classes_law, scene_statistics
 from datamodules.urban_scenes import URBAN_CLASSES
-from experiments.check import PAIR_CORPORA, SCENE_CORPORA, Scenes
+from experiments.check import PAIR_CORPORA, SCENE_CORPORA, Scenes, check_clips
 from experiments.cli import main
 
 FEW = ["--mixtures", "200", "--scored", "10", "--classes", "[car_horn,dog_bark]"]
@@ -72,6 +75,22 @@ def test_all_broken_clips_are_listed_and_the_rest_is_reported(urbansound_factory
     assert f"left out: {clips[7].relative_to(root)}: silent" in report
     assert "12 clips decoded: 2 broken, 1 without a loudness" in report and "distinct classes" in report
     assert error.splitlines()[-1] == "separatrix check: 2 of 12 clips are broken; they are listed above"
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_a_terminal_shows_the_first_of_many_broken_clips_and_a_file_all(tmp_path, terminal):
+    (tmp_path / "hiss").mkdir()
+    soundfile.write(tmp_path / "hiss" / "whole.wav", np.random.default_rng(0).uniform(-0.1, 0.1, 8000), 16_000)
+    for number in range(50):
+        (tmp_path / "hiss" / f"{number:02}.wav").touch()
+    console = Console(file=StringIO(), force_terminal=terminal, color_system=None)
+    inspections = check_clips(FolderPerClass(tmp_path), None, 16_000, console)
+    report = console.file.getvalue().splitlines()
+    listed = [line for line in report if line.startswith("broken: ")]
+    assert sum(bool(found.broken) for found in inspections) == 50
+    assert [line.split(":")[1] for line in listed] == [f" hiss/{n:02}.wav" for n in range(20 if terminal else 50)]
+    rest = "... and 30 more; direct the report into a file to list all of them"
+    assert (rest in report) == terminal and "51 clips decoded: 50 broken, 0 without a loudness" in report
 
 
 def test_checking_leaves_nothing_behind(urbansound_factory, tmp_path, monkeypatch, capsys):

@@ -8,6 +8,7 @@ from collections import defaultdict
 from pathlib import Path
 
 import pytest
+import torch
 
 HERE = Path(__file__).parent
 # Seven test mixtures and five of validation, two at a time: ranks have unequally many, and last batches do not fill.
@@ -101,6 +102,9 @@ def test_three_ranks_with_a_third_of_the_batch_see_and_learn_what_one_process_do
     assert all(sorted(path.name for path in each.iterdir()) == ["best.ckpt", "last.ckpt"] for each in checkpoints)
     # The mean of three thirds is summed in another order than the whole: equal but for rounding.
     assert separatrix.largest_difference(*(each / "last.ckpt" for each in checkpoints)) < 1e-4
+    # Ranks count a share of the frames each: whole numbers, whose sum is exact.
+    priors = [torch.load(each / "last.ckpt", weights_only=True)["state_dict"]["prior"] for each in checkpoints]
+    assert torch.equal(*priors)
     for name in ("validation_loss", "validation_improvement_db"):
         one, three = (list(map(float, curves(tmp_path / number, name))) for number in "13")
         assert len(one) == 2 and one == pytest.approx(three, rel=1e-3)

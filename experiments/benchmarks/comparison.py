@@ -1,0 +1,121 @@
+"""Two ways of doing the same work, timed in turn, so that a drifting machine slows both alike."""
+
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import torch
+
+
+class Timed(NamedTuple):
+    """What a way returns that knows which part of its time counts.
+
+    Attributes:
+        seconds: of the work alone, without its preparation.
+    """
+
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One row of the benchmark, yet to be measured; whoever makes it has checked that both ways give the same.
+
+    Attributes:
+        work: what is done.
+        ours: this project's way.
+        reference: the alternative.
+        reference_name: what the alternative is.
+        items: mixtures (or whatever the work counts) that one run of ours handles.
+        reference_items: those that one run of the alternative handles; as many unless given.
+        wanted: how many times as fast ours is to be at least.
+        runs: of each way.
+    """
+
+    work: str
+    ours: Callable[[], Any]
+    reference: Callable[[], Any]
+    reference_name: str
+    items: int = 1
+    reference_items: int | None = None
+    wanted: float | None = None
+    runs: int = 5
+
+
+class Measurement(NamedTuple):
+    """One row of the benchmark.
+
+    Attributes:
+        work: what is done.
+        items: mixtures (or whatever the work counts) that one run of ours handles.
+        ours: seconds of each run of this project's code.
+        reference: seconds of each run of the alternative.
+        reference_name: what the alternative is.
+        reference_items: items that one run of the alternative handles.
+        wanted: how many times as fast ours is to be at least; None where nothing is.
+        peak_bytes: the most that ours held on the GPU; None without one.
+    """
+
+    work: str
+    items: int
+    ours: list[float]
+    reference: list[float]
+    reference_name: str
+    reference_items: int
+    wanted: float | None = None
+    peak_bytes: int | None = None
+
+    @property
+    def rate(self) -> float:
+        """Our items a second, by the median run."""
+        return self.items / statistics.median(self.ours)
+
+    @property
+    def ratios(self) -> list[float]:
+        """How many times faster ours is, pair by pair."""
+        scale = self.items / self.reference_items
+        return [theirs / mine * scale for mine, theirs in zip(self.ours, self.reference, strict=True)]
+
+    @property
+    def ratio(self) -> float:
+        """The median of the ratios."""
+        return statistics.median(self.ratios)
+
+
+def measure(comparison: Comparison, device: torch.device) -> Measurement:
+    """Time both ways in turn, after one run of each that does not count."""
+    peak = 0
+    times: tuple[list[float], list[float]] = ([], [])
+    for run in range(comparison.runs + 1):
+        for way, seconds in zip((comparison.ours, comparison.reference), times, strict=True):
+            if device.type == "cuda":
+                torch.cuda.reset_peak_memory_stats()
+            taken = _time(way, device)
+            if device.type == "cuda" and way is comparison.ours:
+                peak = max(peak, torch.cuda.max_memory_allocated())
+            if run:
+                seconds.append(taken)
+    return Measurement(
+        comparison.work,
+        comparison.items,
+        *times,
+        comparison.reference_name,
+        comparison.reference_items or comparison.items,
+        comparison.wanted,
+        peak if device.type == "cuda" else None,
+    )
+
+
+def clock(device: torch.device) -> float:
+    """Seconds from some moment on, once the device has done all that it was told before."""
+    if device.type == "cuda":
+        torch.cuda.synchronize()
+    return time.perf_counter()
+
+
+def _time(way: Callable[[], Any], device: torch.device) -> float:
+    begun = clock(device)
+    result = way()
+    return result.seconds if isinstance(result, Timed) else clock(device) - begun

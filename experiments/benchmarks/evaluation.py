@@ -1,0 +1,197 @@
+"""Whole evaluations with their rows on disk, against loops over the mixtures with the usual libraries."""
+
+import contextlib
+import csv
+import io
+import tempfile
+import warnings
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from lightning import Callback
+from threadpoolctl import threadpool_limits
+from torch import Tensor
+from torchmetrics.functional.audio import permutation_invariant_training
+
+from callbacks.evaluation import SeparationEvaluation
+from callbacks.row_evaluation import SCORES_FILE
+from callbacks.rows import read_rows
+from callbacks.selection_evaluation import SelectionEvaluation
+from datamodules.mixtures import MixtureDataModule
+from experiments.benchmarks import nussl_steps
+from experiments.benchmarks.clustering import cluster_by_scikit_learn
+from experiments.benchmarks.comparison import Comparison
+from experiments.benchmarks.noise_corpus import pairs, scenes
+from experiments.benchmarks.published import PublishedEmbeddingNetwork, PublishedSeparator
+from experiments.benchmarks.scores import si_sdr
+from experiments.benchmarks.trainer import quiet_trainer
+from lightning_modules.deep_clustering.module import DeepClustering
+from lightning_modules.deep_clustering.network import level_features
+from lightning_modules.deep_clustering.selection import ModelSelection
+from lightning_modules.module import SeparatrixModule
+from lightning_modules.spectrogram import istft, stft
+from lightning_modules.weak_labels.modules import WeakLabelSeparator
+
+MODELS = ("speech", "music", "environmental")
+MIXTURES, REFERENCE_MIXTURES = 16, 4
+RUNS = 3
+SIZES: dict[str, int] = {}  # of the networks, where they are not to be the published ones
+
+Row = list[Any]
+Rows = Callable[[int, Tensor, Tensor, Tensor], list[Row]]  # of index, mixture, sources, and which are present
+
+
+def benchmark_evaluation(device: torch.device) -> Iterator[Comparison]:
+    """Three untrained models of the published size on pairs, and one untrained separator on scenes."""
+    with tempfile.TemporaryDirectory() as folder, threadpool_limits(torch.get_num_threads()):
+        with pairs(MIXTURES, "test", duration=4) as data:
+            selection = _untrained_selection(Path(folder), device)
+            networks = [PublishedEmbeddingNetwork(model.network).to(device).eval() for model in _models(selection)]
+            theirs: tuple[tuple[Callable[..., list[Row]], str, float | None], ...] = (
+                (_nussl_rows, "the same networks, else nussl's steps (SciPy, scikit-learn, NumPy), one by one", 3),
+                (_selection_rows, "the same networks, torch, scikit-learn's clusters, torchmetrics, one by one", None),
+            )
+            for rows, name, wanted in theirs:
+                yield _comparison(
+                    f"evaluation of 4-s mixtures with {len(MODELS)} models and their confidences, rows on disk",
+                    partial(_evaluate, selection, data, SelectionEvaluation, Path(folder), device),
+                    partial(_loop, data, Path(folder), device, partial(rows, selection, networks)),
+                    name,
+                    wanted,
+                )
+        with scenes(MIXTURES, "test") as data:
+            separator = WeakLabelSeparator("strong", classes=data.classes, **SIZES)  # type: ignore[arg-type]
+            network = PublishedSeparator(separator.separator).to(device).eval()
+            yield _comparison(
+                "evaluation of 4-s mixtures by a weak-label separator, rows on disk",
+                partial(_evaluate, separator, data, SeparationEvaluation, Path(folder), device),
+                partial(_loop, data, Path(folder), device, partial(_separator_rows, separator, network)),
+                "the same network, torch, torchmetrics, one by one",
+                wanted=None,
+            )
+
+
+def _models(selection: ModelSelection) -> list[DeepClustering]:
+    return [model for model in selection.models if isinstance(model, DeepClustering)]
+
+
+def _untrained_selection(folder: Path, device: torch.device) -> ModelSelection:
+    paths = []
+    for number, name in enumerate(MODELS):
+        torch.manual_seed(number)
+        trainer = quiet_trainer(device)
+        trainer.strategy.connect(DeepClustering(name, **SIZES))  # type: ignore[arg-type]
+        paths.append(f"{folder}/{name}.ckpt")
+        trainer.save_checkpoint(paths[-1])
+    return ModelSelection(paths)
+
+
+def _comparison(
+    work: str, ours: Callable[[], list[float]], theirs: Callable[[], list[float]], name: str, wanted: float | None
+) -> Comparison:
+    """Checks that both ways find the same SI-SDR: k-means may end elsewhere in single mixtures."""
+    other = theirs()
+    mine = ours()[: len(other)]
+    np.testing.assert_allclose(np.median(np.abs(np.subtract(mine, other))), 0, atol=0.1)
+    return Comparison(work, ours, theirs, name, MIXTURES, REFERENCE_MIXTURES, wanted, RUNS)
+
+
+def _evaluate(
+    module: SeparatrixModule, data: MixtureDataModule, rows: type[Callback], folder: Path, device: torch.device
+) -> list[float]:
+    """Run a test and return the SI-SDR column of its rows."""
+    with tempfile.TemporaryDirectory(dir=folder) as run, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        trainer = quiet_trainer(device, default_root_dir=run, callbacks=[rows()])
+        with contextlib.redirect_stdout(io.StringIO()):
+            trainer.test(module, data, verbose=False)
+        return [float(row["si_sdr_db"]) for row in read_rows(Path(run) / SCORES_FILE)]
+
+
+def _loop(
+    data: MixtureDataModule,
+    folder: Path,
+    device: torch.device,
+    rows: Callable[[int, Tensor, Tensor, Tensor], list[Row]],
+) -> list[float]:
+    """Mixture by mixture: render, let `rows` separate and score, write; return the rows' last column."""
+    dataset, scores = data.dataset("test"), []
+    with open(folder / "plain.csv", "w", newline="") as file, torch.no_grad():
+        for index in range(REFERENCE_MIXTURES):
+            batch = dataset[index]
+            found = rows(index, batch.mixture.to(device), batch.sources.to(device), batch.clip_labels > 0)
+            csv.writer(file).writerows(found)
+            file.flush()
+            scores += [float(row[-1]) for row in found]
+    return scores
+
+
+def _nussl_rows(
+    selection: ModelSelection,
+    networks: list[PublishedEmbeddingNetwork],
+    index: int,
+    mixture: Tensor,
+    sources: Tensor,
+    present: Tensor,
+) -> list[Row]:
+    rows = []
+    signal, references, geometry = mixture.numpy(force=True), sources.numpy(force=True), selection.geometry
+    for name, network in zip(selection.names, networks, strict=True):
+        spectrum = nussl_steps.stft(signal, geometry)
+        magnitude = torch.from_numpy(np.abs(spectrum)).float().to(mixture.device)
+        (embedding,) = network(level_features(magnitude.unsqueeze(0)))
+        masks, silhouette, posterior = cluster_by_scikit_learn(
+            embedding.numpy(force=True), np.abs(spectrum).T.flatten()
+        )
+        for _ in ("silhouette", "posterior"):
+            np.abs(nussl_steps.stft(signal, geometry))  # each confidence looks for the loud bins anew
+        masks = masks.T.reshape(len(references), *spectrum.T.shape).swapaxes(1, 2)
+        estimates = nussl_steps.istft(masks * spectrum, geometry, len(signal))
+        for number, scores in enumerate(nussl_steps.evaluate(estimates, references)):
+            found = scores.pop("SI-SDR")
+            rows.append([index, name, number, silhouette, posterior, silhouette * posterior, *scores.values(), found])
+    return rows
+
+
+def _selection_rows(
+    selection: ModelSelection,
+    networks: list[PublishedEmbeddingNetwork],
+    index: int,
+    mixture: Tensor,
+    sources: Tensor,
+    present: Tensor,
+) -> list[Row]:
+    rows = []
+    for name, network in zip(selection.names, networks, strict=True):
+        spectrum = stft(mixture, selection.geometry)
+        magnitude = spectrum.abs()
+        (embedding,) = network(level_features(magnitude.unsqueeze(0)))
+        masks, silhouette, posterior = cluster_by_scikit_learn(
+            embedding.numpy(force=True), magnitude.mT.flatten().numpy(force=True)
+        )
+        masks = torch.from_numpy(masks.T).to(mixture.device).unflatten(-1, magnitude.mT.shape).mT
+        estimates = istft(masks * spectrum, selection.geometry, len(mixture)).unsqueeze(0)
+        _, order = permutation_invariant_training(estimates, sources.unsqueeze(0), si_sdr, eval_func="max")
+        scores = si_sdr(estimates[0, order[0]], sources).tolist()
+        confidence = silhouette * posterior
+        rows += [[index, name, number, silhouette, posterior, confidence, s] for number, s in enumerate(scores)]
+    return rows
+
+
+def _separator_rows(
+    separator: WeakLabelSeparator,
+    network: PublishedSeparator,
+    index: int,
+    mixture: Tensor,
+    sources: Tensor,
+    present: Tensor,
+) -> list[Row]:
+    spectrum = stft(mixture, separator.geometry)
+    (masks,) = network(spectrum.abs().unsqueeze(0))
+    estimates, sources = istft(masks[present] * spectrum, separator.geometry, len(mixture)), sources[present]
+    before, after = si_sdr(mixture.expand_as(sources), sources).tolist(), si_sdr(estimates, sources).tolist()
+    return [[index, *row] for row in zip(before, after, strict=True)]

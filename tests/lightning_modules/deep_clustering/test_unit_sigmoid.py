@@ -1,0 +1,108 @@
+"""Unit vectors of sigmoids against their definition in float64, and that place, blocks and threads do not matter."""
+
+from collections.abc import Callable, Iterator
+
+import pytest
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from lightning_modules.deep_clustering import unit_sigmoid as module
+from lightning_modules.deep_clustering.unit_sigmoid import unit_sigmoid
+
+
+@pytest.fixture
+def threads() -> Iterator[Callable[[int], None]]:
+    """A function that sets the number of torch's threads, for this test."""
+    before = torch.get_num_threads()
+    yield torch.set_num_threads
+    torch.set_num_threads(before)
+
+
+def random_logits(*shape: int, scale: float = 3, dtype: torch.dtype = torch.float32) -> Tensor:
+    return scale * torch.randn(shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64).to(dtype)
+
+
+def by_definition(logits: Tensor) -> Tensor:
+    shifted = logits.sigmoid() + 1e-9
+    return shifted / shifted.square().sum(-1, keepdim=True).sqrt()
+
+
+def with_gradient(function: Callable[[Tensor], Tensor], logits: Tensor) -> tuple[Tensor, Tensor]:
+    logits = logits.detach().requires_grad_()
+    unit = function(logits)
+    upstream = torch.randn(unit.shape, generator=torch.Generator().manual_seed(1))
+    return unit.detach(), *torch.autograd.grad(unit, logits, upstream.to(unit.dtype))
+
+
+@pytest.mark.parametrize("block", [1, 7, 15, 4096])
+@pytest.mark.parametrize("shape", [(6,), (15, 6), (3, 5, 6), (1, 3, 5, 1)], ids=str)
+def test_vectors_and_derivatives_are_those_of_the_definition_in_any_shape_and_block(shape, block, monkeypatch):
+    monkeypatch.setattr(module, "CPU_BLOCK", block)
+    logits = random_logits(*shape, dtype=torch.float64)
+    torch.testing.assert_close(with_gradient(unit_sigmoid, logits), with_gradient(by_definition, logits))
+
+
+def test_derivatives_agree_with_finite_differences():
+    assert torch.autograd.gradcheck(unit_sigmoid, random_logits(2, 3, 4, dtype=torch.float64).requires_grad_())
+
+
+@pytest.mark.parametrize("scale", [1, 3, 10, 30])
+def test_float32_is_as_good_as_its_rounding(scale):
+    logits = random_logits(5000, 20, scale=scale)
+    unit, gradient = with_gradient(unit_sigmoid, logits)
+    exact, reference = with_gradient(by_definition, logits.double())
+    assert (unit - exact).abs().max() < 2e-7
+    assert (gradient - reference).norm() < 1e-6 * reference.norm()
+
+
+@pytest.mark.parametrize("logit", [-1e4, -200.0, -25.0, 25.0, 200.0, 1e4])
+def test_saturated_sigmoids_give_unit_vectors_with_derivatives_that_nearly_vanish(logit):
+    unit, gradient = with_gradient(unit_sigmoid, torch.full((3, 4), logit))
+    torch.testing.assert_close(unit, torch.full((3, 4), 0.5))
+    # At -25 the floor is not yet all there is: σ = 1.4·10⁻¹¹.
+    assert gradient.abs().max() < (0.05 if logit == -25 else 1e-6)
+
+
+def test_logits_in_bfloat16_are_taken_as_they_are_and_calculated_with_in_float32():
+    logits = random_logits(3, 500, 20, dtype=torch.bfloat16)
+    unit, gradient = with_gradient(unit_sigmoid, logits)
+    expected, reference = with_gradient(unit_sigmoid, logits.float())
+    assert unit.dtype == torch.float32 and torch.equal(unit, expected)
+    assert gradient.dtype == torch.bfloat16 and torch.equal(gradient, reference.bfloat16())
+
+
+def test_logits_and_derivatives_may_lie_in_memory_in_any_order():
+    logits = random_logits(5, 6, 7)
+    moved = logits.permute(2, 0, 1).contiguous().permute(1, 2, 0).requires_grad_()
+    assert not moved.is_contiguous()
+    unit = unit_sigmoid(moved)
+    expected, _ = with_gradient(unit_sigmoid, logits)
+    torch.testing.assert_close(unit, expected)
+    (gradient,) = torch.autograd.grad(unit[..., 2].sum(), moved)
+    reference = logits.clone().requires_grad_()
+    by_definition(reference)[..., 2].sum().backward()
+    torch.testing.assert_close(gradient, reference.grad)
+
+
+@pytest.mark.parametrize("number", [1, 2])
+@pytest.mark.parametrize("length", [1, 7, 129 * 38, 10_001])
+def test_a_vector_does_not_depend_on_its_place_on_the_threads_nor_on_being_trained(length, number, threads):
+    logits = random_logits(5, length, 20)
+    threads(1)
+    whole = unit_sigmoid(logits)
+    threads(number)
+    for size in (1, 2, 3):
+        assert torch.equal(torch.cat([unit_sigmoid(part) for part in logits.split(size)]), whole)
+    assert torch.equal(unit_sigmoid(logits), whole)
+    trained, _ = with_gradient(unit_sigmoid, logits)
+    assert torch.equal(trained, whole)
+    torch.testing.assert_close(whole, F.normalize(logits.sigmoid() + 1e-9, dim=-1))
+
+
+def test_for_the_backward_pass_the_vectors_and_their_norms_are_kept():
+    logits = random_logits(3, 50, 20).requires_grad_()
+    kept: list[Tensor] = []
+    with torch.autograd.graph.saved_tensors_hooks(lambda tensor: kept.append(tensor) or tensor, lambda tensor: tensor):
+        unit_sigmoid(logits)
+    assert sum(tensor.numel() for tensor in kept) == 3 * 50 * (20 + 1)
