@@ -13,6 +13,8 @@ import torch
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
+from lightning_modules.inner_products import inner_products
+
 BLOCK = 2048  # samples that fit into the cache for all signals of a batch, and whose sums no thread shares
 EXACT = 1e-10  # -100 dB
 EPSILON = torch.finfo(torch.float64).eps
@@ -85,10 +87,10 @@ def compare(sources: Tensor, systems: Sequence[Tensor]) -> list[Comparison]:
 
     With e and s of mean 0, SI-SDR = 10 log₁₀ c/(1 - c), where c = ⟨e, s⟩²/(⟨e, e⟩⟨s, s⟩), the squared cosine, is the
     projection's share of the estimate's energy (Le Roux et al., "SDR - half-baked or well done?", ICASSP 2019, eq. 4).
-    The moments of all pairs take one pass over the samples. Rounding leaves some 10⁻¹⁵ of c: of a score of 60 dB less
-    than 10⁻⁷ dB, of one of 100 dB less than 10⁻³.
+    The moments of all pairs take one pass over the samples. Rounding changes c by some 10⁻¹⁵: a score of 60 dB by less
+    than 10⁻⁷ dB, one of 100 dB by less than 10⁻³; higher ones are rounding itself.
 
-    A comparison does not depend on what else is in the batch or is compared, nor, on a CPU, on the number of threads.
+    On a CPU, a comparison depends neither on what else is in the batch nor on the number of threads.
 
     Args:
         sources: [B, Q, T].
@@ -130,7 +132,7 @@ def _moments(signals: Sequence[Tensor], sources: int) -> tuple[Tensor, Tensor, T
         block = torch.cat(blocks, 1).double()
         means.append(block.mean(-1, keepdim=True))
         block -= means[-1]
-        product += torch.bmm(block, block[:, :sources].mT)
+        product += inner_products(block, block[:, :sources])
         energy += block.square().sum(-1, keepdim=True)
     # What the means of blocks differ from the mean of all belongs to the moments (Chan, Golub, LeVeque 1979).
     mean_of_block = torch.cat(means, -1)
@@ -138,7 +140,7 @@ def _moments(signals: Sequence[Tensor], sources: int) -> tuple[Tensor, Tensor, T
     length[..., -1] = blocks[0].shape[-1]
     mean = (mean_of_block * length).sum(-1, keepdim=True) / length.sum()
     offset = mean_of_block - mean
-    product += torch.bmm(offset * length, offset[:, :sources].mT)
+    product += inner_products(offset * length, offset[:, :sources])
     energy += (offset.square() * length).sum(-1, keepdim=True)
     constant = torch.cat([is_silent(signal) for signal in signals], 1)
     return product, energy, mean, constant.unsqueeze(-1).double()

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from lightning_modules.deep_clustering.clustering import group, members
 from lightning_modules.deep_clustering.draws import Stream, uniform
+from lightning_modules.inner_products import inner_products
 
 EM_ITERATIONS = 30
 SAMPLES = 2048
@@ -64,8 +65,8 @@ def _divergence(points: Tensor, membership: Tensor, normal: Tensor) -> Tensor:
     many = fit_gaussian_mixture(points, membership, EM_ITERATIONS)
 
     def to_midpoint(mixture: GaussianMixture, other: GaussianMixture) -> Tensor:
-        samples = mixture.means.unsqueeze(-1) + mixture.factors @ normal
-        samples = samples.transpose(1, 2).flatten(2)
+        samples = (mixture.factors.flatten(1, 2) @ normal).unflatten(1, mixture.means.shape[1:])
+        samples = (mixture.means.unsqueeze(-1) + samples).transpose(1, 2).flatten(2)
         own, theirs = (log_densities(samples, g).logsumexp(1) for g in (mixture, other))
         midpoint = torch.logaddexp(own, theirs) - math.log(2)
         return ((own - midpoint).unflatten(1, (-1, SAMPLES)).mean(-1) * mixture.weights).sum(-1)
@@ -99,9 +100,10 @@ def fit_gaussian_mixture(points: Tensor, responsibilities: Tensor, iterations: i
 def _maximise(points: Tensor, responsibilities: Tensor) -> GaussianMixture:
     sizes = responsibilities.sum(-1)  # [B, K]
     shares = responsibilities / sizes.clamp(min=torch.finfo(points.dtype).tiny).unsqueeze(-1)
-    means = shares @ points.mT
+    means = inner_products(shares, points)
     offsets = points.unsqueeze(1) - means.unsqueeze(-1)  # [B, K, D, n]
-    covariances = (offsets * shares.unsqueeze(2)) @ offsets.mT
+    weighted = (offsets * shares.unsqueeze(2)).flatten(0, 1)
+    covariances = inner_products(weighted, offsets.flatten(0, 1)).unflatten(0, sizes.shape)
     covariances.diagonal(dim1=-2, dim2=-1).add_(REGULARISATION)
     total = sizes.sum(-1, keepdim=True)
     weights = torch.where(total > 0, sizes / total, 1 / sizes.shape[-1])
@@ -113,7 +115,8 @@ def log_densities(points: Tensor, mixture: GaussianMixture) -> Tensor:
     """log w_k N(x; μ_k, Σ_k) of points [B, D, n], [B, K, n]."""
     dimensions = points.shape[1]
     unit = torch.eye(dimensions, dtype=points.dtype, device=points.device)
-    whiten = torch.linalg.solve_triangular(mixture.factors, unit, upper=False)
+    # From the right: on a CPU, the solution from the left depends on the number of threads.
+    whiten = torch.linalg.solve_triangular(mixture.factors, unit, upper=False, left=False)
     shift = whiten @ mixture.means.unsqueeze(-1)
     # A product of all Gaussians' matrices with the points; solving for offsets takes longer.
     whitened = torch.baddbmm(shift.flatten(1, 2), whiten.flatten(1, 2), points, beta=-1)

@@ -61,20 +61,19 @@ def test_what_rounding_leaves_of_a_high_score_is_known(level):
         assert abs(score - float(expected)) < 1e-8 * 10 ** ((level - 60) / 10)
 
 
-def test_a_comparison_is_the_same_to_the_last_bit_in_any_batch_beside_any_system_on_any_number_of_threads():
-    sources, systems = noise(5, 2, 20_000), [noise(5, n, 20_000, seed=n) for n in (1, 2, 4)]
+@pytest.mark.parametrize("count", [1, 2, 5, 20])
+def test_a_comparison_is_the_same_to_the_last_bit_in_any_batch_on_any_number_of_threads(count):
+    sources, systems = noise(5, count, 20_000), [noise(5, n, 20_000, seed=n) for n in (1, 2, 4)]
     threads = torch.get_num_threads()
     whole = compare(sources, systems)
     try:
-        for number in (1, 2, 3):
+        for number in (1, 2, 4):
             torch.set_num_threads(number)
             for size in (1, 2, 5):
                 parts = [compare(s, e) for s, *e in zip(*(x.split(size) for x in (sources, *systems)), strict=True)]
                 for expected, found in zip(whole, zip(*parts, strict=True), strict=True):
                     for field, together in zip(zip(*found, strict=True), expected, strict=True):
                         assert torch.equal(torch.cat(field), together)
-            for expected, system in zip(whole, systems, strict=True):
-                assert torch.equal(compare(sources, [system])[0].si_sdr, expected.si_sdr)
     finally:
         torch.set_num_threads(threads)
 

@@ -92,6 +92,22 @@ def test_the_divergence_depends_neither_on_precision_nor_on_the_batch_nor_on_poi
         torch.testing.assert_close(alone, divergence[b : b + 1], rtol=0, atol=1e-6)
 
 
+@pytest.mark.parametrize("dimensions", [3, 20])
+def test_the_divergence_is_the_same_to_the_last_bit_in_any_batch_on_any_number_of_threads(dimensions, generator):
+    points = torch.rand(6, 1000, dimensions, generator=generator) + torch.rand(6, 1, dimensions, generator=generator)
+    labels = k_means(points, 2, torch.arange(6)).labels
+    threads = torch.get_num_threads()
+    whole = jensen_shannon(points, labels, 2)
+    try:
+        for number in (1, 2, 4):
+            torch.set_num_threads(number)
+            for size in (1, 4, 6):
+                parts = zip(points.split(size), labels.split(size), strict=True)
+                assert torch.equal(torch.cat([jensen_shannon(*part, 2) for part in parts]), whole)
+    finally:
+        torch.set_num_threads(threads)
+
+
 def test_the_divergence_is_higher_where_clusters_are_further_apart():
     clear, blurred = (embeddings(torch.Generator().manual_seed(1), 300, 2, spread) for spread in (0.1, 0.5))
     of_clear, of_blurred = (jensen_shannon(x, k_means(x, 2, torch.arange(B)).labels, 2) for x in (clear, blurred))
