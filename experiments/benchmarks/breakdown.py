@@ -12,6 +12,7 @@ from experiments.benchmarks.comparison import clock
 
 # Parts of the names of torch's operations; the first kind that fits.
 KINDS = {
+    "loading, with rendering": ("dataloader",),
     "recurrent layers": ("rnn", "lstm"),
     "convolutions": ("conv",),
     "pooling": ("max_pool", "maxpool"),

@@ -68,16 +68,18 @@ def command(arguments: list[str]) -> None:
     if options.profile:
         _profile(comparisons, device)
         return
-    measurements = []
-    with Console(stderr=True).status("") as status:
-        for comparison in comparisons:
-            status.update(f"{comparison.work}, against {comparison.reference_name}")
-            measurements.append(measure(comparison, device))
-    _console().print(_table(measurements))
-    if options.json:
-        rows = [row._asdict() for row in measurements]
-        found = environment() | {"device": options.device, "threads": options.threads, "rows": rows}
-        Path(options.json).write_text(json.dumps(found, indent=2) + "\n")
+    measurements: list[Measurement] = []
+    try:
+        with Console(stderr=True).status("") as status:
+            for comparison in comparisons:
+                status.update(f"{comparison.work}, against {comparison.reference_name}")
+                measurements.append(measure(comparison, device))
+    finally:  # minutes of measuring are not lost to what comes after them
+        _console().print(_table(measurements))
+        if options.json:
+            rows = [row._asdict() for row in measurements]
+            found = environment() | {"device": options.device, "threads": options.threads, "rows": rows}
+            Path(options.json).write_text(json.dumps(found, indent=2) + "\n")
 
 
 def _profile(comparisons: Iterable[Comparison], device: torch.device) -> None:

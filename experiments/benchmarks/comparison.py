@@ -8,6 +8,8 @@ from typing import Any, NamedTuple
 
 import torch
 
+from experiments.freed_memory import keep_freed_memory, return_freed_memory
+
 
 class Timed(NamedTuple):
     """What a way returns that knows which part of its time counts.
@@ -32,6 +34,8 @@ class Comparison:
         reference_items: those that one run of the alternative handles; as many unless given.
         wanted: how many times as fast ours is to be at least.
         runs: of each way.
+        both_ours: whether the alternative is this project's too, and keeps freed memory as its commands do; others have
+            the C library's own settings, as in a process of their own.
     """
 
     work: str
@@ -42,6 +46,7 @@ class Comparison:
     reference_items: int | None = None
     wanted: float | None = None
     runs: int = 5
+    both_ours: bool = False
 
 
 class Measurement(NamedTuple):
@@ -90,6 +95,10 @@ def measure(comparison: Comparison, device: torch.device) -> Measurement:
     times: tuple[list[float], list[float]] = ([], [])
     for run in range(comparison.runs + 1):
         for way, seconds in zip((comparison.ours, comparison.reference), times, strict=True):
+            if way is comparison.ours or comparison.both_ours:
+                keep_freed_memory()
+            else:
+                return_freed_memory()
             if device.type == "cuda":
                 torch.cuda.reset_peak_memory_stats()
             taken = _time(way, device)
@@ -97,6 +106,7 @@ def measure(comparison: Comparison, device: torch.device) -> Measurement:
                 peak = max(peak, torch.cuda.max_memory_allocated())
             if run:
                 seconds.append(taken)
+    keep_freed_memory()
     return Measurement(
         comparison.work,
         comparison.items,

@@ -62,13 +62,23 @@ def _flat(work: str, way: Callable[[Any], None], many: Any, few: Any) -> Compari
 
     name = f"a mixture of {FEW}"
     return Comparison(
-        f"{work}: a mixture of {MANY:,}", partial(way, many), small, name, MANY, repeats * FEW, WITHIN, RUNS
+        f"{work}: a mixture of {MANY:,}",
+        partial(way, many),
+        small,
+        name,
+        MANY,
+        repeats * FEW,
+        WITHIN,
+        RUNS,
+        both_ours=True,
     )
 
 
 def _linear(work: str, large: Callable[[], Any], small: Callable[[], Any], items: int) -> Comparison:
     many, few = MANY_CLASSES, FEW_CLASSES
-    return Comparison(f"{work}: one of {many}", large, small, f"one of {few}", items * many, items * few, WITHIN, RUNS)
+    return Comparison(
+        f"{work}: one of {many}", large, small, f"one of {few}", items * many, items * few, WITHIN, RUNS, both_ours=True
+    )
 
 
 def _load(data: MixtureDataModule) -> None:

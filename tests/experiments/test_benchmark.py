@@ -11,6 +11,7 @@ from torchmetrics.functional.audio import scale_invariant_signal_distortion_rati
 from experiments.benchmarks import (
     bank,
     clustering,
+    comparison,
     evaluation,
     growth,
     loss,
@@ -113,6 +114,28 @@ def test_both_ways_run_in_turn_and_the_first_run_does_not_count():
 def test_a_way_that_knows_its_time_is_believed():
     row = measure(Comparison("work", lambda: Timed(2.0), lambda: Timed(3.0), "", runs=1), CPU)
     assert (row.ours, row.reference, row.ratio) == ([2.0], [3.0], 1.5)
+
+
+def test_alternatives_have_the_c_librarys_own_settings_of_memory(monkeypatch):
+    told = []
+    for name in ("keep_freed_memory", "return_freed_memory"):
+        monkeypatch.setattr(comparison, name, lambda name=name: told.append(name.split("_")[0]))
+    for both_ours, expected in ((False, ["keep", "return", "keep"]), (True, ["keep", "keep", "keep"])):
+        told.clear()
+        measure(Comparison("work", lambda: None, lambda: None, "", runs=0, both_ours=both_ours), CPU)
+        assert told == expected
+
+
+def test_what_was_measured_before_a_fault_is_shown(monkeypatch, tmp_path, capsys):
+    def rows(device):
+        yield Comparison("work that ends", lambda: Timed(2.0), lambda: Timed(3.0), "theirs", runs=1)
+        raise AssertionError("the ways differ")
+
+    monkeypatch.setitem(BENCHMARKS, "loss", rows)
+    with pytest.raises(AssertionError, match="the ways differ"):
+        main(["benchmark", "loss", "--json", str(tmp_path / "found.json")])
+    assert "work that ends" in capsys.readouterr().out
+    assert len(json.loads((tmp_path / "found.json").read_text())["rows"]) == 1
 
 
 @pytest.mark.parametrize(("wanted", "said"), [(1.5, "1.50: met"), (3.0, "3.00: missed by 50%"), (None, "1.50")])

@@ -10,7 +10,7 @@ import pytest
 WRITING = """
 import resource
 import torch
-from experiments.freed_memory import keep_freed_memory
+from experiments.freed_memory import keep_freed_memory, return_freed_memory
 
 def pages():
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
@@ -21,10 +21,16 @@ for tensors in (16, 4):
     for _ in range(tensors):
         torch.ones(10 * 2**20)
 print(pages() - before)
+return_freed_memory()
+before = pages()
+for _ in range(4):
+    torch.ones(10 * 2**20)
+print(pages() - before)
 """
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="glibc's allocator")
-def test_memory_freed_by_one_step_serves_the_next():
+def test_memory_freed_by_one_step_serves_the_next_until_it_is_to_be_returned():
     written = subprocess.run([sys.executable, "-c", WRITING], capture_output=True, text=True, check=True, timeout=120)
-    assert int(written.stdout) < 1000
+    kept, returned = map(int, written.stdout.split())
+    assert kept < 1000 and returned > 4 * 10_000
