@@ -90,10 +90,10 @@ class Measurement(NamedTuple):
 
 
 def measure(comparison: Comparison, device: torch.device) -> Measurement:
-    """Time both ways in turn, after one run of each that does not count."""
+    """Time both ways in turn, each time after a run that does not count."""
     peak = 0
     times: tuple[list[float], list[float]] = ([], [])
-    for run in range(comparison.runs + 1):
+    for _ in range(comparison.runs):
         for way, seconds in zip((comparison.ours, comparison.reference), times, strict=True):
             if way is comparison.ours or comparison.both_ours:
                 keep_freed_memory()
@@ -101,11 +101,9 @@ def measure(comparison: Comparison, device: torch.device) -> Measurement:
                 return_freed_memory()
             if device.type == "cuda":
                 torch.cuda.reset_peak_memory_stats()
-            taken = _time(way, device)
+            seconds.append(_time(way, device))
             if device.type == "cuda" and way is comparison.ours:
                 peak = max(peak, torch.cuda.max_memory_allocated())
-            if run:
-                seconds.append(taken)
     keep_freed_memory()
     return Measurement(
         comparison.work,
@@ -126,6 +124,9 @@ def clock(device: torch.device) -> float:
 
 
 def _time(way: Callable[[], Any], device: torch.device) -> float:
-    begun = clock(device)
     result = way()
-    return result.seconds if isinstance(result, Timed) else clock(device) - begun
+    if isinstance(result, Timed):
+        return result.seconds
+    begun = clock(device)
+    way()
+    return clock(device) - begun
