@@ -48,12 +48,12 @@ class Score(NamedTuple):
     si_sdr: float
 
 
-class Comparison(NamedTuple):
+class PairScores(NamedTuple):
     """A system's estimates against every source of their mixtures, on the CPU.
 
     Attributes:
-        si_sdr: in dB, float64, [B, E, Q]; 0 where one of the two is silent, else within what double precision tells
-            apart, ±156.5.
+        si_sdr: in dB, float64, [B, E, Q]; 0 where one of the two is silent, NaN where one is not finite, else within
+            what double precision tells apart, ±156.5.
         exact: whether an estimate differs from a source by rounding alone, below -100 dB, bool, [B, E, Q].
         silent: whether an estimate is constant, bool, [B, E].
         silent_source: bool, [B, Q].
@@ -74,15 +74,15 @@ class Comparison(NamedTuple):
         orders = [linear_sum_assignment(matrix, maximize=True)[1] for matrix in matrices]
         return torch.from_numpy(np.array(orders, dtype=np.int64).reshape(self.silent_source.shape))
 
-    def in_best_order(self) -> "Comparison":
+    def in_best_order(self) -> "PairScores":
         """The same with estimates in the order of their sources."""
         order = self.best_order()
         pairs = order.unsqueeze(-1).expand_as(self.si_sdr)
         si_sdr, exact = self.si_sdr.gather(1, pairs), self.exact.gather(1, pairs)
-        return Comparison(si_sdr, exact, self.silent.gather(1, order), self.silent_source)
+        return PairScores(si_sdr, exact, self.silent.gather(1, order), self.silent_source)
 
 
-def compare(sources: Tensor, systems: Sequence[Tensor]) -> list[Comparison]:
+def compare(sources: Tensor, systems: Sequence[Tensor]) -> list[PairScores]:
     """Compare what several systems make of the same mixtures with the sources, means removed, in float64.
 
     With e and s of mean 0, SI-SDR = 10 log₁₀ c/(1 - c), where c = ⟨e, s⟩²/(⟨e, e⟩⟨s, s⟩), the squared cosine, is the
@@ -111,7 +111,7 @@ def compare(sources: Tensor, systems: Sequence[Tensor]) -> list[Comparison]:
     sizes = [count, *(system.shape[1] for system in systems)]
     parts = zip(*(whole.split(sizes, 1) for whole in (si_sdr, exact, silent)), strict=True)
     (*_, silent_source), *of_systems = parts
-    return [Comparison(pairs, same, constants, silent_source) for pairs, same, constants in of_systems]
+    return [PairScores(pairs, same, constants, silent_source) for pairs, same, constants in of_systems]
 
 
 def _moments(signals: Sequence[Tensor], sources: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -154,7 +154,7 @@ def is_silent(signal: Tensor) -> Tensor:
 def si_sdr(estimate: Tensor, target: Tensor) -> Tensor:
     """Scale-invariant signal-to-distortion ratio in dB, means removed, always in float64: [..., T] -> [...].
 
-    0 where one of the two is constant; the other values as in `Comparison`.
+    0 where one of the two is constant; the other values as in `PairScores`.
     """
     pairs = (signal.reshape(-1, 1, signal.shape[-1]) for signal in (target, estimate))
     (comparison,) = compare(next(pairs), list(pairs))
@@ -169,7 +169,7 @@ def in_best_order(estimates: Tensor, sources: Tensor) -> Tensor:
 
 
 def score_comparison(
-    heard: Comparison, found: Comparison, present: Tensor, indices: Tensor, classes: Sequence[str]
+    heard: PairScores, found: PairScores, present: Tensor, indices: Tensor, classes: Sequence[str]
 ) -> list[Score]:
     """Score every present class of every mixture.
 

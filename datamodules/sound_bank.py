@@ -114,8 +114,8 @@ class SoundBank:
         return self.samples[self.offsets[i] : self.offsets[i] + self.lengths[i]]
 
     def __getstate__(self) -> dict[str, Any]:
-        # A pickled memory map is a copy of all its samples: workers map the file themselves.
-        return {name: value for name, value in self.__dict__.items() if name != "samples"}
+        # A pickled memory map is a copy of all its samples: workers map the file themselves, and look for no labels.
+        return {name: value for name, value in self.__dict__.items() if name not in ("samples", "clips_of_label")}
 
 
 def bank_path(corpus: Corpus, clips: list[Clip], sample_rate: int, folder: str | os.PathLike[str]) -> Path:

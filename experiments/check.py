@@ -32,8 +32,8 @@ from lightning_modules.spectrogram import HIGHEST_RATE, Geometry
 
 SampleRate = restricted_number_type("SampleRate", int, [(">=", LOWEST_RATE), ("<=", HIGHEST_RATE)])
 MOST_LISTED = 20  # broken clips, and silent ones, in a terminal
-DESCRIPTION = """Decode every clip of a corpus, list what is broken or silent, and compare the mixtures made of it
-with the published statistics. Exits with status 2 where a clip is broken.
+DESCRIPTION = """Decode every clip of a corpus, list what is broken or silent (on a terminal the first twenty of
+each), and compare the mixtures made of it with the published statistics. Exits with status 2 where a clip is broken.
 Example: separatrix check urbansound8k --root UrbanSound8K"""
 
 

@@ -9,7 +9,8 @@ def sigmoid(logits: Tensor) -> Tensor:
 
     On a CPU, torch.sigmoid computes the last elements of a tensor, and of each thread's share, with other instructions
     than the rest: a mixture's estimates would depend on the mixtures that it shares a batch with, and its rows on the
-    number of ranks. torch.exp does not. Training, which needs a derivative that is finite everywhere, takes torch's.
+    number of ranks. torch.exp does not. Where autograd is to derive it, torch's is taken, whose derivative is finite
+    everywhere.
 
     Args:
         logits: any shape.

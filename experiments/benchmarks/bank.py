@@ -14,14 +14,13 @@ from experiments.benchmarks.comparison import Comparison
 from experiments.benchmarks.noise_corpus import NoiseFiles
 
 RATE, FILE_RATE = 16000, 44100
-CLIPS_PER_CLASS = 20
 
 
 def benchmark_bank(device: torch.device) -> Iterator[Comparison]:
     """Clips decoded, resampled, measured and written; both ways end with the same samples and loudness."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        corpus = NoiseFiles(folder / "files", FILE_RATE, clips_per_class=CLIPS_PER_CLASS)
+        corpus = NoiseFiles(folder / "files", FILE_RATE)
         clips = corpus.clips()
         number = itertools.count()
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 from rich.table import Table
+from torch.autograd import DeviceType
 from torch.profiler import ProfilerActivity, profile
 
 from experiments.benchmarks.comparison import clock
@@ -45,12 +46,14 @@ def breakdown(work: str, way: Callable[[], Any], device: torch.device) -> Table:
         total = 1000 * (clock(device) - begun)
     milliseconds: dict[str, float] = defaultdict(float)
     for event in profiled.key_averages():
+        if event.device_type != DeviceType.CPU:  # a kernel, whose time its operation has too
+            continue
         own = event.self_device_time_total if device.type == "cuda" else event.self_cpu_time_total
         name = event.key.lower()
         kind = next(kind for kind, parts in KINDS.items() if any(part in name for part in parts))
         milliseconds[kind] += own / 1000
     outside = "waiting" if device.type == "cuda" else "Python and NumPy"
-    milliseconds[outside] = max(0.0, total - sum(milliseconds.values()))
+    milliseconds[outside] = total - sum(milliseconds.values())
     table = Table(work, "ms", "share")
     for kind, own in sorted(milliseconds.items(), key=lambda item: -item[1]):
         table.add_row(kind, f"{own:,.1f}", f"{own / total:.1%}")

@@ -62,6 +62,8 @@ def command(arguments: list[str]) -> None:
             raise InputError(f"{name}: no such benchmark; one of {', '.join(BENCHMARKS)}")
     if options.device == "cuda" and not torch.cuda.is_available():
         raise InputError("device: cuda, but torch sees no GPU; leave it out to measure on the CPU")
+    if options.profile and options.json:
+        raise InputError("json: times are not compared under --profile; leave one of the two out")
     torch.set_num_threads(options.threads)
     device = torch.device(options.device)
     comparisons = (row for name in options.names or BENCHMARKS for row in BENCHMARKS[name](device))

@@ -23,7 +23,9 @@ class Timed(NamedTuple):
 
 @dataclass(frozen=True)
 class Comparison:
-    """One row of the benchmark, yet to be measured; whoever makes it has checked that both ways give the same.
+    """One row of the benchmark, yet to be measured.
+
+    Where the reference is not this project's own, whoever makes it has checked that both ways give the same.
 
     Attributes:
         work: what is done.
@@ -60,7 +62,7 @@ class Measurement(NamedTuple):
         reference_name: what the alternative is.
         reference_items: items that one run of the alternative handles.
         wanted: how many times as fast ours is to be at least; None where nothing is.
-        peak_bytes: the most that ours held on the GPU; None without one.
+        peak_bytes: the most that ours held on the GPU beyond what lay there before; None without one.
     """
 
     work: str
@@ -101,9 +103,10 @@ def measure(comparison: Comparison, device: torch.device) -> Measurement:
                 return_freed_memory()
             if device.type == "cuda":
                 torch.cuda.reset_peak_memory_stats()
+                held = torch.cuda.memory_allocated()
             seconds.append(_time(way, device))
             if device.type == "cuda" and way is comparison.ours:
-                peak = max(peak, torch.cuda.max_memory_allocated())
+                peak = max(peak, torch.cuda.max_memory_allocated() - held)
     keep_freed_memory()
     return Measurement(
         comparison.work,

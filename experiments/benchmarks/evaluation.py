@@ -42,6 +42,7 @@ RUNS = 3
 SIZES: dict[str, int] = {}  # of the networks, where they are not to be the published ones
 
 Row = list[Any]
+Pair = tuple[float, float]
 Rows = Callable[[int, Tensor, Tensor, Tensor], list[Row]]  # of index, mixture, sources, and which are present
 
 
@@ -55,23 +56,27 @@ def benchmark_evaluation(device: torch.device) -> Iterator[Comparison]:
                 (_nussl_rows, "the same networks, else nussl's steps (SciPy, scikit-learn, NumPy), one by one", 3),
                 (_selection_rows, "the same networks, torch, scikit-learn's clusters, torchmetrics, one by one", None),
             )
+            columns = ("confidence", "si_sdr_db")
             for rows, name, wanted in theirs:
                 yield _comparison(
                     f"evaluation of 4-s mixtures with {len(MODELS)} models and their confidences, rows on disk",
-                    partial(_evaluate, selection, data, SelectionEvaluation, Path(folder), device),
+                    partial(_evaluate, selection, data, SelectionEvaluation, columns, Path(folder), device),
                     partial(_loop, data, Path(folder), device, partial(rows, selection, networks)),
                     name,
                     wanted,
+                    agreeing=0.9,
                 )
         with scenes(MIXTURES, "test") as data:
             separator = WeakLabelSeparator("strong", classes=data.classes, **SIZES)  # type: ignore[arg-type]
             network = PublishedSeparator(separator.separator).to(device).eval()
+            columns = ("input_si_sdr_db", "si_sdr_db")
             yield _comparison(
                 "evaluation of 4-s mixtures by a weak-label separator, rows on disk",
-                partial(_evaluate, separator, data, SeparationEvaluation, Path(folder), device),
+                partial(_evaluate, separator, data, SeparationEvaluation, columns, Path(folder), device),
                 partial(_loop, data, Path(folder), device, partial(_separator_rows, separator, network)),
                 "the same network, torch, torchmetrics, one by one",
                 wanted=None,
+                agreeing=1,
             )
 
 
@@ -91,43 +96,50 @@ def _untrained_selection(folder: Path, device: torch.device) -> ModelSelection:
 
 
 def _comparison(
-    work: str, ours: Callable[[], list[float]], theirs: Callable[[], list[float]], name: str, wanted: float | None
+    work: str,
+    ours: Callable[[], list[Pair]],
+    theirs: Callable[[], list[Pair]],
+    name: str,
+    wanted: float | None,
+    agreeing: float,
 ) -> Comparison:
-    """Checks that both ways find the same SI-SDR: k-means may end elsewhere in single mixtures."""
-    other = theirs()
-    mine = ours()[: len(other)]
-    np.testing.assert_allclose(np.median(np.abs(np.subtract(mine, other))), 0, atol=0.1)
+    """Checks first that both ways find the same figures in that share of the rows: k-means may end elsewhere."""
+    other = np.array(theirs())
+    mine = np.array(ours()[: len(other)])
+    same = np.abs(mine - other) <= (0.02, 0.1)  # of a confidence or of dB, and of dB
+    assert (same | np.isnan(mine)).all(1).mean() >= agreeing, (mine, other)
     return Comparison(work, ours, theirs, name, MIXTURES, REFERENCE_MIXTURES, wanted, RUNS)
 
 
 def _evaluate(
-    module: SeparatrixModule, data: MixtureDataModule, rows: type[Callback], folder: Path, device: torch.device
-) -> list[float]:
-    """Run a test and return the SI-SDR column of its rows."""
+    module: SeparatrixModule,
+    data: MixtureDataModule,
+    rows: type[Callback],
+    columns: tuple[str, str],
+    folder: Path,
+    device: torch.device,
+) -> list[Pair]:
+    """Run a test and return two columns of its rows."""
     with tempfile.TemporaryDirectory(dir=folder) as run, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         trainer = quiet_trainer(device, default_root_dir=run, callbacks=[rows()])
         with contextlib.redirect_stdout(io.StringIO()):
             trainer.test(module, data, verbose=False)
-        return [float(row["si_sdr_db"]) for row in read_rows(Path(run) / SCORES_FILE)]
+        first, second = columns
+        return [(float(row[first]), float(row[second])) for row in read_rows(Path(run) / SCORES_FILE)]
 
 
-def _loop(
-    data: MixtureDataModule,
-    folder: Path,
-    device: torch.device,
-    rows: Callable[[int, Tensor, Tensor, Tensor], list[Row]],
-) -> list[float]:
-    """Mixture by mixture: render, let `rows` separate and score, write; return the rows' last column."""
-    dataset, scores = data.dataset("test"), []
+def _loop(data: MixtureDataModule, folder: Path, device: torch.device, rows: Rows) -> list[Pair]:
+    """Mixture by mixture: render, let `rows` separate and score, write; return the rows' last two columns."""
+    dataset, found = data.dataset("test"), []
     with open(folder / "plain.csv", "w", newline="") as file, torch.no_grad():
         for index in range(REFERENCE_MIXTURES):
             batch = dataset[index]
-            found = rows(index, batch.mixture.to(device), batch.sources.to(device), batch.clip_labels > 0)
-            csv.writer(file).writerows(found)
+            of_mixture = rows(index, batch.mixture.to(device), batch.sources.to(device), batch.clip_labels > 0)
+            csv.writer(file).writerows(of_mixture)
             file.flush()
-            scores += [float(row[-1]) for row in found]
-    return scores
+            found += [(float(row[-2]), float(row[-1])) for row in of_mixture]
+    return found
 
 
 def _nussl_rows(
@@ -153,7 +165,7 @@ def _nussl_rows(
         estimates = nussl_steps.istft(masks * spectrum, geometry, len(signal))
         for number, scores in enumerate(nussl_steps.evaluate(estimates, references)):
             found = scores.pop("SI-SDR")
-            rows.append([index, name, number, silhouette, posterior, silhouette * posterior, *scores.values(), found])
+            rows.append([index, name, number, *scores.values(), silhouette, posterior, silhouette * posterior, found])
     return rows
 
 

@@ -26,15 +26,13 @@ class NoiseFiles:
         folder: where they are written.
         rate: of the files, in Hz.
         classes: number of labels.
-        clips_per_class: number of files of each.
     """
 
     name = "noise"
 
-    def __init__(self, folder: Path, rate: int = 16000, classes: int = 5, clips_per_class: int | None = None) -> None:
+    def __init__(self, folder: Path, rate: int = 16000, classes: int = 5) -> None:
         self.folder = folder
         self.labels = [f"class{number}" for number in range(classes)]
-        self._clips_per_class = CLIPS_PER_CLASS if clips_per_class is None else clips_per_class
         folder.mkdir(parents=True, exist_ok=True)
         for number, clip in enumerate(self.clips()):
             noise = 0.1 * np.random.default_rng(number).standard_normal(SECONDS * rate, np.float32)
@@ -42,7 +40,7 @@ class NoiseFiles:
 
     def clips(self) -> list[Clip]:
         """As many for each class."""
-        numbers = range(self._clips_per_class)
+        numbers = range(CLIPS_PER_CLASS)
         return [Clip(f"{label}-{n}.wav", label, 1, f"{label}-{n}") for label in self.labels for n in numbers]
 
     def read(self, clip: Clip) -> tuple[np.ndarray, int]:

@@ -48,27 +48,31 @@ def evaluate(estimates: np.ndarray, references: np.ndarray) -> list[dict[str, fl
     for order in itertools.permutations(range(len(references))):
         scores = [_scores(estimates[e], references, s) for s, e in enumerate(order)]
         for s, score in enumerate(scores):
-            of_mixture = _scores(mixture, references, s)
+            of_mixture = _scores(mixture, references, s, parts=False)
             score |= {f"MIX-{name}": value for name, value in of_mixture.items()}
         found.append(scores)
     return max(found, key=lambda scores: np.mean([score["SI-SDR"] for score in scores]))
 
 
-def _scores(estimate: np.ndarray, references: np.ndarray, number: int) -> dict[str, float]:
+def _scores(estimate: np.ndarray, references: np.ndarray, number: int, parts: bool = True) -> dict[str, float]:
+    """Scores of one estimate; the residual's parts, interference and artefacts, only where asked for."""
     source = references[number]
-    scale = source @ estimate / (source @ source)
+    energy = source @ source
+    scale = source @ estimate / energy
     true, distortion = scale * source, estimate - scale * source
-    gram = references @ references.T
-    within = np.linalg.solve(gram, references @ distortion) @ references
     signal = np.sum(true**2)
-    return {
+    snr = _decibels(energy, np.sum((estimate - source) ** 2))
+    found = {
         "SI-SDR": _decibels(signal, np.sum(distortion**2)),
-        "SI-SIR": _decibels(signal, np.sum(within**2)),
-        "SI-SAR": _decibels(signal, np.sum((distortion - within) ** 2)),
-        "SD-SDR": _decibels(signal, np.sum((estimate - source) ** 2)),
-        "SNR": _decibels(np.sum(source**2), np.sum((estimate - source) ** 2)),
-        "SRR": _decibels(signal, np.sum((true - source) ** 2)),
+        "SD-SDR": snr + _decibels(scale**2, 1),
+        "SNR": snr,
+        "SRR": _decibels(1, (1 - 1 / scale) ** 2),
     }
+    if parts:
+        within = np.linalg.solve(references @ references.T, references @ distortion) @ references
+        found["SI-SIR"] = _decibels(signal, np.sum(within**2))
+        found["SI-SAR"] = _decibels(signal, np.sum((distortion - within) ** 2))
+    return found
 
 
 def _decibels(signal: float, noise: float) -> float:

@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from lightning_modules.deep_clustering.clustering import group
+from lightning_modules.inner_products import inner_products
 
 CPU_BLOCK, BLOCK = 2**12, 2**14  # bins; 4096 of 20 dimensions and all that is made of them stay in a core's cache
 
@@ -47,7 +48,7 @@ class _WeightedGram(torch.autograd.Function):
         counts = embedding.new_zeros(mixtures, dominant.shape[1], dtype=torch.float64)
         with torch.autocast(embedding.device.type, enabled=False):
             for which, bins, weighted in _blocks(embedding, dominant, weight):
-                joint[which] += weighted.mT @ embedding[which, bins]
+                joint[which] += inner_products(weighted.mT, embedding[which, bins].mT)
                 counts[which] += weighted[..., dimensions:].sum(1, dtype=torch.float64)
         ctx.save_for_backward(embedding, dominant, weight)
         ctx.mark_non_differentiable(counts)

@@ -9,7 +9,6 @@ import torch
 from torchmetrics.functional.audio import scale_invariant_signal_distortion_ratio
 
 from experiments.benchmarks import (
-    bank,
     clustering,
     comparison,
     evaluation,
@@ -32,7 +31,6 @@ STEP = {"SIZES": {"units": 4, "layers": 1}, "CHANNELS": (2, 2, 2), "PAIRS": 2, "
 TINY = {
     noise_corpus: {"CLIPS_PER_CLASS": 2},
     rendering: {"MIXTURES": 4, "REFERENCE_MIXTURES": 2, "BATCH": 2},
-    bank: {"CLIPS_PER_CLASS": 1},
     loss: {"BATCH": 2, "BINS": 1000},
     training: STEP | {"RUNS": 1},
     clustering: {"BINS": 40_000, "POINTS": 300, "BATCH": 2},
@@ -81,6 +79,11 @@ def test_both_ways_agree_and_every_run_is_kept(name, tiny, tmp_path, capsys):
         assert row["items"] > 0 and row["reference_items"] > 0
     out = capsys.readouterr().out
     assert "times as fast" in out
+
+
+def test_a_profile_keeps_no_times(tiny, tmp_path, capsys):
+    assert main(["benchmark", "loss", "--profile", "--json", str(tmp_path / "found.json")]) == 2
+    assert "leave one of the two out" in capsys.readouterr().err
 
 
 def test_the_profile_shows_where_the_time_of_ours_goes(tiny, capsys):
@@ -171,6 +174,7 @@ def test_nussls_scores_add_up_in_the_best_order():
     sources = np.random.default_rng(1).standard_normal((2, 4000))
     sources -= sources.mean(-1, keepdims=True)
     estimates = sources[::-1] + 0.5 * sources + 0.1 * np.random.default_rng(2).standard_normal((2, 4000))
+    estimates -= estimates.mean(-1, keepdims=True)
     for number, score in enumerate(nussl_steps.evaluate(estimates, sources)):
         estimate = torch.from_numpy(estimates[1 - number].copy())
         expected = scale_invariant_signal_distortion_ratio(estimate, torch.from_numpy(sources[number]), zero_mean=True)
@@ -181,3 +185,8 @@ def test_nussls_scores_add_up_in_the_best_order():
         assert score["MIX-SNR"] == pytest.approx(
             10 * np.log10((sources[number] ** 2).sum() / (sources[1 - number] ** 2).sum())
         )
+        # The closed forms against what they stand for.
+        residual, scale = estimates[1 - number] - sources[number], estimates[1 - number] @ sources[number]
+        scaled = scale / (sources[number] @ sources[number]) * sources[number]
+        for name, noise in (("SD-SDR", residual), ("SRR", scaled - sources[number])):
+            assert score[name] == pytest.approx(10 * np.log10((scaled**2).sum() / (noise**2).sum()))

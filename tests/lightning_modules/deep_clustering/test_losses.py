@@ -115,7 +115,7 @@ def test_a_mixtures_loss_depends_neither_on_its_batch_nor_on_the_threads(loss, t
     embedding, dominant, weight = random_bins(bins=30_001, dimensions=20, dtype=torch.float32)
     threads(1)
     expected = loss(embedding, dominant, weight)
-    for number in (1, 2):
+    for number in (1, 2, 4):
         threads(number)
         assert torch.equal(loss(embedding, dominant, weight), expected)
         parts = zip(embedding.split(1), dominant.split(1), weight.split(1), strict=True)
