@@ -134,7 +134,7 @@ class PairRecipes:
         moments = generator.random(len(clips))
         starts = np.full(len(clips), moments[0] * spare.min()) if coherent else moments * spare
         loudness = np.full(rules.sources, self._FIRST_LOUDNESS)
-        loudness[1:] -= generator.uniform(rules.quietest, rules.loudest, rules.sources - 1)
+        loudness[1:] -= generator.uniform(rules.quietest, rules.loudest + 0.0, rules.sources - 1)  # NumPy refuses -0
         return Recipe(clips, np.arange(rules.sources), np.zeros(rules.sources), loudness, starts)
 
     def _draw_apart(self, generator: np.random.Generator) -> np.ndarray:

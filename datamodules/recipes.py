@@ -39,9 +39,10 @@ class SceneRules:
         require_positive(duration=self.duration, event_rate=self.event_rate)
         require_between(0, MOST_EVENTS, event_rate=self.event_rate)
         require_between(-LOUDEST, LOUDEST, quietest=self.quietest, loudest=self.loudest)
-        if not 0 <= self.latest_onset < self.duration:
+        require_between(0, self.duration, latest_onset=self.latest_onset)
+        if self.latest_onset == self.duration:
             raise InputError(
-                f"latest_onset: {self.latest_onset} s; between 0 and the duration ({self.duration} s) is needed"
+                f"latest_onset: {self.latest_onset} s; between 0 and the duration ({self.duration} s) is needed, without it"
             )
         if not self.quietest <= self.loudest:
             raise InputError(f"quietest: {self.quietest} LUFS is louder than loudest, {self.loudest} LUFS")
@@ -121,8 +122,9 @@ class SceneRecipes:
             # One of N is the same draw as one without replacement, in a fifth of the time.
             drawn = generator.integers(count) if events == 1 else generator.choice(count, events, replace=False)
             clips[classes == class_index] = available[drawn]
-        onsets = generator.uniform(0, rules.latest_onset, len(classes))
-        loudness = generator.uniform(rules.quietest, rules.loudest, len(classes))
+        # NumPy refuses an upper end of -0: adding 0 makes it 0.
+        onsets = generator.uniform(0, rules.latest_onset + 0.0, len(classes))
+        loudness = generator.uniform(rules.quietest, rules.loudest + 0.0, len(classes))
         return Recipe(clips, classes, onsets, loudness, starts=np.zeros(len(classes)))
 
     @cached_property

@@ -97,11 +97,15 @@ def attempt(separatrix, tmp_path_factory):
 @example(further=[("seed", "9" * 30)])
 @example(further=[("classes", "[car_horn, ../x]")])
 @example(further=[("quietest", "-1e308"), ("loudest", "1e308")])
+@example(further=[("latest_onset", "null")])
+@example(further=[("latest_onset", "-0.0")])
+@example(further=[("quietest", "0.0"), ("loudest", "-0.0")])
 def test_scenes_of_any_setting_are_rendered_or_refused_in_one_line(attempt, further):
     attempt("scenes", further)
 
 
 @settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck))
 @given(further=st.lists(st.tuples(pair_names, values), min_size=1, max_size=2))
+@example(further=[("quietest", "0.0"), ("loudest", "-0.0")])
 def test_pairs_of_any_setting_are_rendered_or_refused_in_one_line(attempt, further):
     attempt("pairs", further)
