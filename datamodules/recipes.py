@@ -42,7 +42,7 @@ class SceneRules:
         require_between(0, self.duration, latest_onset=self.latest_onset)
         if self.latest_onset == self.duration:
             raise InputError(
-                f"latest_onset: {self.latest_onset} s; between 0 and the duration ({self.duration} s) is needed, without it"
+                f"latest_onset: {self.latest_onset} s; between 0 and the duration ({self.duration} s) is needed"
             )
         if not self.quietest <= self.loudest:
             raise InputError(f"quietest: {self.quietest} LUFS is louder than loudest, {self.loudest} LUFS")

@@ -106,7 +106,7 @@ def test_other_rules_are_followed():
         ({"duration": 0}, "duration: 0; a number above 0"),
         ({"event_rate": -1}, "event_rate: -1; a number above 0"),
         ({"latest_onset": 4.0}, r"latest_onset: 4.0 s; between 0 and the duration \(4.0 s\)"),
-        ({"latest_onset": -0.1}, "latest_onset: -0.1 s"),
+        ({"latest_onset": -0.1}, "latest_onset: -0.1; a number from 0 to 4 is needed"),
         ({"quietest": -20.0}, "quietest: -20.0 LUFS is louder than loudest, -25.0 LUFS"),
     ],
 )
