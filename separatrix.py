@@ -11,11 +11,13 @@ models = ModelSelection(["speech/checkpoints/best.ckpt", "music/checkpoints/best
 sources = models(mixture)  # [B, T] -> [B, Q, T], of the most confident model
 """
 
+from callbacks.audio_examples import AudioExamples
 from callbacks.calibration import Calibration
 from callbacks.classifier_scores import ClassifierScores
-from callbacks.evaluation import SeparationEvaluation
+from callbacks.embedding_pictures import EmbeddingPictures
 from callbacks.selection_evaluation import SelectionEvaluation
 from callbacks.selection_rows import Evaluated, read_evaluated
+from callbacks.separation_evaluation import SeparationEvaluation
 from callbacks.separation_scores import score_separation, si_sdr
 from datamodules.batch import Batch
 from datamodules.corpora.corpus import Clip, Corpus
@@ -43,12 +45,14 @@ from lightning_modules.deep_clustering.selection import ModelSelection
 from lightning_modules.errors import InputError
 from lightning_modules.spectrogram import Geometry, istft, log_magnitude, stft
 from lightning_modules.weak_labels.classifier import ConvolutionalRecurrentClassifier, RecurrentClassifier
-from lightning_modules.weak_labels.modules import EventClassifier, WeakLabelSeparator
+from lightning_modules.weak_labels.classifier_module import EventClassifier
 from lightning_modules.weak_labels.references import ReferenceSeparator
 from lightning_modules.weak_labels.separator import MaskSeparator
+from lightning_modules.weak_labels.separator_module import WeakLabelSeparator
 
 __all__ = [
     "MUSDB18",
+    "AudioExamples",
     "AutoClip",
     "Batch",
     "Calibration",
@@ -59,6 +63,7 @@ __all__ = [
     "Corpus",
     "DeepClustering",
     "EmbeddingNetwork",
+    "EmbeddingPictures",
     "Evaluated",
     "EventClassifier",
     "FolderPerClass",

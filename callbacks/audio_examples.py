@@ -16,7 +16,7 @@ from callbacks.figures import separation_figure
 from callbacks.separation_scores import in_best_order, score_separation
 from callbacks.tracker import Tracker, trackers
 from datamodules.batch import Batch
-from lightning_modules.settings import require_whole
+from lightning_modules.setting_checks import require_whole
 from lightning_modules.spectrogram import stft
 
 COLUMNS = ("mixture", "source", "model", "input_si_sdr_db", "si_sdr_db", "heard", "truth", "estimate", "spectrograms")

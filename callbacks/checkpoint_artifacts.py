@@ -6,8 +6,8 @@ from typing import Any
 from lightning import Callback, LightningModule, Trainer
 
 from callbacks.tracker import Tracker, trackers
+from lightning_modules.base_module import SeparatrixModule
 from lightning_modules.checkpoint import read_checkpoint
-from lightning_modules.module import SeparatrixModule
 
 
 class CheckpointArtifacts(Callback):

@@ -18,7 +18,7 @@ from datamodules.recipes import Recipes
 from datamodules.sampling import EpochSampler, EvaluationSampler
 from datamodules.sound_bank import SoundBank, build_sound_bank
 from lightning_modules.errors import InputError
-from lightning_modules.settings import require_between, require_names, require_whole
+from lightning_modules.setting_checks import require_between, require_names, require_whole
 from lightning_modules.spectrogram import HIGHEST_RATE, Geometry
 
 MOST_MIXTURES = 100_000_000  # their order is drawn in memory

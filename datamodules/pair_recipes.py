@@ -11,7 +11,7 @@ from datamodules.batch import Split
 from datamodules.recipes import LOUDEST, Recipe, identity_generator
 from datamodules.sound_bank import SoundBank
 from lightning_modules.errors import InputError
-from lightning_modules.settings import MOST_SOURCES, require_between, require_positive, require_whole
+from lightning_modules.setting_checks import MOST_SOURCES, require_between, require_positive, require_whole
 
 
 @dataclass(frozen=True)

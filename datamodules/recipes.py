@@ -10,7 +10,7 @@ import numpy as np
 
 from datamodules.batch import Split
 from lightning_modules.errors import InputError
-from lightning_modules.settings import require_between, require_positive
+from lightning_modules.setting_checks import require_between, require_positive
 
 # Levels beyond ±200 dB have no place beside each other in single precision; 1,000 events at a time are noise.
 LOUDEST, MOST_EVENTS = 200.0, 1000.0

@@ -27,7 +27,7 @@ from datamodules.scene_statistics import scene_statistics
 from datamodules.urban_scenes import URBAN_CLASSES
 from experiments.check_tables import active_table, corpus_table, distinct_table, per_class_table
 from lightning_modules.errors import InputError
-from lightning_modules.settings import require_names, require_whole
+from lightning_modules.setting_checks import require_names, require_whole
 from lightning_modules.spectrogram import HIGHEST_RATE, Geometry
 
 SampleRate = restricted_number_type("SampleRate", int, [(">=", LOWEST_RATE), ("<=", HIGHEST_RATE)])

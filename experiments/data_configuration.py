@@ -7,8 +7,7 @@ from typing import Any
 from jsonargparse import ActionConfigFile, ArgumentParser, Namespace
 from lightning import LightningDataModule
 
-import datamodules.source_pairs
-import datamodules.urban_scenes  # noqa: F401  (data modules can then be named without their module)
+import separatrix  # noqa: F401  (public classes can then be named without their module)
 from experiments.configuration import read_configuration
 
 

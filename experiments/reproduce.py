@@ -18,7 +18,8 @@ from experiments.model_selection_stages import model_selection_stages
 from experiments.model_selection_table import make_tables
 from experiments.ranks import job_tasks, launched
 from experiments.reproduction_tracking import group_of, track_tables
-from experiments.stages import CONSOLE, Stage, run_stages
+from experiments.run_stages import CONSOLE, run_stages
+from experiments.stage import Stage
 from experiments.tracking import LoggerName
 from experiments.weak_labels_stages import weak_labels_stages
 from experiments.weak_labels_table import make_table

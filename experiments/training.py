@@ -20,9 +20,7 @@ from lightning.pytorch.plugins.environments import SLURMEnvironment
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from torch.distributed import DistError, destroy_process_group, is_available, is_initialized
 
-import lightning_modules.deep_clustering.selection
-import lightning_modules.weak_labels.modules
-import lightning_modules.weak_labels.references  # noqa: F401  (models can then be named without their module)
+import separatrix  # noqa: F401  (public classes can then be named without their module)
 from callbacks.epoch_lines import EpochLines
 from callbacks.estimate_files import EstimateFiles
 from datamodules.sound_bank import MissingBankError
@@ -31,9 +29,9 @@ from experiments.ranks import cluster_environment, of_slurm, ranks_of, refused_t
 from experiments.run_description import write_description
 from experiments.termination import end_on_sigterm
 from experiments.tracking import LoggerName, WandbTracking, curve_callbacks, curve_loggers
+from lightning_modules.base_module import SeparatrixModule
 from lightning_modules.checkpoint import AtomicCheckpointIO, read_checkpoint
 from lightning_modules.errors import InputError
-from lightning_modules.module import SeparatrixModule
 
 CHECKPOINTS = "checkpoints"
 

@@ -10,9 +10,9 @@ from rich.markup import escape
 from rich.table import Table
 
 from callbacks.classifier_scores import CLASSIFIER_COLUMNS, CLASSIFIER_FILE
-from callbacks.evaluation import SCORE_COLUMNS
 from callbacks.row_evaluation import SCORES_FILE
 from callbacks.rows import each_row, read_rows, value_of, write_rows
+from callbacks.separation_evaluation import SCORE_COLUMNS
 from callbacks.summary import Summary, left_out_counts, summarise
 from experiments.sections import markdown_text
 from lightning_modules.atomic_file import write_text_atomically

@@ -4,6 +4,7 @@ import os
 import re
 import warnings
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -11,8 +12,8 @@ import torch
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 
 from lightning_modules.atomic_file import atomic_file
+from lightning_modules.base_module import SeparatrixModule
 from lightning_modules.errors import InputError
-from lightning_modules.module import SeparatrixModule
 
 M = TypeVar("M", bound=SeparatrixModule)
 
@@ -50,17 +51,18 @@ def read_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
     return checkpoint
 
 
-def load_module(path: str | os.PathLike[str], kind: type[M]) -> M:
-    """A trained module of that kind, with the hyper-parameters that its checkpoint states.
+def load_module(path: str | os.PathLike[str], *kinds: type[M]) -> M:
+    """A trained module of one of these kinds, with the hyper-parameters that its checkpoint states.
+
+    Args:
+        path: of the checkpoint.
+        kinds: of module that will do; their subclasses will, too. A class of your own is known once it is imported.
 
     Raises:
         InputError: the checkpoint cannot be read or is of another kind of module.
     """
     checkpoint = read_checkpoint(path)
-    stored = checkpoint.get("module")
-    if not isinstance(stored, str) or stored != kind.__name__:
-        named = stored if isinstance(stored, str) else "something else"
-        raise InputError(f"{path}: a checkpoint of {named}; one of {kind.__name__} is needed")
+    kind = _stated_kind(path, checkpoint.get("module"), kinds)
     # Names with an underscore are LightningCLI's notes on how it made the module.
     settings = {name: value for name, value in checkpoint["hyper_parameters"].items() if not name.startswith("_")}
     try:
@@ -85,6 +87,19 @@ def load_module(path: str | os.PathLike[str], kind: type[M]) -> M:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise InputError(f"{path}: does not fit this version's {kind.__name__} ({reason}); train it again") from error
     return module
+
+
+def _stated_kind(path: str | os.PathLike[str], name: Any, kinds: Sequence[type[M]]) -> type[M]:
+    """The class of that name among these and their subclasses."""
+    waiting = list(kinds)
+    while waiting:
+        kind = waiting.pop(0)
+        if isinstance(name, str) and kind.__name__ == name:
+            return kind
+        waiting += kind.__subclasses__()
+    named = name if isinstance(name, str) else "something else"
+    needed = " or ".join(kind.__name__ for kind in kinds)
+    raise InputError(f"{path}: a checkpoint of {named}; one of {needed} is needed")
 
 
 def _require_whole_archive(path: str | os.PathLike[str]) -> None:

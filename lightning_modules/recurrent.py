@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from lightning_modules.settings import require_between, require_whole
+from lightning_modules.setting_checks import require_between, require_whole
 
 MOST_UNITS, MOST_LAYERS = 10_000, 100
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from lightning_modules.errors import InputError
-from lightning_modules.settings import require_whole
+from lightning_modules.setting_checks import require_whole
 
 HIGHEST_RATE = 192_000
 LONGEST_WINDOW = 2**16

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from datamodules.corpora.corpus import Clip, Fold
+from datamodules.corpora.corpus import Clip, Corpus, Fold
 from datamodules.corpora.layout import (
     audio_files_below,
     contents,
@@ -23,7 +23,7 @@ SPLITS = ("train", "validation", "test")
 SUFFIXES = (".wav", ".flac", ".ogg", ".aif", ".aiff")
 
 
-class FolderPerClass:
+class FolderPerClass(Corpus):
     """Recordings as CLASS/**/*.{wav,flac,ogg,aif,aiff}, or the same within train/, validation/ and test/.
 
     Where the root holds both a train and a test folder, the folds are "train", "validation" (where it is there too)

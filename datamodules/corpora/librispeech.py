@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from datamodules.corpora.corpus import Clip
+from datamodules.corpora.corpus import Clip, Corpus
 from datamodules.corpora.layout import (
     audio_files_in,
     contents,
@@ -25,7 +25,7 @@ SUFFIXES = (".flac", ".wav")
 FEWEST_TRAIN_SPEAKERS = 2
 
 
-class LibriSpeech:
+class LibriSpeech(Corpus):
     """The data set as its authors ship it: SUBSET/SPEAKER/CHAPTER/SPEAKER-CHAPTER-UTTERANCE.flac.
 
     A clip is an utterance; its label and its recording are the speaker; its fold is "train", "validation" or "test".

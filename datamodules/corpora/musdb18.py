@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from datamodules.corpora.audio_file import audio_length, read_audio
-from datamodules.corpora.corpus import Clip
+from datamodules.corpora.corpus import Clip, Corpus
 from datamodules.corpora.layout import contents, digest, existing_folder, folders_in, refuse_outside, size_and_time
 from lightning_modules.errors import InputError
 
@@ -37,7 +37,7 @@ VALIDATION_TRACKS = frozenset(
 _WAY_OUT = "fetch the track again or remove its folder"
 
 
-class MUSDB18:
+class MUSDB18(Corpus):
     """The data set in the layout of MUSDB18-HQ: {train,test}/TRACK/{drums,bass,other,vocals}.wav.
 
     Tracks are cut into consecutive sections. Every section is two clips that sounded together: "vocals", and

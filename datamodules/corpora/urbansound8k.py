@@ -10,16 +10,16 @@ from pathlib import Path
 
 import numpy as np
 
-from datamodules.corpora.corpus import Clip
+from datamodules.corpora.corpus import Clip, Corpus
 from datamodules.corpora.layout import digest, existing_folder, read_inside, size_and_time
 from lightning_modules.errors import InputError
-from lightning_modules.settings import LONGEST_NAME
+from lightning_modules.setting_checks import LONGEST_NAME
 
 TABLE = "metadata/UrbanSound8K.csv"
 COLUMNS = ("slice_file_name", "fsID", "salience", "fold", "class")
 
 
-class UrbanSound8K:
+class UrbanSound8K(Corpus):
     """The data set as its authors ship it: metadata/UrbanSound8K.csv and audio/fold{1..10}/*.wav.
 
     A clip may be there as FLAC in place of WAV (same stem). Nothing is read before `clips`, `read` or `fingerprint`.

@@ -17,10 +17,10 @@ from threadpoolctl import threadpool_limits
 from torch import Tensor
 from torchmetrics.functional.audio import permutation_invariant_training
 
-from callbacks.evaluation import SeparationEvaluation
 from callbacks.row_evaluation import SCORES_FILE
 from callbacks.rows import read_rows
 from callbacks.selection_evaluation import SelectionEvaluation
+from callbacks.separation_evaluation import SeparationEvaluation
 from datamodules.mixtures import MixtureDataModule
 from experiments.benchmarks import nussl_steps
 from experiments.benchmarks.clustering import cluster_by_scikit_learn
@@ -29,12 +29,12 @@ from experiments.benchmarks.noise_corpus import pairs, scenes
 from experiments.benchmarks.published import PublishedEmbeddingNetwork, PublishedSeparator
 from experiments.benchmarks.scores import si_sdr
 from experiments.benchmarks.trainer import quiet_trainer
+from lightning_modules.base_module import SeparatrixModule
 from lightning_modules.deep_clustering.module import DeepClustering
 from lightning_modules.deep_clustering.network import level_features
 from lightning_modules.deep_clustering.selection import ModelSelection
-from lightning_modules.module import SeparatrixModule
 from lightning_modules.spectrogram import istft, stft
-from lightning_modules.weak_labels.modules import WeakLabelSeparator
+from lightning_modules.weak_labels.separator_module import WeakLabelSeparator
 
 MODELS = ("speech", "music", "environmental")
 MIXTURES, REFERENCE_MIXTURES = 16, 4

@@ -17,7 +17,8 @@ from experiments.benchmarks.comparison import Comparison
 from experiments.benchmarks.noise_corpus import scenes
 from experiments.benchmarks.trainer import train
 from lightning_modules.deep_clustering.losses import deep_clustering_loss
-from lightning_modules.weak_labels.modules import EventClassifier, WeakLabelSeparator
+from lightning_modules.weak_labels.classifier_module import EventClassifier
+from lightning_modules.weak_labels.separator_module import WeakLabelSeparator
 
 FEW, MANY = 100, 20_000  # mixtures
 FEW_CLASSES, MANY_CLASSES = 2, 10

@@ -12,8 +12,8 @@ from experiments.benchmarks.comparison import Comparison
 from experiments.benchmarks.noise_corpus import pairs, scenes
 from experiments.benchmarks.trainer import train
 from experiments.benchmarks.training import CHANNELS, GPU_STEPS, PAIRS, SCENES, SIZES, STEPS, weak_label_separator
+from lightning_modules.base_module import SeparatrixModule
 from lightning_modules.deep_clustering.module import DeepClustering
-from lightning_modules.module import SeparatrixModule
 from lightning_modules.weak_labels.classifier import ConvolutionalRecurrentClassifier
 
 BINS, FRAMES, ESTIMATES, CLASSES = 257, 501, 5, 5

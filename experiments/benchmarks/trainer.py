@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from datamodules.mixtures import MixtureDataModule
 from experiments.benchmarks.comparison import Timed, clock
-from lightning_modules.module import SeparatrixModule
+from lightning_modules.base_module import SeparatrixModule
 
 
 class StepClock(Callback):

@@ -21,12 +21,13 @@ from experiments.benchmarks.published import (
     three_products,
 )
 from experiments.benchmarks.trainer import train, train_plainly
+from lightning_modules.base_module import SeparatrixModule
 from lightning_modules.deep_clustering.module import DeepClustering
 from lightning_modules.deep_clustering.network import level_features
-from lightning_modules.module import SeparatrixModule
 from lightning_modules.spectrogram import stft
 from lightning_modules.weak_labels.classifier import ConvolutionalRecurrentClassifier
-from lightning_modules.weak_labels.modules import EventClassifier, Supervision, WeakLabelSeparator
+from lightning_modules.weak_labels.classifier_module import EventClassifier
+from lightning_modules.weak_labels.separator_module import Supervision, WeakLabelSeparator
 
 SIZES: dict[str, int] = {}  # of the networks, where they are not to be the published ones
 CHANNELS = (32, 64, 128)  # of the judge

@@ -7,15 +7,15 @@ from torch import Tensor
 
 from datamodules.batch import Batch
 from lightning_modules.autoclip import AutoClip
+from lightning_modules.base_module import SeparatrixModule
 from lightning_modules.deep_clustering.clustering import loudest, points_at, soft_masks
 from lightning_modules.deep_clustering.draws import Stream, uniform_at
 from lightning_modules.deep_clustering.k_means import k_means
 from lightning_modules.deep_clustering.losses import deep_clustering_loss, dominant_source, whitened_k_means_loss
 from lightning_modules.deep_clustering.network import EmbeddingNetwork, InputFloor, level_features
 from lightning_modules.errors import InputError
-from lightning_modules.module import SeparatrixModule
 from lightning_modules.recurrent import MOST_UNITS
-from lightning_modules.settings import (
+from lightning_modules.setting_checks import (
     MOST_SOURCES,
     require_between,
     require_names,

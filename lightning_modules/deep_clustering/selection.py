@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from datamodules.batch import Batch
+from lightning_modules.base_module import SeparatrixModule
 from lightning_modules.checkpoint import load_module
 from lightning_modules.deep_clustering.confidence import (
     Confidence,
@@ -19,7 +20,6 @@ from lightning_modules.deep_clustering.confidence import (
 )
 from lightning_modules.deep_clustering.module import Analysed, DeepClustering
 from lightning_modules.errors import InputError
-from lightning_modules.module import SeparatrixModule
 
 ConfidenceClusters = Literal["refit", "masks"]
 

@@ -7,9 +7,9 @@ import torch
 from torch import Tensor
 
 from datamodules.batch import Batch
+from lightning_modules.base_module import SeparatrixModule
 from lightning_modules.errors import InputError
-from lightning_modules.module import SeparatrixModule
-from lightning_modules.settings import require_names
+from lightning_modules.setting_checks import require_names
 from lightning_modules.weak_labels.classifier import clip_logits, pool_frame_labels
 from lightning_modules.weak_labels.losses import prior_weight
 

@@ -13,7 +13,7 @@ from callbacks.audio_examples import COLUMNS, AudioExamples
 from callbacks.tracker import Tracker
 from datamodules.batch import Batch
 from lightning_modules.deep_clustering.module import DeepClustering
-from lightning_modules.weak_labels.modules import WeakLabelSeparator
+from lightning_modules.weak_labels.separator_module import WeakLabelSeparator
 
 GEOMETRY = {"sample_rate": 8000, "window": 64, "hop": 32}
 SAMPLES = 400

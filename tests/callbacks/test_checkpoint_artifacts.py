@@ -8,7 +8,7 @@ import torch
 
 from callbacks.checkpoint_artifacts import CheckpointArtifacts
 from callbacks.tracker import Tracker
-from lightning_modules.weak_labels.modules import WeakLabelSeparator
+from lightning_modules.weak_labels.separator_module import WeakLabelSeparator
 
 
 class Run:

@@ -12,9 +12,9 @@ from lightning import Callback, Trainer
 from lightning.pytorch.loggers.logger import DummyLogger
 from torch import Tensor
 
-from callbacks.evaluation import SeparationEvaluation
 from callbacks.selection_evaluation import SelectionEvaluation
 from callbacks.selection_rows import MEASURES, SELECTION_COLUMNS, read_evaluated
+from callbacks.separation_evaluation import SeparationEvaluation
 from datamodules.batch import Batch
 from datamodules.corpora.procedural import Procedural
 from datamodules.source_pairs import SourcePairs

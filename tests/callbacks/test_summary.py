@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from callbacks.evaluation import SCORE_COLUMNS, score_row
 from callbacks.rows import read_rows, write_rows
+from callbacks.separation_evaluation import SCORE_COLUMNS, score_row
 from callbacks.separation_scores import LeftOut, Score
 from callbacks.summary import left_out_counts, summarise, summary_table
 from lightning_modules.errors import InputError

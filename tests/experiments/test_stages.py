@@ -5,8 +5,9 @@ import sys
 
 import pytest
 
-from experiments import stages as module
-from experiments.stages import Record, Stage, run_stages
+from experiments import run_stages as module
+from experiments.run_stages import run_stages
+from experiments.stage import Record, Stage
 from lightning_modules.errors import InputError
 
 

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from callbacks.classifier_scores import CLASSIFIER_COLUMNS
-from callbacks.evaluation import SCORE_COLUMNS
 from callbacks.rows import read_rows, write_rows
+from callbacks.separation_evaluation import SCORE_COLUMNS
 from experiments.weak_labels_table import PUBLISHED, make_table
 
 CLASSES = ["dog_bark", "siren"]

@@ -33,7 +33,7 @@ from datamodules.sound_bank import SoundBank, build_sound_bank
 from experiments.configuration import CONFIGS, read_configuration
 from lightning_modules.checkpoint import AtomicCheckpointIO, load_module, read_checkpoint
 from lightning_modules.errors import InputError
-from lightning_modules.weak_labels.modules import EventClassifier
+from lightning_modules.weak_labels.classifier_module import EventClassifier
 
 SECONDS, BYTES = 20, 2**30
 

@@ -9,8 +9,10 @@ import torch
 from lightning import Trainer
 
 from lightning_modules.checkpoint import AtomicCheckpointIO, load_module, read_checkpoint
+from lightning_modules.deep_clustering.module import DeepClustering
 from lightning_modules.errors import InputError
-from lightning_modules.weak_labels.modules import EventClassifier, WeakLabelSeparator
+from lightning_modules.weak_labels.classifier_module import EventClassifier
+from lightning_modules.weak_labels.separator_module import WeakLabelSeparator
 
 SETTINGS: dict[str, Any] = {"classes": ["horn", "dog"], "sample_rate": 8000, "window": 32, "hop": 16, "units": 3}
 
@@ -52,6 +54,20 @@ def test_a_module_comes_back_with_its_settings_weights_and_prior(trained):
     assert module.prior.tolist() == [0.25, 0.75]
     heard = torch.rand(2, 17, 9)
     assert torch.equal(module(heard), original(heard))
+
+
+def test_the_file_says_which_of_several_kinds_it_is(trained, path):
+    assert type(load_module(trained, WeakLabelSeparator, EventClassifier)) is EventClassifier
+    with pytest.raises(InputError, match="a checkpoint of EventClassifier; one of WeakLabelSeparator or DeepCl"):
+        load_module(trained, WeakLabelSeparator, DeepClustering)
+
+
+def test_a_class_of_one_s_own_is_known_by_the_class_that_it_extends(path):
+    class OwnJudge(EventClassifier):
+        pass
+
+    save(OwnJudge(architecture="recurrent", **SETTINGS), path)
+    assert type(load_module(path, EventClassifier)) is OwnJudge
 
 
 def test_settings_in_a_checkpoint_are_plain_values(trained):

@@ -9,7 +9,7 @@ import torch
 
 from lightning_modules.checkpoint import AtomicCheckpointIO, load_module, read_checkpoint
 from lightning_modules.errors import InputError
-from lightning_modules.weak_labels.modules import EventClassifier
+from lightning_modules.weak_labels.classifier_module import EventClassifier
 
 SETTINGS: dict[str, Any] = {
     "supervision": "frame",

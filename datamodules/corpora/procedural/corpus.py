@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from datamodules.corpora.corpus import Clip
+from datamodules.corpora.corpus import Clip, Corpus
 from datamodules.corpora.procedural.acoustics import recorded, room
 from datamodules.corpora.procedural.settings import check, digest
 from datamodules.corpora.procedural.sounds import SOUNDS
@@ -12,7 +12,7 @@ VERSION = 1  # of the synthesis: raise it whenever any clip sounds different
 CLASSES = tuple(SOUNDS)
 
 
-class Procedural:
+class Procedural(Corpus):
     """Synthetic stand-ins for the five UrbanSound8K classes of the weak-label paper. No clip is a recording.
 
     Clips are takes of 'recordings': takes of one recording share the horn, dog or hammer and the place, and differ in

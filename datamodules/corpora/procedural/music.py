@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy import ndimage
 
-from datamodules.corpora.corpus import Clip
+from datamodules.corpora.corpus import Clip, Corpus
 from datamodules.corpora.procedural.acoustics import CONTROL, recorded, room, strikes, tone
 from datamodules.corpora.procedural.settings import check, digest
 from datamodules.corpora.procedural.vocal_tract import CONSONANTS, SILENCE, draw_voice, utter
@@ -44,7 +44,7 @@ class _Song(NamedTuple):
         return float(self.tonic * 2 ** (octave + degree // 7 + self.scale[degree % 7] / 12))
 
 
-class ProceduralMusic:
+class ProceduralMusic(Corpus):
     """Synthetic songs: a singing voice, and the chords, bass and drums beneath it. No clip is a recording.
 
     A section of a song is two clips of 4.5 s that sound together: label `vocals`, syllables sung to a melody with

@@ -4,7 +4,7 @@ import hashlib
 
 from datamodules.corpora.corpus import Clip
 from lightning_modules.errors import InputError
-from lightning_modules.settings import require_whole
+from lightning_modules.setting_checks import require_whole
 from lightning_modules.spectrogram import HIGHEST_RATE
 
 MOST_CLIPS = 1_000_000

@@ -5,7 +5,7 @@ import re
 import numpy as np
 from scipy import ndimage
 
-from datamodules.corpora.corpus import Clip
+from datamodules.corpora.corpus import Clip, Corpus
 from datamodules.corpora.procedural.acoustics import CONTROL, recorded, room
 from datamodules.corpora.procedural.settings import check, digest
 from datamodules.corpora.procedural.vocal_tract import CONSONANTS, SILENCE, Phone, draw_voice, utter
@@ -17,7 +17,7 @@ ONSETS = tuple(CONSONANTS)
 CODAS = ("s", "z", "n", "m", "l", "t", "k")
 
 
-class ProceduralVoices:
+class ProceduralVoices(Corpus):
     """Synthetic speech-like babble of many speakers. No clip is a recording, and none says anything.
 
     An utterance is 3 to 5 s of syllables drawn at random, in phrases with intonation and pauses. Speakers differ in

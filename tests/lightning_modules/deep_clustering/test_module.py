@@ -11,7 +11,7 @@ from lightning import LightningDataModule, Trainer
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from callbacks.evaluation import SeparationEvaluation
+from callbacks.separation_evaluation import SeparationEvaluation
 from datamodules.batch import Batch
 from datamodules.corpora.procedural import Procedural
 from datamodules.source_pairs import SourcePairs

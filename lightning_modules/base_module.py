@@ -7,10 +7,10 @@ from lightning import LightningModule
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 
 from datamodules.batch import Batch
-from lightning_modules.divergence import LossWatch
 from lightning_modules.errors import InputError
+from lightning_modules.loss_watch import LossWatch
 from lightning_modules.mixture_mean import MixtureMean
-from lightning_modules.settings import require_whole
+from lightning_modules.setting_checks import require_whole
 from lightning_modules.spectrogram import Geometry
 from lightning_modules.training_state import require_usable_state
 

@@ -9,9 +9,10 @@ from hypothesis import strategies as st
 
 from lightning_modules.deep_clustering.module import DeepClustering
 from lightning_modules.errors import LONGEST_LINE, InputError
-from lightning_modules.settings import require_between, require_names, require_positive, require_whole
-from lightning_modules.weak_labels.modules import EventClassifier, WeakLabelSeparator
+from lightning_modules.setting_checks import require_between, require_names, require_positive, require_whole
+from lightning_modules.weak_labels.classifier_module import EventClassifier
 from lightning_modules.weak_labels.references import ReferenceSeparator
+from lightning_modules.weak_labels.separator_module import WeakLabelSeparator
 
 anything: st.SearchStrategy[Any] = (
     st.none()

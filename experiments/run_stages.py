@@ -1,164 +1,24 @@
-"""Stages of a reproduction: ordinary `separatrix` commands, run in the order of their needs, each only once."""
+"""Running the stages of a reproduction in the order of their needs, each only once."""
 
-import hashlib
-import json
 import os
-import shlex
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass
 from multiprocessing import get_context, parent_process
-from pathlib import Path
 
 from rich.console import Console
 
 from experiments.cli import main
-from experiments.configuration import config_path, options
 from experiments.freed_memory import keep_freed_memory
+from experiments.stage import Record, Stage
 from experiments.termination import TERMINATED, Terminated, end_on_sigterm
-from lightning_modules.atomic_file import write_text_atomically
 from lightning_modules.errors import InputError
 
 CONSOLE = Console(highlight=False, soft_wrap=True, markup=False, emoji=False)
-
-
-@dataclass(frozen=True)
-class Stage:
-    """One command of a reproduction.
-
-    Attributes:
-        name: unique, such as `frame.fit`.
-        arguments: of `separatrix`.
-        run: folder that the command writes to.
-        needs: names of the stages whose results it uses.
-    """
-
-    name: str
-    arguments: tuple[str, ...]
-    run: Path
-    needs: tuple[str, ...] = ()
-
-    @property
-    def last_checkpoint(self) -> Path:
-        """Where a training keeps what it goes on from."""
-        return self.run / "checkpoints" / "last.ckpt"
-
-    @property
-    def begun(self) -> bool:
-        """Whether the folder holds a part of the command's results, which the command goes on from."""
-        results = {
-            "fit": self.last_checkpoint,
-            "validate": self.run / "validation_scores.parts",
-            "test": self.run / "scores.parts",
-        }.get(self.arguments[0])
-        return results is not None and results.exists()
-
-    @property
-    def log(self) -> Path:
-        """What the command printed, where it does not run in the foreground."""
-        return self.run / f"{self.name}.log"
-
-    def command(self) -> list[str]:
-        """Arguments of `separatrix`, going on from the last epoch where there is one."""
-        resumed = self.arguments[0] == "fit" and self.last_checkpoint.exists()
-        return [*self.arguments, *(("--ckpt_path", str(self.last_checkpoint)) if resumed else ())]
-
-    def shown(self, launch: Sequence[str] = ()) -> str:
-        """The command as a shell takes it; `launch` starts its ranks, if it has any."""
-        return shlex.join([*self._launched(launch), "separatrix", *self.arguments])
-
-    def words(self, launch: Sequence[str] = ()) -> list[str]:
-        """The command as a process of its own."""
-        return [*self._launched(launch), sys.executable, "-m", "experiments.cli", *self.command()]
-
-    def _launched(self, launch: Sequence[str]) -> Sequence[str]:
-        return () if self.arguments[0] == "bank" else launch
-
-    def __str__(self) -> str:
-        return self.shown()
-
-
-def config_options(*names: str) -> list[str]:
-    """`--config` for each of these configurations."""
-    return [word for name in names for word in ("--config", name)]
-
-
-def data_options(settings: list[str]) -> list[str]:
-    """Those of the settings that are of the data."""
-    return [word for option in options(settings) if option[0].startswith("--data.") for word in option]
-
-
-def best_checkpoint(run: Path) -> str:
-    """Where a training keeps the weights of its best epoch."""
-    return str(run / "checkpoints" / "best.ckpt")
-
-
-class Record:
-    """What a stage's folder says of how far the stage came, and with which configuration.
-
-    Args:
-        stage: the stage.
-        needs: fingerprints of the stages that it needs.
-    """
-
-    def __init__(self, stage: Stage, needs: Iterable[str]) -> None:
-        self.stage = stage
-        self.path = stage.run / f"{stage.name}.json"
-        self.fingerprint = _fingerprint(stage, needs)
-
-    def state(self) -> str | None:
-        """`started` or `complete` with this configuration, None if never started.
-
-        Raises:
-            InputError: the folder holds the stage with another configuration.
-        """
-        try:
-            stored = json.loads(self.path.read_text())
-            state, fingerprint = stored["state"], stored["fingerprint"]
-        except FileNotFoundError:
-            return None
-        except (OSError, ValueError, KeyError, TypeError, RecursionError):
-            raise InputError(f"{self.path}: damaged; delete it to run {self.stage.name} again") from None
-        if fingerprint != self.fingerprint:
-            if state == "started" and not self.stage.begun:
-                return None  # it was refused, as a rule: nothing of it is there
-            raise InputError(
-                f"{self.path.parent}: holds a run of another configuration; choose another --output or delete it"
-            )
-        return str(state)
-
-    def write(self, state: str) -> None:
-        """Write the state, as a whole or not at all."""
-        write_text_atomically(self.path, json.dumps({"state": state, "fingerprint": self.fingerprint}) + "\n")
-
-
-# How a stage is followed, how fast it is and where its bank lies decide nothing of what it makes.
-_NO_PART_OF_IT = ("--logger", "--group", "--data.workers", "--data.bank_folder", "--trainer.enable_progress_bar")
-
-
-def _fingerprint(stage: Stage, needs: Iterable[str]) -> str:
-    digest = hashlib.sha256()
-    for before, argument in zip(("", *stage.arguments), stage.arguments, strict=False):
-        if argument.split("=")[0] in _NO_PART_OF_IT or before in _NO_PART_OF_IT:
-            continue
-        # Where results lie is no part of what they are; those of other stages count by their fingerprints.
-        if before not in ("--run", "--model.judge", "--model.checkpoints", "--ckpt_path"):
-            digest.update(_content(before, argument))
-        digest.update(b"\0")
-    for need in needs:
-        digest.update(need.encode())
-    return digest.hexdigest()
-
-
-def _content(option: str, value: str) -> bytes:
-    if option == "--config":
-        return config_path(value).read_bytes()
-    return (os.path.abspath(value) if option == "--data.corpus.root" else value).encode()
 
 
 def run_stages(stages: Sequence[Stage], jobs: int, apart: bool = False, launch: Sequence[str] = ()) -> None:

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from lightning_modules.divergence import LossWatch
 from lightning_modules.errors import InputError
+from lightning_modules.loss_watch import LossWatch
 
 
 def test_finite_losses_pass():

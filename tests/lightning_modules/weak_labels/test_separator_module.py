@@ -14,6 +14,7 @@ from lightning_modules.checkpoint import load_module, read_checkpoint
 from lightning_modules.errors import InputError
 from lightning_modules.spectrogram import Geometry, stft
 from lightning_modules.weak_labels.classifier import clip_logits, pool_frame_labels
+from lightning_modules.weak_labels.classifier_module import EventClassifier
 from lightning_modules.weak_labels.losses import (
     classification_loss,
     estimate_classification_loss,
@@ -22,7 +23,7 @@ from lightning_modules.weak_labels.losses import (
     prior_weight,
     truncated_magnitude_loss,
 )
-from lightning_modules.weak_labels.modules import EventClassifier, WeakLabelSeparator
+from lightning_modules.weak_labels.separator_module import WeakLabelSeparator
 
 CLASSES = ["horn", "dog", "siren"]
 GEOMETRY = Geometry(8000, 32, 16)
