@@ -77,7 +77,7 @@ class MixtureFiles:
 
     def write(self, indices: range) -> None:
         """Render these mixtures and write their audio and their JAMS."""
-        batch = self.dataset.__getitems__(indices)
+        batch = self.dataset.batch(indices)
         for number, index in enumerate(indices):
             self._write_one(index, Batch(*(field[number] for field in batch)))
 

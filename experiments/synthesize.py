@@ -129,7 +129,14 @@ def _split_value(argument: str) -> list[str]:
 
 
 def command(arguments: list[str]) -> None:
-    """`separatrix synthesize ...`."""
+    """`separatrix synthesize ...`.
+
+    Args:
+        arguments: the command's name and what follows it.
+
+    Raises:
+        InputError: an argument is wrong; the message says which.
+    """
     parser = data_parser("synthesize", DESCRIPTION, MixtureDataModule)
     parser.add_argument("--manifest", type=str | None, help=f"a {MANIFEST}: make its files again")
     parser.add_argument("--split", type=Split, default="test", help="whose mixtures")
