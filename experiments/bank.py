@@ -11,7 +11,14 @@ Example: separatrix bank --config weak_labels/base --data.corpus.root UrbanSound
 
 
 def command(arguments: list[str]) -> None:
-    """`separatrix bank ...`."""
+    """`separatrix bank ...`.
+
+    Args:
+        arguments: the command's name and what follows it.
+
+    Raises:
+        InputError: an argument is wrong; the message says which.
+    """
     parser = data_parser("bank", DESCRIPTION)
     parser.add_argument("--workers", type=int | None, help="decoding threads; one for each core unless given")
     settings = parser.parse_args(with_sections(arguments[1:]))

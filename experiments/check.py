@@ -43,6 +43,9 @@ def urbansound8k(root: Path | None = None, metadata: Path | None = None) -> Corp
     Args:
         root: the folder that holds metadata/ and audio/.
         metadata: a copy of metadata/UrbanSound8K.csv, for the statistics that need no audio.
+
+    Raises:
+        InputError: both are given, or none.
     """
     if (root is None) == (metadata is None):
         raise InputError("urbansound8k: give either --root, the corpus's folder, or --metadata, its table alone")
@@ -229,7 +232,14 @@ def _progress() -> Progress:
 
 
 def command(arguments: list[str]) -> None:
-    """`separatrix check ...`."""
+    """`separatrix check ...`.
+
+    Args:
+        arguments: the command's name and what follows it.
+
+    Raises:
+        InputError: an argument is wrong; the message says which.
+    """
     parser = ArgumentParser(prog="separatrix check", description=DESCRIPTION, default_env=False, exit_on_error=False)
     corpora = parser.add_subcommands(required=True, dest="corpus")
     for name, corpus in {**SCENE_CORPORA, **PAIR_CORPORA}.items():

@@ -169,7 +169,14 @@ def refused_trainer() -> Iterator[None]:
 
 
 def command(arguments: list[str]) -> None:
-    """`separatrix ranks ...`."""
+    """`separatrix ranks ...`.
+
+    Args:
+        arguments: the command's name and what follows it.
+
+    Raises:
+        InputError: an argument is wrong; the message says which.
+    """
     parser = ArgumentParser(prog="separatrix ranks", description=DESCRIPTION, default_env=False, exit_on_error=False)
     parser.add_argument(
         "--config",

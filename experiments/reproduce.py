@@ -102,7 +102,14 @@ def _parser() -> ArgumentParser:
 
 
 def command(arguments: list[str]) -> None:
-    """`separatrix reproduce ...`."""
+    """`separatrix reproduce ...`.
+
+    Args:
+        arguments: the command's name and what follows it.
+
+    Raises:
+        InputError: an argument is wrong; the message says which.
+    """
     known, settings = _split_settings(arguments[1:])
     chosen = _parser().parse_args(known)
     if chosen.jobs is not None and chosen.jobs < 1:

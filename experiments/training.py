@@ -298,7 +298,14 @@ def _silence(*messages: str) -> None:
 
 
 def command(arguments: list[str]) -> None:
-    """`separatrix fit|validate|test|predict ...`."""
+    """`separatrix fit|validate|test|predict ...`.
+
+    Args:
+        arguments: the command's name and what follows it.
+
+    Raises:
+        InputError: an argument is wrong; the message says which.
+    """
     SeparatrixCLI(arguments)
     if is_available() and is_initialized():
         # Else gloo's threads sometimes outlive the interpreter, and abort a rank that was done.

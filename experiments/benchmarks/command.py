@@ -40,6 +40,9 @@ BENCHMARKS: dict[str, Callable[[torch.device], Iterator[Comparison]]] = {
 def command(arguments: list[str]) -> None:
     """`separatrix benchmark ...`.
 
+    Args:
+        arguments: the command's name and what follows it.
+
     Raises:
         InputError: a name is not a benchmark's, or there is no GPU to run on.
     """

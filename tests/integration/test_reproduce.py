@@ -3,7 +3,9 @@
 import shlex
 
 import numpy as np
+import pandas
 import pytest
+from documented_tables import assert_as_documented
 
 ROWS = ["input", "clip", "frame", "strong", "gate", "ideal_ratio_mask"]
 CLASSES = ["car_horn", "dog_bark", "gun_shot", "jackhammer", "siren"]
@@ -58,6 +60,20 @@ def test_the_scores_have_a_line_for_every_mixture_class_and_row(separatrix, repr
         if not line["left_out"]:
             gain = float(line["si_sdr_db"]) - float(line["input_si_sdr_db"])
             assert float(line["improvement_db"]) == gain
+
+
+def test_pandas_reads_every_table_as_documented(reproduction):
+    tables = [path for path in reproduction.rglob("*.csv") if path.name != "metrics.csv"]
+    assert {path.name for path in tables} == {"scores.csv", "table.csv", "summary.csv", "classifier.csv"}
+    for path in tables:
+        assert_as_documented(path, "Weak labels")
+
+
+def test_pandas_reads_the_curves_as_numbers(reproduction):
+    for row in TRAINED:
+        curves = pandas.read_csv(reproduction / row / "curves" / "version_0" / "metrics.csv")
+        assert all(pandas.api.types.is_numeric_dtype(kind) for kind in curves.dtypes)
+        assert len(curves.dropna(subset="validation_loss")) == 1  # of one epoch
 
 
 def test_both_judges_are_in_the_classifiers_table(separatrix, reproduction):
