@@ -7,7 +7,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.padding import Padding
 
-from experiments.configuration import config_path, shipped_configurations
+from experiments.configuration import config_path, read_configuration, shipped_configurations
 
 DESCRIPTION = "The configurations that ship, each with its own words on what it is; or one of them as it is written."
 
@@ -22,7 +22,7 @@ def command(arguments: list[str]) -> None:
     """`separatrix configs [NAME]`.
 
     Raises:
-        InputError: there is no configuration of that name.
+        InputError: there is no configuration of that name, or it is not one.
     """
     parser = argparse.ArgumentParser(
         prog="separatrix configs", description=DESCRIPTION, epilog="Example: separatrix configs weak_labels/frame"
@@ -31,6 +31,7 @@ def command(arguments: list[str]) -> None:
     name = parser.parse_args(arguments[1:]).name
     console = Console(emoji=False, highlight=False, markup=False, soft_wrap=name is not None)
     if name is not None:
+        read_configuration(name)
         path = config_path(name)
         console.print(f"{path}\n")
         console.print(path.read_text(encoding="utf-8"), end="")
