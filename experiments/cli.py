@@ -21,6 +21,7 @@ COMMANDS = {
     "predict": ("experiments.training:command", "write a separator's estimates of the test mixtures as audio files"),
     "bank": ("experiments.bank:command", "decode a corpus once, before training on several devices"),
     "ranks": ("experiments.ranks:command", "what SLURM or torchrun leads to, before a training on several devices"),
+    "configs": ("experiments.shipped_configurations:command", "the configurations that ship, and what each is"),
     "check": ("experiments.check:command", "what a corpus holds, what is broken, and the mixtures' statistics"),
     "synthesize": ("experiments.synthesize:command", "write mixtures, sources and labels as files"),
     "benchmark": ("experiments.benchmarks.command:command", "measure speed side by side with the usual libraries"),

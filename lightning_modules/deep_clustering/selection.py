@@ -164,11 +164,16 @@ def _require_comparable(checkpoints: Sequence[str], models: Sequence[DeepCluster
     """Refuse models whose estimates are not of the same kind.
 
     Raises:
-        InputError: they differ in sample rate or number of sources; the message names both checkpoints.
+        InputError: they differ in sample rate, number of sources or activation (distances, and so confidences, are of
+            another size without unit norm); the message names both checkpoints.
     """
 
-    def kind(model: DeepClustering) -> dict[str, int]:
-        return {"sample_rate": model.geometry.sample_rate, "sources": model.sources}
+    def kind(model: DeepClustering) -> dict[str, Any]:
+        return {
+            "sample_rate": model.geometry.sample_rate,
+            "sources": model.sources,
+            "activation": model.activation,
+        }
 
     for checkpoint, model in zip(checkpoints[1:], models[1:], strict=True):
         for (name, expected), value in zip(kind(models[0]).items(), kind(model).values(), strict=True):

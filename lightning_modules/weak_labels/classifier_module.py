@@ -7,7 +7,7 @@ from torch import Tensor
 
 from datamodules.batch import Batch
 from lightning_modules.errors import InputError
-from lightning_modules.recurrent import MOST_UNITS
+from lightning_modules.recurrent import MOST_UNITS, LSTMStart
 from lightning_modules.setting_checks import require_one_of, require_positive, require_whole
 from lightning_modules.spectrogram import stft
 from lightning_modules.weak_labels.classifier import (
@@ -49,6 +49,7 @@ class EventClassifier(WeakLabelModule):
         units: LSTM units a direction.
         layers: LSTM layers of the recurrent architecture.
         gain: the linear magnitudes are multiplied by it.
+        lstm_start: of the LSTM's weights, `open_gate` or `uniform` (BidirectionalLSTM).
         learning_rate: of Adam.
         halve_after: epochs without a better validation loss after which the rate is halved; never unless given.
     """
@@ -65,6 +66,7 @@ class EventClassifier(WeakLabelModule):
         units: int = 100,
         layers: int = 2,
         gain: float = 1.0,
+        lstm_start: LSTMStart = "open_gate",
         learning_rate: float = 1e-4,
         halve_after: int | None = None,
     ) -> None:
@@ -91,10 +93,12 @@ class EventClassifier(WeakLabelModule):
         self.classifier: ConvolutionalRecurrentClassifier | RecurrentClassifier
         if architecture == "convolutional":
             self.classifier = ConvolutionalRecurrentClassifier(
-                self.geometry.bins, len(self.classes), channels, units, gain
+                self.geometry.bins, len(self.classes), channels, units, gain, lstm_start
             )
         else:
-            self.classifier = RecurrentClassifier(self.geometry.bins, len(self.classes), units, layers, gain)
+            self.classifier = RecurrentClassifier(
+                self.geometry.bins, len(self.classes), units, layers, gain, lstm_start
+            )
 
     def identity(self) -> dict[str, Any]:
         """Rate, geometry, classes and supervision."""
