@@ -22,6 +22,7 @@ from callbacks.separation_scores import score_separation, si_sdr
 from datamodules.batch import Batch
 from datamodules.corpora.corpus import Clip, Corpus
 from datamodules.corpora.folder_per_class import FolderPerClass
+from datamodules.corpora.joined import JoinedCorpora
 from datamodules.corpora.librispeech import LibriSpeech
 from datamodules.corpora.musdb18 import MUSDB18
 from datamodules.corpora.procedural import Procedural, ProceduralMusic, ProceduralVoices
@@ -69,6 +70,7 @@ __all__ = [
     "FolderPerClass",
     "Geometry",
     "InputError",
+    "JoinedCorpora",
     "LibriSpeech",
     "MaskSeparator",
     "MixtureDataset",
