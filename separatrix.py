@@ -42,7 +42,7 @@ from lightning_modules.deep_clustering.k_means import k_means
 from lightning_modules.deep_clustering.losses import deep_clustering_loss, whitened_k_means_loss
 from lightning_modules.deep_clustering.module import DeepClustering
 from lightning_modules.deep_clustering.network import EmbeddingNetwork
-from lightning_modules.deep_clustering.selection import ModelSelection
+from lightning_modules.deep_clustering.selection import Judged, ModelSelection
 from lightning_modules.errors import InputError
 from lightning_modules.spectrogram import Geometry, istft, log_magnitude, stft
 from lightning_modules.weak_labels.classifier import ConvolutionalRecurrentClassifier, RecurrentClassifier
@@ -71,6 +71,7 @@ __all__ = [
     "Geometry",
     "InputError",
     "JoinedCorpora",
+    "Judged",
     "LibriSpeech",
     "MaskSeparator",
     "MixtureDataset",
