@@ -3,7 +3,7 @@
 from typing import Any, Literal, NamedTuple, get_args
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from datamodules.batch import Batch
 from lightning_modules.autoclip import AutoClip
@@ -158,9 +158,27 @@ class DeepClustering(SeparatrixModule):
         self.clustered_share = clustered_share
         self.mask_sharpness = mask_sharpness
         self.autoclip = None if clip_percentile is None else AutoClip(clip_percentile)
-        self.network = EmbeddingNetwork(
-            self.geometry.bins, dimensions, units, layers, dropout, lstm_start, embedding_start, ACTIVATIONS[activation]
+        self.network = self.make_network(
+            dimensions=dimensions,
+            units=units,
+            layers=layers,
+            dropout=dropout,
+            lstm_start=lstm_start,
+            embedding_start=embedding_start,
+            activation=ACTIVATIONS[activation],
         )
+
+    def make_network(self, **sizes: Any) -> nn.Module:
+        """The embedding network. A subclass may give another; `self.hparams` holds the subclass's own settings.
+
+        Args:
+            **sizes: what `EmbeddingNetwork` takes besides the number of bins.
+
+        Returns:
+            A module from features, [B, bins, F], to vectors (unit ones, as a rule), frame after frame, float32,
+            [B, F·bins, D].
+        """
+        return EmbeddingNetwork(self.geometry.bins, **sizes)
 
     @property
     def classes(self) -> list[str]:
@@ -235,7 +253,7 @@ class DeepClustering(SeparatrixModule):
         return self.separate(self.embed(mixture), identity, mixture.shape[-1]).estimates
 
     def loss(self, embedding: Tensor, magnitude: Tensor, source_magnitudes: Tensor) -> Tensor:
-        """The loss of each mixture, [B].
+        """The loss of each mixture, [B]. A subclass may give another.
 
         Args:
             embedding: [B, N, D].

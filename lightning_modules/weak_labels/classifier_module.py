@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any, Literal, TypedDict, get_args
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from datamodules.batch import Batch
 from lightning_modules.errors import InputError
@@ -90,15 +90,25 @@ class EventClassifier(WeakLabelModule):
         classes, channels = list(classes), list(channels)
         self.save_hyperparameters()
         self.supervision = supervision
-        self.classifier: ConvolutionalRecurrentClassifier | RecurrentClassifier
-        if architecture == "convolutional":
-            self.classifier = ConvolutionalRecurrentClassifier(
-                self.geometry.bins, len(self.classes), channels, units, gain, lstm_start
-            )
-        else:
-            self.classifier = RecurrentClassifier(
-                self.geometry.bins, len(self.classes), units, layers, gain, lstm_start
-            )
+        self.classifier = self.make_network(
+            architecture=architecture, channels=channels, units=units, layers=layers, gain=gain, lstm_start=lstm_start
+        )
+
+    def make_network(self, **sizes: Any) -> nn.Module:
+        """The classifier. A subclass may give another; `self.hparams` holds the subclass's own settings.
+
+        Args:
+            **sizes: the settings `architecture`, `channels`, `units`, `layers`, `gain` and `lstm_start`.
+
+        Returns:
+            A module from linear magnitudes, [B, bins, F], to float32 logits, [B, C, F // frame_reduction]. It has the
+            attribute `frame_reduction`, and computes the same in training and in evaluation mode, once frozen.
+        """
+        bins, classes = self.geometry.bins, len(self.classes)
+        units, gain, lstm_start = sizes["units"], sizes["gain"], sizes["lstm_start"]
+        if sizes["architecture"] == "convolutional":
+            return ConvolutionalRecurrentClassifier(bins, classes, sizes["channels"], units, gain, lstm_start)
+        return RecurrentClassifier(bins, classes, units, sizes["layers"], gain, lstm_start)
 
     def identity(self) -> dict[str, Any]:
         """Rate, geometry, classes and supervision."""
@@ -107,14 +117,14 @@ class EventClassifier(WeakLabelModule):
     @property
     def frame_reduction(self) -> int:
         """Spectrogram frames to one frame of the logits."""
-        return self.classifier.frame_reduction
+        return int(self.classifier.frame_reduction)  # type: ignore[arg-type]  # torch: any attribute may be a module
 
     def forward(self, magnitude: Tensor) -> Tensor:
         """Logits, [B, C, F'], of linear magnitudes, [B, bins, F]."""
         return self.classifier(magnitude)
 
     def loss(self, logits: Tensor, batch: Batch) -> Tensor:
-        """The classification loss of each mixture, [B]."""
+        """The classification loss of each mixture, [B]. A subclass may give another."""
         activity, weight = self.targets(batch, self.supervision, self.frame_reduction)
         return classification_loss(logits_at_label_rate(logits, self.supervision), activity, weight)
 

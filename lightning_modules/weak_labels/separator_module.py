@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any, Literal, get_args
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from datamodules.batch import Batch
 from lightning_modules.checkpoint import load_module
@@ -97,8 +97,12 @@ class WeakLabelSeparator(WeakLabelModule):
         self.classification = classification
         self.strong_scale = strong_scale
         self.quiet_frames = quiet_frames
-        self.separator = MaskSeparator(
-            self.geometry.bins, len(self.classes), units, layers, epsilon, input_normalisation, lstm_start
+        self.separator = self.make_network(
+            units=units,
+            layers=layers,
+            epsilon=epsilon,
+            input_normalisation=input_normalisation,
+            lstm_start=lstm_start,
         )
         self.joint = joint_judge is not None
         self.judge: EventClassifier | None = None
@@ -118,6 +122,17 @@ class WeakLabelSeparator(WeakLabelModule):
                     "hop": hop,
                 }
             )
+
+    def make_network(self, **sizes: Any) -> nn.Module:
+        """The mask network. A subclass may give another; `self.hparams` holds the subclass's own settings.
+
+        Args:
+            **sizes: what `MaskSeparator` takes besides the numbers of bins and sources.
+
+        Returns:
+            A module from magnitudes of mixtures, [B, bins, F], to masks in [0, 1], float32, [B, C, bins, F].
+        """
+        return MaskSeparator(self.geometry.bins, len(self.classes), **sizes)
 
     def identity(self) -> dict[str, Any]:
         """Rate, geometry, classes and supervision."""
@@ -148,7 +163,7 @@ class WeakLabelSeparator(WeakLabelModule):
         return istft(masks * spectrum.unsqueeze(1), self.geometry, samples)
 
     def loss(self, magnitude: Tensor, masks: Tensor, batch: Batch) -> Tensor:
-        """The loss of each mixture, [B], under this module's supervision.
+        """The loss of each mixture, [B], under this module's supervision. A subclass may give another.
 
         Args:
             magnitude: of the mixture, [B, bins, F].
