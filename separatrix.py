@@ -32,6 +32,7 @@ from datamodules.batch import Batch
 from datamodules.corpora.audio_file import read_audio, resample
 from datamodules.corpora.corpus import Clip, Corpus
 from datamodules.corpora.folder_per_class import FolderPerClass
+from datamodules.corpora.joined import JoinedCorpora
 from datamodules.corpora.librispeech import LibriSpeech
 from datamodules.corpora.musdb18 import MUSDB18
 from datamodules.corpora.procedural import Procedural, ProceduralMusic, ProceduralVoices
@@ -60,7 +61,7 @@ from lightning_modules.deep_clustering.k_means import Clusters, k_means
 from lightning_modules.deep_clustering.losses import deep_clustering_loss, dominant_source, whitened_k_means_loss
 from lightning_modules.deep_clustering.module import DeepClustering
 from lightning_modules.deep_clustering.network import EmbeddingNetwork, level_features
-from lightning_modules.deep_clustering.selection import ModelSelection
+from lightning_modules.deep_clustering.selection import Judged, ModelSelection
 from lightning_modules.errors import InputError
 from lightning_modules.spectrogram import Geometry, istft, log_magnitude, stft
 from lightning_modules.weak_labels.classifier import (
@@ -107,6 +108,8 @@ __all__ = [
     "FolderPerClass",
     "Geometry",
     "InputError",
+    "JoinedCorpora",
+    "Judged",
     "LeftOut",
     "LibriSpeech",
     "MaskSeparator",

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from importlib.metadata import version
 
 from experiments.freed_memory import keep_freed_memory
+from experiments.own_classes import find_in_current_folder, import_own
 from experiments.termination import INTERRUPTED, TERMINATED, end_on_sigterm, end_with_parent, interruption
 from lightning_modules.errors import InputError, printable
 
@@ -21,6 +22,7 @@ COMMANDS = {
     "predict": ("experiments.training:command", "write a separator's estimates of the test mixtures as audio files"),
     "bank": ("experiments.bank:command", "decode a corpus once, before training on several devices"),
     "ranks": ("experiments.ranks:command", "what SLURM or torchrun leads to, before a training on several devices"),
+    "configs": ("experiments.shipped_configurations:command", "the configurations that ship, and what each is"),
     "check": ("experiments.check:command", "what a corpus holds, what is broken, and the mixtures' statistics"),
     "synthesize": ("experiments.synthesize:command", "write mixtures, sources and labels as files"),
     "benchmark": ("experiments.benchmarks.command:command", "measure speed side by side with the usual libraries"),
@@ -35,11 +37,12 @@ def usage() -> str:
     lines = [f"  {name:<{width}}  {summary}" for name, (_, summary) in COMMANDS.items()]
     return "\n".join(
         [
-            "usage: separatrix COMMAND ...",
+            "usage: separatrix COMMAND ... [--import MODULE]",
             "       separatrix --version",
             "",
             *lines,
             "",
+            "--import makes models of your own known to a command that reads their checkpoints (docs/extending.md).",
             f"`separatrix COMMAND --help` tells more. Try: {EXAMPLE}",
         ]
     )
@@ -71,7 +74,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"separatrix: no command {arguments[0]!r}; one of {', '.join(COMMANDS)}", file=sys.stderr)
         return 2
     try:
-        _function(arguments[0])(arguments)
+        find_in_current_folder()
+        _function(arguments[0])(import_own(arguments))
     except BaseException as error:
         status = interruption(error)
         if status is None and isinstance(error, SystemExit):  # how --help ends, and a stage that was terminated

@@ -1,6 +1,7 @@
 """Configuration files by name."""
 
 import contextlib
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +23,21 @@ def config_path(name: str) -> Path:
         with contextlib.suppress(OSError, ValueError):  # no name that a file could have
             if candidate.is_file():
                 return candidate
-    known = ", ".join(sorted(str(path.relative_to(CONFIGS).with_suffix("")) for path in CONFIGS.rglob("*.yaml")))
-    raise InputError(f"--config {name}: no such file, nor one of the shipped configurations ({known})")
+    alike = [shipped for shipped in shipped_configurations() if get_close_matches(_last(name), [_last(shipped)])]
+    advice = f"perhaps {' or '.join(alike)}; " if alike else ""
+    raise InputError(
+        f"--config {name}: no such file, nor a configuration that ships; {advice}`separatrix configs` lists them"
+    )
+
+
+def shipped_configurations() -> dict[str, Path]:
+    """The configurations that ship by name; those of a folder before those of the folders in it."""
+    names = {path.relative_to(CONFIGS).with_suffix(""): path for path in CONFIGS.rglob("*.yaml")}
+    return {name.as_posix(): names[name] for name in sorted(names, key=lambda name: (name.parent, name))}
+
+
+def _last(name: str) -> str:
+    return name.rpartition("/")[2]
 
 
 def where_shipped(*names: str) -> list[str]:

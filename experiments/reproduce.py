@@ -12,7 +12,6 @@ import torch
 from jsonargparse import ArgumentParser, Namespace
 from jsonargparse.typing import NonNegativeInt
 
-from datamodules.urban_scenes import URBAN_CLASSES
 from experiments.configuration import options
 from experiments.model_selection_stages import model_selection_stages
 from experiments.model_selection_table import make_tables
@@ -54,9 +53,7 @@ class Reproduction:
 
 
 REPRODUCTIONS = {
-    "weak-labels": Reproduction(
-        ("urbansound8k",), weak_labels_stages, lambda output, note: make_table(output, URBAN_CLASSES, note)
-    ),
+    "weak-labels": Reproduction(("urbansound8k",), weak_labels_stages, make_table),
     "model-selection": Reproduction(("urbansound8k", "librispeech", "musdb18"), model_selection_stages, make_tables),
 }
 
