@@ -37,6 +37,7 @@ soak: .venv  ## run the long forms of the reliability tests
 
 docs: .venv  ## build the documentation into site/, to be read from the disk: open site/index.html
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+	@echo "open site/index.html"
 
 clean:  ## remove .venv, the documentation and caches; runs/ stays
 	rm -rf .venv site build dist *.egg-info .hypothesis .mypy_cache .pytest_cache .ruff_cache

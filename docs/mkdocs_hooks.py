@@ -10,7 +10,11 @@ from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
 
-TOP = ("README.md", "RESULTS.md", "LICENSE")
+# What pages link to, besides this folder.
+LINKED = (
+    *("README.md", "RESULTS.md", "LICENSE"),
+    *("experiments/configs/**/*.yaml", "experiments/slurm/*", "experiments/sweeps/*.yaml"),
+)
 log = logging.getLogger("mkdocs.hooks")
 elsewhere: set[str] = set()
 PACKAGES = ("lightning_modules", "datamodules", "callbacks", "separatrix")
@@ -18,11 +22,11 @@ PUBLIC_NAMES = "docs/api/separatrix.md"
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
-    """Give the site the repository's layout, so that links work in both: docs/, and beside it the files at the top."""
+    """Give the site the repository's layout, so that links work in both: docs/, and beside it what pages link to."""
     root, docs = Path(config.config_file_path).parent, Path(config.docs_dir)
     own = [file for file in files if file.abs_src_path and Path(file.abs_src_path).is_relative_to(docs)]
     paths = {path.relative_to(root).as_posix(): path for file in own if (path := Path(str(file.abs_src_path)))}
-    paths |= {name: root / name for name in TOP}
+    paths |= {path.relative_to(root).as_posix(): path for pattern in LINKED for path in root.glob(pattern)}
     of_the_theme = [file for file in files if file not in own]
     of_the_repository = [File.generated(config, uri, abs_src_path=str(path)) for uri, path in paths.items()]
     return Files([*of_the_theme, *of_the_repository])
