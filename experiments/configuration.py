@@ -6,6 +6,7 @@ from typing import Any
 
 import yaml
 
+from experiments.suggestion import probably
 from lightning_modules.errors import InputError
 
 MOST_VALUES = 10_000
@@ -22,8 +23,14 @@ def config_path(name: str) -> Path:
         with contextlib.suppress(OSError, ValueError):  # no name that a file could have
             if candidate.is_file():
                 return candidate
-    known = ", ".join(sorted(str(path.relative_to(CONFIGS).with_suffix("")) for path in CONFIGS.rglob("*.yaml")))
-    raise InputError(f"--config {name}: no such file, nor one of the shipped configurations ({known})")
+    shipped = shipped_configurations()
+    meant = probably(name, shipped) or f" ({', '.join(shipped)})"
+    raise InputError(f"--config {name}: no such file, nor one of the shipped configurations{meant}")
+
+
+def shipped_configurations() -> list[str]:
+    """Their names, sorted."""
+    return sorted(path.relative_to(CONFIGS).with_suffix("").as_posix() for path in CONFIGS.rglob("*.yaml"))
 
 
 def where_shipped(*names: str) -> list[str]:

@@ -34,10 +34,13 @@ PACKAGES = ("separatrix", "numpy", "pyloudnorm", "soundfile", "torch", "torchaud
 SCALE: dict[AudioFormat, float] = {"wav": 1.0, "flac": 0.125}
 MIXTURES_AT_ONCE = 16
 
-DESCRIPTION = """Write mixtures (mixtures/), the isolated sources in them (sources/), their events (labels.tsv as
-in DCASE, jams/ as JAMS; a pair's in the order of its sources) and a manifest, from which `--manifest` makes the same
-bytes again.
-Example: separatrix synthesize --config weak_labels/base --data.corpus.root UrbanSound8K --output DIR"""
+DESCRIPTION = """Write mixtures (mixtures/), the isolated sources in them (sources/), their events (labels.tsv as in
+DCASE, jams/ as JAMS; a pair's in the order of its sources) and a manifest, from which `--manifest` makes the same
+bytes again."""
+EXAMPLES = (
+    "synthesize --config weak_labels/base --data.corpus.root UrbanSound8K --mixtures 100 --output mixtures",
+    "synthesize --config weak_labels/base --config weak_labels/demo/data --mixtures 10 --output procedural",
+)
 
 
 def write_audio(path: Path, samples: np.ndarray, sample_rate: int, audio_format: AudioFormat) -> None:
@@ -203,7 +206,7 @@ def _split_value(argument: str) -> list[str]:
 
 def command(arguments: list[str]) -> None:
     """`separatrix synthesize ...`."""
-    parser = data_parser("synthesize", DESCRIPTION, MixtureDataModule)
+    parser = data_parser("synthesize", DESCRIPTION, *EXAMPLES, base=MixtureDataModule)
     parser.add_argument("--manifest", type=str | None, help=f"a {MANIFEST}: make its files again")
     parser.add_argument("--split", type=Split, default="test", help="whose mixtures")
     parser.add_argument("--start", type=NonNegativeInt, default=0, help="index of the first mixture")

@@ -1,0 +1,84 @@
+"""What a command has made, and what can be typed next: complete, and right for this run."""
+
+import shlex
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import rich
+from rich.text import Text
+
+from experiments.cli import COMMANDS
+from experiments.configuration import options, where_shipped
+from experiments.stage import best_checkpoint, config_options
+from lightning_modules.errors import printable
+
+# Options of one run that are no part of what the next one is made with.
+_OF_THE_RUN = ("--run", "--ckpt_path", "--print_config")
+
+
+def tell(made: Iterable[Path | str], commands: Iterable[Sequence[str]] = ()) -> None:
+    """Print paths that are there now, and commands that use them.
+
+    Args:
+        made: paths, or what there is to say of them; of paths only those that exist.
+        commands: arguments of `separatrix`; of commands that this version does not have nothing is said.
+    """
+    lines = [("made", str(each)) for each in made if not isinstance(each, Path) or each.exists()]
+    lines += [("next", shlex.join(["separatrix", *words])) for words in commands if words[0] in COMMANDS]
+    console = rich.get_console()
+    for number, (name, told) in enumerate(lines):
+        named = name if not number or lines[number - 1][0] != name else ""
+        console.print(Text.assemble((f"{named:<9} ", "bold"), printable(told)), soft_wrap=True)
+
+
+def after_fit(arguments: list[str], run: Path, supervision: str | None) -> list[list[str]]:
+    """The test of what was trained, and for a judge the separator that listens to it.
+
+    Args:
+        arguments: of the training.
+        run: its folder.
+        supervision: of a judge, `frame` or `clip`; None for other models.
+    """
+    test = ["test", "--config", str(run / "config.yaml"), "--run", str(run), "--ckpt_path", "best"]
+    return [test, *after_judge(arguments, run, supervision)]
+
+
+def after_judge(arguments: list[str], run: Path, supervision: str | None) -> list[list[str]]:
+    """The training of the separator that listens to a judge, on the same data; none where it is not known.
+
+    Args:
+        arguments: of the judge's training or test, with shipped configurations.
+        run: the judge's folder.
+        supervision: of the judge; None for other models.
+    """
+    given = options(arguments[1:])
+    judge = f"weak_labels/judge_{supervision}"
+    if supervision is None or ("--config", judge) not in given:
+        return []
+    words = []
+    for option in given:
+        if option[0] != "--config" and not option[0].startswith(("--model", *_OF_THE_RUN)):
+            words += option
+        elif option == ("--config", judge):
+            words += config_options(f"weak_labels/{supervision}")
+        elif option[0] == "--config" and option[1].endswith("/judge"):
+            size = option[1].removesuffix("/judge")
+            words += config_options(*where_shipped(f"{size}/separator", f"{size}/{supervision}"))
+        elif option[0] == "--config":
+            words += option
+    separator = run.with_name(supervision if run.name != supervision else f"{supervision}_separator")
+    return [["fit", *words, "--model.judge", best_checkpoint(run), "--run", str(separator)]]
+
+
+def same_with(command: str, arguments: list[str]) -> list[str]:
+    """The same arguments for another command."""
+    return [command, *arguments[1:]]
+
+
+def going_on(arguments: list[str], run: Path) -> str:
+    """The command that goes on with an interrupted one."""
+    words = list(arguments)
+    if arguments[0] == "fit" and (run / "checkpoints" / "last.ckpt").exists():
+        kept = (option for option in options(arguments[1:]) if option[0].split("=")[0] != "--ckpt_path")
+        words = ["fit", *(word for option in kept for word in option), "--ckpt_path", "last"]
+    return shlex.join(["separatrix", *words])
