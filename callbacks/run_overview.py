@@ -114,7 +114,7 @@ def _machine(trainer: Trainer, data: MixtureDataModule) -> str:
 def _length(trainer: Trainer) -> str:
     limit, stopping = epoch_limit(trainer), trainer.early_stopping_callback
     epochs = "until it is stopped" if limit is None else f"at most {_count(limit, 'epoch')}"
-    patience = f", patience {stopping.patience}" if stopping is not None else ""  # type: ignore[attr-defined]
+    patience = f", patience {stopping.patience}" if stopping is not None else ""
     return f"{epochs}{patience}; Ctrl-C stops, `--ckpt_path last` goes on after the last complete epoch"
 
 

@@ -31,7 +31,7 @@ class Explaining(ArgumentParser):
         defaults = {"default_env": False, "exit_on_error": False, "allow_abbrev": False}
         super().__init__(*args, **{**defaults, "formatter_class": HelpFormatter, **settings})
 
-    def parse_args(self, *args: Any, **settings: Any) -> Namespace:
+    def parse_args(self, *args: Any, **settings: Any) -> Namespace:  # type: ignore[override]
         """As jsonargparse's.
 
         Raises:

@@ -5,12 +5,15 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import rich
+from lightning import LightningModule
 from rich.text import Text
 
+from callbacks.separation_evaluation import SUMMARY_FILE
 from experiments.cli import COMMANDS
 from experiments.configuration import options, where_shipped
 from experiments.stage import best_checkpoint, config_options
 from lightning_modules.errors import printable
+from lightning_modules.weak_labels.classifier_module import EventClassifier
 
 # Options of one run that are no part of what the next one is made with.
 _OF_THE_RUN = ("--run", "--ckpt_path", "--print_config")
@@ -31,31 +34,45 @@ def tell(made: Iterable[Path | str], commands: Iterable[Sequence[str]] = ()) -> 
         console.print(Text.assemble((f"{named:<9} ", "bold"), printable(told)), soft_wrap=True)
 
 
-def after_fit(arguments: list[str], run: Path, supervision: str | None) -> list[list[str]]:
-    """The test of what was trained, and for a judge the separator that listens to it.
+def tell_of_run(command: str, arguments: list[str], run: Path, model: LightningModule) -> None:
+    """Of a `fit`, `validate`, `test` or `predict` that has come to its end.
 
     Args:
-        arguments: of the training.
-        run: its folder.
-        supervision: of a judge, `frame` or `clip`; None for other models.
+        command: which of them.
+        arguments: with the command.
+        run: folder of the run.
+        model: that was trained or used.
     """
-    test = ["test", "--config", str(run / "config.yaml"), "--run", str(run), "--ckpt_path", "best"]
-    return [test, *after_judge(arguments, run, supervision)]
+    made: list[Path] = []
+    following: list[list[str]] = []
+    if command == "fit":
+        made = [Path(best_checkpoint(run)), run / "checkpoints" / "last.ckpt", run / "config.yaml"]
+        made += sorted((run / "curves").glob("*"))[-1:]
+        following = [["test", "--config", str(run / "config.yaml"), "--run", str(run), "--ckpt_path", "best"]]
+    elif command == "validate":
+        following = [["test", *arguments[1:]]]
+    elif command == "test":
+        made = [run / SUMMARY_FILE]
+        if not isinstance(model, EventClassifier):
+            following = [["predict", *arguments[1:]]]
+    if command in ("fit", "test") and isinstance(model, EventClassifier):
+        following += after_judge(arguments, run, model.supervision)
+    tell(made, following)
 
 
-def after_judge(arguments: list[str], run: Path, supervision: str | None) -> list[list[str]]:
+def after_judge(arguments: list[str], run: Path, supervision: str) -> list[list[str]]:
     """The training of the separator that listens to a judge, on the same data; none where it is not known.
 
     Args:
         arguments: of the judge's training or test, with shipped configurations.
         run: the judge's folder.
-        supervision: of the judge; None for other models.
+        supervision: of the judge, `frame` or `clip`.
     """
     given = options(arguments[1:])
     judge = f"weak_labels/judge_{supervision}"
-    if supervision is None or ("--config", judge) not in given:
+    if ("--config", judge) not in given:
         return []
-    words = []
+    words: list[str] = []
     for option in given:
         if option[0] != "--config" and not option[0].startswith(("--model", *_OF_THE_RUN)):
             words += option
@@ -68,11 +85,6 @@ def after_judge(arguments: list[str], run: Path, supervision: str | None) -> lis
             words += option
     separator = run.with_name(supervision if run.name != supervision else f"{supervision}_separator")
     return [["fit", *words, "--model.judge", best_checkpoint(run), "--run", str(separator)]]
-
-
-def same_with(command: str, arguments: list[str]) -> list[str]:
-    """The same arguments for another command."""
-    return [command, *arguments[1:]]
 
 
 def going_on(arguments: list[str], run: Path) -> str:

@@ -22,14 +22,13 @@ import separatrix  # noqa: F401  (public classes can then be named without their
 from callbacks.epoch_lines import EpochLines
 from callbacks.estimate_files import EstimateFiles
 from callbacks.run_overview import RunOverview
-from callbacks.separation_evaluation import SUMMARY_FILE
 from callbacks.stopping import Stopping
 from callbacks.training_progress import TrainingProgress
 from datamodules.sound_bank import MissingBankError
 from experiments.configuration import options, with_named_configs
 from experiments.end_on_sigterm import EndOnSigterm
 from experiments.lightning_messages import silence
-from experiments.next_steps import after_fit, after_judge, going_on, same_with, tell
+from experiments.next_steps import going_on, tell_of_run
 from experiments.ranks import cluster_environment, of_slurm, ranks_of, refused_trainer
 from experiments.run_description import write_description
 from experiments.termination import interruption
@@ -38,7 +37,6 @@ from experiments.training_parser import TrainingParser, parser_settings
 from lightning_modules.base_module import SeparatrixModule
 from lightning_modules.checkpoint import AtomicCheckpointIO, read_checkpoint
 from lightning_modules.errors import InputError
-from lightning_modules.weak_labels.classifier_module import EventClassifier
 
 CHECKPOINTS = "checkpoints"
 
@@ -120,11 +118,21 @@ class SeparatrixCLI(LightningCLI):
         )
         curves = curve_callbacks(logger, command, run / CHECKPOINTS, given)
         # The tracking first: the others log into its run. Lightning adds `stopping`.
-        callbacks = [self._tracking, *given, EndOnSigterm(), *progress, RunOverview(), describe, *curves, *keep]
+        callbacks = [
+            self._tracking,
+            *given,
+            EndOnSigterm(),
+            *progress,
+            RunOverview(),
+            EpochLines(),
+            describe,
+            *curves,
+            *keep,
+        ]
         if self.subcommand == "predict":
             callbacks.append(EstimateFiles())
         with refused_trainer():
-            trainer = super().instantiate_trainer(
+            return super().instantiate_trainer(
                 default_root_dir=run,
                 callbacks=callbacks,
                 logger=curve_loggers(logger, run),
@@ -135,8 +143,6 @@ class SeparatrixCLI(LightningCLI):
                 enable_model_summary=False,
                 **settings,
             )
-        trainer.callbacks.append(EpochLines())  # type: ignore[attr-defined]  # behind early stopping and checkpoints
-        return trainer
 
     def _run_subcommand(self, subcommand: str) -> None:
         try:
@@ -156,7 +162,7 @@ class SeparatrixCLI(LightningCLI):
                     error.add_note(going_on(self._arguments, Path(self.trainer.default_root_dir)))
                 raise
             if self.trainer.is_global_zero:
-                self._tell(subcommand)
+                tell_of_run(subcommand, self._arguments, Path(self.trainer.default_root_dir), self.model)
         except InputError:
             # Lightning makes the folder of the curves before anything is checked: what is refused leaves none.
             curves = next((logger.log_dir for logger in self.trainer.loggers if isinstance(logger, CSVLogger)), None)
@@ -189,25 +195,6 @@ class SeparatrixCLI(LightningCLI):
         ):
             config["ckpt_path"] = None  # to go on from the run's own last epoch is no part of what makes it again
         return self._parser(self.subcommand).dump(config, skip_link_targets=False, skip_none=False)
-
-    def _tell(self, subcommand: str) -> None:
-        """Say what the command has made, and what can be typed next."""
-        run, arguments = Path(self.trainer.default_root_dir), self._arguments
-        judged = self.model.supervision if isinstance(self.model, EventClassifier) else None
-        made: list[Path] = []
-        following: list[list[str]] = []
-        if subcommand == "fit":
-            made = [run / CHECKPOINTS / "best.ckpt", run / CHECKPOINTS / "last.ckpt", run / "config.yaml"]
-            made += [Path(logger.log_dir) for logger in self.trainer.loggers if isinstance(logger, CSVLogger)]
-            following = after_fit(arguments, run, judged)
-        elif subcommand == "validate":
-            following = [same_with("test", arguments)]
-        elif subcommand == "test":
-            made = [run / SUMMARY_FILE]
-            following = after_judge(arguments, run, judged)
-            if judged is None:
-                following.append(same_with("predict", arguments))
-        tell(made, following)
 
     def before_fit(self) -> None:
         """Refuse a run's folder that holds a training already, and decode the corpus.
