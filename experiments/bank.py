@@ -3,6 +3,7 @@
 from rich.console import Console
 
 from experiments.data_configuration import data_parser, with_sections
+from experiments.next_steps import after_bank, tell
 from lightning_modules.errors import InputError
 
 DESCRIPTION = """Decode, resample and measure the clips of a data configuration once, into one memory map that every
@@ -29,4 +30,4 @@ def command(arguments: list[str]) -> None:
         f"{megabytes:.0f} MB; {len(bank.left_out)} clips left out",
         markup=False,
     )
-    console.print("next: `separatrix fit` with the same configuration, on any number of devices")
+    tell([], [after_bank(arguments, settings.data.class_path)])

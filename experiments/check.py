@@ -26,6 +26,7 @@ from datamodules.scene_statistics import scene_statistics
 from datamodules.urban_scenes import URBAN_CLASSES
 from experiments.check_tables import active_table, corpus_table, distinct_table, per_class_table
 from experiments.command_parser import command_parser
+from experiments.next_steps import after_check, tell
 from lightning_modules.errors import InputError
 from lightning_modules.setting_checks import require_names, require_whole
 from lightning_modules.spectrogram import HIGHEST_RATE, Geometry
@@ -254,6 +255,7 @@ def command(arguments: list[str]) -> None:
         corpora.add_subcommand(name, of_corpus, help=summary)
     chosen = parser.parse_args(arguments[1:])
     settings = parser.instantiate(chosen)[chosen.corpus].as_dict()
+    following = after_check(chosen.corpus, settings.get("root"), settings.get("folds"))
     console = Console(emoji=False, highlight=False)
     if chosen.corpus in SCENE_CORPORA:
         scenes = {name: settings.pop(name) for name in Scenes.__dataclass_fields__}
@@ -261,3 +263,4 @@ def command(arguments: list[str]) -> None:
     else:
         sample_rate = settings.pop("sample_rate")
         _refuse_broken(check_clips(PAIR_CORPORA[chosen.corpus](**settings), None, sample_rate, console))
+    tell([], following)

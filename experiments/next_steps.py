@@ -47,17 +47,22 @@ def tell_of_run(command: str, arguments: list[str], run: Path, model: LightningM
     following: list[list[str]] = []
     if command == "fit":
         made = [Path(best_checkpoint(run)), run / "checkpoints" / "last.ckpt", run / "config.yaml"]
-        made += sorted((run / "curves").glob("*"))[-1:]
+        made += sorted((run / "curves").glob("*"), key=lambda path: path.stat().st_mtime)[-1:]
         following = [["test", "--config", str(run / "config.yaml"), "--run", str(run), "--ckpt_path", "best"]]
     elif command == "validate":
         following = [["test", *arguments[1:]]]
     elif command == "test":
         made = [run / SUMMARY_FILE]
-        if not isinstance(model, EventClassifier):
+        if separates(model):
             following = [["predict", *arguments[1:]]]
     if command in ("fit", "test") and isinstance(model, EventClassifier):
         following += after_judge(arguments, run, model.supervision)
     tell(made, following)
+
+
+def separates(model: LightningModule) -> bool:
+    """Whether it makes estimates from a mixture alone."""
+    return type(model).predict_step is not LightningModule.predict_step
 
 
 def after_judge(arguments: list[str], run: Path, supervision: str) -> list[list[str]]:
@@ -85,6 +90,52 @@ def after_judge(arguments: list[str], run: Path, supervision: str) -> list[list[
             words += option
     separator = run.with_name(supervision if run.name != supervision else f"{supervision}_separator")
     return [["fit", *words, "--model.judge", best_checkpoint(run), "--run", str(separator)]]
+
+
+def after_bank(arguments: list[str], data: str) -> list[str]:
+    """A training on the bank's data: a strong separator of scenes, or the deep clustering model of a domain.
+
+    Args:
+        arguments: with the command.
+        data: class of the data module.
+    """
+    words: list[str] = []
+    for option in options(arguments[1:]):
+        if not option[0].startswith("--workers"):
+            words += option
+    of_scenes = data.endswith("UrbanScenes")
+    model = "weak_labels/strong" if of_scenes else "deep_clustering/model"
+    sizes = [name.removesuffix("/data") for name in words if name.endswith("/data")]
+    sizes = where_shipped(*(f"{size}/{'separator' if of_scenes else 'model'}" for size in sizes))
+    return ["fit", *words, *config_options(model, *sizes), "--run", "runs/strong" if of_scenes else "runs/domain"]
+
+
+def after_check(corpus: str, root: str | Path | None, folds: int | None = None) -> list[list[str]]:
+    """What a corpus that is in order can be used for; nothing where only its table was at hand.
+
+    Args:
+        corpus: its name on the command line.
+        root: its folder.
+        folds: into how many a folder of recordings is dealt, where the command says so.
+    """
+    if corpus == "procedural":
+        return [["reproduce", "weak-labels", "--preset", "demo"]]
+    if root is None:
+        return []
+    if corpus == "urbansound8k":
+        return [["reproduce", "weak-labels", "--preset", "small", "--urbansound8k", str(root)]]
+    model = ["fit", *config_options("deep_clustering/model", "deep_clustering/base")]
+    domain = {"librispeech": "speech", "musdb18": "music"}.get(corpus)
+    if domain is not None:
+        domain_says = [*config_options(f"deep_clustering/{domain}"), "--data.corpus.root", str(root)]
+        return [[*model, *domain_says, "--run", f"runs/{domain}"]]
+    name = Path(root).resolve().name
+    words = [*model, "--data.domain", name, "--data.corpus", "FolderPerClass", "--data.corpus.root", str(root)]
+    if folds is not None and folds >= 3 and not (Path(root) / "train").is_dir():
+        split = {"train": list(range(1, folds - 1)), "validation": [folds - 1], "test": [folds]}
+        words += [word for part, numbers in split.items() for word in (f"--data.{part}_folds", str(numbers))]
+        words += ["--data.corpus.folds", str(folds)]
+    return [[*words, "--run", f"runs/{name}"]]
 
 
 def going_on(arguments: list[str], run: Path) -> str:

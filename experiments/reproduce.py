@@ -17,9 +17,10 @@ from experiments.command_parser import Explaining, command_parser
 from experiments.configuration import options
 from experiments.model_selection_stages import model_selection_stages
 from experiments.model_selection_table import make_tables
+from experiments.next_steps import tell
 from experiments.ranks import job_tasks, launched
 from experiments.reproduction_tracking import group_of, track_tables
-from experiments.run_stages import CONSOLE, run_stages
+from experiments.run_stages import run_stages
 from experiments.stage import Stage
 from experiments.tracking import LoggerName
 from experiments.weak_labels_stages import weak_labels_stages
@@ -136,7 +137,9 @@ def command(arguments: list[str]) -> None:
     reproduction.table(output, NOTES[chosen.preset])
     if chosen.logger == "wandb":
         track_tables(output, group, {"system": chosen.system, "preset": chosen.preset})
-    CONSOLE.print(f"table: {output / 'table.md'}, {output / 'table.csv'}; every row: {output / 'scores.csv'}")
+    tell(
+        [output / name for name in ("table.md", "table.csv", "scores.csv", "confidence.png")], [["report", str(output)]]
+    )
 
 
 def _roots(given: Namespace, corpora: tuple[str, ...]) -> dict[str, str]:

@@ -21,6 +21,7 @@ from datamodules.annotations import DCASE_COLUMNS, SoundEvent, dcase_rows, jams,
 from datamodules.batch import Batch, Split
 from datamodules.mixtures import MixtureDataModule
 from experiments.data_configuration import data_parser, plain_data, with_sections
+from experiments.next_steps import tell
 from experiments.output_folder import new_folder
 from lightning_modules.errors import InputError
 
@@ -235,4 +236,5 @@ def command(arguments: list[str]) -> None:
     console.print(
         f"{settings.output}: {mixtures} mixtures of the {settings.split} split, {LABELS} and jams/", markup=False
     )
-    console.print(f"again: separatrix synthesize --manifest {settings.output / MANIFEST} --output NEW", markup=False)
+    again = settings.output.with_name(f"{settings.output.name}_again")
+    tell([], [["synthesize", "--manifest", str(settings.output / MANIFEST), "--output", str(again)]])

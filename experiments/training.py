@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from lightning import LightningDataModule, LightningModule, Trainer
+from lightning import LightningDataModule, Trainer
 from lightning.pytorch.callbacks import LambdaCallback, ModelCheckpoint
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import CSVLogger
@@ -28,7 +28,7 @@ from datamodules.sound_bank import MissingBankError
 from experiments.configuration import options, with_named_configs
 from experiments.end_on_sigterm import EndOnSigterm
 from experiments.lightning_messages import silence
-from experiments.next_steps import going_on, tell_of_run
+from experiments.next_steps import going_on, separates, tell_of_run
 from experiments.ranks import cluster_environment, of_slurm, ranks_of, refused_trainer
 from experiments.run_description import write_description
 from experiments.termination import interruption
@@ -247,7 +247,7 @@ class SeparatrixCLI(LightningCLI):
 
     def before_predict(self) -> None:
         """Only separators make estimates."""
-        if type(self.model).predict_step is LightningModule.predict_step:
+        if not separates(self.model):
             raise InputError(f"predict: a {type(self.model).__name__} makes no estimates; give a separator")
         self.before_test()
 
