@@ -241,11 +241,13 @@ def _example(corpus: str) -> str:
 
 def command(arguments: list[str]) -> None:
     """`separatrix check ...`."""
-    parser = command_parser("check", DESCRIPTION, *(_example(name) for name in FOLDERS))
+    usage = "separatrix check CORPUS [--OPTION VALUE ...]"
+    parser = command_parser("check", DESCRIPTION, *(_example(name) for name in FOLDERS), usage=usage)
     corpora = parser.add_subcommands(required=True, dest="corpus")
     for name, corpus in {**SCENE_CORPORA, **PAIR_CORPORA}.items():
         summary = (corpus.__doc__ or "").splitlines()[0]
-        of_corpus = command_parser(f"check {name}", f"{summary}\n\n{DESCRIPTION}", _example(name))
+        usage = f"separatrix check {name} [--OPTION VALUE ...]"
+        of_corpus = command_parser(f"check {name}", f"{summary}\n\n{DESCRIPTION}", _example(name), usage=usage)
         if name in SCENE_CORPORA:
             of_corpus.add_function_arguments(SCENE_CORPORA[name])
             of_corpus.add_class_arguments(Scenes)

@@ -28,7 +28,8 @@ class Explaining(ArgumentParser):
     """
 
     def __init__(self, *args: Any, **settings: Any) -> None:
-        defaults = {"default_env": False, "exit_on_error": False, "allow_abbrev": False}
+        # jsonargparse makes parsers of this kind, without a name, for the help of a model's or of data's settings.
+        defaults = {"prog": "separatrix", "default_env": False, "exit_on_error": False, "allow_abbrev": False}
         super().__init__(*args, **{**defaults, "formatter_class": HelpFormatter, **settings})
 
     def parse_args(self, *args: Any, **settings: Any) -> Namespace:  # type: ignore[override]
