@@ -54,7 +54,7 @@ def overview(trainer: Trainer, module: SeparatrixModule, data: MixtureDataModule
     if trainer.ckpt_path:
         epoch = f", after {_count(trainer.current_epoch, 'epoch')}" if command == "fit" else ""
         lines.append(("from", f"{trainer.ckpt_path}{epoch}"))
-    lines += [("network", each) for each in _networks(module)]
+    lines += [("network", each) for each in _networks(module, command)]
     rate, window, hop = module.geometry.sample_rate, module.geometry.window, module.geometry.hop
     milliseconds = f"{1000 * window / rate:g} and {1000 * hop / rate:g} ms"
     lines.append(("geometry", f"{rate} Hz, window {window} and hop {hop} samples ({milliseconds})"))
@@ -70,24 +70,25 @@ def overview(trainer: Trainer, module: SeparatrixModule, data: MixtureDataModule
 
 def _identity(module: SeparatrixModule) -> Iterator[str]:
     """What it learns from and tells apart; its geometry has a line of its own."""
-    for name, value in module.identity().items():
-        if name == "supervision":
-            yield f"{value} supervision"
-        elif name == "domain":
-            yield f"{value} mixtures"
-        elif name == "sources":
-            yield f"{value} sources"
-        elif name == "classes":
-            yield f"classes {', '.join(value)}"
+    identity = module.identity()
+    if "supervision" in identity:
+        yield f"{identity['supervision']} supervision"
+    if "domain" in identity:
+        yield f"{identity['domain']} mixtures"
+    if "sources" in identity:
+        yield f"{identity['sources']} sources"
+    if "classes" in identity:
+        yield f"classes {', '.join(identity['classes'])}"
 
 
-def _networks(module: SeparatrixModule) -> Iterator[str]:
+def _networks(module: SeparatrixModule, command: str) -> Iterator[str]:
+    to_train = " to train" if command == "fit" else ""
     for name, network in module.named_children():
         trained, frozen = (
             sum(parameter.numel() for parameter in network.parameters() if parameter.requires_grad is wanted)
             for wanted in (True, False)
         )
-        counts = [f"{size:,} parameters {what}" for size, what in ((trained, "to train"), (frozen, "frozen")) if size]
+        counts = [f"{size:,} parameters{what}" for size, what in ((trained, to_train), (frozen, " frozen")) if size]
         if counts:
             judge = getattr(module, f"{name}_checkpoint", None)
             yield f"{name}: {type(network).__name__}, {', '.join(counts)}{f', of {judge}' if judge else ''}"

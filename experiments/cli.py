@@ -38,6 +38,8 @@ GROUPS = {
     "speed": ("benchmark",),
 }
 USE = "use what was trained"
+# What other tools call it.
+ELSEWHERE = {"train": "fit", "evaluate": "test", "eval": "test", "doctor": "check"}
 
 SCREEN = """Separatrix: separators that learn from weak labels, and models that know when to be trusted.
 
@@ -90,7 +92,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"separatrix {version('separatrix')}")
         return 0
     if arguments[0] not in COMMANDS:
-        meant = probable(arguments[0], COMMANDS)
+        meant = probable(arguments[0], (*COMMANDS, *ELSEWHERE))
+        meant = ELSEWHERE.get(meant or "", meant)
         told = f"did you mean `separatrix {meant}`?" if meant else f"one of {', '.join(COMMANDS)}"
         print(f"separatrix: no command {printable(arguments[0])!r}; {told}", file=sys.stderr)
         return 2

@@ -13,7 +13,10 @@ _WARNINGS = (
     ".*It is recommended to use .self.log.*sync_dist=True.*",  # what is logged is the same on every rank
 )
 # Recommendations of other products, and what the overview of a run says in one line.
-_TOLD = ("Tip: ", "GPU available: ", "TPU available: ", "Seed set to ", "`Trainer.fit` stopped: ")
+_TOLD = (
+    *("Tip: ", "GPU available: ", "TPU available: ", "Seed set to ", "`Trainer.fit` stopped: "),
+    *("Restoring states from the checkpoint", "Restored all states from", "Loaded model weights from"),
+)
 _LOGGERS = ("lightning.pytorch.utilities.rank_zero", "lightning.fabric.utilities.seed")
 
 

@@ -7,7 +7,7 @@ from difflib import get_close_matches
 def probable(word: str, names: Iterable[str]) -> str | None:
     """The name that is closest to the word, upper and lower case alike; None where none is close."""
     by_lower_case = {name.lower(): name for name in names}
-    found = get_close_matches(word.lower(), by_lower_case, n=1)
+    found = get_close_matches(word.lower(), by_lower_case, n=1, cutoff=0.7)
     return by_lower_case[found[0]] if found else None
 
 
