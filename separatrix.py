@@ -33,6 +33,8 @@ from datamodules.rendering import render
 from datamodules.sound_bank import SoundBank, build_sound_bank
 from datamodules.source_pairs import SourcePairs
 from datamodules.urban_scenes import UrbanScenes
+from experiments.card import read_card
+from experiments.export import export_module
 from lightning_modules.autoclip import AutoClip
 from lightning_modules.checkpoint import load_module
 from lightning_modules.deep_clustering.clustering import soft_masks
@@ -93,10 +95,12 @@ __all__ = [
     "build_sound_bank",
     "confidence",
     "deep_clustering_loss",
+    "export_module",
     "istft",
     "k_means",
     "load_module",
     "log_magnitude",
+    "read_card",
     "read_evaluated",
     "render",
     "score_separation",

@@ -12,22 +12,26 @@ import torch
 
 from lightning_modules.atomic_file import write_text_atomically
 
+CHECKPOINTS = "checkpoints"
+CONFIGURATION_FILE, TEST_FILE, ENVIRONMENT_FILE = "config.yaml", "test.yaml", "environment.json"
 _PACKAGES = (
     *("separatrix", "torch", "lightning", "torchaudio", "torchmetrics", "numpy"),
     *("pyloudnorm", "scikit-learn", "scipy", "soundfile"),
 )
 
 
-def write_description(run: Path, file: str, configuration: str) -> None:
+def write_description(run: Path, file: str, configuration: str, tested: str | None = None) -> None:
     """Write the resolved configuration, and versions, machine and revision (`environment.json`).
 
     Args:
         run: the run's folder, made when missing.
         file: name of the configuration's file.
         configuration: as YAML.
+        tested: digest of the weights that a test is about to score; by it, scores are known to be a checkpoint's.
     """
     write_text_atomically(run / file, configuration)
-    write_text_atomically(run / "environment.json", json.dumps(environment(), indent=2) + "\n")
+    description = environment() | ({} if tested is None else {"tested_weights": tested})
+    write_text_atomically(run / ENVIRONMENT_FILE, json.dumps(description, indent=2) + "\n")
 
 
 def environment() -> dict[str, Any]:

@@ -26,14 +26,13 @@ from callbacks.estimate_files import EstimateFiles
 from datamodules.sound_bank import MissingBankError
 from experiments.configuration import options, with_named_configs
 from experiments.ranks import cluster_environment, of_slurm, ranks_of, refused_trainer
-from experiments.run_description import write_description
+from experiments.run_description import CHECKPOINTS, CONFIGURATION_FILE, TEST_FILE, write_description
 from experiments.termination import end_on_sigterm
 from experiments.tracking import LoggerName, WandbTracking, curve_callbacks, curve_loggers
 from lightning_modules.base_module import SeparatrixModule
 from lightning_modules.checkpoint import AtomicCheckpointIO, read_checkpoint
 from lightning_modules.errors import InputError
-
-CHECKPOINTS = "checkpoints"
+from lightning_modules.exported_model import weights_digest
 
 
 class Stopping(EarlyStopping):
@@ -102,7 +101,12 @@ class SeparatrixCLI(LightningCLI):
             begins = self.config["subcommand"] == "fit" and not path.exists()
             config["ckpt_path"] = None if begins else str(path)
         if config["ckpt_path"]:
-            read_checkpoint(config["ckpt_path"])
+            checkpoint = read_checkpoint(config["ckpt_path"])
+            if "card" in checkpoint and self.config["subcommand"] == "fit":
+                raise InputError(
+                    f"{config['ckpt_path']}: an exported model, which is no state of a training; go on from the "
+                    f"checkpoint that it was made of"
+                )
 
     def before_instantiate_classes(self) -> None:
         """Quiet what is not for the user."""
@@ -136,9 +140,9 @@ class SeparatrixCLI(LightningCLI):
         shown: Callback = RichProgressBar() if sys.stdout.isatty() else EpochLines()
         # Once training starts: one that is refused leaves the description of an earlier one as it is.
         describe = LambdaCallback(
-            on_train_start=lambda trainer, module: self._describe(run, "config.yaml"),
+            on_train_start=lambda trainer, module: self._describe(run, CONFIGURATION_FILE),
             on_validation_start=lambda trainer, module: self._describe(run, "validate.yaml"),
-            on_test_start=lambda trainer, module: self._describe(run, "test.yaml"),
+            on_test_start=lambda trainer, module: self._describe(run, TEST_FILE, weights_digest(module.state_dict())),
         )
         given = trainer_config.get("callbacks") or []
         logger: LoggerName = self._get(self.config, "logger")
@@ -194,12 +198,12 @@ class SeparatrixCLI(LightningCLI):
                     Path(self.trainer.default_root_dir).rmdir()
             raise
 
-    def _describe(self, run: Path, file: str) -> None:
+    def _describe(self, run: Path, file: str, tested: str | None = None) -> None:
         """Write down what runs: the resolved configuration, versions and revision."""
         fitting = file == "validate.yaml" and self.subcommand == "fit"
         if not self.trainer.is_global_zero or fitting:
             return
-        write_description(run, file, self._configuration(run))
+        write_description(run, file, self._configuration(run), tested)
 
     def _configuration(self, run: Path) -> str:
         """The resolved configuration, as YAML."""
