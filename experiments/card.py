@@ -55,7 +55,7 @@ def _lines(card: Card) -> Iterator[tuple[str, str]]:
     if weights := _part(card, "weights"):
         yield "weights", f"{_text(weights.get('numbers'))} of {_text(weights.get('type'))}"
     if half := _part(card, "half"):
-        yield "float16", _pairs(half)
+        yield "float16", ", ".join(f"{name} {_number(value)}" for name, value in half.items())
     yield "learnt from", _data(training.get("data"), settings)
     yield "licence of that", _text(card.get("data_licence"))
     yield "licence of the code", _text(card.get("code_licence"))
@@ -64,19 +64,30 @@ def _lines(card: Card) -> Iterator[tuple[str, str]]:
     yield "trainer", _pairs(training.get("trainer"))
     yield "made with", _pairs(training.get("versions"))
     yield "revision", _text(training.get("revision"))
-    yield "scores", "\n".join(_scores(card.get("scores"), settings))
+    yield "scores", "\n".join(_scores(card))
     yield "exported with", _text(card.get("exported_with"))
 
 
-def _scores(scores: Any, settings: dict[str, Any]) -> Iterator[str]:
-    rows = scores.get("rows") if isinstance(scores, dict) else None
-    if not isinstance(rows, list):
+def _scores(card: Card) -> Iterator[str]:
+    """A line for every quantity, a figure for every label; the card's JSON has more of them."""
+    scores = _part(card, "scores")
+    rows = [row for row in scores.get("rows") or () if isinstance(row, dict)]
+    if not rows:
         yield f"{UNKNOWN}: no test of these weights was the last in the run that the checkpoint lay in"
         return
-    yield f"on {_data(scores.get('data'), settings)}"
-    for row in rows:
-        if isinstance(row, dict):
-            yield ", ".join(f"{name} {_number(value)}" for name, value in row.items())
+    same = scores.get("data") == _part(card, "training").get("data")
+    data = "what it learnt from" if same else _data(scores.get("data"), card["hyper_parameters"])
+    yield f"on the test mixtures of {data}"
+    for quantity in dict.fromkeys(_text(row.get("quantity") or row.get("level")) for row in rows):
+        of_quantity = [row for row in rows if quantity in (row.get("quantity"), row.get("level"))]
+        if "mean" in of_quantity[0]:
+            figures = (f"{_number(row['mean'])} ± {_number(row.get('std'))} (n {row.get('n')})" for row in of_quantity)
+            title = f"{quantity} SI-SDR, dB"
+        else:
+            figures = (f"{_number(row.get('average_precision'))} (n {row.get('n')})" for row in of_quantity)
+            title = f"average precision, {quantity}s"
+        labelled = (f"{_text(row.get('label'))} {figure}" for row, figure in zip(of_quantity, figures, strict=True))
+        yield f"{title}: {', '.join(labelled)}"
 
 
 def _data(data: Any, settings: dict[str, Any]) -> str:
@@ -98,9 +109,8 @@ def _part(card: Any, name: str) -> dict[str, Any]:
 def _pairs(values: Any) -> str:
     if not isinstance(values, dict):
         return UNKNOWN
-    return ", ".join(
-        f"{name} {json.dumps(value, ensure_ascii=False).replace('"', '')}" for name, value in values.items()
-    )
+    shown = ((name, json.dumps(value, ensure_ascii=False)) for name, value in values.items())
+    return ", ".join(f"{name} {value}" for name, value in shown).replace('"', "")
 
 
 def _text(value: Any) -> str:
@@ -110,7 +120,7 @@ def _text(value: Any) -> str:
 
 
 def _number(value: Any) -> str:
-    return f"{value:.2f}" if isinstance(value, float) else str(value)
+    return f"{value:.3g}" if isinstance(value, float) else _text(value)
 
 
 def command(arguments: list[str]) -> None:

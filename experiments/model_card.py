@@ -12,10 +12,10 @@ from typing import Any
 
 from callbacks.classifier_scores import CLASSIFIER_COLUMNS, CLASSIFIER_FILE
 from callbacks.row_evaluation import SCORES_FILE
-from callbacks.rows import each_row
+from callbacks.rows import each_row, index_of, value_of
 from callbacks.summary import summarise
 from experiments.configuration import read_configuration
-from experiments.run_description import CHECKPOINTS, CONFIGURATION_FILE, ENVIRONMENT_FILE, TEST_FILE
+from experiments.run_description import CHECKPOINTS, CONFIGURATION_FILE, ENVIRONMENT_FILE, TEST_FILE, TESTED_FILE
 from lightning_modules.base_module import SeparatrixModule
 from lightning_modules.checkpoint import read_checkpoint
 from lightning_modules.deep_clustering.module import DeepClustering
@@ -56,9 +56,7 @@ def new_card(checkpoint: Path, module: SeparatrixModule, data_licence: str | Non
     settings = {name: None if name == "judge" else value for name, value in module.hparams.items()}
     run = checkpoint.resolve().parent.parent if checkpoint.resolve().parent.name == CHECKPOINTS else None
     configuration = _configuration(run, CONFIGURATION_FILE, dict(module.hparams))
-    environment = _environment(run) if configuration else {}
-    said = _portable(environment, ("versions", "revision")) or {}
-    tested = environment.get("tested_weights") == weights_digest(module.state_dict())
+    environment = _portable(_described(run, ENVIRONMENT_FILE), ("versions", "revision")) if configuration else {}
     return {
         "module": type(module).__name__,
         "hyper_parameters": settings,
@@ -66,13 +64,13 @@ def new_card(checkpoint: Path, module: SeparatrixModule, data_licence: str | Non
             "epochs": _counted(contents.get("epoch"), first=1),
             "steps": _counted(contents.get("global_step")),
             "seed": _counted(configuration.get("seed_everything")),
-            "trainer": _portable(configuration.get("trainer"), _OF_TRAINING),
+            "trainer": _portable(configuration.get("trainer"), _OF_TRAINING) or None,
             "data": _data(configuration.get("data")),
-            **{name: said.get(name) for name in ("versions", "revision")},
+            **{name: environment.get(name) for name in ("versions", "revision")},
         },
         "data_licence": data_licence or known_licence(configuration.get("data")),
         "code_licence": CODE_LICENCE,
-        "scores": _scores(run, module) if run and tested else None,
+        "scores": _scores(run, module) if run else None,
         "exported_with": f"separatrix {version('separatrix')}",
     }
 
@@ -97,15 +95,15 @@ def _configuration(run: Path | None, file: str, settings: dict[str, Any]) -> dic
     return configuration
 
 
-def _environment(run: Path | None) -> dict[str, Any]:
-    """What the last training or test in a run's folder said of itself."""
-    if run is None or not (run / ENVIRONMENT_FILE).is_file():
+def _described(run: Path | None, file: str) -> dict[str, Any]:
+    """What a training or test in a run's folder said of itself."""
+    if run is None or not (run / file).is_file():
         return {}
     try:
-        environment = json.loads((run / ENVIRONMENT_FILE).read_text())
+        described = json.loads((run / file).read_text())
     except (OSError, ValueError, RecursionError) as error:
-        raise InputError(f"{run / ENVIRONMENT_FILE}: not readable as JSON ({error}); remove it") from None
-    return environment if isinstance(environment, dict) else {}
+        raise InputError(f"{run / file}: not readable as JSON ({error}); remove it") from None
+    return described if isinstance(described, dict) else {}
 
 
 def _data(section: Any) -> dict[str, Any] | None:
@@ -124,17 +122,26 @@ def _data(section: Any) -> dict[str, Any] | None:
 def _scores(run: Path, module: SeparatrixModule) -> dict[str, Any] | None:
     """What a test of these weights left in the run's folder, and the mixtures that it was on."""
     configuration = _configuration(run, TEST_FILE, dict(module.hparams))
+    if not configuration or _described(run, TESTED_FILE).get("weights") != weights_digest(module.state_dict()):
+        return None
     rows: list[dict[str, Any]]
     if isinstance(module, EventClassifier):
         path = run / CLASSIFIER_FILE
-        rows = list(each_row(path, CLASSIFIER_COLUMNS)) if path.is_file() else []
+        rows = [_scored(path, row) for row in each_row(path, CLASSIFIER_COLUMNS)] if path.is_file() else []
     else:
         path = run / SCORES_FILE
         # Parts are what an interrupted test leaves: the file beside them is an earlier one's.
         whole = path.is_file() and not path.with_suffix(".parts").exists()
         classes: list[str] = list(module.classes)  # type: ignore[arg-type]
         rows = [summary._asdict() for summary in summarise(path, classes)] if whole else []
-    return {"data": _data(configuration.get("data")), "rows": rows} if rows and configuration else None
+    return {"data": _data(configuration.get("data")), "rows": rows} if rows else None
+
+
+def _scored(path: Path, row: dict[str, str]) -> dict[str, Any]:
+    """A judge's scores of a class at a level; None where it has none."""
+    scores = {name: value_of(path, row, name) if row[name] else None for name in CLASSIFIER_COLUMNS[3:6]}
+    counts = {name: index_of(path, row, name) for name in CLASSIFIER_COLUMNS[6:]}
+    return {"level": row["level"], "label": row["class"], **scores, **counts}
 
 
 def _class_path(section: Any) -> str:
@@ -146,10 +153,10 @@ def _class_name(section: Any) -> str | None:
     return _class_path(section).rpartition(".")[2] or None
 
 
-def _portable(settings: Any, names: tuple[str, ...] | None = None) -> dict[str, Any] | None:
+def _portable(settings: Any, names: tuple[str, ...] | None = None) -> dict[str, Any]:
     """Those settings that mean something on another machine, of these names where they are given."""
     if not isinstance(settings, dict):
-        return None
+        return {}
     wanted = settings if names is None else [name for name in names if name in settings]
     return {name: settings[name] for name in wanted if name not in _OF_THE_MACHINE and _travels(settings[name])}
 

@@ -1,6 +1,7 @@
 """A model's network as a program of torch.export (.pt2), which runs without this project: plain `torch.export.load`."""
 
 import contextlib
+import copy
 import io
 import json
 import warnings
@@ -62,7 +63,9 @@ def write_program(
     Raises:
         InputError: the two differ by more than rounding.
     """
-    network = network_of(module.eval().requires_grad_(False))
+    network = copy.deepcopy(network_of(module)).eval().requires_grad_(False)
+    # Of the convolutional judge's weights, whose channels lie last in memory, torch.export would warn.
+    network.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
     # Two mixtures: of one, torch would make a program for one.
     example = heard_by(module, noise(2, module.geometry.sample_rate))
     some = torch.export.Dim.DYNAMIC

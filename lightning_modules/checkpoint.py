@@ -119,6 +119,8 @@ def _require_whole_archive(path: str | os.PathLike[str]) -> None:
         raise ValueError("no archive, or not whole")
     with zipfile.ZipFile(path) as archive:
         parts = archive.infolist()
+        if any(part.filename.endswith("/archive_format") for part in parts):
+            raise ValueError("a program of torch.export, of which only torch makes something")
         stored = all(part.compress_type == zipfile.ZIP_STORED for part in parts)
         if not stored or sum(part.file_size for part in parts) > os.path.getsize(path):
             raise ValueError("a compressed archive")
