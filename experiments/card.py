@@ -15,6 +15,7 @@ from lightning_modules.checkpoint import load_module, read_checkpoint
 from lightning_modules.exported_model import Card
 
 UNKNOWN = "unknown"
+SHOWN = ("supervision", "classes", "domain", "sources")  # settings with a line of their own
 
 
 def read_card(path: str | Path) -> Card:
@@ -46,12 +47,10 @@ def _lines(card: Card) -> Iterator[tuple[str, str]]:
     """Names and values, as a person would ask for them."""
     settings, training = card["hyper_parameters"], _part(card, "training")
     yield "model", _text(card.get("module"))
-    for name in ("supervision", "classes", "domain", "sources"):
+    for name in SHOWN:
         if name in settings:
             yield name, _text(settings[name])
-    yield "geometry", f"{settings['sample_rate']} Hz, window {settings['window']}, hop {settings['hop']}"
-    shown = ("supervision", "classes", "domain", "sources", "sample_rate", "window", "hop", "judge", "joint_judge")
-    yield "settings", _pairs({name: value for name, value in settings.items() if name not in shown})
+    yield "settings", _pairs({name: value for name, value in settings.items() if name not in SHOWN})
     if weights := _part(card, "weights"):
         yield "weights", f"{_text(weights.get('numbers'))} of {_text(weights.get('type'))}"
     if half := _part(card, "half"):
@@ -71,23 +70,26 @@ def _lines(card: Card) -> Iterator[tuple[str, str]]:
 def _scores(card: Card) -> Iterator[str]:
     """A line for every quantity, a figure for every label; the card's JSON has more of them."""
     scores = _part(card, "scores")
-    rows = [row for row in scores.get("rows") or () if isinstance(row, dict)]
+    listed = scores.get("rows")
+    rows = [row for row in listed if isinstance(row, dict)] if isinstance(listed, list) else []
     if not rows:
         yield f"{UNKNOWN}: no test of these weights was the last in the run that the checkpoint lay in"
         return
     same = scores.get("data") == _part(card, "training").get("data")
     data = "what it learnt from" if same else _data(scores.get("data"), card["hyper_parameters"])
-    yield f"on the test mixtures of {data}"
-    for quantity in dict.fromkeys(_text(row.get("quantity") or row.get("level")) for row in rows):
-        of_quantity = [row for row in rows if quantity in (row.get("quantity"), row.get("level"))]
-        if "mean" in of_quantity[0]:
-            figures = (f"{_number(row['mean'])} ± {_number(row.get('std'))} (n {row.get('n')})" for row in of_quantity)
-            title = f"{quantity} SI-SDR, dB"
-        else:
-            figures = (f"{_number(row.get('average_precision'))} (n {row.get('n')})" for row in of_quantity)
-            title = f"average precision, {quantity}s"
-        labelled = (f"{_text(row.get('label'))} {figure}" for row, figure in zip(of_quantity, figures, strict=True))
-        yield f"{title}: {', '.join(labelled)}"
+    measure = "SI-SDR" if "mean" in rows[0] else "average precision"
+    yield f"{measure} on the test mixtures of {data}"
+    quantities = [_text(row.get("quantity") or row.get("level")) for row in rows]
+    for quantity in dict.fromkeys(quantities):
+        figures = ", ".join(_figure(row) for row, own in zip(rows, quantities, strict=True) if own == quantity)
+        yield f"{quantity}: {figures}"
+
+
+def _figure(row: dict[str, Any]) -> str:
+    """What is most worth knowing of a row."""
+    score = _number(row.get("mean", row.get("average_precision")))
+    deviation = f" ± {_number(row['std'])} dB" if "std" in row else ""
+    return f"{_text(row.get('label'))} {score}{deviation} (n {_text(row.get('n'))})"
 
 
 def _data(data: Any, settings: dict[str, Any]) -> str:

@@ -42,8 +42,9 @@ def read_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
             checkpoint = read_exported(path)
         else:
             _require_whole_archive(path)
-            with warnings.catch_warnings(action="ignore"):  # torch's advice on odd contents, before it refuses them
-                checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+            # Opened, for torch goes by the name; its advice on odd contents comes before it refuses them.
+            with open(path, "rb") as file, warnings.catch_warnings(action="ignore"):
+                checkpoint = torch.load(file, map_location="cpu", weights_only=True)
     except Exception as error:  # on a damaged file torch raises whatever its unpickler stumbles over
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise InputError(f"{path}: not a readable {what} ({reason})") from error

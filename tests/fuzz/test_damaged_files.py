@@ -46,7 +46,10 @@ def test_damaged_audio_and_tables_are_read_right_or_refused_by_name(subject, fil
 @pytest.mark.soak
 @pytest.mark.parametrize(
     ("subject", "files"),
-    [("audio", 20000), ("table", 10000), ("rows", 5000), ("bank", 5000), ("checkpoint", 5000), ("configuration", 5000)],
+    [
+        *(("audio", 20000), ("table", 10000), ("rows", 5000), ("bank", 5000), ("checkpoint", 5000)),
+        *(("exported", 5000), ("configuration", 5000)),
+    ],
 )
 def test_fifty_thousand_damaged_files_are_read_right_or_refused_by_name(subject, files, tmp_path):
     counts, problems = read_damaged(subject, 100_000, 100_000 + files, tmp_path)
