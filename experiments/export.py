@@ -127,6 +127,10 @@ def command(arguments: list[str]) -> None:
         if given.program.suffix != ".pt2":
             raise InputError(f"--program {given.program}: a name that ends in .pt2 is needed")
         _require_free(given.program, given.overwrite)
+    if given.recording is not None:
+        if not (given.program or given.half):
+            raise InputError("--recording: compares --program or --half with the model; give one of them, too")
+        read_audio(given.recording)  # before anything is written
     console = Console(emoji=False, highlight=False, soft_wrap=True)
     console.print(f"exporting {given.checkpoint}", markup=False)
     card = export_module(
