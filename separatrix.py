@@ -42,6 +42,8 @@ from datamodules.rendering import render
 from datamodules.sound_bank import SoundBank, build_sound_bank, integrated_loudness
 from datamodules.source_pairs import SourcePairs
 from datamodules.urban_scenes import UrbanScenes
+from experiments.card import read_card
+from experiments.export import export_module
 from lightning_modules.autoclip import AutoClip
 from lightning_modules.base_module import SeparatrixModule
 from lightning_modules.checkpoint import load_module
@@ -147,6 +149,7 @@ __all__ = [
     "ensemble_scores",
     "ensembles",
     "estimate_classification_loss",
+    "export_module",
     "in_best_order",
     "integrated_loudness",
     "istft",
@@ -162,6 +165,7 @@ __all__ = [
     "posterior_strength",
     "prior_weight",
     "read_audio",
+    "read_card",
     "read_evaluated",
     "render",
     "resample",

@@ -30,15 +30,14 @@ from experiments.end_on_sigterm import EndOnSigterm
 from experiments.lightning_messages import silence
 from experiments.next_steps import going_on, separates, tell_of_run
 from experiments.ranks import cluster_environment, of_slurm, ranks_of, refused_trainer
-from experiments.run_description import write_description
+from experiments.run_description import CHECKPOINTS, CONFIGURATION_FILE, TEST_FILE, write_description
 from experiments.termination import interruption
 from experiments.tracking import LoggerName, WandbTracking, curve_callbacks, curve_loggers
 from experiments.training_parser import TrainingParser, parser_settings
 from lightning_modules.base_module import SeparatrixModule
 from lightning_modules.checkpoint import AtomicCheckpointIO, read_checkpoint
 from lightning_modules.errors import InputError
-
-CHECKPOINTS = "checkpoints"
+from lightning_modules.exported_model import weights_digest
 
 
 class SeparatrixCLI(LightningCLI):
@@ -82,7 +81,12 @@ class SeparatrixCLI(LightningCLI):
             begins = self.config["subcommand"] == "fit" and not path.exists()
             config["ckpt_path"] = None if begins else str(path)
         if config["ckpt_path"]:
-            read_checkpoint(config["ckpt_path"])
+            checkpoint = read_checkpoint(config["ckpt_path"])
+            if "card" in checkpoint and self.config["subcommand"] == "fit":
+                raise InputError(
+                    f"{config['ckpt_path']}: an exported model, which is no state of a training; go on from the "
+                    f"checkpoint that it was made of"
+                )
 
     def instantiate_trainer(self, **settings: Any) -> Trainer:
         """A trainer that keeps the best and the last checkpoint in the run's folder and logs where it was told to."""
@@ -103,9 +107,9 @@ class SeparatrixCLI(LightningCLI):
         progress = [TrainingProgress()] if sys.stdout.isatty() else []
         # Once training starts: one that is refused leaves the description of an earlier one as it is.
         describe = LambdaCallback(
-            on_train_start=lambda trainer, module: self._describe(run, "config.yaml"),
+            on_train_start=lambda trainer, module: self._describe(run, CONFIGURATION_FILE),
             on_validation_start=lambda trainer, module: self._describe(run, "validate.yaml"),
-            on_test_start=lambda trainer, module: self._describe(run, "test.yaml"),
+            on_test_start=lambda trainer, module: self._describe(run, TEST_FILE, weights_digest(module.state_dict())),
         )
         given = trainer_config.get("callbacks") or []
         logger: LoggerName = self._get(self.config, "logger")
@@ -177,12 +181,12 @@ class SeparatrixCLI(LightningCLI):
                     Path(self.trainer.default_root_dir).rmdir()
             raise
 
-    def _describe(self, run: Path, file: str) -> None:
+    def _describe(self, run: Path, file: str, tested: str | None = None) -> None:
         """Write down what runs: the resolved configuration, versions and revision."""
         fitting = file == "validate.yaml" and self.subcommand == "fit"
         if not self.trainer.is_global_zero or fitting:
             return
-        write_description(run, file, self._configuration(run))
+        write_description(run, file, self._configuration(run), tested)
 
     def _configuration(self, run: Path) -> str:
         """The resolved configuration, as YAML."""
