@@ -53,9 +53,12 @@ def blocks(text: str) -> Iterator[tuple[str, list[str]]]:
     language: str | None = None
     lines: list[str] = []
     before = ""
-    for line in [*text.splitlines(), ""]:
-        if language in (None, "indented") and (opening := re.match(r"```(\w*)$", line)):
-            language, lines = opening[1] or "shell", []
+    for line in [*text.splitlines(), "end"]:
+        if language == "indented" and line and not line.startswith("    "):
+            yield "shell", lines
+            language, lines = None, []
+        if language is None and (opening := re.match(r"```(\w*)$", line)):
+            language = opening[1] or "shell"
         elif language not in (None, "indented"):
             if line == "```":
                 yield str(language), lines
@@ -65,14 +68,7 @@ def blocks(text: str) -> Iterator[tuple[str, list[str]]]:
         elif line.startswith("    ") and (language == "indented" or not before):
             language = "indented"
             lines.append(line[4:])
-        elif language == "indented" and line:
-            yield "shell", lines
-            language, lines = None, []
-        elif language == "indented":
-            lines.append("")
         before = line
-    if language == "indented":
-        yield "shell", lines
 
 
 def commands(lines: list[str]) -> list[list[str]]:

@@ -43,7 +43,7 @@ TINY_DATA = {
     "train_mixtures": 12,
     "epoch_mixtures": 4,
     "validation_mixtures": 3,
-    "test_mixtures": 12,
+    "test_mixtures": 3,
     "batch_size": 2,
     "evaluation_batch_size": 4,
     "duration": 0.5,
@@ -113,8 +113,10 @@ def tiny(words: list[str]) -> list[str] | None:
         if not isinstance(network.get("channels"), list | tuple):  # a single number, of a network of one's own
             sizes.pop("channels", None)
         return [*words, *options("data", tiny_data(settings)), *options("model", sizes), *TINY_TRAINER]
-    if command in ("bank", "synthesize"):
+    if command == "bank":
         return [*words, *options("data", tiny_data(settings))]
+    if command == "synthesize":
+        return [*words, *options("data", tiny_data(settings) | {"test_mixtures": settings.mixtures})]
     return None
 
 
