@@ -1,0 +1,253 @@
+"""README.md and docs/*.md, done as they say: files are written, commands typed and programs run, in their order.
+
+Every command is parsed by the real parsers. Those of README.md and docs/extending.md run, too, at a tiny size, those of
+the other documents need several devices, a cluster or hours.
+"""
+
+import argparse
+import contextlib
+import csv
+import io
+import re
+import shlex
+from collections.abc import Callable, Iterator
+from functools import cache
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import jsonargparse
+import numpy as np
+import pytest
+import soundfile
+import torch
+from documentation import DOCUMENTS, REPOSITORY, Step, steps
+from lightning import Trainer
+
+from datamodules.corpora.folder_per_class import fold_of
+from experiments.cli import COMMANDS, main
+from lightning_modules.deep_clustering.module import DeepClustering
+
+STEPS = {document: steps(document) for document in DOCUMENTS}
+PLACES = [(document, place) for document, found in STEPS.items() for place in range(len(found))]
+TYPED = [step for found in STEPS.values() for step in found if step.kind == "command"]
+RUN = ("README.md", "docs/extending.md")
+# What stands for `...` in a command.
+LEFT_OUT = {"fit": ["--config", "weak_labels/base", "--config", "weak_labels/strong"]}
+URBAN_CLASSES = ("car_horn", "dog_bark", "drilling", "gun_shot", "jackhammer", "siren", "street_music")
+FOLDS = range(1, 11)
+
+# Settings that make a run tiny, where the model or the data has them.
+TINY_MODEL = {"units": 8, "layers": 1, "channels": "[2,2,2]"}
+TINY_DATA = {
+    "train_mixtures": 12,
+    "epoch_mixtures": 4,
+    "validation_mixtures": 3,
+    "test_mixtures": 3,
+    "batch_size": 2,
+    "evaluation_batch_size": 4,
+    "duration": 0.5,
+    "latest_onset": 0.3,
+}
+TINY_TRAINER = ["--trainer.max_epochs", "1", "--trainer.accelerator", "cpu"]
+
+
+class Parsed(BaseException):
+    """A command whose arguments are understood: what they are. It stops there."""
+
+    def __init__(self, settings: Any) -> None:
+        super().__init__()
+        self.settings = settings
+
+
+@contextlib.contextmanager
+def stopping_after_the_parser() -> Iterator[None]:
+    """Commands end where their parser has understood them."""
+    under_way: list[Any] = []  # a parser asks others, for the settings of a class
+
+    def stopped(parse_args: Callable[..., Any]) -> Callable[..., Any]:
+        def parse(parser: Any, *arguments: Any, **settings: Any) -> Any:
+            under_way.append(parser)
+            try:
+                understood = parse_args(parser, *arguments, **settings)
+            finally:
+                under_way.pop()
+            if under_way:
+                return understood
+            raise Parsed(understood)
+
+        return parse
+
+    with pytest.MonkeyPatch.context() as patch:
+        for parser in (jsonargparse.ArgumentParser, argparse.ArgumentParser):
+            patch.setattr(parser, "parse_args", stopped(parser.parse_args))
+        yield
+
+
+def parsed(words: list[str]) -> Any:
+    """What a command's parser makes of its words."""
+    with stopping_after_the_parser(), contextlib.redirect_stderr(io.StringIO()) as told:
+        try:
+            main(words)
+        except Parsed as understood:
+            return understood.settings
+    raise AssertionError(f"{told.getvalue()}\nseparatrix {shlex.join(words)}")
+
+
+def options(section: str, settings: dict[str, Any]) -> list[str]:
+    return [word for name, value in settings.items() for word in (f"--{section}.{name}", str(value))]
+
+
+def tiny(words: list[str]) -> list[str] | None:
+    """The command at a tiny size; None for one that is only parsed."""
+    command = words[0]
+    settings = parsed(words)
+    if command == "reproduce":
+        return [*words, "--dry-run"]
+    if command == "check":
+        return [*words, *(["--mixtures", "20", "--scored", "2"] if "urbansound8k" in words else [])]
+    if command in ("fit", "validate", "test", "predict"):
+        settings = settings[command]
+        network = settings.model.init_args.as_dict()
+        sizes = {name: value for name, value in TINY_MODEL.items() if name in network}
+        if not isinstance(network.get("channels"), list | tuple):  # a single number, of a network of one's own
+            sizes.pop("channels", None)
+        return [*words, *options("data", tiny_data(settings)), *options("model", sizes), *TINY_TRAINER]
+    if command == "bank":
+        return [*words, *options("data", tiny_data(settings))]
+    if command == "synthesize":
+        return [*words, *options("data", tiny_data(settings) | {"test_mixtures": settings.mixtures})]
+    return None
+
+
+def tiny_data(settings: Any) -> dict[str, Any]:
+    return {name: value for name, value in TINY_DATA.items() if name in settings.data.init_args}
+
+
+@pytest.fixture(scope="session")
+def workplaces(recordings, urbansound_factory, separatrix, tmp_path_factory) -> Callable[[str], Path]:
+    """A function that gives a document's folder: with the corpora, models and files that it takes for granted."""
+    corpora = tmp_path_factory.mktemp("corpora")
+    write_folders(corpora / "MyRecordings", ("blackbird", "rain", "wind"))
+    write_esc50(corpora / "ESC-50")
+    urbansound = urbansound_factory(classes=URBAN_CLASSES, folds=FOLDS, clips_per_class=1)
+    links = {
+        "DATA": recordings,
+        "UrbanSound8K": urbansound,
+        "LibriSpeech": recordings / "LibriSpeech",
+        **{name: corpora / "MyRecordings" for name in ("MyRecordings", "MyBirds")},
+        "ESC-50": corpora / "ESC-50",
+    }
+
+    @cache
+    def make(document: str) -> Path:
+        folder = tmp_path_factory.mktemp("reader")
+        for name, target in links.items():
+            (folder / name).symlink_to(target)
+        for domain in ("speech", "music"):
+            trainer = Trainer(accelerator="cpu", logger=False, enable_progress_bar=False)
+            trainer.strategy.connect(DeepClustering(domain, units=4, layers=1, dimensions=3))
+            trainer.save_checkpoint(folder / "runs" / domain / "checkpoints" / "best.ckpt")
+        for step in STEPS[document]:
+            if step.kind == "file":
+                (folder / step.name).write_text("\n".join(step.content) + "\n")
+        return folder
+
+    return make
+
+
+def write_folders(root: Path, classes: tuple[str, ...]) -> None:
+    """A folder for each class, with a recording in each of ten folds."""
+    for number, label in enumerate(classes):
+        (root / label).mkdir(parents=True)
+        for fold in FOLDS:
+            name = next(name for n in count() if fold_of(name := f"{label}-{n}", len(FOLDS)) == fold)
+            soundfile.write(root / label / f"{name}.wav", tone(number), 16_000)
+
+
+def write_esc50(root: Path) -> None:
+    """Three of its classes, a recording in each of its five folds."""
+    (root / "meta").mkdir(parents=True)
+    (root / "audio").mkdir()
+    rows = [("filename", "fold", "target", "category", "esc10", "src_file", "take")]
+    for fold in range(1, 6):
+        for number, label in enumerate(("dog", "rain", "siren")):
+            rows.append((f"{fold}-{number}-A.wav", str(fold), str(number), label, "True", f"{fold}{number}", "A"))
+            soundfile.write(root / "audio" / rows[-1][0], tone(number), 44_100)
+    with open(root / "meta" / "esc50.csv", "w", newline="") as file:
+        csv.writer(file).writerows(rows)
+
+
+def tone(number: int) -> np.ndarray:
+    """Half a second of a pitch in noise, at 16 kHz."""
+    noise = np.random.default_rng(number).standard_normal(8000)
+    return 0.2 * np.sin(np.arange(8000) * 0.05 * 2**number) + 0.02 * noise
+
+
+@pytest.fixture(scope="session")
+def outcome(workplaces, separatrix) -> Callable[[str, int], str]:
+    """A function that says what was wrong with a step of a document, after those before it: nothing, as a rule."""
+    done: dict[str, list[str]] = {document: [] for document in DOCUMENTS}
+
+    def do(document: str, step: Step) -> str:
+        if step.kind == "file":
+            return ""
+        if step.kind == "python":
+            torch.manual_seed(0)
+            exec("\n".join(step.content), {"mixture": torch.randn(2, 8000)})
+            return ""
+        words = [w for word in step.content for w in (LEFT_OUT[step.content[0]] if word == "..." else [word])]
+        at_tiny_size = tiny(words)
+        if words[0] == "reproduce" and at_tiny_size:
+            stages = [shlex.split(line)[1:] for line in separatrix.succeed(*at_tiny_size).out.splitlines()]
+            # What is given to all stages is looked at with one of each command.
+            for stage in {stage[0]: stage for stage in stages}.values():
+                parsed(stage)
+        elif document in RUN and at_tiny_size:
+            separatrix.succeed(*at_tiny_size)
+        return ""
+
+    def of(document: str, place: int) -> str:
+        for step in STEPS[document][len(done[document]) : place + 1]:
+            with contextlib.chdir(workplaces(document)):
+                try:
+                    done[document].append(do(document, step))
+                except (Exception, SystemExit) as error:
+                    done[document].append(f"{type(error).__name__}: {error}")
+        return done[document][place]
+
+    return of
+
+
+@pytest.mark.parametrize(("document", "place"), PLACES, ids=lambda value: str(value))
+def test_a_reader_can_do_what_the_documentation_says(document, place, outcome):
+    assert not outcome(document, place), str(STEPS[document][place])
+
+
+def test_every_command_is_documented_and_what_is_called_one_is_one():
+    typed = {step.content[0] for step in TYPED}
+    mentioned = {
+        name
+        for document in DOCUMENTS
+        for name in re.findall(r"`separatrix ([a-z]\w*)", (REPOSITORY / document).read_text(encoding="utf-8"))
+    }
+    assert COMMANDS.keys() == typed | mentioned
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "separatrix fitt --config weak_labels/base",
+        "separatrix fit --confg weak_labels/base --config weak_labels/strong",
+        "separatrix fit --config weak_labels/basic",
+        "separatrix fit --config weak_labels/base --config weak_labels/strong --model.unit 3",
+        "separatrix bank --config weak_labels/base --data.dration 3",
+        "separatrix check librispeech --rot LibriSpeech",
+        "separatrix reproduce weak-labels --preset tiny",
+        "separatrix benchmark --devise cuda",
+        "separatrix ranks --config weak_labels/base --trainer.device 4",
+    ],
+)
+def test_a_command_that_is_misspelt_is_found(line):
+    with pytest.raises((AssertionError, SystemExit)):
+        parsed(shlex.split(line)[1:])
