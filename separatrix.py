@@ -1,14 +1,17 @@
 """Sound separation research: separators that learn from weak labels, and models that know when to be trusted.
 
-from separatrix import WeakLabelSeparator, load_module
+Example:
+    ```python
+    from separatrix import WeakLabelSeparator, load_module
 
-separator = load_module("runs/small/weak-labels/frame/checkpoints/best.ckpt", WeakLabelSeparator)
-sources = separator(mixture)  # [B, T] -> [B, C, T]
+    separator = load_module("runs/small/weak-labels/frame/checkpoints/best.ckpt", WeakLabelSeparator)
+    sources = separator(mixture)  # [B, T] -> [B, C, T]
 
-from separatrix import ModelSelection
+    from separatrix import ModelSelection
 
-models = ModelSelection(["speech/checkpoints/best.ckpt", "music/checkpoints/best.ckpt"])
-sources = models(mixture)  # [B, T] -> [B, Q, T], of the most confident model
+    models = ModelSelection(["speech/checkpoints/best.ckpt", "music/checkpoints/best.ckpt"])
+    sources = models(mixture)  # [B, T] -> [B, Q, T], of the most confident model
+    ```
 """
 
 from callbacks.audio_examples import AudioExamples
