@@ -9,6 +9,12 @@ from separatrix import ModelSelection
 
 models = ModelSelection(["speech/checkpoints/best.ckpt", "music/checkpoints/best.ckpt"])
 sources = models(mixture)  # [B, T] -> [B, Q, T], of the most confident model
+
+from separatrix import Separator, separate_file
+
+separator = Separator.from_checkpoints(["speech/checkpoints/best.ckpt", "music/checkpoints/best.ckpt"])
+separate_file(separator, "talk.wav", "separated/talk")  # any length, rate and number of channels
+sources = separator(samples, rate).sources  # {"source_1": [channels, n], ...}, of what is in memory
 """
 
 from callbacks.audio_examples import AudioExamples
@@ -33,6 +39,7 @@ from datamodules.rendering import render
 from datamodules.sound_bank import SoundBank, build_sound_bank
 from datamodules.source_pairs import SourcePairs
 from datamodules.urban_scenes import UrbanScenes
+from experiments.separated_files import separate_file
 from lightning_modules.autoclip import AutoClip
 from lightning_modules.checkpoint import load_module
 from lightning_modules.deep_clustering.clustering import soft_masks
@@ -43,6 +50,7 @@ from lightning_modules.deep_clustering.module import DeepClustering
 from lightning_modules.deep_clustering.network import EmbeddingNetwork
 from lightning_modules.deep_clustering.selection import ModelSelection
 from lightning_modules.errors import InputError
+from lightning_modules.recordings.separator import Separator
 from lightning_modules.spectrogram import Geometry, istft, log_magnitude, stft
 from lightning_modules.weak_labels.classifier import ConvolutionalRecurrentClassifier, RecurrentClassifier
 from lightning_modules.weak_labels.classifier_module import EventClassifier
@@ -85,6 +93,7 @@ __all__ = [
     "SceneRules",
     "SelectionEvaluation",
     "SeparationEvaluation",
+    "Separator",
     "SoundBank",
     "SourcePairs",
     "UrbanScenes",
@@ -100,6 +109,7 @@ __all__ = [
     "read_evaluated",
     "render",
     "score_separation",
+    "separate_file",
     "si_sdr",
     "soft_masks",
     "stft",
