@@ -138,7 +138,7 @@ class Clustering:
             embedding = self._embed(model, spectrogram, sampled.statistics).unflatten(1, (-1, model.geometry.bins))
             own = embedding[:, spectrogram.own][:, _standing_for_all(spectrogram, sampled.stride)].flatten(1, 2)
             here = bins[(bins >= first) & (bins < first + own.shape[1])]
-            points.append(points_at(own, here.unsqueeze(0) - first))
+            points.append(own[:, here - first])
             first += own.shape[1]
             self._heard(excerpt.window)
         return torch.cat(points, 1)
