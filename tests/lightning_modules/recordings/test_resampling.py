@@ -1,5 +1,7 @@
 """Resampling block by block: the samples of the whole, whatever the blocks."""
 
+import itertools
+
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -12,7 +14,7 @@ RATES = st.sampled_from([8000, 11_025, 16_000, 22_050, 44_100, 48_000, 15_999])
 
 def in_blocks(signal: torch.Tensor, ends: list[int]) -> list[torch.Tensor]:
     edges = [0, *sorted({end for end in ends if 0 < end < signal.shape[-1]}), signal.shape[-1]]
-    return [signal[..., first:last] for first, last in zip(edges, edges[1:], strict=False)]
+    return [signal[..., first:last] for first, last in itertools.pairwise(edges)]
 
 
 @settings(deadline=None, max_examples=40)
