@@ -18,6 +18,7 @@ from experiments.benchmarks.loss import benchmark_loss
 from experiments.benchmarks.options import benchmark_options
 from experiments.benchmarks.rendering import benchmark_rendering
 from experiments.benchmarks.scores import benchmark_scores
+from experiments.benchmarks.separation import benchmark_separation
 from experiments.benchmarks.training import benchmark_training
 from experiments.command_parser import command_parser
 from experiments.run_description import environment
@@ -35,6 +36,7 @@ BENCHMARKS: dict[str, Callable[[torch.device], Iterator[Comparison]]] = {
     "evaluation": benchmark_evaluation,
     "options": benchmark_options,
     "growth": benchmark_growth,
+    "separate": benchmark_separation,
 }
 
 
@@ -105,9 +107,13 @@ def _table(measurements: list[Measurement]) -> Table:
     table = Table("work", "items a second", "against", "times as fast", "min", "max", "wanted")
     if any(row.peak_bytes is not None for row in measurements):
         table.add_column("peak GPU memory")
+    if any(row.process_bytes is not None for row in measurements):
+        table.add_column("peak memory, other's")
     for row in measurements:
         spread = [f"{value:.2f}" for value in (row.ratio, min(row.ratios), max(row.ratios))]
         memory = [] if row.peak_bytes is None else [f"{row.peak_bytes / 2**30:.1f} GiB"]
+        if row.process_bytes is not None:
+            memory.append(", ".join(f"{peak / 2**20:.0f} MiB" for peak in row.process_bytes))
         table.add_row(row.work, f"{row.rate:,.1f}", row.reference_name, *spread, _verdict(row), *memory)
     return table
 
