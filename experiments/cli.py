@@ -19,6 +19,7 @@ COMMANDS = {
     "validate": ("experiments.training:command", "evaluate a model on the validation set"),
     "test": ("experiments.training:command", "evaluate a model on the test set"),
     "predict": ("experiments.training:command", "write a separator's estimates of the test mixtures as audio files"),
+    "report": ("experiments.report.command:command", "make one HTML page of a run: tables, figures, sounds"),
     "bank": ("experiments.bank:command", "decode a corpus once, before training on several devices"),
     "ranks": ("experiments.ranks:command", "what SLURM or torchrun leads to, before a training on several devices"),
     "check": ("experiments.check:command", "what a corpus holds, what is broken, and the mixtures' statistics"),
