@@ -59,7 +59,9 @@ def make_tables(output: Path, note: str = "", names: Sequence[str] = DOMAINS) ->
     )
     found.calibration.write(output / "calibration.csv")
     write_rows(
-        output / "table.csv", TABLE_COLUMNS, [(*score, means.get((score.row, score.domain), "")) for score in found.scores]
+        output / "table.csv",
+        TABLE_COLUMNS,
+        [(*score, means.get((score.row, score.domain), "")) for score in found.scores],
     )
     write_rows(
         output / "confusion.csv",

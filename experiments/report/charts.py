@@ -14,20 +14,19 @@ NARROW = (4.6, 3.1)  # inches; two or three of them stand side by side, one on a
 _DASHES = ("-", (0, (5, 1.5)), (0, (1.5, 1.2)), (0, (5, 1.5, 1.2, 1.5)), (0, (8, 2)), (0, (2, 3)))
 
 
-def histogram_chart(values: Mapping[str, Floats], colours: Mapping[str, str], quantity: str, title: str) -> Figure:
-    """Outlines of histograms over a common axis, in percent of each system's rows, bins of 2.5 dB.
+def histogram_chart(
+    values: Mapping[str, Floats], edges: Floats, colours: Mapping[str, str], quantity: str, title: str
+) -> Figure:
+    """Outlines of histograms, in percent of each system's rows; the outermost bins count what lies beyond them.
 
     Args:
         values: of each system, in dB, [n] each.
+        edges: of the bins, in dB.
         colours: of each system.
         quantity: what they are, with its unit.
         title: of the drawing.
     """
     figure, panel = _panel(title)
-    every = np.concatenate([*values.values(), [0.0]])
-    # The far tails of a few rows would squeeze the rest: they are counted in the outermost bins.
-    low, high = (2.5 * np.floor(np.percentile(every, share) / 2.5) for share in (0.5, 99.5))
-    edges = np.arange(low, high + 5, 2.5)
     for number, (name, of_system) in enumerate(values.items()):
         counts, _ = np.histogram(of_system.clip(edges[0], edges[-1]), edges)
         shares = 100 * counts / max(len(of_system), 1)
@@ -40,12 +39,18 @@ def histogram_chart(values: Mapping[str, Floats], colours: Mapping[str, str], qu
 
 
 def box_chart(
-    values: Mapping[str, Floats], colours: Mapping[str, str], names: Mapping[str, str], quantity: str, title: str
+    values: Mapping[str, Floats],
+    limits: tuple[float, float],
+    colours: Mapping[str, str],
+    names: Mapping[str, str],
+    quantity: str,
+    title: str,
 ) -> Figure:
     """A box for each system: quartiles and median, whiskers to the 5th and 95th percentile, a diamond for the mean.
 
     Args:
         values: of each system, in dB, [n] each; those without a value are left out.
+        limits: of the axis, in dB.
         colours: of each system.
         names: of each system as they are shown.
         quantity: what they are, with its unit.
@@ -66,7 +71,7 @@ def box_chart(
     for label in panel.get_yticklabels():
         label.set_parse_math(False)
     panel.invert_yaxis()
-    panel.set_xlabel(quantity)
+    panel.set(xlabel=quantity, xlim=limits)
     return figure
 
 

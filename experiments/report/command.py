@@ -13,10 +13,10 @@ from lightning_modules.atomic_file import write_text_atomically
 from lightning_modules.errors import InputError
 
 MOST_EXAMPLES = 50  # of each class or domain: some 3 MB of page for each
-DESCRIPTION = """Make one HTML page of a run: its table beside the published one, figures, learning curves, and mixtures to
-listen to with everything that was made of them. The page needs nothing but a browser: it can be sent, and read offline.
-Tables and figures come from the rows in the folder; sounds are made again, for which bank, corpus and checkpoints must be
-there: without them the page says what is missing. Example: separatrix report runs/demo/weak-labels"""
+DESCRIPTION = """Make one HTML page of a run: its table beside the published one, figures, learning curves, and
+mixtures to listen to with everything that was made of them. The page needs nothing but a browser: it can be sent, and
+read offline. Tables and figures come from the rows in the folder. Sounds are made again from bank, corpus and
+checkpoints: where one of them is gone, the page says so. Example: separatrix report runs/demo/weak-labels"""
 
 
 def _parser() -> ArgumentParser:
@@ -62,5 +62,7 @@ def _device(name: str) -> torch.device:
         torch.zeros(1, device=device)
     except (RuntimeError, AssertionError) as error:  # of a build without CUDA torch asserts
         reason = str(error).splitlines()[0]
-        raise InputError(f"--device {name}: cannot be used here ({reason}); give cpu, or cuda where there is a GPU") from None
+        raise InputError(
+            f"--device {name}: cannot be used here ({reason}); give cpu, or cuda where there is a GPU"
+        ) from None
     return device

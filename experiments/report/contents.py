@@ -14,7 +14,7 @@ from experiments.model_selection_table import read_findings
 from experiments.report import model_selection, weak_labels
 from experiments.report.drawing import Drawings
 from experiments.report.learning_curves import learning_charts
-from experiments.report.page import Block, Page, Part, Settings, table_of
+from experiments.report.page import Block, Page, Part, Settings, Table, table_of
 from experiments.report.run_folder import SELECTION, Run, RunFolder
 from experiments.report.selection_examples import SelectionExamples
 from experiments.report.separation_examples import SeparationExamples
@@ -171,9 +171,7 @@ class Contents:
             self._part("listen", "Listen", listening)
         self._part("embeddings", "Embeddings", lambda: [model_selection.embedding_charts(tests, self.drawings)])
 
-    def _part(
-        self, name: str, title: str, blocks: Callable[[], Sequence[Block | None]], needed: bool = True
-    ) -> None:
+    def _part(self, name: str, title: str, blocks: Callable[[], Sequence[Block | None]], needed: bool = True) -> None:
         """Add a part; where it cannot be made, say why."""
         if not needed:
             return
@@ -186,7 +184,7 @@ class Contents:
             self.parts.append(Part(name, title, made))
 
 
-def single_selection(evaluated: Evaluated) -> Any:
+def single_selection(evaluated: Evaluated) -> Table:
     """The models of one selection run: SI-SDR, confidence, how often picked."""
     rows = [
         [

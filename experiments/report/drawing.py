@@ -59,6 +59,7 @@ def _inline(svg: str, prefix: str, alternative: str) -> Markup:
     # Styles and metadata would be the whole page's.
     svg = re.sub(r"<metadata>.*?</metadata>|<defs>\s*<style.*?</style>\s*</defs>", "", svg, flags=re.DOTALL)
     svg = re.sub(r'(\sid="|url\(#|href="#)', rf"\g<1>{prefix}", svg)
+    svg = svg.replace("#ffffff", "var(--paper)")
     for place, colour in enumerate(PALETTE):
         svg = re.sub(colour, "currentColor" if colour == INK else f"var(--c{place})", svg, flags=re.IGNORECASE)
     svg = re.sub(r"""font: ([^;"]*?)(?:'[^']*'|[\w ]+)(?:, ?(?:'[^']*'|[\w -]+))*(?=[;"])""", _font, svg)
@@ -66,7 +67,7 @@ def _inline(svg: str, prefix: str, alternative: str) -> Markup:
     assert opening is not None
     width, height = (float(value) for value in re.findall(r'(?:width|height)="([\d.]+)pt"', opening[0])[:2])
     head = f'<svg role="img" aria-label="{escape(alternative)}" viewBox="0 0 {width:g} {height:g}">'
-    return Markup(head + re.sub(r">\s+<", "><", svg[opening.end() :]).strip())  # noqa: S704  (drawn above)
+    return Markup(head + re.sub(r">\s+<", "><", svg[opening.end() :]).strip())
 
 
 def _font(match: re.Match[str]) -> str:

@@ -56,7 +56,7 @@ def learning_charts(runs: Sequence[Run], drawings: Drawings) -> Charts | None:
         epochs, losses = curves["validation_loss"]
         best = float(epochs[losses.argmin()])
         lengths.append(f"{run.name} {len(epochs)}")
-        shown = {}
+        shown: dict[str, Curve] = {}
         for column, name in LOSSES.items():
             if column in curves:
                 shown.setdefault(name, curves[column])
@@ -69,21 +69,18 @@ def learning_charts(runs: Sequence[Run], drawings: Drawings) -> Charts | None:
         for column, name, quantity in SHOWN:
             if column not in curves:
                 continue
-            of_class = {
-                label.split("/", 1)[1]: curve for label, curve in curves.items() if label.startswith(f"{column}/")
-            }
-            several = of_class if 1 < len(of_class) <= 5 and "source_1" not in of_class else {}
-            every = {"mean": curves[column], **several}
             last = curves[column][1][-1]
             alternative = f"{quantity} of {run.name} on validation mixtures by epoch; {last:.2f} in the last one."
             title = f"{run.name}: {name}"
-            charts.append(drawings.chart(curve_chart(every, quantity, title, best), alternative))
+            charts.append(
+                drawings.chart(curve_chart({"validation": curves[column]}, quantity, title, best), alternative)
+            )
             break
     if not charts:
         return None
     caption = (
-        "Means over an epoch's mixtures. The dashed line is the epoch of the lowest validation loss, whose checkpoint "
-        f"was tested. Epochs: {', '.join(lengths)}."
+        "Validation: means over its mixtures. Training loss: mean over what was logged of an epoch. The dashed line is "
+        f"the epoch of the lowest validation loss, whose checkpoint was tested. Epochs: {', '.join(lengths)}."
     )
     return Charts("Learning curves", charts, caption)
 

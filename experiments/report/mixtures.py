@@ -57,8 +57,8 @@ def separator_of(run: Run) -> LightningModule:
 def estimates_of(module: LightningModule, batch: Batch, precision: Any, device: torch.device) -> Tensor:
     """What a separator makes of mixtures, in the order of the sources, on the CPU, [B, C, T]."""
     with torch.inference_mode(), arithmetic(precision, device):
-        found: Tensor = module.to(device).test_step(Batch(*(field.to(device) for field in batch)), 0)
-    estimates = found.float().cpu()
+        found: Any = module.to(device).test_step(Batch(*(field.to(device) for field in batch)), 0)
+    estimates: Tensor = found.float().cpu()
     return in_best_order(estimates, batch.sources) if module.permutation_invariant else estimates
 
 

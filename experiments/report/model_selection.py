@@ -36,15 +36,19 @@ def score_table(found: Findings) -> Table:
             cells.append(
                 Cell(ours) if theirs is None else Cell(ours, f"{theirs:.1f}", round(score.mean, 1) - round(theirs, 1))
             )
-        colour = variable(colour_of(row, models)) if row in models else variable(ENSEMBLES[row]) if row in ENSEMBLES else ""
+        colour = (
+            variable(colour_of(row, models)) if row in models else variable(ENSEMBLES[row]) if row in ENSEMBLES else ""
+        )
         rows.append((NAMES.get(row, f"{row} model"), cells, colour))
     heading, *counts = section.rows[-1]
     rows.append((heading, [Cell(count) for count in counts], ""))
     remarks = [remark.replace("In brackets the", "Below ours the") for remark in section.remarks]
-    return Table("SI-SDR in dB", section.header, rows, remarks)
+    return Table("SI-SDR in dB", section.header, rows, remarks, "DCASE 2020")
 
 
-def confusion_table(title: str, ours: Confusion, published: Mapping[tuple[str, str], int], colours: Sequence[str]) -> Table:
+def confusion_table(
+    title: str, ours: Confusion, published: Mapping[tuple[str, str], int], colours: Sequence[str]
+) -> Table:
     """Picked models by true domain; a cell is shaded by its share of the domain's mixtures."""
     totals = {domain: int(count) for domain, count in zip(ours.domains, ours.counts.sum(0), strict=True)}
     theirs = {domain: sum(n for (_, of), n in published.items() if of == domain) for domain in ours.domains}
@@ -61,7 +65,8 @@ def confusion_table(title: str, ours: Confusion, published: Mapping[tuple[str, s
                 their_share = published[model, domain] / theirs[domain]
                 percent = 100 * (share - their_share)
                 shown = f"{published[model, domain]} ({their_share:.0%})"
-                cells.append(Cell(text, shown, percent, "points", share))
+                # Only where domain and model agree is more better.
+                cells.append(Cell(text, shown, percent, "points", model == domain, share))
             else:
                 cells.append(Cell(text, share=share))
         rows.append((f"{model} model", [*cells, Cell(_percent(precision.get(model)))], colour))
@@ -69,7 +74,7 @@ def confusion_table(title: str, ours: Confusion, published: Mapping[tuple[str, s
     remarks = ["Mixtures, and their share of the true domain's."]
     if not np.isnan(ours.accuracy()):
         remarks.append(f"Accuracy {ours.accuracy():.1%}, n = {int(ours.counts.sum())}.")
-    return Table(title, ["picked \\ true", *ours.domains, "precision"], rows, remarks)
+    return Table(title, ["picked \\ true", *ours.domains, "precision"], rows, remarks, "DCASE 2020" if known else "")
 
 
 def _percent(value: float | None) -> str:
@@ -98,6 +103,7 @@ def distribution_charts(found: Findings, drawings: Drawings) -> Charts:
     rows = [row for row in (*ENSEMBLES, *models) if row in found.probabilities]
     colours = {row: ENSEMBLES.get(row, PALETTE[0]) if row not in models else colour_of(row, models) for row in rows}
     names = {row: NAMES.get(row, f"{row} model").removeprefix("by ").removesuffix(" ensemble") for row in rows}
+    limits = tuple(np.percentile(evaluated.si_sdr, (1, 99))) if evaluated.si_sdr.size else (0.0, 1.0)
     charts = []
     for domain in evaluated.domains:
         member = evaluated.domain == domain
@@ -106,7 +112,7 @@ def distribution_charts(found: Findings, drawings: Drawings) -> Charts:
             for row in rows
         }
         medians = ", ".join(f"{names[row]} {np.median(scores):.1f}" for row, scores in values.items() if len(scores))
-        figure = box_chart(values, colours, names, "SI-SDR, mean over sources (dB)", domain)
+        figure = box_chart(values, limits, colours, names, "SI-SDR, mean over sources (dB)", domain)
         charts.append(drawings.chart(figure, f"SI-SDR in {domain} in dB; medians: {medians}."))
     caption = (
         f"One value for each mixture, n = {len(evaluated.index)}. Box: quartiles; line: median; diamond: mean; "
@@ -181,7 +187,7 @@ def embedding_charts(runs: Sequence[Run], drawings: Drawings) -> Charts | None:
         f"A mixture's loudest bins, {count} of them drawn at random, in the plane of their embeddings' two principal "
         "components. Left: the clusters that k-means finds; right: which source truly dominates each bin."
     )
-    return Charts("Embeddings", charts, caption, wide=True)
+    return Charts("The loudest bins", charts, caption, wide=True)
 
 
 def _embedding(path: Path, title: str, drawings: Drawings) -> tuple[int, Chart]:

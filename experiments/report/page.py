@@ -5,6 +5,7 @@ The templates escape every text. What is `Markup` was drawn by this package.
 
 import base64
 import hashlib
+import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -20,8 +21,9 @@ class Cell(NamedTuple):
     Attributes:
         text: ours.
         published: the figure it stands beside, as text.
-        difference: of ours from it; marked by sign, size and colour.
+        difference: of ours from it, marked by sign and size.
         unit: of the difference.
+        judged: whether more is better, and less is worse: it is then marked by colour, too.
         share: of its column's whole, which shades the cell, in [0, 1].
     """
 
@@ -29,6 +31,7 @@ class Cell(NamedTuple):
     published: str = ""
     difference: float | None = None
     unit: str = "dB"
+    judged: bool = True
     share: float | None = None
 
     @property
@@ -47,12 +50,14 @@ class Table(NamedTuple):
         header: of its columns, the first that of the rows' headings.
         rows: the heading and the cells of each, and the colour that stands for it, if one does.
         remarks: sentences below the table.
+        published: where the published figures are from; empty where there are none.
     """
 
     title: str
     header: Sequence[str]
     rows: Sequence[tuple[str, Sequence[Cell], str]]
     remarks: Sequence[str] = ()
+    published: str = ""
     kind: str = "table"
 
 
@@ -205,6 +210,11 @@ def table_of(section: Section) -> Table:
     return Table(section.title, section.header, rows, section.remarks)
 
 
+def with_minus_signs(text: str) -> str:
+    """Figures with the minus sign of the page's font; hyphens in names stay."""
+    return re.sub(r"(?<![\w.-])-(?=\d)", "−", text)
+
+
 def html(page: Page) -> str:
     """The page as one HTML file, which loads nothing: its Content-Security-Policy forbids it to."""
     environment = Environment(
@@ -215,6 +225,7 @@ def html(page: Page) -> str:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
+    environment.filters["minus"] = with_minus_signs
     loader = environment.loader
     assert loader is not None
     style, script = (loader.get_source(environment, name)[0].strip() for name in ("page.css", "page.js"))

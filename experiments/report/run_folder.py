@@ -10,6 +10,7 @@ from typing import Any
 from callbacks.classifier_scores import CLASSIFIER_FILE
 from callbacks.row_evaluation import SCORES_FILE
 from experiments.configuration import read_configuration
+from experiments.model_selection_stages import DOMAINS
 from experiments.weak_labels_table import JUDGES, ROWS
 from lightning_modules.errors import InputError
 
@@ -120,11 +121,12 @@ def open_run_folder(path: Path) -> RunFolder:
         return RunFolder(path, "run", (Run(path, path.resolve().name),))
     folders = sorted(entry for entry in (*path.iterdir(), *path.glob(f"{SELECTION}/*")) if entry.is_dir())
     runs = [Run(folder, folder.relative_to(path).as_posix()) for folder in folders]
-    of_rows = {name: number for number, name in enumerate((*JUDGES, *ROWS))}
-    runs = sorted(filter(_is_run, runs), key=lambda run: (of_rows.get(run.name, len(of_rows)), "/" in run.name))
+    order = (*JUDGES, *ROWS, *DOMAINS, *(f"{SELECTION}/{domain}" for domain in DOMAINS))
+    place = {name: number for number, name in enumerate(order)}
+    runs = sorted(filter(_is_run, runs), key=lambda run: place.get(run.name, len(place)))
     if any(run.name.startswith(f"{SELECTION}/") for run in runs):
         return RunFolder(path, "model-selection", tuple(runs))
-    if any(run.name in of_rows for run in runs):
+    if any(run.name in (*JUDGES, *ROWS) for run in runs):
         return RunFolder(path, "weak-labels", tuple(runs))
     raise InputError(
         f"{path}: neither a run (with config.yaml or test.yaml) nor a reproduction of such; "

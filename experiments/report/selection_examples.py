@@ -11,11 +11,11 @@ from callbacks.separation_scores import compare, in_best_order
 from datamodules.batch import Batch
 from datamodules.mixture_dataset import MixtureDataset
 from experiments.report.drawing import colour_of, variable
-from experiments.report.media import LOWEST_DB, Pictures, audio, common_gain, scale
+from experiments.report.examples import at_ranks, listening
+from experiments.report.media import Pictures, audio, common_gain
 from experiments.report.mixtures import arithmetic, lies_in, test_mixtures
 from experiments.report.page import Cell, Example, Listening, Sound, Table
 from experiments.report.run_folder import Run
-from experiments.report.separation_examples import at_ranks
 from lightning_modules.deep_clustering.selection import ModelSelection, Selection
 from lightning_modules.errors import InputError
 
@@ -42,7 +42,7 @@ class SelectionExamples:
     def listening(self, count: int) -> Listening | None:
         """So many mixtures of every domain, by the SI-SDR of the picked model; None where none can be made again."""
         examples: list[Example] = []
-        lengths = set()
+        rates = set()
         for run in self.runs:
             domain = str(run.setting("data", "domain", run.name.rpartition("/")[2]))
             try:
@@ -50,25 +50,15 @@ class SelectionExamples:
             except InputError as error:
                 self.missing.append(f"Mixtures of {domain}: {error}")
                 continue
-            lengths.add(mixtures.geometry.sample_rate)
+            rates.add(mixtures.geometry.sample_rate)
             places = np.flatnonzero(self.evaluated.domain == domain)
             picked = (self.evaluated.si_sdr * self.evaluated.picked).sum(1)[places]
             for rank, place in at_ranks(picked.tolist(), count):
                 examples.append(self._example(run, rank, int(places[place]), mixtures, models))
         if not examples:
             return None
-        remarks = [
-            "Per domain, mixtures from best to worst by the SI-SDR of the picked model's output, of all test mixtures "
-            "with a score. All sounds of a mixture are played with the same gain. Spectrograms: up to "
-            f"{'/'.join(f'{rate / 2000:g}' for rate in sorted(lengths))} kHz; 0 dB is the mixture's loudest bin. Masks "
-            "are effective ones: magnitude of the estimate over that of the mixture.",
-        ]
-        if self._largest_difference > 0.05:
-            remarks.append(
-                f"The estimates score up to {self._largest_difference:.1f} dB otherwise than the rows on disk: the "
-                "checkpoints or sounds are not those that were tested."
-            )
-        return Listening("Mixtures to listen to", examples, remarks, scale("magma"), scale("cividis"), LOWEST_DB)
+        chosen_by = "Per domain, from best to worst by the SI-SDR of the picked model's output"
+        return listening(examples, chosen_by, max(rates), self._largest_difference)
 
     def _selection(self, run: Run) -> ModelSelection:
         paths = [str(lies_in(self.folder, str(path))) for path in run.setting("model", "checkpoints") or []]
@@ -78,9 +68,7 @@ class SelectionExamples:
             self._selections[key] = ModelSelection(paths, clusters).eval().to(self.device)
         return self._selections[key]
 
-    def _example(
-        self, run: Run, rank: str, place: int, mixtures: MixtureDataset, models: ModelSelection
-    ) -> Example:
+    def _example(self, run: Run, rank: str, place: int, mixtures: MixtureDataset, models: ModelSelection) -> Example:
         evaluated = self.evaluated
         domain, index = str(evaluated.domain[place]), int(evaluated.index[place])
         batch = mixtures.__getitems__([index])
@@ -120,7 +108,8 @@ class SelectionExamples:
             for n, name in enumerate(names)
         ]
         table = Table(f"Models on mixture {index}", ["model", "confidence", "SI-SDR, dB", ""], rows)
-        heading = f"mixture {index}: picked {names[picked]} {si_sdr[picked]:.1f} dB, best {names[oracle]} {si_sdr[oracle]:.1f} dB"
+        of = [f"{names[number]} {si_sdr[number]:.1f} dB" for number in (picked, oracle)]
+        heading = f"mixture {index}: picked {of[0]}, best {of[1]}"
         mixture = batch.mixture[0]
         heard = Sound("mixture", "currentColor", "", audio(mixture, rate, gain), pictures.spectrogram(mixture))
         return Example(domain, rank, heading, heard, None, table, sources)

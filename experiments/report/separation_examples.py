@@ -16,7 +16,8 @@ from callbacks.separation_scores import score_separation
 from datamodules.batch import Batch
 from experiments.report.charts import timeline_chart
 from experiments.report.drawing import Drawings, colour_of, variable
-from experiments.report.media import LOWEST_DB, Pictures, audio, common_gain, scale
+from experiments.report.examples import at_ranks, listening
+from experiments.report.media import Pictures, audio, common_gain
 from experiments.report.mixtures import estimates_of, separator_of, test_mixtures
 from experiments.report.page import Chart, Example, Listening, Sound
 from experiments.report.run_folder import Run
@@ -29,10 +30,11 @@ from lightning_modules.weak_labels.classifier_module import EventClassifier
 
 
 class Row(NamedTuple):
-    """A scored class of a mixture, SI-SDR in dB."""
+    """A present class of a mixture: SI-SDR in dB, or why it has none."""
 
     before: float
     after: float
+    left_out: str
 
 
 Rows = dict[tuple[int, str], Row]
@@ -45,21 +47,6 @@ class System(NamedTuple):
     module: LightningModule
     precision: Any
     rows: Rows
-
-
-def at_ranks(scores: Sequence[float], count: int) -> list[tuple[str, int]]:
-    """Places of so many scores, evenly spread from the highest to the lowest, each with its name.
-
-    One is the median, two are the best and the worst, three all of these. Of equal scores the first comes first.
-    """
-    order = np.argsort(-np.asarray(scores), kind="stable")
-    shares = [0.5] if count == 1 else np.linspace(0, 1, count).tolist()
-    names = {0.0: "best", 0.5: "median", 1.0: "worst"}
-    places: dict[int, str] = {}
-    for share in shares if len(order) else []:
-        name = names.get(share, f"{100 * (1 - share):.0f}th percentile")
-        places.setdefault(int(order[round(share * (len(order) - 1))]), name)
-    return [(name, place) for place, name in places.items()]
 
 
 class SeparationExamples:
@@ -79,6 +66,7 @@ class SeparationExamples:
         self.drawings = drawings
         self.device = device
         self.missing: list[str] = []
+        self._largest_difference = 0.0
         self.classes = [str(label) for label in runs[0].setting("data", "classes") or []]
         self.mixtures = test_mixtures(runs[0])
         self.systems: list[System] = []
@@ -104,30 +92,21 @@ class SeparationExamples:
         system = next((system for system in self.systems if system.name == ranked_by), self.systems[0])
         chosen = []
         for label in self.classes:
-            scored = [(index, row.after - row.before) for (index, of), row in system.rows.items() if of == label]
+            scored = [
+                (index, row.after - row.before)
+                for (index, of), row in system.rows.items()
+                if of == label and not row.left_out
+            ]
             for rank, place in at_ranks([gain for _, gain in scored], count):
                 chosen.append((label, rank, *scored[place]))
         examples = [self._example(*example, system.name) for example in chosen]
-        remarks = [
-            f"Per class, mixtures from best to worst by its SI-SDR improvement under {system_name(system.name)}, of all "
-            "test mixtures with a score. All sounds of a mixture are played with the same gain. Spectrograms: up to "
-            f"{self.mixtures.geometry.sample_rate / 2000:g} kHz; 0 dB is the mixture's loudest bin. Masks are effective "
-            "ones: magnitude of the estimate over that of the mixture.",
-        ]
-        if self._largest_difference > 0.05:
-            remarks.append(
-                f"The estimates score up to {self._largest_difference:.1f} dB otherwise than the rows on disk: the "
-                "checkpoints or sounds are not those that were tested."
-            )
-        return Listening("Mixtures to listen to", examples, remarks, scale("magma"), scale("cividis"), LOWEST_DB)
-
-    _largest_difference = 0.0
+        chosen_by = f"Per class, from best to worst by its SI-SDR improvement under {system_name(system.name)}"
+        return listening(examples, chosen_by, self.mixtures.geometry.sample_rate, self._largest_difference)
 
     def _example(self, label: str, rank: str, index: int, gain_db: float, ranked_by: str) -> Example:
         batch = self.mixtures.__getitems__([index])
         estimates = {
-            system.name: estimates_of(system.module, batch, system.precision, self.device)[0]
-            for system in self.systems
+            system.name: estimates_of(system.module, batch, system.precision, self.device)[0] for system in self.systems
         }
         for system in self.systems:
             self._compare(system, batch, estimates[system.name][None])
@@ -145,12 +124,11 @@ class SeparationExamples:
         # The class that the mixture is an example of comes first.
         for place in sorted(present, key=lambda place: self.classes[place] != label):
             name = self.classes[place]
-            row = next((system.rows[index, name] for system in self.systems if (index, name) in system.rows), None)
-            before = f"mixture: {row.before:.1f} dB" if row else "no score"
+            befores = [of.before for system in self.systems if (of := system.rows.get((index, name)))]
+            before = f"mixture: {befores[0]:.1f} dB" if befores and befores[0] == befores[0] else ""
             sounds = [sound("true source", batch.sources[0, place], variable("#000000"), before)]
             for system in self.systems:
-                scored = system.rows.get((index, name))
-                score = f"{scored.after:.1f} dB ({scored.after - scored.before:+.1f})" if scored else "no score"
+                score = _score(system.rows.get((index, name)))
                 colour = variable(colour_of(system.name, names))
                 sounds.append(sound(system_name(system.name), estimates[system.name][place], colour, score, True))
             sources.append((name.replace("_", " "), sounds))
@@ -165,7 +143,7 @@ class SeparationExamples:
         )
         for score in scores:
             row = system.rows.get((score.mixture, score.label))
-            if row and not score.left_out:
+            if row and not row.left_out and not score.left_out:
                 self._largest_difference = max(self._largest_difference, abs(score.si_sdr - row.after))
 
     def _judge(self, run: Run) -> EventClassifier | None:
@@ -197,8 +175,13 @@ def _read_rows(run: Run) -> Rows:
     path = run.scores
     return {
         (index_of(path, row, "index"), row["class"]): Row(
-            value_of(path, row, "input_si_sdr_db"), value_of(path, row, "si_sdr_db")
+            value_of(path, row, "input_si_sdr_db"), value_of(path, row, "si_sdr_db"), row["left_out"]
         )
         for row in each_row(path, SCORE_COLUMNS)
-        if not row["left_out"]
     }
+
+
+def _score(row: Row | None) -> str:
+    if row is None or row.left_out:
+        return f"no score: {row.left_out}" if row else "no score"
+    return f"{row.after:.1f} dB ({row.after - row.before:+.1f})"

@@ -22,11 +22,12 @@ from experiments.weak_labels_table import Cell as Summarised
 
 QUANTITIES = {"si_sdr_db": "output SI-SDR (dB)", "improvement_db": "SI-SDR improvement (dB)"}
 UNPROCESSED = "input"
+SCORES = ("average_precision", "f1", "accuracy")
 
 
 def system_name(row: str) -> str:
-    """A system as it is called on the page."""
-    return NAMES.get(row, row).removeprefix("Δ ")
+    """A system as it is called on the page, where the table has said what it knows."""
+    return NAMES.get(row, row).removeprefix("Δ ").partition(" (")[0]
 
 
 def score_table(folder: Path, classes: Sequence[str], systems: Sequence[str]) -> Table:
@@ -42,12 +43,13 @@ def score_table(folder: Path, classes: Sequence[str], systems: Sequence[str]) ->
     counts = {cell.label: cell.ours.n for cell in cells if cell.row == UNPROCESSED}
     rows.append(("n", [Cell(str(counts.get(label, 0))) for label in labels], ""))
     remarks = ["Mean ± standard deviation over (mixture, class) rows; Δ is SI-SDR improvement over the mixture."]
-    if any(cell.published for cell in cells):
-        remarks.append("Below it the published figure (ICASSP 2020), and how far ours lies above or below.")
+    left_out: dict[tuple[str, int], list[str]] = {}
     for row in systems:
-        for reason, count in left_out_counts(folder / row / "scores.csv").items():
-            remarks.append(f"Left out of {system_name(row)}: {count} rows ({reason}).")
-    return Table("SI-SDR in dB", ["", *(label.replace("_", " ") for label in labels)], rows, remarks)
+        for count in left_out_counts(folder / row / "scores.csv").items():
+            left_out.setdefault(count, []).append(system_name(row))
+    remarks += [f"Left out: {n} rows ({reason}) of {', '.join(of)}." for (reason, n), of in left_out.items()]
+    published = "ICASSP 2020" if any(cell.published for cell in cells) else ""
+    return Table("SI-SDR in dB", ["", *(label.replace("_", " ") for label in labels)], rows, remarks, published)
 
 
 def _cell(cell: Summarised | None) -> Cell:
@@ -58,7 +60,8 @@ def _cell(cell: Summarised | None) -> Cell:
         return Cell(ours)
     mean, std = cell.published
     # Between the figures as they are shown: a reader can do the sum.
-    return Cell(ours, f"{mean:.1f} ± {std:.1f}", round(cell.ours.mean, 1) - mean)
+    difference = round(cell.ours.mean, 1) - mean
+    return Cell(ours, f"{mean:.1f} ± {std:.1f}", difference, judged=cell.row != UNPROCESSED)
 
 
 Values = dict[str, dict[str, dict[str, Floats]]]
@@ -101,6 +104,11 @@ def distribution_charts(values: Values, classes: Sequence[str], drawings: Drawin
         colours = {system: colour_of(system, systems) for system in systems}
         names = {system: system_name(system) for system in systems}
         pooled = {system: np.concatenate([of_class[system] for of_class in by_class.values()]) for system in systems}
+        every = np.concatenate(list(pooled.values()))
+        # One axis for all: the far tails of a few rows would squeeze the rest.
+        low, high = (
+            (2.5 * np.floor(np.percentile(every, share) / 2.5) for share in (0.5, 99.5)) if len(every) else (0, 0)
+        )
         charts = []
         for label, of_class in {OVERALL: pooled, **by_class}.items():
             shown = label.replace("_", " ")
@@ -109,9 +117,10 @@ def distribution_charts(values: Values, classes: Sequence[str], drawings: Drawin
             )
             alternative = f"{title} of {shown} in dB by system; medians: {medians}."
             if quantity == "si_sdr_db":
-                figure = histogram_chart(of_class, colours, QUANTITIES[quantity], shown)
+                edges = np.arange(low, high + 5, 2.5)
+                figure = histogram_chart(of_class, edges, colours, QUANTITIES[quantity], shown)
             else:
-                figure = box_chart(of_class, colours, names, QUANTITIES[quantity], shown)
+                figure = box_chart(of_class, (low, high + 2.5), colours, names, QUANTITIES[quantity], shown)
             charts.append(drawings.chart(figure, alternative))
         counted = ", ".join(f"{names[system]} {len(scores)}" for system, scores in pooled.items())
         how = (
@@ -152,20 +161,20 @@ def judge_blocks(judges: Sequence[Run], drawings: Drawings) -> list[Block]:
     keys = [
         (f"judge of {name} labels", variable(colours[name])) for name in dict.fromkeys(r["supervision"] for r in rows)
     ]
-    lines = [
-        (
-            f"{row['supervision']} labels, {row['level']} level, {row['class'].replace('_', ' ')}",
-            [
-                *(Cell(f"{float(row[name]):.3f}" if row[name] else "–") for name in CLASSIFIER_COLUMNS[3:6]),
-                Cell(row["n"]),
-                Cell(row["positives"]),
-            ],
-            "",
-        )
-        for row in rows
-    ]
-    header = ["judge, level, class", "average precision", "F1", "accuracy", "n", "positives"]
+    classes = list(dict.fromkeys(row["class"] for row in rows))
+    lines = []
+    for judge, level in dict.fromkeys((row["supervision"], row["level"]) for row in rows):
+        of_class = {row["class"]: row for row in rows if (row["supervision"], row["level"]) == (judge, level)}
+        scores = [
+            " / ".join(f"{float(of_class[label][name]):.3f}" if of_class[label][name] else "–" for name in SCORES)
+            if label in of_class
+            else ""
+            for label in classes
+        ]
+        n = next(iter(of_class.values()))["n"]
+        lines.append((f"{judge} labels, {level} level", [*map(Cell, scores), Cell(n)], variable(colours[judge])))
+    header = ["judge of", *(label.replace("_", " ") for label in classes), "n"]
     return [
         Charts("What the judges hear", charts, f"Average precision by class, n: {caption}.", keys),
-        Table("Scores of the judges", header, lines),
+        Table("Average precision / F1 / accuracy", header, lines),
     ]
