@@ -1,6 +1,6 @@
 """The table of the weak-label paper, ours beside the published one, from rows alone."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -67,7 +67,7 @@ def make_table(output: Path, classes: Sequence[str], note: str = "") -> None:
             for line in read_rows(output / judge / CLASSIFIER_FILE, CLASSIFIER_COLUMNS)
         ],
     )
-    cells = table_cells(output, classes)
+    cells = table_cells({row: output / row / SCORES_FILE for row in systems}, classes)
     write_rows(
         output / "table.csv",
         TABLE_COLUMNS,
@@ -79,18 +79,23 @@ def make_table(output: Path, classes: Sequence[str], note: str = "") -> None:
     _print(cells, note)
 
 
-def table_cells(output: Path, classes: Sequence[str], systems: Sequence[str] = ROWS[1:]) -> list[Cell]:
-    """Every cell that has a scored row, those of the mixture first, then in the order of the systems."""
+def table_cells(scores: Mapping[str, Path], classes: Sequence[str]) -> list[Cell]:
+    """Every cell that has a scored row, those of the mixture first.
+
+    Args:
+        scores: the row files of the systems, in the order of the table's rows.
+        classes: sound classes.
+    """
     published = {
         (line["row"], line["class"]): (float(line["mean_db"]), float(line["std_db"])) for line in read_rows(PUBLISHED)
     }
     cells = []
-    for row in ("input", *systems):
+    for row in ("input", *scores):
         # Every system was scored on the same mixtures; the mixture itself is in each system's rows.
-        quantity, system = ("input", systems[0]) if row == "input" else ("improvement", row)
+        quantity, system = ("input", next(iter(scores))) if row == "input" else ("improvement", row)
         cells += [
             Cell(row, summary.label, summary, published.get((row, summary.label)))
-            for summary in summarise(output / system / SCORES_FILE, classes)
+            for summary in summarise(scores[system], classes)
             if summary.quantity == quantity
         ]
     return cells

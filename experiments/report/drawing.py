@@ -62,16 +62,12 @@ def _inline(svg: str, prefix: str, alternative: str) -> Markup:
     svg = svg.replace("#ffffff", "var(--paper)")
     for place, colour in enumerate(PALETTE):
         svg = re.sub(colour, "currentColor" if colour == INK else f"var(--c{place})", svg, flags=re.IGNORECASE)
-    svg = re.sub(r"""font: ([^;"]*?)(?:'[^']*'|[\w ]+)(?:, ?(?:'[^']*'|[\w -]+))*(?=[;"])""", _font, svg)
+    svg = re.sub(r"""(?<=[" ])font-family: [^;"]*;? ?""", "", svg)
     opening = re.match(r"<svg[^>]*>", svg)
     assert opening is not None
     width, height = (float(value) for value in re.findall(r'(?:width|height)="([\d.]+)pt"', opening[0])[:2])
     head = f'<svg role="img" aria-label="{escape(alternative)}" viewBox="0 0 {width:g} {height:g}">'
     return Markup(head + re.sub(r">\s+<", "><", svg[opening.end() :]).strip())
-
-
-def _font(match: re.Match[str]) -> str:
-    return f"font: {match[1]}sans-serif"
 
 
 def figure_of(width: float, height: float) -> Figure:

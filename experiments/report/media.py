@@ -25,7 +25,7 @@ def audio(samples: Tensor, sample_rate: int, gain: float) -> str:
     """
     file = io.BytesIO()
     heard = (samples * gain).clamp(-1, 1).numpy()
-    soundfile.write(file, heard, sample_rate, format="MP3", bitrate_mode="CONSTANT", compression_level=0.7)
+    soundfile.write(file, heard, sample_rate, format="MP3", bitrate_mode="CONSTANT", compression_level=0.75)
     return _data("audio/mpeg", file)
 
 

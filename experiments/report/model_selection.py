@@ -81,6 +81,19 @@ def _percent(value: float | None) -> str:
     return "–" if value is None or np.isnan(value) else f"{value:.1%}"
 
 
+def models_table(evaluated: Evaluated) -> Table:
+    """The models on the mixtures of one selection run: SI-SDR, confidence, how often each was picked."""
+    names = list(evaluated.models)
+    rows = []
+    for number, model in enumerate(names):
+        si_sdr, confidence = evaluated.si_sdr[:, number], evaluated.confidence[:, number]
+        picked = evaluated.picked[:, number]
+        texts = (f"{si_sdr.mean():.1f} ± {si_sdr.std():.1f}", f"{np.nanmean(confidence):.3f}", f"{picked.mean():.0%}")
+        rows.append((f"{model} model", [Cell(text) for text in texts], variable(colour_of(model, names))))
+    remark = f"Mean ± standard deviation over {len(evaluated.index)} mixtures."
+    return Table("What they make of the mixtures", ["", "SI-SDR, dB", "confidence", "picked"], rows, [remark])
+
+
 def further_tables(found: Findings) -> list[Table]:
     """The shares of the way to the oracle, what a choice gains, and correlations."""
     shares, gains, *_, correlated = further_sections(found)

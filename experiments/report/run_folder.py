@@ -100,9 +100,10 @@ class RunFolder:
     system: str
     runs: tuple[Run, ...]
 
-    def run(self, name: str) -> Run:
-        """The run of that name; one that is not there has no configuration."""
-        return next((run for run in self.runs if run.name == name), Run(self.path / name, name))
+    @property
+    def title(self) -> str:
+        """What it is called: the end of its path, such as `small/weak-labels`."""
+        return "/".join(self.path.resolve().parts[-2:])
 
     def named(self, names: Sequence[str]) -> list[Run]:
         """Those of the names that are there, in the order of the names."""

@@ -54,6 +54,7 @@ class SeparationExamples:
 
     Args:
         runs: of the separators, with rows.
+        classes: names of the sources, in their order.
         judge: a run whose judge listens to the mixtures; none unless given.
         drawings: of the page.
         device: that the models run on.
@@ -62,12 +63,19 @@ class SeparationExamples:
         InputError: mixtures or all separators cannot be made again.
     """
 
-    def __init__(self, runs: Sequence[Run], judge: Run | None, drawings: Drawings, device: torch.device) -> None:
+    def __init__(
+        self,
+        runs: Sequence[Run],
+        classes: Sequence[str],
+        judge: Run | None,
+        drawings: Drawings,
+        device: torch.device,
+    ) -> None:
         self.drawings = drawings
         self.device = device
         self.missing: list[str] = []
         self._largest_difference = 0.0
-        self.classes = [str(label) for label in runs[0].setting("data", "classes") or []]
+        self.classes = list(classes)
         self.mixtures = test_mixtures(runs[0])
         self.systems: list[System] = []
         for run in runs:
@@ -78,8 +86,6 @@ class SeparationExamples:
                 self.missing.append(f"Estimates of {system_name(run.name)}: {error}")
         if not self.systems:
             raise InputError("; ".join(self.missing))
-        if not self.classes:
-            self.classes = list(self.systems[0].module.classes)  # type: ignore[arg-type]
         self.judge = self._judge(judge) if judge else None
 
     def listening(self, ranked_by: str, count: int) -> Listening:

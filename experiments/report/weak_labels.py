@@ -30,14 +30,20 @@ def system_name(row: str) -> str:
     return NAMES.get(row, row).removeprefix("Δ ").partition(" (")[0]
 
 
-def score_table(folder: Path, classes: Sequence[str], systems: Sequence[str]) -> Table:
-    """Improvement of every system by class, ours beside the published figures, the difference marked."""
-    cells = table_cells(folder, classes, systems)
+def score_table(paths: Mapping[str, Path], classes: Sequence[str]) -> Table:
+    """Improvement of every system by class, ours beside the published figures, the difference marked.
+
+    Args:
+        paths: of the systems' rows.
+        classes: in their order.
+    """
+    systems = list(paths)
+    cells = table_cells(paths, classes)
     labels = list(dict.fromkeys(cell.label for cell in cells))
     rows = []
     for row in (UNPROCESSED, *systems):
         of_row = {cell.label: cell for cell in cells if cell.row == row}
-        colour = "" if row == UNPROCESSED else variable(colour_of(row, list(systems)))
+        colour = "" if row == UNPROCESSED else variable(colour_of(row, systems))
         heading = NAMES.get(row, f"Δ {row}")
         rows.append((heading, [_cell(of_row.get(label)) for label in labels], colour))
     counts = {cell.label: cell.ours.n for cell in cells if cell.row == UNPROCESSED}
@@ -45,7 +51,7 @@ def score_table(folder: Path, classes: Sequence[str], systems: Sequence[str]) ->
     remarks = ["Mean ± standard deviation over (mixture, class) rows; Δ is SI-SDR improvement over the mixture."]
     left_out: dict[tuple[str, int], list[str]] = {}
     for row in systems:
-        for count in left_out_counts(folder / row / "scores.csv").items():
+        for count in left_out_counts(paths[row]).items():
             left_out.setdefault(count, []).append(system_name(row))
     remarks += [f"Left out: {n} rows ({reason}) of {', '.join(of)}." for (reason, n), of in left_out.items()]
     published = "ICASSP 2020" if any(cell.published for cell in cells) else ""
