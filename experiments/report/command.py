@@ -46,7 +46,7 @@ def command(arguments: list[str]) -> None:
         raise InputError(f"--output {output}: is a folder; give the name of a file, such as {output / 'report.html'}")
 
     console = Console(emoji=False, highlight=False, soft_wrap=True, markup=False)
-    console.print(f"{folder.path}: {folder.system}, {len(folder.runs)} runs ({', '.join(r.name for r in folder.runs)})")
+    console.print(f"{folder.path}: {folder.what}")
     contents = Contents(folder, 0 if given.no_audio else given.examples, device, console.print)
     page = contents.page()
     write_text_atomically(output, html(page))

@@ -58,8 +58,8 @@ class Contents:
         elif runs[0].scores.is_file():
             self._single(runs[0])
         judges = [run for run in runs if (run.folder / CLASSIFIER_FILE).is_file()]
-        self._part("judges", "The judges", lambda: weak_labels.judge_blocks(judges, self.drawings))
-        self._part("curves", "How the trainings went", lambda: [learning_charts(runs, self.drawings)])
+        self._part("judges", "Judges", lambda: weak_labels.judge_blocks(judges, self.drawings))
+        self._part("curves", "Trainings", lambda: [learning_charts(runs, self.drawings)])
         self._part("made", "How it was made", lambda: made_with(runs))
         title, warning = TITLES[self.folder.system], procedural(runs)
         return Page(title, self.folder.title, warning, facts(runs), self.missing, self.parts)
@@ -83,8 +83,7 @@ class Contents:
             return
         evaluated = read_evaluated([run.scores])
         self._part("table", "The models", lambda: [model_selection.models_table(evaluated)])
-        charts = lambda: [model_selection.confidence_charts(evaluated, self.drawings)]  # noqa: E731
-        self._part("confidence", "What confidence tells", charts)
+        self._part("confidence", "Confidence", lambda: [model_selection.confidence_charts(evaluated, self.drawings)])
         self._listen_to_selection([run], evaluated)
         self._part("embeddings", "Embeddings", lambda: [model_selection.embedding_charts([run], self.drawings)])
 
@@ -98,7 +97,7 @@ class Contents:
         self._part("table", "The table", lambda: [weak_labels.score_table(rows, classes)])
         self._part(
             "distributions",
-            "How scores are distributed",
+            "Distributions",
             lambda: weak_labels.distribution_charts(weak_labels.read_values(rows), classes, self.drawings),
         )
         judge = next((run for run in self.folder.named(JUDGES) if run.best.is_file()), None)
@@ -121,15 +120,15 @@ class Contents:
             return
         drawings = self.drawings
         self._part("table", "The table", lambda: [model_selection.score_table(found)])
-        self._part("picked", "Which model was picked", lambda: model_selection.confusion_tables(found))
+        self._part("picked", "Picks", lambda: model_selection.confusion_tables(found))
         self._part(
             "distributions",
-            "How scores are distributed",
+            "Distributions",
             lambda: [model_selection.distribution_charts(found, drawings)],
         )
         self._part(
             "confidence",
-            "What confidence tells",
+            "Confidence",
             lambda: [
                 model_selection.confidence_charts(found.evaluated, drawings),
                 model_selection.calibration_charts(found, drawings),

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from experiments.sections import Section
 
@@ -215,6 +215,11 @@ def with_minus_signs(text: str) -> str:
     return re.sub(r"(?<![\w.-])-(?=\d)", "−", text)
 
 
+def with_code(text: str) -> Markup:
+    """Text in which words between backticks are marked as those of a program."""
+    return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(text))))
+
+
 def html(page: Page) -> str:
     """The page as one HTML file, which loads nothing: its Content-Security-Policy forbids it to."""
     environment = Environment(
@@ -225,7 +230,7 @@ def html(page: Page) -> str:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.filters["minus"] = with_minus_signs
+    environment.filters |= {"minus": with_minus_signs, "code": with_code}
     loader = environment.loader
     assert loader is not None
     style, script = (loader.get_source(environment, name)[0].strip() for name in ("page.css", "page.js"))

@@ -17,8 +17,8 @@ def procedural(runs: Sequence[Run]) -> str:
     if not any(name.startswith("Procedural") for name in names):
         return ""
     return (
-        "Procedural sounds, made by formulas: no recordings. The figures say that the system works, not how well it "
-        "separates recordings; the published figures are of recordings."
+        "The sounds are procedural, made by formulas. The figures say that the system works, not how well it separates "
+        "recordings; the published figures are of recordings."
     )
 
 
@@ -37,9 +37,9 @@ def facts(runs: Sequence[Run]) -> list[tuple[str, str]]:
 
     def folds(run: Run) -> str:
         named = [
-            f"{split} {', '.join(map(str, run.setting('data', f'{split}_folds') or []))}"
+            f"{split} {', '.join(map(str, of_split))}"
             for split in ("train", "validation", "test")
-            if run.setting("data", f"{split}_folds")
+            if (of_split := run.setting("data", f"{split}_folds")) and of_split != [split]
         ]
         return "; ".join(named)
 
@@ -53,7 +53,7 @@ def facts(runs: Sequence[Run]) -> list[tuple[str, str]]:
     listed = [
         ("Corpus", distinct([corpus(run) for run in runs])),
         ("Folds", " | ".join(dict.fromkeys(filter(None, map(folds, runs))))),
-        ("Test mixtures", of_data("test_mixtures")),
+        ("Test mixtures, each run", of_data("test_mixtures")),
         ("Training mixtures", of_data("train_mixtures")),
         ("Mixtures an epoch", of_data("epoch_mixtures")),
         ("Length of a mixture", (length := of_data("duration")) and f"{length} s"),

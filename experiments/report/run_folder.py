@@ -101,6 +101,12 @@ class RunFolder:
     runs: tuple[Run, ...]
 
     @property
+    def what(self) -> str:
+        """What it holds, in words."""
+        names = ", ".join(run.name for run in self.runs)
+        return f"a run, {names}" if self.system == "run" else f"a reproduction of {self.system}, runs {names}"
+
+    @property
     def title(self) -> str:
         """What it is called: the end of its path, such as `small/weak-labels`."""
         return "/".join(self.path.resolve().parts[-2:])

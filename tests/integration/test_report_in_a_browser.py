@@ -83,7 +83,8 @@ def test_one_player_at_a_time_and_escape_stops_it(opened):
         """const done = arguments[0];
         const [one, other] = document.querySelectorAll(".example[open] audio");
         one.loop = other.loop = true;
-        one.play().then(() => other.play()).then(() => setTimeout(() => done([one.paused, other.paused]), 100), done);"""
+        const answer = () => setTimeout(() => done([one.paused, other.paused]), 100);
+        one.play().then(() => other.play()).then(answer, done);"""
     )
     assert playing == [True, False]
     browser.find_element("tag name", "body").send_keys(Keys.ESCAPE)
