@@ -22,6 +22,7 @@ COMMANDS = {
     "validate": ("experiments.training:command", "evaluate a model on the validation set"),
     "test": ("experiments.training:command", "evaluate a model on the test set"),
     "predict": ("experiments.training:command", "write a separator's estimates of the test mixtures as audio files"),
+    "report": ("experiments.report.command:command", "make one HTML page of a run: tables, figures, sounds"),
     "separate": ("experiments.separate:command", "separate your own recordings with trained models"),
     "export": ("experiments.export:command", "write a trained model as one file that travels, with a card"),
     "card": ("experiments.card:command", "what an exported model says of itself"),
