@@ -11,6 +11,7 @@ from callbacks.separation_evaluation import SCORE_COLUMNS
 from experiments.model_selection_table import read_findings
 from experiments.report import model_selection, weak_labels
 from experiments.report.drawing import Drawings
+from experiments.report.examples import Tell
 from experiments.report.learning_curves import learning_charts
 from experiments.report.page import Block, Page, Part
 from experiments.report.provenance import facts, made_with, procedural
@@ -25,7 +26,6 @@ TITLES = {
     "model-selection": "Model selection for deep clustering",
     "run": "A single run",
 }
-Tell = Callable[[str], None]
 Blocks = Sequence[Block | None]
 
 
@@ -105,7 +105,7 @@ class Contents:
 
         def listening() -> Blocks:
             made = SeparationExamples(tests, classes, judge, self.drawings, self.device)
-            block = made.listening(ranked_by, self.examples)
+            block = made.listening(ranked_by, self.examples, self.tell)
             self.missing.extend(made.missing)
             return [block]
 
@@ -141,7 +141,7 @@ class Contents:
     def _listen_to_selection(self, tests: Sequence[Run], evaluated: Evaluated) -> None:
         def listening() -> Blocks:
             made = SelectionExamples(self.folder.path, tests, evaluated, self.device)
-            block = made.listening(self.examples)
+            block = made.listening(self.examples, self.tell)
             self.missing.extend(made.missing)
             return [block]
 
@@ -149,7 +149,6 @@ class Contents:
 
     def _listen(self, listening: Callable[[], Blocks]) -> None:
         if self.examples:
-            self.tell("mixtures to listen to: rendered and separated again")
             self._part("listen", "Listen", listening)
 
     def _part(self, name: str, title: str, blocks: Callable[[], Blocks]) -> None:

@@ -1,12 +1,13 @@
 """Which mixtures are listened to, and what is said of all of them."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from experiments.report.media import LOWEST_DB, scale
 from experiments.report.page import Example, Listening
 
+Tell = Callable[[str], None]  # is told what is done next
 SAME_DB = 0.05  # what rows and estimates made again may differ by: a tenth, as it is shown
 
 

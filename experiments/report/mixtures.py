@@ -20,14 +20,14 @@ from lightning_modules.weak_labels.references import ReferenceSeparator
 from lightning_modules.weak_labels.separator_module import WeakLabelSeparator
 
 
-def test_mixtures(run: Run) -> MixtureDataset:
+def tested_mixtures(run: Run) -> MixtureDataset:
     """The test set that a run was evaluated on, as its configuration says.
 
     Raises:
         InputError: the configuration, the corpus or its bank is not there any more, or not as it was.
     """
     section = run.configuration.get("data")
-    if section is None:
+    if not section:
         raise InputError(f"{run.folder}: no configuration says which mixtures it was tested on")
     parser = data_parser("report", "", base=MixtureDataModule)
     try:
@@ -54,7 +54,7 @@ def separator_of(run: Run) -> LightningModule:
     return load_module(run.best, WeakLabelSeparator, DeepClustering).eval()
 
 
-def estimates_of(module: LightningModule, batch: Batch, precision: Any, device: torch.device) -> Tensor:
+def estimates_of(module: LightningModule, batch: Batch, precision: str, device: torch.device) -> Tensor:
     """What a separator makes of mixtures, in the order of the sources, on the CPU, [B, C, T]."""
     with torch.inference_mode(), arithmetic(precision, device):
         found: Any = module.to(device).test_step(Batch(*(field.to(device) for field in batch)), 0)
@@ -62,10 +62,10 @@ def estimates_of(module: LightningModule, batch: Batch, precision: Any, device: 
     return in_best_order(estimates, batch.sources) if module.permutation_invariant else estimates
 
 
-def arithmetic(precision: object, device: torch.device) -> torch.autocast:
+def arithmetic(precision: str, device: torch.device) -> torch.autocast:
     """The arithmetic of an evaluation with this `trainer.precision`: the estimates are then those that were scored."""
     kinds = {"bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}
-    kind = kinds.get(str(precision))
+    kind = kinds.get(precision)
     return torch.autocast(device.type, dtype=kind or torch.bfloat16, enabled=kind is not None)
 
 

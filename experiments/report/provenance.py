@@ -12,14 +12,18 @@ from experiments.sections import Section
 
 def procedural(runs: Sequence[Run]) -> str:
     """That sounds are procedural, where any are; empty where all are recordings."""
-    corpora = [run.configuration.get("data", {}).get("init_args", {}).get("corpus", {}) for run in runs]
-    names = [str(corpus.get("class_path", "")).rpartition(".")[2] for corpus in corpora if isinstance(corpus, dict)]
-    if not any(name.startswith("Procedural") for name in names):
+    if not any(corpus_of(run).startswith("Procedural") for run in runs):
         return ""
     return (
         "The sounds are procedural, made by formulas. The figures say that the system works, not how well it separates "
         "recordings; the published figures are of recordings."
     )
+
+
+def corpus_of(run: Run) -> str:
+    """Name of the class of a run's corpus, such as `UrbanSound8K`; empty where nothing says it."""
+    section = run.setting("data", "corpus")
+    return str(section.get("class_path", "")).rpartition(".")[2] if isinstance(section, dict) else ""
 
 
 def facts(runs: Sequence[Run]) -> list[tuple[str, str]]:
@@ -31,10 +35,6 @@ def facts(runs: Sequence[Run]) -> list[tuple[str, str]]:
     def of_data(name: str) -> str:
         return distinct([run.setting("data", name) for run in runs])
 
-    def corpus(run: Run) -> str:
-        section = run.setting("data", "corpus")
-        return str(section.get("class_path", "")).rpartition(".")[2] if isinstance(section, dict) else ""
-
     def folds(run: Run) -> str:
         named = [
             f"{split} {', '.join(map(str, of_split))}"
@@ -43,15 +43,15 @@ def facts(runs: Sequence[Run]) -> list[tuple[str, str]]:
         ]
         return "; ".join(named)
 
-    environments = [run.environment for run in runs]
+    environments = [run.environment for run in runs if isinstance(run.environment.get("versions"), dict)]
     versions = [
         f"{package} {version}"
         for environment in environments
-        for package, version in (environment.get("versions") or {}).items()
+        for package, version in environment["versions"].items()
         if package in ("separatrix", "torch", "lightning")
     ]
     listed = [
-        ("Corpus", distinct([corpus(run) for run in runs])),
+        ("Corpus", distinct(list(map(corpus_of, runs)))),
         ("Folds", " | ".join(dict.fromkeys(filter(None, map(folds, runs))))),
         ("Test mixtures, each run", of_data("test_mixtures")),
         ("Training mixtures", of_data("train_mixtures")),

@@ -62,6 +62,11 @@ class Run:
         """Name of the model's class, such as `WeakLabelSeparator`; empty where nothing says it."""
         return str(self._section("model").get("class_path", "")).rpartition(".")[2]
 
+    @property
+    def precision(self) -> str:
+        """`trainer.precision` of its test; empty for the trainer's own."""
+        return str(self._section("trainer").get("precision") or "")
+
     def setting(self, section: str, name: str, default: Any = None) -> Any:
         """A setting of the model or of the data."""
         settings = self._section(section).get("init_args")

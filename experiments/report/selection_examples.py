@@ -11,9 +11,9 @@ from callbacks.separation_scores import compare, in_best_order
 from datamodules.batch import Batch
 from datamodules.mixture_dataset import MixtureDataset
 from experiments.report.drawing import colour_of, variable
-from experiments.report.examples import at_ranks, listening
+from experiments.report.examples import Tell, at_ranks, listening
 from experiments.report.media import Pictures, audio, common_gain
-from experiments.report.mixtures import arithmetic, lies_in, test_mixtures
+from experiments.report.mixtures import arithmetic, lies_in, tested_mixtures
 from experiments.report.page import Cell, Example, Listening, Sound, Table
 from experiments.report.run_folder import Run
 from lightning_modules.deep_clustering.selection import ModelSelection, Selection
@@ -39,22 +39,23 @@ class SelectionExamples:
         self._largest_difference = 0.0
         self._selections: dict[tuple[str, ...], ModelSelection] = {}
 
-    def listening(self, count: int) -> Listening | None:
+    def listening(self, count: int, tell: Tell) -> Listening | None:
         """So many mixtures of every domain, by the SI-SDR of the picked model; None where none can be made again."""
         examples: list[Example] = []
         rates = set()
         for run in self.runs:
             domain = str(run.setting("data", "domain", run.name.rpartition("/")[2]))
             try:
-                mixtures, models = test_mixtures(run), self._selection(run)
+                mixtures, models = tested_mixtures(run), self._selection(run)
             except InputError as error:
                 self.missing.append(f"Mixtures of {domain}: {error}")
                 continue
             rates.add(mixtures.geometry.sample_rate)
             places = np.flatnonzero(self.evaluated.domain == domain)
             picked = (self.evaluated.si_sdr * self.evaluated.picked).sum(1)[places]
-            for rank, place in at_ranks(picked.tolist(), count):
-                examples.append(self._example(run, rank, int(places[place]), mixtures, models))
+            chosen = at_ranks(picked.tolist(), count)
+            tell(f"mixtures to listen to: {domain}, {len(chosen)} of {len(places)}")
+            examples += [self._example(run, rank, int(places[place]), mixtures, models) for rank, place in chosen]
         if not examples:
             return None
         chosen_by = "Per domain, from best to worst by the SI-SDR of the picked model's output"
@@ -115,8 +116,7 @@ class SelectionExamples:
         return Example(domain, rank, heading, heard, None, table, sources)
 
     def _select(self, run: Run, models: ModelSelection, batch: Batch) -> Selection:
-        precision = run.configuration.get("trainer", {}).get("precision")
-        with torch.inference_mode(), arithmetic(precision, self.device):
+        with torch.inference_mode(), arithmetic(run.precision, self.device):
             return models.select(batch.mixture.to(self.device), batch.indices.to(self.device))
 
     def _compare(self, batch: Batch, estimates: Sequence[torch.Tensor], place: int) -> None:

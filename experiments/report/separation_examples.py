@@ -1,7 +1,7 @@
 """The best, the median and the worst mixture of every class, with what each separator makes of them."""
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -16,9 +16,9 @@ from callbacks.separation_scores import score_separation
 from datamodules.batch import Batch
 from experiments.report.charts import timeline_chart
 from experiments.report.drawing import Drawings, colour_of, variable
-from experiments.report.examples import at_ranks, listening
+from experiments.report.examples import Tell, at_ranks, listening
 from experiments.report.media import Pictures, audio, common_gain
-from experiments.report.mixtures import estimates_of, separator_of, test_mixtures
+from experiments.report.mixtures import estimates_of, separator_of, tested_mixtures
 from experiments.report.page import Chart, Example, Listening, Sound
 from experiments.report.run_folder import Run
 from experiments.report.weak_labels import system_name
@@ -45,7 +45,7 @@ class System(NamedTuple):
 
     name: str
     module: LightningModule
-    precision: Any
+    precision: str
     rows: Rows
 
 
@@ -76,36 +76,36 @@ class SeparationExamples:
         self.missing: list[str] = []
         self._largest_difference = 0.0
         self.classes = list(classes)
-        self.mixtures = test_mixtures(runs[0])
+        self.mixtures = tested_mixtures(runs[0])
         self.systems: list[System] = []
         for run in runs:
             try:
-                precision = run.configuration.get("trainer", {}).get("precision")
-                self.systems.append(System(run.name, separator_of(run), precision, _read_rows(run)))
+                self.systems.append(System(run.name, separator_of(run), run.precision, _read_rows(run)))
             except InputError as error:
                 self.missing.append(f"Estimates of {system_name(run.name)}: {error}")
         if not self.systems:
             raise InputError("; ".join(self.missing))
         self.judge = self._judge(judge) if judge else None
 
-    def listening(self, ranked_by: str, count: int) -> Listening:
+    def listening(self, ranked_by: str, count: int, tell: Tell) -> Listening:
         """The mixtures of every class, by the improvement that a system brings to the class.
 
         Args:
             ranked_by: name of the system.
             count: mixtures of each class.
+            tell: is told of every class.
         """
         system = next((system for system in self.systems if system.name == ranked_by), self.systems[0])
-        chosen = []
+        examples = []
         for label in self.classes:
             scored = [
                 (index, row.after - row.before)
                 for (index, of), row in system.rows.items()
                 if of == label and not row.left_out
             ]
-            for rank, place in at_ranks([gain for _, gain in scored], count):
-                chosen.append((label, rank, *scored[place]))
-        examples = [self._example(*example, system.name) for example in chosen]
+            chosen = at_ranks([gain for _, gain in scored], count)
+            tell(f"mixtures to listen to: {label}, {len(chosen)} of {len(scored)}")
+            examples += [self._example(label, rank, *scored[place], system.name) for rank, place in chosen]
         chosen_by = f"Per class, from best to worst by its SI-SDR improvement under {system_name(system.name)}"
         return listening(examples, chosen_by, self.mixtures.geometry.sample_rate, self._largest_difference)
 
@@ -161,7 +161,7 @@ class SeparationExamples:
 
     def _timeline(self, batch: Batch) -> Chart | None:
         active: Floats = batch.frame_labels[0].double().numpy()
-        if "source_1" in self.classes or active.all():
+        if "source_1" in self.classes:  # sources of pairs start together, at 0
             return None
         heard = None
         if self.judge is not None:

@@ -178,5 +178,5 @@ def test_without_scripts_everything_is_still_there(opened):
         )
     }
     assert not found["controls"][0].is_displayed() and found["players"]
-    found["folded"][0].click()
+    found["folded"][0].send_keys(Keys.ENTER)
     assert len(browser.find_elements("css selector", "details:not([open])")) == len(found["folded"]) - 1
