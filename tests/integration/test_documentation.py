@@ -32,96 +32,86 @@ STEPS = {document: steps(document) for document in DOCUMENTS}
 PLACES = [(document, place) for document, found in STEPS.items() for place in range(len(found))]
 TYPED = [step for found in STEPS.values() for step in found if step.kind == "command"]
 RUN = ("README.md", "docs/extending.md")
+TRIED = ("bank", "check", "fit", "validate", "test", "predict", "synthesize")
 # What stands for `...` in a command.
 LEFT_OUT = {"fit": ["--config", "weak_labels/base", "--config", "weak_labels/strong"]}
 URBAN_CLASSES = ("car_horn", "dog_bark", "drilling", "gun_shot", "jackhammer", "siren", "street_music")
 FOLDS = range(1, 11)
 
-# Settings that make a run tiny, where the model or the data has them.
-TINY_MODEL = {"units": 8, "layers": 1, "channels": "[2,2,2]"}
-TINY_DATA = {
-    "train_mixtures": 12,
-    "epoch_mixtures": 4,
-    "validation_mixtures": 3,
-    "test_mixtures": 3,
-    "batch_size": 2,
-    "evaluation_batch_size": 4,
-    "duration": 0.5,
-    "latest_onset": 0.3,
+# Settings that make a run tiny, where the model, the data or the trainer has them.
+TINY = {
+    "model": {"units": 8, "layers": 1},
+    "data": {
+        "train_mixtures": 12,
+        "epoch_mixtures": 4,
+        "validation_mixtures": 3,
+        "test_mixtures": 3,
+        "batch_size": 2,
+        "evaluation_batch_size": 4,
+        "duration": 0.5,
+        "latest_onset": 0.3,
+    },
+    "trainer": {"max_epochs": 1, "accelerator": "cpu"},
 }
-TINY_TRAINER = ["--trainer.max_epochs", "1", "--trainer.accelerator", "cpu"]
 
 
-class Parsed(BaseException):
-    """A command whose arguments are understood: what they are. It stops there."""
-
-    def __init__(self, settings: Any) -> None:
-        super().__init__()
-        self.settings = settings
+class ParsedError(Exception):
+    """A command has understood its arguments, and stops there."""
 
 
 @contextlib.contextmanager
-def stopping_after_the_parser() -> Iterator[None]:
-    """Commands end where their parser has understood them."""
+def what_parsers_understand(given_to: Callable[[Any], None]) -> Iterator[None]:
+    """Every command's settings are given to a function before the command acts on them."""
     under_way: list[Any] = []  # a parser asks others, for the settings of a class
 
-    def stopped(parse_args: Callable[..., Any]) -> Callable[..., Any]:
+    def followed(parse_args: Callable[..., Any]) -> Callable[..., Any]:
         def parse(parser: Any, *arguments: Any, **settings: Any) -> Any:
             under_way.append(parser)
             try:
                 understood = parse_args(parser, *arguments, **settings)
             finally:
                 under_way.pop()
-            if under_way:
-                return understood
-            raise Parsed(understood)
+            if not under_way:
+                given_to(understood)
+            return understood
 
         return parse
 
     with pytest.MonkeyPatch.context() as patch:
         for parser in (jsonargparse.ArgumentParser, argparse.ArgumentParser):
-            patch.setattr(parser, "parse_args", stopped(parser.parse_args))
+            patch.setattr(parser, "parse_args", followed(parser.parse_args))
         yield
 
 
-def parsed(words: list[str]) -> Any:
-    """What a command's parser makes of its words."""
-    with stopping_after_the_parser(), contextlib.redirect_stderr(io.StringIO()) as told:
+def stop(settings: Any) -> None:
+    raise ParsedError
+
+
+def require_parsed(words: list[str]) -> None:
+    """Fail unless the command's parser takes the words."""
+    with what_parsers_understand(stop), contextlib.redirect_stderr(io.StringIO()) as told:
         try:
             main(words)
-        except Parsed as understood:
-            return understood.settings
+        except ParsedError:
+            return
     raise AssertionError(f"{told.getvalue()}\nseparatrix {shlex.join(words)}")
 
 
-def options(section: str, settings: dict[str, Any]) -> list[str]:
-    return [word for name, value in settings.items() for word in (f"--{section}.{name}", str(value))]
-
-
-def tiny(words: list[str]) -> list[str] | None:
-    """The command at a tiny size; None for one that is only parsed."""
-    command = words[0]
-    settings = parsed(words)
-    if command == "reproduce":
-        return [*words, "--dry-run"]
-    if command == "check":
-        return [*words, *(["--mixtures", "20", "--scored", "2"] if "urbansound8k" in words else [])]
-    if command in ("fit", "validate", "test", "predict"):
-        settings = settings[command]
-        network = settings.model.init_args.as_dict()
-        sizes = {name: value for name, value in TINY_MODEL.items() if name in network}
-        if not isinstance(network.get("channels"), list | tuple):  # a single number, of a network of one's own
-            sizes.pop("channels", None)
-        return [*words, *options("data", tiny_data(settings)), *options("model", sizes), *TINY_TRAINER]
-    if command == "bank":
-        return [*words, *options("data", tiny_data(settings))]
-    if command == "synthesize":
-        return [*words, *options("data", tiny_data(settings) | {"test_mixtures": settings.mixtures})]
-    return None
-
-
-def tiny_data(settings: Any) -> dict[str, Any]:
-    return {name: value for name, value in TINY_DATA.items() if name in settings.data.init_args}
+def shrink(settings: Any) -> None:
+    """Make the models, data and trainer that a command is about to make tiny ones."""
+    for chosen in ("subcommand", "corpus"):  # of fit, test and their like, and of check
+        settings = settings[settings[chosen]] if isinstance(settings.get(chosen), str) else settings
+    for section, sizes in TINY.items():
+        chosen = settings.get(section)
+        chosen = chosen.get("init_args", chosen) if chosen else {}
+        for name in sizes.keys() & chosen.keys():
+            chosen[name] = sizes[name]
+        if isinstance(chosen.get("channels"), list | tuple):
+            chosen["channels"] = [2 for _ in chosen["channels"]]
+    if "mixtures" in settings:  # of synthesize and check
+        settings["mixtures"] = 3
+    if "scored" in settings:
+        settings["scored"] = 1
 
 
 @pytest.fixture(scope="session")
@@ -197,14 +187,15 @@ def outcome(workplaces, separatrix) -> Callable[[str, int], str]:
             exec("\n".join(step.content), {"mixture": torch.randn(2, 8000)})
             return ""
         words = [w for word in step.content for w in (LEFT_OUT[step.content[0]] if word == "..." else [word])]
-        at_tiny_size = tiny(words)
-        if words[0] == "reproduce" and at_tiny_size:
-            stages = [shlex.split(line)[1:] for line in separatrix.succeed(*at_tiny_size).out.splitlines()]
-            # What is given to all stages is looked at with one of each command.
-            for stage in {stage[0]: stage for stage in stages}.values():
-                parsed(stage)
-        elif document in RUN and at_tiny_size:
-            separatrix.succeed(*at_tiny_size)
+        if words[0] == "reproduce":
+            # All stages are given the same settings: one of them is looked at.
+            stages = [shlex.split(line)[1:] for line in separatrix.succeed(*words, "--dry-run").out.splitlines()]
+            require_parsed(next(stage for stage in stages if stage[0] == "fit"))
+        elif document in RUN and words[0] in TRIED:
+            with what_parsers_understand(shrink):
+                separatrix.succeed(*words)
+        else:
+            require_parsed(words)
         return ""
 
     def of(document: str, place: int) -> str:
@@ -250,4 +241,4 @@ def test_every_command_is_documented_and_what_is_called_one_is_one():
 )
 def test_a_command_that_is_misspelt_is_found(line):
     with pytest.raises((AssertionError, SystemExit)):
-        parsed(shlex.split(line)[1:])
+        require_parsed(shlex.split(line)[1:])
