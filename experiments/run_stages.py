@@ -41,7 +41,7 @@ def run_stages(stages: Sequence[Stage], jobs: int, apart: bool = False, launch: 
         records[stage.name] = Record(stage, [records[need].fingerprint for need in stage.needs])
     waiting = [stage for stage in stages if records[stage.name].state() != "complete"]
     at_a_time = "one at a time" if apart or launch or jobs == 1 else f"{jobs} at a time"
-    CONSOLE.print(f"{len(stages)} stages, {len(waiting)} to do, {at_a_time}; Ctrl-C stops, the same command goes on")
+    CONSOLE.print(f"{len(stages)} stages, {len(waiting)} left, {at_a_time}; Ctrl-C stops, the same command goes on")
     for stage in stages:
         state = "to do" if stage in waiting else "complete"
         CONSOLE.print(f"{stage.name:<24} {state}   {stage.shown(launch)}", style="dim")

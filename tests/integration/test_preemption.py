@@ -1,6 +1,7 @@
 """SIGTERM, as a scheduler sends it: every command ends by itself, says that it goes on, and does."""
 
 import random
+import shlex
 import shutil
 import signal
 import time
@@ -60,6 +61,21 @@ def preempt_at_random(stage, times, draw, processes, folder):
         if stage.name.startswith("fit"):
             assert_an_epoch_was_lost_at_most(before, ended, epochs(folder))
         preempted += 1
+
+
+def test_the_command_that_an_interruption_names_goes_on_from_there(separatrix, processes, tmp_path):
+    run = tmp_path / "a run"
+    arguments = separatrix.arguments("strong", {"trainer.max_epochs": "10000"})
+    with processes.start("fit", *arguments, "--run", str(run)) as running:
+        while epochs(run) < 2:
+            assert not running.ended_within(0.01), running.end().printed
+        ended = preempt(running)
+    assert_it_ended_well(ended, run)
+    program, *named = shlex.split(ended.printed.strip().splitlines()[-1])
+    kept = epochs(run)
+    assert program == "separatrix" and kept >= 2
+    ended = processes.succeed(*named, "--trainer.max_epochs", str(kept + 1))
+    assert epochs(run) == kept + 1 and f"epoch {kept + 1}/" in ended.printed
 
 
 @pytest.mark.parametrize(
