@@ -1,14 +1,23 @@
 """Sound separation research: separators that learn from weak labels, and models that know when to be trusted.
 
-from separatrix import WeakLabelSeparator, load_module
+Example:
+    ```python
+    from separatrix import WeakLabelSeparator, load_module
 
-separator = load_module("runs/small/weak-labels/frame/checkpoints/best.ckpt", WeakLabelSeparator)
-sources = separator(mixture)  # [B, T] -> [B, C, T]
+    separator = load_module("runs/small/weak-labels/frame/checkpoints/best.ckpt", WeakLabelSeparator)
+    sources = separator(mixture)  # [B, T] -> [B, C, T]
 
-from separatrix import ModelSelection
+    from separatrix import ModelSelection
 
-models = ModelSelection(["speech/checkpoints/best.ckpt", "music/checkpoints/best.ckpt"])
-sources = models(mixture)  # [B, T] -> [B, Q, T], of the most confident model
+    models = ModelSelection(["speech/checkpoints/best.ckpt", "music/checkpoints/best.ckpt"])
+    sources = models(mixture)  # [B, T] -> [B, Q, T], of the most confident model
+
+    from separatrix import Separator, separate_file
+
+    separator = Separator.from_checkpoints(["speech/checkpoints/best.ckpt", "music/checkpoints/best.ckpt"])
+    separate_file(separator, "talk.wav", "separated/talk")  # any length, rate and number of channels
+    sources = separator(samples, rate).sources  # {"source_1": [channels, n], ...}, of what is in memory
+    ```
 """
 
 from callbacks.audio_examples import AudioExamples
@@ -42,6 +51,9 @@ from datamodules.rendering import render
 from datamodules.sound_bank import SoundBank, build_sound_bank, integrated_loudness
 from datamodules.source_pairs import SourcePairs
 from datamodules.urban_scenes import UrbanScenes
+from experiments.card import read_card
+from experiments.export import export_module
+from experiments.separated_files import separate_file
 from lightning_modules.autoclip import AutoClip
 from lightning_modules.base_module import SeparatrixModule
 from lightning_modules.checkpoint import load_module
@@ -60,6 +72,7 @@ from lightning_modules.deep_clustering.module import DeepClustering
 from lightning_modules.deep_clustering.network import EmbeddingNetwork, level_features
 from lightning_modules.deep_clustering.selection import Judged, ModelSelection
 from lightning_modules.errors import InputError
+from lightning_modules.recordings.separator import Separator
 from lightning_modules.spectrogram import Geometry, istft, log_magnitude, stft
 from lightning_modules.weak_labels.classifier import (
     ConvolutionalRecurrentClassifier,
@@ -126,6 +139,7 @@ __all__ = [
     "Score",
     "SelectionEvaluation",
     "SeparationEvaluation",
+    "Separator",
     "SeparatrixModule",
     "SoundBank",
     "SourcePairs",
@@ -147,6 +161,7 @@ __all__ = [
     "ensemble_scores",
     "ensembles",
     "estimate_classification_loss",
+    "export_module",
     "in_best_order",
     "integrated_loudness",
     "istft",
@@ -162,10 +177,12 @@ __all__ = [
     "posterior_strength",
     "prior_weight",
     "read_audio",
+    "read_card",
     "read_evaluated",
     "render",
     "resample",
     "score_separation",
+    "separate_file",
     "si_sdr",
     "silhouette_samples",
     "soft_masks",

@@ -1,12 +1,12 @@
 """Configuration files by name."""
 
 import contextlib
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from experiments.suggestion import probable
 from lightning_modules.errors import InputError
 
 MOST_VALUES = 10_000
@@ -23,21 +23,17 @@ def config_path(name: str) -> Path:
         with contextlib.suppress(OSError, ValueError):  # no name that a file could have
             if candidate.is_file():
                 return candidate
-    alike = [shipped for shipped in shipped_configurations() if get_close_matches(_last(name), [_last(shipped)])]
-    advice = f"perhaps {' or '.join(alike)}; " if alike else ""
-    raise InputError(
-        f"--config {name}: no such file, nor a configuration that ships; {advice}`separatrix configs` lists them"
-    )
+    shipped = shipped_configurations()
+    closest = probable(name, shipped)
+    alike = [closest] if closest else [known for known in shipped if probable(name, [known.rpartition("/")[2]])]
+    advice = f"did you mean {' or '.join(alike)}?" if alike else "`separatrix configs` lists them"
+    raise InputError(f"--config {name}: no such file, nor a configuration that ships; {advice}")
 
 
 def shipped_configurations() -> dict[str, Path]:
     """The configurations that ship by name; those of a folder before those of the folders in it."""
     names = {path.relative_to(CONFIGS).with_suffix(""): path for path in CONFIGS.rglob("*.yaml")}
     return {name.as_posix(): names[name] for name in sorted(names, key=lambda name: (name.parent, name))}
-
-
-def _last(name: str) -> str:
-    return name.rpartition("/")[2]
 
 
 def where_shipped(*names: str) -> list[str]:

@@ -69,7 +69,7 @@ class MixtureFiles:
         self.audio_format = audio_format
         self.isolated_events = isolated_events
         self.dataset = data.dataset(split)
-        self.labels = sorted(self.dataset.bank.clips_of_label)
+        self.labels = sorted({self.dataset.bank.clips[number].label for number in data.clip_numbers(split)})
         self._strong: list[tuple[str, ...]] = [STRONG_COLUMNS]
         self._weak: list[tuple[str, ...]] = [WEAK_COLUMNS]
         for kind in ("mixtures", "sources"):

@@ -1,12 +1,12 @@
 """`separatrix configs`: the configurations that ship, and what each of them is."""
 
-import argparse
 from itertools import groupby, takewhile
 from pathlib import Path
 
 from rich.console import Console
 from rich.padding import Padding
 
+from experiments.command_parser import command_parser
 from experiments.configuration import config_path, read_configuration, shipped_configurations
 
 DESCRIPTION = "The configurations that ship, each with its own words on what it is; or one of them as it is written."
@@ -24,9 +24,7 @@ def command(arguments: list[str]) -> None:
     Raises:
         InputError: there is no configuration of that name, or it is not one.
     """
-    parser = argparse.ArgumentParser(
-        prog="separatrix configs", description=DESCRIPTION, epilog="Example: separatrix configs weak_labels/frame"
-    )
+    parser = command_parser("configs", DESCRIPTION, "configs", "configs weak_labels/frame")
     parser.add_argument("name", nargs="?", help="of one configuration, or the path of a file")
     name = parser.parse_args(arguments[1:]).name
     console = Console(emoji=False, highlight=False, markup=False, soft_wrap=name is not None)

@@ -17,6 +17,7 @@ from datamodules.batch import Split
 from datamodules.mixtures import MixtureDataModule
 from experiments.data_configuration import data_parser, plain_data, with_sections
 from experiments.mixture_files import SCALE, STRONG_LABELS, WEAK_LABELS, AudioFormat, MixtureFiles
+from experiments.next_steps import tell
 from experiments.output_folder import new_folder
 from lightning_modules.errors import InputError
 
@@ -29,8 +30,11 @@ MIXTURES_AT_ONCE = 16
 
 DESCRIPTION = """Write mixtures with their JAMS (mixtures/), the isolated sources in them (sources/), their events and
 their classes (labels.tsv and weak_labels.tsv, as in DCASE; a pair's events in the order of its sources) and a manifest,
-from which `--manifest` makes the same bytes again.
-Example: separatrix synthesize --config weak_labels/base --data.corpus.root UrbanSound8K --output DIR"""
+from which `--manifest` makes the same bytes again."""
+EXAMPLES = (
+    "synthesize --config weak_labels/base --data.corpus.root UrbanSound8K --mixtures 100 --output mixtures",
+    "synthesize --config weak_labels/base --config weak_labels/demo/data --mixtures 10 --output procedural",
+)
 
 
 def content_digest(folder: Path) -> str:
@@ -137,7 +141,7 @@ def command(arguments: list[str]) -> None:
     Raises:
         InputError: an argument is wrong; the message says which.
     """
-    parser = data_parser("synthesize", DESCRIPTION, MixtureDataModule)
+    parser = data_parser("synthesize", DESCRIPTION, *EXAMPLES, base=MixtureDataModule)
     parser.add_argument("--manifest", type=str | None, help=f"a {MANIFEST}: make its files again")
     parser.add_argument("--split", type=Split, default="test", help="whose mixtures")
     parser.add_argument("--start", type=NonNegativeInt, default=0, help="index of the first mixture")
@@ -173,4 +177,5 @@ def command(arguments: list[str]) -> None:
         f"{settings.output}: {mixtures} mixtures of the {settings.split} split, JAMS, {STRONG_LABELS}, {WEAK_LABELS}",
         markup=False,
     )
-    console.print(f"again: separatrix synthesize --manifest {settings.output / MANIFEST} --output NEW", markup=False)
+    again = settings.output.with_name(f"{settings.output.name}_again")
+    tell([], [["synthesize", "--manifest", str(settings.output / MANIFEST), "--output", str(again)]])

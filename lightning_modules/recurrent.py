@@ -62,9 +62,9 @@ class BidirectionalLSTM(nn.Module):
     def forward(self, features: Tensor) -> Tensor:
         """Both directions' states: [B, features, frames] -> [B, frames, 2·units]; in evaluation alike in any batch."""
         inputs = features.mT
-        if len(inputs) == 1 and not torch.is_grad_enabled():
+        if features.shape[0] == 1 and not torch.is_grad_enabled():
             # A step of one mixture is a product with a vector, which is rounded otherwise than that with a matrix. What
             # an evaluation writes must not depend on which mixtures were left for the last batch: one becomes two.
             inputs = inputs.expand(2, -1, -1)
         states, _ = self.lstm(inputs)
-        return states[: len(features)]
+        return states[: features.shape[0]]  # not len(), of which an exported program would make a constant

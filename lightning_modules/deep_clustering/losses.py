@@ -20,7 +20,7 @@ def dominant_source(magnitudes: Tensor) -> Tensor:
 
 
 def deep_clustering_loss(embedding: Tensor, dominant: Tensor, weight: Tensor) -> Tensor:
-    """L_DC = Σ_ij w_i w_j (<v_i, v_j> - <y_i, y_j>)² / (Σ w_i)² (Hershey et al. 2016; weights of Wang et al. 2018).
+    """L_DC = Σ_ij w_i w_j (⟨v_i, v_j⟩ - ⟨y_i, y_j⟩)² / (Σ w_i)² (Hershey et al. 2016; weights of Wang et al. 2018).
 
     Args:
         embedding: as a rule unit vectors, [B, N, D].

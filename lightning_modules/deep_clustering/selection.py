@@ -103,6 +103,11 @@ class ModelSelection(SeparatrixModule):
         self.names = _names(models)
 
     @property
+    def deep_clustering_models(self) -> list[DeepClustering]:
+        """The models, by their type."""
+        return [model for model in self.models if isinstance(model, DeepClustering)]
+
+    @property
     def classes(self) -> list[str]:
         """Names of the sources, in the order of the truth's."""
         return [f"source_{number}" for number in range(1, self.sources + 1)]
@@ -132,8 +137,7 @@ class ModelSelection(SeparatrixModule):
         # Models of one geometry, as a rule all of them, hear the same.
         analysed: dict[tuple[Any, ...], Analysed] = {}
         judged = []
-        for model in self.models:
-            assert isinstance(model, DeepClustering)
+        for model in self.deep_clustering_models:
             if model.hearing not in analysed:
                 analysed[model.hearing] = model.analyse(mixture)
             judged.append(_judge(model, analysed[model.hearing], identity, mixture.shape[-1]))

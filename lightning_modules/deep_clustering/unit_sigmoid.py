@@ -23,6 +23,9 @@ def unit_sigmoid(logits: Tensor) -> Tensor:
     Returns:
         Unit vectors, [..., D], at least float32.
     """
+    if torch.compiler.is_exporting():  # a program for any number of frames cannot count blocks
+        s = logits.float().sigmoid() + FLOOR
+        return s / torch.linalg.vector_norm(s, dim=-1, keepdim=True)
     return _UnitSigmoid.apply(logits)
 
 

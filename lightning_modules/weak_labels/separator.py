@@ -42,11 +42,17 @@ class MaskSeparator(nn.Module):
         self.recurrent = BidirectionalLSTM(bins, units, layers, start=lstm_start)
         self.mask = nn.Linear(self.recurrent.outputs, classes * bins)
 
-    def forward(self, magnitude: Tensor) -> Tensor:
-        """Masks in [0, 1] of every class, [B, C, bins, frames], from a mixture's magnitude, [B, bins, frames]."""
+    def forward(self, magnitude: Tensor, deviation_and_mean: tuple[Tensor, Tensor] | None = None) -> Tensor:
+        """Masks in [0, 1] of every class, [B, C, bins, frames], from a mixture's magnitude, [B, bins, frames].
+
+        Args:
+            magnitude: of the mixture, or of a part of it.
+            deviation_and_mean: for `mixture` normalisation those of the whole mixture's logarithms, [B, 1, 1] each,
+                where `magnitude` is a part; of `magnitude` itself unless given.
+        """
         features = log_magnitude(magnitude, self.epsilon)
         if self.input_normalisation == "mixture":
-            deviation, mean = torch.std_mean(features, dim=(1, 2), keepdim=True)
+            deviation, mean = deviation_and_mean or torch.std_mean(features, dim=(1, 2), keepdim=True)
             features = (features - mean) / deviation.clamp_min(1e-3)
         logits = self.mask(self.recurrent(features)).unflatten(-1, (self.classes, -1))
         # float32 from here on: the masks multiply magnitudes that the losses compare.

@@ -25,7 +25,9 @@ def test_a_file_of_ones_own_comes_before_a_shipped_one_of_the_same_name(tmp_path
 
 @pytest.mark.parametrize("name", ["fraem", "weak_labels/fraem", "weak_label/frame"])
 def test_an_unknown_name_is_refused_with_those_like_it_and_the_command_that_lists_all(name):
-    with pytest.raises(InputError, match=rf"^--config {name}: no such file[^\n]* perhaps [^\n]*weak_labels/frame[ ;]"):
+    with pytest.raises(
+        InputError, match=rf"^--config {name}: no such file[^\n]* did you mean [^\n]*weak_labels/frame[ ?]"
+    ):
         config_path(name)
     with pytest.raises(InputError, match=r"^--config birds: no such file[^\n]*ships; `separatrix configs` lists them$"):
         config_path("birds")

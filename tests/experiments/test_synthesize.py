@@ -280,7 +280,10 @@ def test_annotations_of_pairs_name_the_clips_labels_and_where_in_the_clip_a_sour
     clips = {clip.name: clip for clip in READERS[domain].clips()}
     starts = []
     for path in sorted(written_pairs[domain].glob("mixtures/*.jams")):
-        values = [event["value"] for event in json.loads(path.read_text())["annotations"][0]["data"]]
+        annotation = json.loads(path.read_text())["annotations"][0]
+        values = [event["value"] for event in annotation["data"]]
+        of_the_split = {clip.label for clip in clips.values() if clip.fold == 3}
+        assert set(annotation["sandbox"]["scaper"]["fg_labels"]) == of_the_split
         labels = [clips[value["source_file"]].label for value in values]
         low, high = (10, 10) if domain == "music" else (-2.5, 2.5)
         assert low - 1e-6 <= values[0]["snr"] - values[1]["snr"] <= high + 1e-6  # LUFS of the whole clips

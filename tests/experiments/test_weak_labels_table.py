@@ -59,7 +59,7 @@ def test_cells_are_the_statistics_of_their_scored_rows(output):
 
 
 def test_pandas_tells_scored_rows_from_others_and_reads_the_very_numbers(output):
-    make_table(output, CLASSES)
+    make_table(output)
     rows = pandas.read_csv(output / "scores.csv")
     scored = rows.left_out.isna()
     assert scored.sum() == 5 * 48 and (rows.left_out[~scored] == "single class").all()

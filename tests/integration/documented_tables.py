@@ -18,7 +18,7 @@ def documented_columns(system: str, file: str) -> dict[str, str]:
     for section in PAGE.read_text().split("\n### ")[1:]:
         heading, *lines = section.split("\n## ")[0].splitlines()
         if heading.startswith(f"{system}: ") and file in heading.split(": ")[1].split(", "):
-            rows = [re.split(r"(?<!\\)\|", line)[1:3] for line in lines if line.startswith("| `")]
+            rows = [line.split("|")[1:3] for line in lines if line.startswith("| `")]
             return {name: kind.strip() for names, kind in rows for name in re.findall("`([^`]+)`", names)}
     raise AssertionError(f"{PAGE.name} says nothing of {system}: {file}")
 

@@ -110,7 +110,7 @@ def test_two_stages_at_a_time_give_the_same_table_even_where_a_setting_was_refus
     refusal = separatrix.run(*command, "--trainer.max_epoks", "1", "--jobs", "1", "--output", tmp_path)
     assert refusal.status == 2
     assert refusal.err.splitlines()[-2:] == [
-        "separatrix fit: unrecognized arguments: --trainer.max_epoks 1",
+        "separatrix fit: --trainer.max_epoks: no such setting; did you mean --trainer.max_epochs?",
         "separatrix reproduce: strong.fit ended with status 2; what was complete before is kept",
     ]
     outcome = separatrix.succeed(*command, "--jobs", "2", "--output", tmp_path)
