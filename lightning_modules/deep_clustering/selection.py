@@ -103,6 +103,11 @@ class ModelSelection(SeparatrixModule):
         self.names = _names(models)
 
     @property
+    def deep_clustering_models(self) -> list[DeepClustering]:
+        """The models, by their type."""
+        return [model for model in self.models if isinstance(model, DeepClustering)]
+
+    @property
     def classes(self) -> list[str]:
         """Names of the sources, in the order of the truth's."""
         return [f"source_{number}" for number in range(1, self.sources + 1)]
@@ -132,8 +137,7 @@ class ModelSelection(SeparatrixModule):
         # Models of one geometry, as a rule all of them, hear the same.
         analysed: dict[tuple[Any, ...], Analysed] = {}
         judged = []
-        for model in self.models:
-            assert isinstance(model, DeepClustering)
+        for model in self.deep_clustering_models:
             if model.hearing not in analysed:
                 analysed[model.hearing] = model.analyse(mixture)
             judged.append(_judge(model, analysed[model.hearing], identity, mixture.shape[-1]))
@@ -188,11 +192,16 @@ def _require_comparable(checkpoints: Sequence[str], models: Sequence[DeepCluster
     """Refuse models whose estimates are not of the same kind.
 
     Raises:
-        InputError: they differ in sample rate or number of sources; the message names both checkpoints.
+        InputError: they differ in sample rate, number of sources or activation (distances, and so confidences, are of
+            another size without unit norm); the message names both checkpoints.
     """
 
-    def kind(model: DeepClustering) -> dict[str, int]:
-        return {"sample_rate": model.geometry.sample_rate, "sources": model.sources}
+    def kind(model: DeepClustering) -> dict[str, Any]:
+        return {
+            "sample_rate": model.geometry.sample_rate,
+            "sources": model.sources,
+            "activation": model.activation,
+        }
 
     for checkpoint, model in zip(checkpoints[1:], models[1:], strict=True):
         for (name, expected), value in zip(kind(models[0]).items(), kind(model).values(), strict=True):

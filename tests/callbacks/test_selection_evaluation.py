@@ -107,7 +107,7 @@ def rows_of(path: Path) -> list[dict[str, str]]:
 
 def batches(data: SourcePairs, split: Any) -> list[Batch]:
     count = MIXTURES[split]
-    return [data.dataset(split).__getitems__(range(b, min(b + 3, count))) for b in range(0, count, 3)]
+    return [data.dataset(split).batch(range(b, min(b + 3, count))) for b in range(0, count, 3)]
 
 
 def alone(path: str, batch: Batch) -> tuple[Tensor, dict[Fitted, Confidence], Tensor]:

@@ -4,6 +4,7 @@ import csv
 from itertools import product
 
 import numpy as np
+import pandas
 import pytest
 
 from callbacks.classifier_scores import CLASSIFIER_COLUMNS
@@ -55,6 +56,17 @@ def test_cells_are_the_statistics_of_their_scored_rows(output):
         assert int(cell["n"]) == len(values) == (48 if label == "overall" else 24)
         ours = [float(cell[f"{name}_db"]) for name in ("mean", "std", "median")]
         np.testing.assert_allclose(ours, [np.mean(values), np.std(values), np.median(values)], rtol=1e-12)
+
+
+def test_pandas_tells_scored_rows_from_others_and_reads_the_very_numbers(output):
+    make_table(output)
+    rows = pandas.read_csv(output / "scores.csv")
+    scored = rows.left_out.isna()
+    assert scored.sum() == 5 * 48 and (rows.left_out[~scored] == "single class").all()
+    assert rows.improvement_db[~scored].isna().all()
+    assert rows.si_sdr_db[scored].tolist() == [
+        float(line["si_sdr_db"]) for line in read_rows(output / "scores.csv") if not line["left_out"]
+    ]
 
 
 def test_published_figures_stand_beside_the_rows_that_the_paper_has(output):
