@@ -1,7 +1,7 @@
 """README.md and docs/*.md, done as they say: files are written, commands typed and programs run, in their order.
 
-Every command is parsed by the real parsers. Those of README.md and docs/extending.md run, too, at a tiny size; those of the
-other documents need several devices, a cluster or hours, or have tests of their own.
+Every command is parsed by the real parsers. Those of README.md and docs/extending.md run, too, at a tiny size; those of
+the other documents need several devices, a cluster or hours, or have tests of their own.
 """
 
 import argparse
