@@ -83,6 +83,7 @@ def separate_file(
             files = [_in_24_bits(file, source_format, scale) for file in files]
         manifest = {
             "recording": os.fspath(path),
+            "models": separator.checkpoints,
             **audio._asdict(),
             "select": None if separator.has_residual else separator.select,
             "sources": [file.name for file in files],

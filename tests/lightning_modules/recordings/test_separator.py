@@ -237,6 +237,19 @@ def test_what_is_no_recording_is_refused_in_one_line(samples):
         Separator(class_separator())(samples, RATE)
 
 
+def test_hops_longer_than_the_usual_window_only_make_the_windows_longer():
+    model = WeakLabelSeparator("strong", classes=["horn"], **{**TINY, "window": 16_000, "hop": 8000}).eval()
+    x = mixture(5)
+    separated = Separator(model, span=CHUNKS)(x, RATE).sources
+    torch.testing.assert_close(sum(separated.values()), x, rtol=0, atol=1e-5)
+
+
+def test_a_rate_that_is_none_of_sound_is_refused_in_one_line():
+    for rate in (0, -8000, 44.1, 10**9):
+        with pytest.raises(InputError, match=r"^rate: [^\n]*$"):
+            Separator(class_separator())(torch.zeros(1, 800), rate)  # type: ignore[arg-type]
+
+
 def test_checkpoints_that_do_not_fit_together_are_refused_in_one_line(tmp_path):
     weak = write(class_separator(bounded=False), tmp_path / "weak.ckpt")
     clusters = write(clustering_model(bounded=False), tmp_path / "clusters.ckpt")
