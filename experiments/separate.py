@@ -61,6 +61,8 @@ def command(arguments: list[str]) -> None:
                 raise
             print(f"separatrix separate: {error}", file=sys.stderr)
             refused.append(path)
+    if len(refused) < len(folders):
+        console.print(f"next: listen to what lies in {settings.output}", markup=False)
     if refused:
         raise InputError(f"{', '.join(refused)}: not separated; the other {len(folders) - len(refused)} are")
 
