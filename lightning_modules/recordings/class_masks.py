@@ -8,6 +8,7 @@ from lightning_modules.recordings.analysis import hear, mask
 from lightning_modules.recordings.running_moments import RunningMoments
 from lightning_modules.recordings.windows import Excerpt, Window, WindowedRecording
 from lightning_modules.spectrogram import log_magnitude
+from lightning_modules.weak_labels.separator import MaskSeparator
 from lightning_modules.weak_labels.separator_module import WeakLabelSeparator
 
 
@@ -29,17 +30,20 @@ class ClassMasks:
         self.model = model
         self._heard = heard
         self._deviation_and_mean: tuple[Tensor, Tensor] | None = None
-        if len(recording) > 1 and model.separator.input_normalisation == "mixture":
+        network = model.separator
+        if len(recording) > 1 and isinstance(network, MaskSeparator) and network.input_normalisation == "mixture":
             moments = RunningMoments()
             for excerpt in recording:
                 spectrogram = hear(excerpt, model.geometry)
-                moments.add(log_magnitude(spectrogram.own_magnitude, model.separator.epsilon))
+                moments.add(log_magnitude(spectrogram.own_magnitude, network.epsilon))
             deviation, mean = moments.deviation_and_mean()
             self._deviation_and_mean = deviation.to(model.device), mean.to(model.device)
 
     def estimates(self, excerpt: Excerpt) -> Tensor:
         """The sources in a window, [C, channels, n]."""
         spectrogram = hear(excerpt, self.model.geometry)
-        (masks,) = self.model.separator(spectrogram.magnitude, self._deviation_and_mean)
+        # A network of one's own knows no statistics of more than it hears.
+        shared = [] if self._deviation_and_mean is None else [self._deviation_and_mean]
+        (masks,) = self.model.separator(spectrogram.magnitude, *shared)
         self._heard(excerpt.window)
         return mask(masks, spectrogram, self.model.geometry)

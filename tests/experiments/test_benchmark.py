@@ -4,6 +4,7 @@ import json
 import math
 
 import numpy as np
+import pandas
 import pytest
 import torch
 from torchmetrics.functional.audio import scale_invariant_signal_distortion_ratio
@@ -80,6 +81,8 @@ def test_both_ways_agree_and_every_run_is_kept(name, tiny, tmp_path, capsys):
         assert len(row["ours"]) == len(row["reference"]) > 0
         assert all(seconds > 0 for seconds in row["ours"] + row["reference"])
         assert row["items"] > 0 and row["reference_items"] > 0
+    table = pandas.json_normalize(found["rows"])
+    assert (table.ours.str.len() == table.reference.str.len()).all() and table["items"].gt(0).all()
     out = capsys.readouterr().out
     assert "times as fast" in out
 
