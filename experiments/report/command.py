@@ -27,10 +27,10 @@ def _parser() -> ArgumentParser:
         "--examples",
         type=int,
         default=3,
-        help="mixtures to listen to of each class or domain, evenly from best to worst (default: 3)",
+        help="mixtures to listen to of each class or domain, evenly from best to worst",
     )
     parser.add_argument("--no-audio", action="store_true", help="leave the mixtures out: no model or sound is needed")
-    parser.add_argument("--device", default="cpu", help="that separates the mixtures, such as cuda (default: cpu)")
+    parser.add_argument("--device", default="cpu", help="that separates the mixtures, such as cuda")
     return parser
 
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+from markupsafe import Markup
 
 from callbacks.correlation import pearson, points
 from callbacks.figures import PALETTE, embedding_figure
@@ -13,7 +14,7 @@ from experiments.model_selection_sections import NAMES, score_section
 from experiments.model_selection_table import Findings, further_sections, published_counts, published_means
 from experiments.report.charts import box_chart, calibration_chart, confidence_chart
 from experiments.report.drawing import INK, Drawings, colour_of, variable
-from experiments.report.page import Cell, Chart, Charts, Table, table_of
+from experiments.report.page import Cell, Charts, Table, table_of
 from experiments.report.run_folder import Run
 from lightning_modules.errors import InputError
 
@@ -203,7 +204,7 @@ def embedding_charts(runs: Sequence[Run], drawings: Drawings) -> Charts | None:
     return Charts("The loudest bins", charts, caption, wide=True)
 
 
-def _embedding(path: Path, title: str, drawings: Drawings) -> tuple[int, Chart]:
+def _embedding(path: Path, title: str, drawings: Drawings) -> tuple[int, Markup]:
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
             embedding, clusters, sources = (stored[name] for name in ("embedding", "clusters", "sources"))
