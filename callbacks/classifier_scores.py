@@ -72,8 +72,10 @@ class ClassifierScores(Callback):
                 pl_module.log(f"validation_{level}_average_precision", precision, prog_bar=level == "frame")
 
     def on_test_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Start a test."""
+        """Start a test; an earlier one's table goes: beside an interrupted test it would be of other weights."""
         self._start(pl_module)
+        if trainer.is_global_zero:
+            (Path(trainer.default_root_dir) / CLASSIFIER_FILE).unlink(missing_ok=True)
 
     def on_test_batch_end(self, trainer: Trainer, pl_module: LightningModule, outputs: Any, *_: Any) -> None:
         """Take a batch's answers."""

@@ -153,7 +153,11 @@ def separation_figure(mixture: Floats, truth: Floats, estimate: Floats, hop: flo
 def principal_plane(vectors: Floats) -> tuple[Floats, Floats]:
     """Project on the first two principal components, the largest weight of each positive: [n, D] -> [n, 2], shares [2].
 
-    The shares are those of the variance that the components explain; of a component that is not there, all are 0.
+    Args:
+        vectors: [n, D]; fewer than two vectors or dimensions have fewer components, and zeros in their place.
+
+    Returns:
+        The projections, and the share of the variance that each component explains.
     """
     centred = np.asarray(vectors, dtype=np.float64)
     centred = centred - centred.mean(0) if len(centred) else centred

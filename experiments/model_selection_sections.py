@@ -35,7 +35,7 @@ def score_section(
             for score in scores
             if score.row == row
         ]
-        rows.append([NAMES.get(row, f"{row} model"), *cells])
+        rows.append([NAMES.get(row, f"{row} model" if row in evaluated.models else f"by {row}"), *cells])
     rows.append(["n", *(str(next(score.n for score in scores if score.domain == domain)) for domain in domains)])
     remarks = [
         "SI-SDR (the paper says SDR), mean over the sources. Mean ± standard deviation over mixtures, of random also "

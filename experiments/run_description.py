@@ -12,22 +12,33 @@ import torch
 
 from lightning_modules.atomic_file import write_text_atomically
 
+CHECKPOINTS = "checkpoints"
+CONFIGURATION_FILE, ENVIRONMENT_FILE = "config.yaml", "environment.json"  # of a training
+TEST_FILE, TESTED_FILE = "test.yaml", "tested.json"
 _PACKAGES = (
     *("separatrix", "torch", "lightning", "torchaudio", "torchmetrics", "numpy"),
     *("pyloudnorm", "scikit-learn", "scipy", "soundfile"),
 )
 
 
-def write_description(run: Path, file: str, configuration: str) -> None:
-    """Write the resolved configuration, and versions, machine and revision (`environment.json`).
+def write_description(run: Path, file: str, configuration: str, tested: str | None = None) -> None:
+    """Write the resolved configuration, and versions, machine and revision.
+
+    Those are `environment.json`'s, of the training or, where there is none, of whatever ran last; and `tested.json`'s
+    for a test, with a digest of the weights: by it, scores are known to be a checkpoint's.
 
     Args:
         run: the run's folder, made when missing.
         file: name of the configuration's file.
         configuration: as YAML.
+        tested: digest of the weights that a test is about to score.
     """
     write_text_atomically(run / file, configuration)
-    write_text_atomically(run / "environment.json", json.dumps(environment(), indent=2) + "\n")
+    described = environment()
+    if file == CONFIGURATION_FILE or not (run / CONFIGURATION_FILE).exists():
+        write_text_atomically(run / ENVIRONMENT_FILE, json.dumps(described, indent=2) + "\n")
+    if tested is not None:
+        write_text_atomically(run / TESTED_FILE, json.dumps({"weights": tested, **described}, indent=2) + "\n")
 
 
 def environment() -> dict[str, Any]:

@@ -13,7 +13,7 @@ from callbacks.classifier_scores import CLASSIFIER_COLUMNS, CLASSIFIER_FILE
 from callbacks.row_evaluation import SCORES_FILE
 from callbacks.rows import each_row, read_rows, value_of, write_rows
 from callbacks.separation_evaluation import SCORE_COLUMNS
-from callbacks.summary import Summary, left_out_counts, summarise
+from callbacks.summary import OVERALL, Summary, left_out_counts, summarise
 from experiments.sections import markdown_text
 from lightning_modules.atomic_file import write_text_atomically
 
@@ -40,12 +40,11 @@ class Cell(NamedTuple):
     published: tuple[float, float] | None
 
 
-def make_table(output: Path, classes: Sequence[str], note: str = "") -> None:
+def make_table(output: Path, note: str = "") -> None:
     """Write table.csv, table.md, scores.csv and classifier.csv of a reproduction, and print the table.
 
     Args:
         output: folder of the reproduction; each row's scores lie in `output`/ROW/scores.csv.
-        classes: sound classes.
         note: what the figures are of.
     """
     systems = ROWS[1:]
@@ -58,15 +57,14 @@ def make_table(output: Path, classes: Sequence[str], note: str = "") -> None:
             for line in each_row(output / row / SCORES_FILE, SCORE_COLUMNS)
         ),
     )
+    judged = [line for judge in JUDGES for line in read_rows(output / judge / CLASSIFIER_FILE, CLASSIFIER_COLUMNS)]
     write_rows(
         output / CLASSIFIER_FILE,
         CLASSIFIER_COLUMNS,
-        [
-            [line[column] for column in CLASSIFIER_COLUMNS]
-            for judge in JUDGES
-            for line in read_rows(output / judge / CLASSIFIER_FILE, CLASSIFIER_COLUMNS)
-        ],
+        ([line[column] for column in CLASSIFIER_COLUMNS] for line in judged),
     )
+    # A judge has a row for every class, in the order of the settings; a mixture only for those that it holds.
+    classes = list(dict.fromkeys(line["class"] for line in judged))
     cells = table_cells({row: output / row / SCORES_FILE for row in systems}, classes)
     write_rows(
         output / "table.csv",
@@ -89,6 +87,8 @@ def table_cells(scores: Mapping[str, Path], classes: Sequence[str]) -> list[Cell
     published = {
         (line["row"], line["class"]): (float(line["mean_db"]), float(line["std_db"])) for line in read_rows(PUBLISHED)
     }
+    if {label for _, label in published} != {*classes, OVERALL}:
+        published = {key: figures for key, figures in published.items() if key[1] != OVERALL}  # of other classes
     cells = []
     for row in ("input", *scores):
         # Every system was scored on the same mixtures; the mixture itself is in each system's rows.

@@ -1,10 +1,11 @@
-"""Checkpoints: read without running code from them, written beside and renamed into place."""
+"""Checkpoints and exported models: read without running code from them, written beside and renamed into place."""
 
 import os
 import re
 import warnings
 import zipfile
 from collections.abc import Sequence
+from contextvars import Context
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -14,6 +15,7 @@ from lightning.pytorch.plugins.io import TorchCheckpointIO
 from lightning_modules.atomic_file import atomic_file
 from lightning_modules.base_module import SeparatrixModule
 from lightning_modules.errors import InputError
+from lightning_modules.exported_model import is_exported, read_exported
 
 M = TypeVar("M", bound=SeparatrixModule)
 
@@ -23,9 +25,10 @@ _VERSION = re.compile(r"[2-9]\.\d{1,3}(\.\d{1,3})?((\.dev|\.post|a|b|rc)\d{1,8})
 
 
 def read_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """The contents of a checkpoint, on the CPU.
+    """The contents of a checkpoint, or of an exported model under a checkpoint's names, on the CPU.
 
-    The file may be anybody's: nothing in it is run, and memory follows its size, not what it claims.
+    Which of the two it is says the file itself, not its name. It may be anybody's: nothing in it is run, and memory
+    follows its size, not what it claims.
 
     Raises:
         InputError: it is missing, damaged, no checkpoint of this project, holds more than weights and plain values, or
@@ -33,13 +36,19 @@ def read_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
     """
     if not Path(path).is_file():
         raise InputError(f"{path}: no such checkpoint; train it first, or give the path of a .ckpt file")
+    what = "checkpoint of weights and plain values"
     try:
-        _require_whole_archive(path)
-        with warnings.catch_warnings(action="ignore"):  # torch's advice on odd contents, before it refuses them
-            checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+        if is_exported(path):
+            what = "exported model"
+            checkpoint = read_exported(path)
+        else:
+            _require_whole_archive(path)
+            # Opened, for torch goes by the name; its advice on odd contents comes before it refuses them.
+            with open(path, "rb") as file, warnings.catch_warnings(action="ignore"):
+                checkpoint = torch.load(file, map_location="cpu", weights_only=True)
     except Exception as error:  # on a damaged file torch raises whatever its unpickler stumbles over
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise InputError(f"{path}: not a readable checkpoint of weights and plain values ({reason})") from error
+        raise InputError(f"{path}: not a readable {what} ({reason})") from error
     if not isinstance(checkpoint, dict) or not all(
         isinstance(checkpoint.get(part), dict) for part in ("state_dict", "hyper_parameters")
     ):
@@ -52,10 +61,10 @@ def read_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
 
 
 def load_module(path: str | os.PathLike[str], *kinds: type[M]) -> M:
-    """A trained module of one of these kinds, with the hyper-parameters that its checkpoint states.
+    """A trained module of one of these kinds, with the hyper-parameters that its file states.
 
     Args:
-        path: of the checkpoint.
+        path: of the checkpoint or exported model.
         kinds: of module that will do; their subclasses will, too. A class of your own is known once it is imported.
 
     Raises:
@@ -68,7 +77,7 @@ def load_module(path: str | os.PathLike[str], *kinds: type[M]) -> M:
     try:
         # Sizes first, on a device without memory: the settings may ask for more than the file fills.
         with torch.device("meta"):
-            needed = kind(**settings).state_dict()
+            needed = _made(kind, settings).state_dict()
         for name in sorted(needed.keys() | checkpoint["state_dict"].keys()):
             shapes = [
                 list(weights[name].shape) if name in weights else "missing"
@@ -76,10 +85,7 @@ def load_module(path: str | os.PathLike[str], *kinds: type[M]) -> M:
             ]
             if shapes[0] != shapes[1]:
                 raise InputError(f"{name} is {shapes[0]}, its settings say {shapes[1]}; train it again")
-        module = kind(**settings)
-        # Where LightningCLI makes the module that asks for this one, it would note that module's settings here.
-        module.hparams.clear()
-        module.hparams.update(settings)
+        module = _made(kind, settings)
         module.load_state_dict(checkpoint["state_dict"])
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
@@ -89,17 +95,35 @@ def load_module(path: str | os.PathLike[str], *kinds: type[M]) -> M:
     return module
 
 
+def _made(kind: type[M], settings: dict[str, Any]) -> M:
+    """A module of these settings, and of no others in its `hparams`.
+
+    LightningCLI keeps the settings of what it makes in a context variable, from which a module takes its own: also one
+    that is made by the way, such as a model of a selection.
+    """
+    return Context().run(kind, **settings)
+
+
 def _stated_kind(path: str | os.PathLike[str], name: Any, kinds: Sequence[type[M]]) -> type[M]:
     """The class of that name among these and their subclasses."""
+    kind = _named(name, kinds)
+    if kind is not None:
+        return kind
+    named = name if isinstance(name, str) else "something else"
+    needed = " or ".join(kind.__name__ for kind in kinds)
+    # What is not known at all may be a class of the user's own.
+    hint = "" if _named(name, [SeparatrixModule]) else "; --import MODULE makes a class of your own known"
+    raise InputError(f"{path}: a checkpoint of {named}; one of {needed} is needed{hint}")
+
+
+def _named(name: Any, kinds: Sequence[type[M]]) -> type[M] | None:
     waiting = list(kinds)
     while waiting:
         kind = waiting.pop(0)
         if isinstance(name, str) and kind.__name__ == name:
             return kind
         waiting += kind.__subclasses__()
-    named = name if isinstance(name, str) else "something else"
-    needed = " or ".join(kind.__name__ for kind in kinds)
-    raise InputError(f"{path}: a checkpoint of {named}; one of {needed} is needed")
+    return None
 
 
 def _require_whole_archive(path: str | os.PathLike[str]) -> None:
@@ -112,6 +136,8 @@ def _require_whole_archive(path: str | os.PathLike[str]) -> None:
         raise ValueError("no archive, or not whole")
     with zipfile.ZipFile(path) as archive:
         parts = archive.infolist()
+        if any(part.filename.endswith("/archive_format") for part in parts):
+            raise ValueError("a program of torch.export, of which only torch makes something")
         stored = all(part.compress_type == zipfile.ZIP_STORED for part in parts)
         if not stored or sum(part.file_size for part in parts) > os.path.getsize(path):
             raise ValueError("a compressed archive")
@@ -150,8 +176,8 @@ def _require_weight(name: str, weight: Any) -> None:
     # A view may repeat one number as often as it likes.
     if weight.is_quantized or weight.numel() * weight.element_size() > weight.untyped_storage().nbytes():
         raise InputError(f"{name} is not an ordinary tensor; a file written by `separatrix fit` is needed")
-    if not weight.is_floating_point():
-        raise InputError(f"{name} holds {weight.dtype}; floating-point numbers are needed")
+    if weight.dtype not in (torch.float32, torch.float64, torch.float16, torch.bfloat16):
+        raise InputError(f"{name} holds {weight.dtype}; floating-point numbers of 16 bits or more are needed")
     if not weight.isfinite().all():
         raise InputError(f"{name} holds NaN or infinite weights; take a checkpoint of an earlier epoch, or train again")
 

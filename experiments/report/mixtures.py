@@ -29,7 +29,7 @@ def tested_mixtures(run: Run) -> MixtureDataset:
     section = run.configuration.get("data")
     if not section:
         raise InputError(f"{run.folder}: no configuration says which mixtures it was tested on")
-    parser = data_parser("report", "", MixtureDataModule)
+    parser = data_parser("report", "", base=MixtureDataModule)
     try:
         data: MixtureDataModule = parser.instantiate(parser.parse_object({"data": section})).data
         return data.dataset("test")

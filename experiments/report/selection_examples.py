@@ -72,7 +72,7 @@ class SelectionExamples:
     def _example(self, run: Run, rank: str, place: int, mixtures: MixtureDataset, models: ModelSelection) -> Example:
         evaluated = self.evaluated
         domain, index = str(evaluated.domain[place]), int(evaluated.index[place])
-        batch = mixtures.__getitems__([index])
+        batch = mixtures.batch([index])
         found = self._select(run, models, batch)
         estimates = [in_best_order(of_model.float().cpu(), batch.sources)[0] for of_model in found["estimates"]]
         si_sdr, confidence = evaluated.si_sdr[place], evaluated.confidence[place]

@@ -111,7 +111,7 @@ class SeparationExamples:
         return listening(examples, chosen_by, self.mixtures.geometry.sample_rate, self._largest_difference)
 
     def _example(self, label: str, rank: str, index: int, gain_db: float, ranked_by: str) -> Example:
-        batch = self.mixtures.__getitems__([index])
+        batch = self.mixtures.batch([index])
         estimates = {
             system.name: estimates_of(system.module, batch, system.precision, self.device)[0] for system in self.systems
         }

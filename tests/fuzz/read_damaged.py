@@ -33,6 +33,7 @@ from datamodules.sound_bank import SoundBank, build_sound_bank
 from experiments.configuration import CONFIGS, read_configuration
 from lightning_modules.checkpoint import AtomicCheckpointIO, load_module, read_checkpoint
 from lightning_modules.errors import InputError
+from lightning_modules.exported_model import write_exported
 from lightning_modules.weak_labels.classifier_module import EventClassifier
 
 SECONDS, BYTES = 20, 2**30
@@ -168,21 +169,32 @@ def bank(folder: Path) -> Subject:
 
 
 def checkpoint(folder: Path) -> Subject:
-    torch.manual_seed(0)
-    settings = {"supervision": "frame", "classes": ["horn", "dog"], "sample_rate": 8000, "window": 32, "hop": 16}
-    settings |= {"architecture": "recurrent", "units": 3, "layers": 1, "gain": 2.0}
-    module = EventClassifier(**settings)  # type: ignore[arg-type]
+    settings, module = _judge()
     contents = {"state_dict": module.state_dict(), "hyper_parameters": settings, "module": "EventClassifier"}
     path = folder / "judge.ckpt"
     AtomicCheckpointIO().save_checkpoint(contents, path)
+    return Subject([path.read_bytes()], path, lambda: _weights(path))
 
-    def read() -> Any:
-        read_checkpoint(path)
-        judge = load_module(path, EventClassifier)
-        assert all(weight.isfinite().all() for weight in judge.state_dict().values())
-        return [weight.tolist() for weight in judge.state_dict().values()]
 
-    return Subject([path.read_bytes()], path, read)
+def exported(folder: Path) -> Subject:
+    settings, module = _judge()
+    path = folder / "judge.safetensors"
+    write_exported(path, {"module": "EventClassifier", "hyper_parameters": settings}, module.state_dict())
+    return Subject([path.read_bytes()], path, lambda: _weights(path))
+
+
+def _judge() -> tuple[dict[str, Any], EventClassifier]:
+    torch.manual_seed(0)
+    settings: dict[str, Any] = {"supervision": "frame", "classes": ["horn", "dog"], "sample_rate": 8000}
+    settings |= {"window": 32, "hop": 16, "architecture": "recurrent", "units": 3, "layers": 1, "gain": 2.0}
+    return settings, EventClassifier(**settings)
+
+
+def _weights(path: Path) -> Any:
+    read_checkpoint(path)
+    judge = load_module(path, EventClassifier)
+    assert all(weight.isfinite().all() for weight in judge.state_dict().values())
+    return [weight.tolist() for weight in judge.state_dict().values()]
 
 
 def configuration(folder: Path) -> Subject:
@@ -193,7 +205,7 @@ def configuration(folder: Path) -> Subject:
 
 
 SUBJECTS: dict[str, Callable[[Path], Subject]] = {
-    function.__name__: function for function in (audio, table, rows, bank, checkpoint, configuration)
+    function.__name__: function for function in (audio, table, rows, bank, checkpoint, exported, configuration)
 }
 
 

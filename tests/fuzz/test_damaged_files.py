@@ -46,13 +46,18 @@ def test_damaged_audio_and_tables_are_read_right_or_refused_by_name(subject, fil
 @pytest.mark.soak
 @pytest.mark.parametrize(
     ("subject", "files"),
-    [("audio", 20000), ("table", 10000), ("rows", 5000), ("bank", 5000), ("checkpoint", 5000), ("configuration", 5000)],
+    [
+        *(("audio", 20000), ("table", 10000), ("rows", 5000), ("bank", 5000), ("checkpoint", 5000)),
+        *(("exported", 5000), ("configuration", 5000)),
+    ],
 )
-def test_fifty_thousand_damaged_files_are_read_right_or_refused_by_name(subject, files, tmp_path):
+def test_tens_of_thousands_of_damaged_files_are_read_right_or_refused_by_name(subject, files, tmp_path):
     counts, problems = read_damaged(subject, 100_000, 100_000 + files, tmp_path)
     print(f"{subject}: {files} damaged files, {counts['read']} read, {counts['refused']} refused")
     assert not problems
-    assert counts["read"] + counts["refused"] == files and min(counts["read"], counts["refused"]) > 10
+    assert counts["read"] + counts["refused"] == files and counts["refused"] > 10
+    # Of an exported model digests are compared: hardly any damage goes unnoticed.
+    assert counts["read"] > 10 or subject == "exported"
 
 
 @pytest.mark.parametrize("end", ["os._exit(3)", "os.kill(os.getpid(), 11)", "signal.alarm(1); time.sleep(60)"])
