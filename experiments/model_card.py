@@ -40,13 +40,12 @@ _OF_TRAINING = ("max_epochs", "precision", "accumulate_grad_batches", "gradient_
 _OF_THE_MACHINE = ("corpus", "root", "bank_folder", "workers")
 
 
-def new_card(checkpoint: Path, module: SeparatrixModule, data_licence: str | None = None) -> Card:
+def new_card(checkpoint: Path, module: SeparatrixModule) -> Card:
     """The card of a checkpoint.
 
     Args:
         checkpoint: its file; where it lies in a run's folder, that tells of the training and the scores.
         module: loaded from it.
-        data_licence: of the recordings that it learnt from, instead of what is known of their corpus.
 
     Raises:
         InputError: a file of the run is damaged.
@@ -55,7 +54,9 @@ def new_card(checkpoint: Path, module: SeparatrixModule, data_licence: str | Non
     # The frozen judge is a file of the machine that trained; only trainings need it.
     settings = {name: None if name == "judge" else value for name, value in module.hparams.items()}
     run = checkpoint.resolve().parent.parent if checkpoint.resolve().parent.name == CHECKPOINTS else None
-    configuration = _configuration(run, CONFIGURATION_FILE, dict(module.hparams))
+    configuration = _configuration(run, CONFIGURATION_FILE)
+    if not _is_of(module, configuration):  # a checkpoint that was put there from elsewhere
+        configuration = {}
     environment = _portable(_described(run, ENVIRONMENT_FILE), ("versions", "revision")) if configuration else {}
     return {
         "module": type(module).__name__,
@@ -68,7 +69,7 @@ def new_card(checkpoint: Path, module: SeparatrixModule, data_licence: str | Non
             "data": _data(configuration.get("data")),
             **{name: environment.get(name) for name in ("versions", "revision")},
         },
-        "data_licence": data_licence or known_licence(configuration.get("data")),
+        "data_licence": known_licence(configuration.get("data")),
         "code_licence": CODE_LICENCE,
         "scores": _scores(run, module) if run else None,
         "exported_with": f"separatrix {version('separatrix')}",
@@ -83,16 +84,16 @@ def known_licence(data: Any) -> str | None:
     return LICENCES.get(name) if package.split(".")[0] in ("", "separatrix", "datamodules") else None
 
 
-def _configuration(run: Path | None, file: str, settings: dict[str, Any]) -> dict[str, Any]:
-    """A run's configuration; empty where there is none, or where it is another model's."""
-    if run is None or not (run / file).is_file():
-        return {}
-    configuration = read_configuration(str(run / file))
-    model = configuration.get("model")
+def _configuration(run: Path | None, file: str) -> dict[str, Any]:
+    """A run's configuration of that name; empty where there is none."""
+    return read_configuration(str(run / file)) if run is not None and (run / file).is_file() else {}
+
+
+def _is_of(module: SeparatrixModule, configuration: dict[str, Any]) -> bool:
+    """Whether a configuration has a model of the module's settings."""
+    model, settings = configuration.get("model"), dict(module.hparams)
     stated = model.get("init_args") if isinstance(model, dict) else None
-    if not isinstance(stated, dict) or any(settings[name] != stated[name] for name in settings.keys() & stated.keys()):
-        return {}
-    return configuration
+    return isinstance(stated, dict) and all(settings[n] == stated[n] for n in settings.keys() & stated.keys())
 
 
 def _described(run: Path | None, file: str) -> dict[str, Any]:
@@ -121,8 +122,7 @@ def _data(section: Any) -> dict[str, Any] | None:
 
 def _scores(run: Path, module: SeparatrixModule) -> dict[str, Any] | None:
     """What a test of these weights left in the run's folder, and the mixtures that it was on."""
-    configuration = _configuration(run, TEST_FILE, dict(module.hparams))
-    if not configuration or _described(run, TESTED_FILE).get("weights") != weights_digest(module.state_dict()):
+    if _described(run, TESTED_FILE).get("weights") != weights_digest(module.state_dict()):
         return None
     rows: list[dict[str, Any]]
     if isinstance(module, EventClassifier):
@@ -134,7 +134,7 @@ def _scores(run: Path, module: SeparatrixModule) -> dict[str, Any] | None:
         whole = path.is_file() and not path.with_suffix(".parts").exists()
         classes: list[str] = list(module.classes)  # type: ignore[arg-type]
         rows = [summary._asdict() for summary in summarise(path, classes)] if whole else []
-    return {"data": _data(configuration.get("data")), "rows": rows} if rows else None
+    return {"data": _data(_configuration(run, TEST_FILE).get("data")), "rows": rows} if rows else None
 
 
 def _scored(path: Path, row: dict[str, str]) -> dict[str, Any]:
