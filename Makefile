@@ -3,7 +3,7 @@ PYTHON ?= python3
 JOBS ?= 2
 BIN := .venv/bin
 
-.PHONY: help .venv demo test lint types format soak clean
+.PHONY: help .venv demo test lint types format soak docs clean
 
 help:  ## list these targets
 	@awk -F ':.*## ' '/^[.a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -35,6 +35,10 @@ format: .venv  ## bring the code into the style that `make lint` checks
 soak: .venv  ## run the long forms of the reliability tests
 	OMP_NUM_THREADS=1 $(BIN)/pytest -q -m soak -n $(JOBS)
 
-clean:  ## remove .venv and caches; runs/ stays
-	rm -rf .venv build dist *.egg-info .hypothesis .mypy_cache .pytest_cache .ruff_cache
+docs: .venv  ## build the documentation into site/, to be read from the disk: open site/index.html
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+	@echo "open site/index.html"
+
+clean:  ## remove .venv, the documentation and caches; runs/ stays
+	rm -rf .venv site build dist *.egg-info .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,53 +1,94 @@
 """Sound separation research: separators that learn from weak labels, and models that know when to be trusted.
 
-from separatrix import WeakLabelSeparator, load_module
+Example:
+    ```python
+    from separatrix import WeakLabelSeparator, load_module
 
-separator = load_module("runs/small/weak-labels/frame/checkpoints/best.ckpt", WeakLabelSeparator)
-sources = separator(mixture)  # [B, T] -> [B, C, T]
+    separator = load_module("runs/small/weak-labels/frame/checkpoints/best.ckpt", WeakLabelSeparator)
+    sources = separator(mixture)  # [B, T] -> [B, C, T]
 
-from separatrix import ModelSelection
+    from separatrix import ModelSelection
 
-models = ModelSelection(["speech/checkpoints/best.ckpt", "music/checkpoints/best.ckpt"])
-sources = models(mixture)  # [B, T] -> [B, Q, T], of the most confident model
+    models = ModelSelection(["speech/checkpoints/best.ckpt", "music/checkpoints/best.ckpt"])
+    sources = models(mixture)  # [B, T] -> [B, Q, T], of the most confident model
+
+    from separatrix import Separator, separate_file
+
+    separator = Separator.from_checkpoints(["speech/checkpoints/best.ckpt", "music/checkpoints/best.ckpt"])
+    separate_file(separator, "talk.wav", "separated/talk")  # any length, rate and number of channels
+    sources = separator(samples, rate).sources  # {"source_1": [channels, n], ...}, of what is in memory
+    ```
 """
 
 from callbacks.audio_examples import AudioExamples
 from callbacks.calibration import Calibration
 from callbacks.classifier_scores import ClassifierScores
+from callbacks.correlation import Correlation, correlations
+from callbacks.differences import Difference, differences
 from callbacks.embedding_pictures import EmbeddingPictures
+from callbacks.estimate_files import EstimateFiles
+from callbacks.model_selection import Confusion, EnsembleScore, confusion, ensemble_scores, ensembles
 from callbacks.selection_evaluation import SelectionEvaluation
 from callbacks.selection_rows import Evaluated, read_evaluated
 from callbacks.separation_evaluation import SeparationEvaluation
-from callbacks.separation_scores import score_separation, si_sdr
+from callbacks.separation_scores import LeftOut, Score, in_best_order, score_separation, si_sdr
+from callbacks.summary import Summary, summarise
+from callbacks.training_curves import TrainingCurves
 from datamodules.batch import Batch
+from datamodules.corpora.audio_file import read_audio, resample
 from datamodules.corpora.corpus import Clip, Corpus
 from datamodules.corpora.folder_per_class import FolderPerClass
+from datamodules.corpora.joined import JoinedCorpora
 from datamodules.corpora.librispeech import LibriSpeech
 from datamodules.corpora.musdb18 import MUSDB18
 from datamodules.corpora.procedural import Procedural, ProceduralMusic, ProceduralVoices
 from datamodules.corpora.urbansound8k import UrbanSound8K
 from datamodules.mixture_dataset import MixtureDataset
+from datamodules.mixtures import MixtureDataModule
 from datamodules.pair_recipes import PairRecipes, PairRules
 from datamodules.recipes import Recipe, SceneRecipes, SceneRules
 from datamodules.rendering import render
-from datamodules.sound_bank import SoundBank, build_sound_bank
+from datamodules.sound_bank import SoundBank, build_sound_bank, integrated_loudness
 from datamodules.source_pairs import SourcePairs
 from datamodules.urban_scenes import UrbanScenes
 from experiments.card import read_card
 from experiments.export import export_module
+from experiments.separated_files import separate_file
 from lightning_modules.autoclip import AutoClip
+from lightning_modules.base_module import SeparatrixModule
 from lightning_modules.checkpoint import load_module
-from lightning_modules.deep_clustering.clustering import soft_masks
-from lightning_modules.deep_clustering.confidence import Confidence, confidence
-from lightning_modules.deep_clustering.k_means import k_means
-from lightning_modules.deep_clustering.losses import deep_clustering_loss, whitened_k_means_loss
+from lightning_modules.deep_clustering.clustering import loudest, soft_masks
+from lightning_modules.deep_clustering.confidence import (
+    Confidence,
+    cluster_balance,
+    confidence,
+    posterior_strength,
+    silhouette_samples,
+)
+from lightning_modules.deep_clustering.jensen_shannon import jensen_shannon
+from lightning_modules.deep_clustering.k_means import Clusters, k_means
+from lightning_modules.deep_clustering.losses import deep_clustering_loss, dominant_source, whitened_k_means_loss
 from lightning_modules.deep_clustering.module import DeepClustering
-from lightning_modules.deep_clustering.network import EmbeddingNetwork
-from lightning_modules.deep_clustering.selection import ModelSelection
+from lightning_modules.deep_clustering.network import EmbeddingNetwork, level_features
+from lightning_modules.deep_clustering.selection import Judged, ModelSelection
 from lightning_modules.errors import InputError
+from lightning_modules.recordings.separator import Separator
 from lightning_modules.spectrogram import Geometry, istft, log_magnitude, stft
-from lightning_modules.weak_labels.classifier import ConvolutionalRecurrentClassifier, RecurrentClassifier
+from lightning_modules.weak_labels.classifier import (
+    ConvolutionalRecurrentClassifier,
+    RecurrentClassifier,
+    clip_logits,
+    pool_frame_labels,
+)
 from lightning_modules.weak_labels.classifier_module import EventClassifier
+from lightning_modules.weak_labels.losses import (
+    classification_loss,
+    estimate_classification_loss,
+    loud_frames,
+    mixture_loss,
+    prior_weight,
+    truncated_magnitude_loss,
+)
 from lightning_modules.weak_labels.references import ReferenceSeparator
 from lightning_modules.weak_labels.separator import MaskSeparator
 from lightning_modules.weak_labels.separator_module import WeakLabelSeparator
@@ -60,19 +101,29 @@ __all__ = [
     "Calibration",
     "ClassifierScores",
     "Clip",
+    "Clusters",
     "Confidence",
+    "Confusion",
     "ConvolutionalRecurrentClassifier",
     "Corpus",
+    "Correlation",
     "DeepClustering",
+    "Difference",
     "EmbeddingNetwork",
     "EmbeddingPictures",
+    "EnsembleScore",
+    "EstimateFiles",
     "Evaluated",
     "EventClassifier",
     "FolderPerClass",
     "Geometry",
     "InputError",
+    "JoinedCorpora",
+    "Judged",
+    "LeftOut",
     "LibriSpeech",
     "MaskSeparator",
+    "MixtureDataModule",
     "MixtureDataset",
     "ModelSelection",
     "PairRecipes",
@@ -85,27 +136,58 @@ __all__ = [
     "ReferenceSeparator",
     "SceneRecipes",
     "SceneRules",
+    "Score",
     "SelectionEvaluation",
     "SeparationEvaluation",
+    "Separator",
+    "SeparatrixModule",
     "SoundBank",
     "SourcePairs",
+    "Summary",
+    "TrainingCurves",
     "UrbanScenes",
     "UrbanSound8K",
     "WeakLabelSeparator",
     "build_sound_bank",
+    "classification_loss",
+    "clip_logits",
+    "cluster_balance",
     "confidence",
+    "confusion",
+    "correlations",
     "deep_clustering_loss",
+    "differences",
+    "dominant_source",
+    "ensemble_scores",
+    "ensembles",
+    "estimate_classification_loss",
     "export_module",
+    "in_best_order",
+    "integrated_loudness",
     "istft",
+    "jensen_shannon",
     "k_means",
+    "level_features",
     "load_module",
     "log_magnitude",
+    "loud_frames",
+    "loudest",
+    "mixture_loss",
+    "pool_frame_labels",
+    "posterior_strength",
+    "prior_weight",
+    "read_audio",
     "read_card",
     "read_evaluated",
     "render",
+    "resample",
     "score_separation",
+    "separate_file",
     "si_sdr",
+    "silhouette_samples",
     "soft_masks",
     "stft",
+    "summarise",
+    "truncated_magnitude_loss",
     "whitened_k_means_loss",
 ]

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from sklearn.isotonic import IsotonicRegression
 
 from callbacks.rows import read_rows, value_of, write_rows
 from callbacks.selection_rows import Evaluated, Floats
@@ -36,6 +35,8 @@ class Calibration:
         Raises:
             InputError: a model has no mixture with a score and a confidence.
         """
+        from sklearn.isotonic import IsotonicRegression  # with what it imports, half a second that only this needs
+
         knots = {}
         for model, confidence, si_sdr in zip(evaluated.models, evaluated.confidence.T, evaluated.si_sdr.T, strict=True):
             usable = np.isfinite(confidence)

@@ -104,7 +104,16 @@ def points(evaluated: Evaluated, domain: str, model: str | None = None) -> tuple
 
 
 def pearson(x: Floats, y: Floats, weights: Floats) -> float:
-    """Pearson correlation of points that come `weights` times each, all at least once; NaN if degenerate. [P] each."""
+    """Pearson correlation of points that come several times each.
+
+    Args:
+        x: one coordinate of the points, [P].
+        y: the other, [P].
+        weights: how often each point comes, at least once, [P].
+
+    Returns:
+        The correlation; NaN for fewer than 3 points, or where a coordinate is constant.
+    """
     if len(x) < 3 or np.ptp(x) == 0 or np.ptp(y) == 0:
         return np.nan
     shares = weights / weights.sum()
@@ -113,7 +122,16 @@ def pearson(x: Floats, y: Floats, weights: Floats) -> float:
 
 
 def spearman(x: Floats, y: Floats, weights: Floats) -> float:
-    """Spearman correlation, as `pearson`: of the mean ranks among the repeated points."""
+    """Spearman correlation of points that come several times each: `pearson` of mean ranks among the repeated points.
+
+    Args:
+        x: one coordinate of the points, [P].
+        y: the other, [P].
+        weights: how often each point comes, at least once, [P].
+
+    Returns:
+        The correlation; NaN for fewer than 3 points, or where a coordinate is constant.
+    """
     return pearson(_ranks(x, weights), _ranks(y, weights), weights)
 
 

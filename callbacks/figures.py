@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
@@ -20,7 +21,8 @@ MARKERS = ("o", "^", "s", "D", "v", "P", "X", "*")
 def confidence_figure(evaluated: Evaluated, title: str = "", most: int = 1000) -> Figure:
     """Confidence against SI-SDR, one panel per domain, one point per separated source, coloured by model.
 
-    The domain's own model is emphasised, and the title of a panel says its Pearson correlation (over all points).
+    The domain's own model is emphasised, with its regression line, and the title of a panel says its Pearson
+    correlation (over all points).
 
     Args:
         evaluated: scored mixtures.
@@ -33,26 +35,12 @@ def confidence_figure(evaluated: Evaluated, title: str = "", most: int = 1000) -
     panels[0].set_ylabel("SI-SDR of a separated source (dB)")
     for panel, domain in zip(panels, domains, strict=False):
         heading = domain
-        for i, model in enumerate(evaluated.models):
-            _, confidence, si_sdr = points(evaluated, domain, model)
-            own = model == domain
-            if own:
-                heading = f"{domain}: r = {pearson(confidence, si_sdr, np.ones(len(si_sdr))):.2f} (own model)"
-            drawn = np.random.default_rng(0).permutation(len(si_sdr))[:most]
-            panel.scatter(
-                confidence[drawn],
-                si_sdr[drawn],
-                s=12 if own else 9,
-                c=PALETTE[i % len(PALETTE)],
-                marker=MARKERS[i % len(MARKERS)],
-                alpha=0.6 if own else 0.3,
-                linewidths=0,
-                zorder=3 if own else 2,
-                rasterized=True,
-            )
+        if domain in evaluated.models:
+            _, confidence, si_sdr = points(evaluated, domain, domain)
+            heading = f"{domain}: r = {pearson(confidence, si_sdr, np.ones(len(si_sdr))):.2f} (own model)"
+        draw_confidence(panel, evaluated, domain, most)
         panel.set_title(heading, fontsize=11, parse_math=False)
         panel.set_xlabel("confidence")
-        panel.grid(alpha=0.3)
     keys = [
         panels[0].scatter([], [], s=36, c=PALETTE[i % len(PALETTE)], marker=MARKERS[i % len(MARKERS)])
         for i in range(len(evaluated.models))
@@ -63,6 +51,37 @@ def confidence_figure(evaluated: Evaluated, title: str = "", most: int = 1000) -
         text.set_parse_math(False)
     figure.suptitle(title, fontsize=11, wrap=True, parse_math=False)
     return figure
+
+
+def draw_confidence(panel: Axes, evaluated: Evaluated, domain: str, most: int) -> None:
+    """Draw one domain's panel: points by model, and the regression line of SI-SDR on confidence for its own model.
+
+    Args:
+        panel: to draw on.
+        evaluated: scored mixtures.
+        domain: true domain of the mixtures shown.
+        most: points shown per model, drawn with a fixed seed; the line is that of all.
+    """
+    for i, model in enumerate(evaluated.models):
+        _, confidence, si_sdr = points(evaluated, domain, model)
+        own = model == domain
+        drawn = np.random.default_rng(0).permutation(len(si_sdr))[:most]
+        panel.scatter(
+            confidence[drawn],
+            si_sdr[drawn],
+            s=12 if own else 9,
+            c=PALETTE[i % len(PALETTE)],
+            marker=MARKERS[i % len(MARKERS)],
+            alpha=0.6 if own else 0.3,
+            linewidths=0,
+            zorder=3 if own else 2,
+            rasterized=True,
+        )
+        if own and len(confidence) > 2 and np.ptp(confidence) > 0:
+            slope, intercept = np.polyfit(confidence, si_sdr, 1)
+            reach = np.array([confidence.min(), confidence.max()])
+            panel.plot(reach, intercept + slope * reach, color="#000000", linewidth=1.6, zorder=4)
+    panel.grid(alpha=0.3)
 
 
 def embedding_figure(
@@ -134,7 +153,11 @@ def separation_figure(mixture: Floats, truth: Floats, estimate: Floats, hop: flo
 def principal_plane(vectors: Floats) -> tuple[Floats, Floats]:
     """Project on the first two principal components, the largest weight of each positive: [n, D] -> [n, 2], shares [2].
 
-    The shares are those of the variance that the components explain; of a component that is not there, all are 0.
+    Args:
+        vectors: [n, D]; fewer than two vectors or dimensions have fewer components, and zeros in their place.
+
+    Returns:
+        The projections, and the share of the variance that each component explains.
     """
     centred = np.asarray(vectors, dtype=np.float64)
     centred = centred - centred.mean(0) if len(centred) else centred

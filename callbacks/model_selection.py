@@ -56,11 +56,12 @@ def ensembles(evaluated: Evaluated, expected: Floats | None = None) -> dict[str,
         "random": np.full(evaluated.confidence.shape, 1 / count),
     }
     alone = {name: one_hot(np.full(len(evaluated.domain), i), count) for i, name in enumerate(evaluated.models)}
-    compared = {name: one_hot(choose(evaluated.measures[name]), count) for name in COMPARED_MEASURES}
+    own = evaluated.own_measures
+    compared = {name: one_hot(choose(evaluated.measures[name]), count) for name in (*COMPARED_MEASURES, *own)}
     if expected is not None:
         compared["calibrated"] = one_hot(choose(expected, ties=evaluated.confidence), count)
-    # Whichever clusters the evaluation was told to trust.
-    told = (chosen["confidence"], compared["confidence_masks"])
+    # Whichever clusters, or measure, the evaluation was told to trust.
+    told = (chosen["confidence"], compared["confidence_masks"], *(compared[name] for name in own))
     wrong = [np.flatnonzero((picks != evaluated.picked).any(1)) for picks in told]
     if all(map(len, wrong)):
         i = wrong[0][0]
@@ -68,8 +69,8 @@ def ensembles(evaluated: Evaluated, expected: Floats | None = None) -> dict[str,
             f"{evaluated.domain[i]} mixture {evaluated.index[i]}: its rows do not pick the most confident model alone; "
             "evaluate again"
         )
-    if clash := {*evaluated.models} & {*chosen, *compared}:
-        raise InputError(f"a model is called {min(clash)}, as an ensemble is; rename it")
+    if clash := ({*evaluated.models} & {*chosen, *compared}) | ({*own} & {*chosen, "calibrated"}):
+        raise InputError(f"a model or measure is called {min(clash)}, as an ensemble is; rename it")
     return chosen | alone | compared
 
 

@@ -26,7 +26,7 @@ class RowEvaluation(Callback, ABC):
         files: name of the row file in the run's folder, by stage (`validate`, `test`); other stages leave none.
     """
 
-    columns: ClassVar[Sequence[str]]
+    columns: Sequence[str]
     files: ClassVar[dict[str, str]] = {"test": SCORES_FILE}
 
     def __init__(self) -> None:

@@ -53,8 +53,15 @@ class RowParts:
     def append(self, rows: Iterable[Sequence[Any]], rank: int) -> int:
         """Write a batch's rows and an empty line, and flush them: they outlive the process, whole or not at all.
 
+        Args:
+            rows: values in the order of the columns.
+            rank: whose part they go to.
+
         Returns:
             How many rows they were.
+
+        Raises:
+            OSError: they cannot be written; the error names the folder.
         """
         lines = [[_text(value) for value in row] for row in rows]
         if self._file is None:

@@ -12,12 +12,12 @@ from rich.table import Table
 from torch import Tensor
 
 from callbacks.row_evaluation import SCORES_FILE, SPLITS, RowEvaluation
-from callbacks.selection_rows import SELECTION_COLUMNS, SEPARATOR, read_evaluated
+from callbacks.selection_rows import MEASURES, SELECTION_COLUMNS, SEPARATOR, read_evaluated
 from callbacks.separation_scores import compare, score_comparison
 from callbacks.tracked_tables import track_rows
 from datamodules.batch import Batch
 from lightning_modules.deep_clustering.jensen_shannon import jensen_shannon
-from lightning_modules.errors import printable
+from lightning_modules.errors import InputError, printable
 
 VALIDATION_SCORES_FILE = "validation_scores.csv"
 
@@ -29,7 +29,7 @@ class SelectionEvaluation(RowEvaluation):
     `validation_scores.csv`. The true domain is the data module's: the models never see it.
     """
 
-    columns = SELECTION_COLUMNS
+    columns: Sequence[str] = SELECTION_COLUMNS
     files = {"validate": VALIDATION_SCORES_FILE, "test": SCORES_FILE}  # noqa: RUF012
 
     def __init__(self) -> None:
@@ -37,7 +37,15 @@ class SelectionEvaluation(RowEvaluation):
         self._dataset: Any = None  # the mixtures under evaluation
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Forget the mixtures of an evaluation before."""
+        """Forget the mixtures of an evaluation before; name the columns.
+
+        Raises:
+            InputError: the measure that picks is called like another column.
+        """
+        measure: str = pl_module.measure  # type: ignore[assignment]
+        if measure not in MEASURES and measure in SELECTION_COLUMNS:
+            raise InputError(f"measure: {measure!r} is a column of its own; choose another name")
+        self.columns = SELECTION_COLUMNS if measure in MEASURES else (*SELECTION_COLUMNS, measure)
         super().setup(trainer, pl_module, stage)
         self._dataset = None
 
@@ -52,11 +60,12 @@ class SelectionEvaluation(RowEvaluation):
         present = torch.ones_like(heard.si_sdr[:, 0])
         scores = [score_comparison(heard, each.in_best_order(), present, batch.indices, labels) for each in found]
         measures, picked = _measures(outputs, len(labels)).tolist(), outputs["picked"].tolist()
+        trust = outputs["trust"].mT.unsqueeze(-1)[..., : len(self.columns) - len(SELECTION_COLUMNS)].tolist()
         for place, index in enumerate(batch.indices.tolist()):
             recordings = SEPARATOR.join(name.replace(SEPARATOR, "/") for name in self._dataset.recordings(index))
             of_mixture = slice(place * len(labels), (place + 1) * len(labels))
             for number, name in enumerate(names):
-                confident = *measures[place][number], int(picked[place] == number)
+                confident = *measures[place][number], int(picked[place] == number), *trust[place][number]
                 for source, (_, _, left_out, *si_sdr) in enumerate(scores[number][of_mixture]):
                     yield index, data.domain, recordings, name, source, left_out.value, *si_sdr, *confident
 
@@ -65,18 +74,20 @@ class SelectionEvaluation(RowEvaluation):
         evaluated = read_evaluated([path])
         split = SPLITS[trainer.state.fn.value]  # type: ignore[union-attr]
         domain = trainer.datamodule.domain  # type: ignore[attr-defined]
-        table = Table(f"{escape(domain)}, {split}", "mean SI-SDR, dB", "mean confidence", "picked")
+        shown_measures = ("confidence", *evaluated.own_measures)
+        headings = (f"mean {escape(name)}" for name in shown_measures)
+        table = Table(f"{escape(domain)}, {split}", "mean SI-SDR, dB", *headings, "picked")
         statistics: dict[str, float] = {}
         for number, model in enumerate(evaluated.models):
             values = {
                 "si_sdr_db": evaluated.si_sdr[:, number],
-                "confidence": evaluated.confidence[:, number],
+                **{name: evaluated.measures[name][:, number] for name in shown_measures},
                 "picked": evaluated.picked[:, number],
             }
             # Where no mixture could be scored, or none has a confidence, there is no mean.
             means = {name: float(known.mean()) for name, all_ in values.items() if len(known := all_[all_ == all_])}
-            forms = {"si_sdr_db": ".1f", "confidence": ".3f", "picked": ".0%"}
-            shown = (f"{means[name]:{form}}" if name in means else "" for name, form in forms.items())
+            forms = {"si_sdr_db": ".1f", "picked": ".0%"}
+            shown = (f"{means[name]:{forms.get(name, '.3f')}}" if name in means else "" for name in values)
             table.add_row(escape(printable(model)), *shown)
             statistics |= {f"{split}_{quantity}/{domain}/{model}": value for quantity, value in means.items()}
         console = Console(emoji=False)

@@ -53,7 +53,8 @@ class Evaluated:
         domain: [N].
         recordings: what each mixture is made of: speakers, songs, clips; distinct ones, in order.
         source_si_sdr: in dB, [N, M, Q].
-        measures: of confidence, each [N, M]; the higher, the more a model trusts its output.
+        measures: of confidence, each [N, M]; the higher, the more a model trusts its output. Beside MEASURES that of a
+            selection which picks by one of its own.
         picked: whether the evaluation picked this model's output, [N, M].
         left_out: number of mixtures by (domain, reason).
         silent_estimates: number of silent estimates in scored mixtures, by (domain, model).
@@ -76,17 +77,22 @@ class Evaluated:
         return self.source_si_sdr.mean(-1)
 
     @property
+    def own_measures(self) -> tuple[str, ...]:
+        """Names of the measures that are not among MEASURES."""
+        return tuple(name for name in self.measures if name not in MEASURES)
+
+    @property
     def confidence(self) -> Floats:
         """Silhouette times posterior, [N, M]."""
         return self.measures["confidence"]
 
 
 def read_evaluated(paths: Sequence[Path]) -> Evaluated:
-    """Read files with SELECTION_COLUMNS: one row per mixture, model and source.
+    """Read files with SELECTION_COLUMNS and those of own measures: one row per mixture, model and source.
 
     Raises:
-        InputError: a file is missing, all are empty, a mixture lacks rows or has too many, or an SI-SDR is not finite
-            and nothing says why.
+        InputError: a file is missing, all are empty, their columns differ, a mixture lacks rows or has too many, or an
+            SI-SDR is not finite and nothing says why.
     """
     if missing := [path for path in paths if not path.is_file()]:
         raise InputError(f"{missing[0]}: no such file; evaluate the models on this domain first")
@@ -102,7 +108,7 @@ def read_evaluated(paths: Sequence[Path]) -> Evaluated:
         placed[places] = values
         return placed.reshape(shape)
 
-    numbers = dict(zip(_NUMBERS, map(arranged, read.numbers.T), strict=True))
+    numbers = dict(zip(read.columns, map(arranged, read.numbers.T), strict=True))
     reason = arranged(read.reason)
     silent = reason == read.reasons.get(SILENT_ESTIMATE, -1)
     unscored = (reason != read.reasons.get("", -1)) & ~silent
@@ -112,7 +118,8 @@ def read_evaluated(paths: Sequence[Path]) -> Evaluated:
     si_sdr = np.where(silent, worst[:, None], of_others)
     if len(wrong := np.flatnonzero(scored & ~(np.abs(si_sdr) <= LARGEST_SI_SDR).all((1, 2)))):
         raise InputError(f"{where}: {_name(mixtures[wrong[0]])} has an SI-SDR that is not finite and nothing says why")
-    measures = {name: numbers[name][scored, :, 0] for name in MEASURES}
+    names_of_measures = (*MEASURES, *read.columns[len(_NUMBERS) :])
+    measures = {name: numbers[name][scored, :, 0] for name in names_of_measures}
     if infinite := [name for name, values in measures.items() if np.isinf(values).any()]:
         raise InputError(f"{where}: {infinite[0]} is infinite in a row; evaluate again")
     names, kept = list(read.reasons), [mixtures[i] for i in np.flatnonzero(scored)]
@@ -141,7 +148,8 @@ class _Rows(NamedTuple):
         reasons: number of each why a source has no score; of none the empty one.
         place: number of the mixture, number of the model, and source, [n, 3].
         reason: [n].
-        numbers: the _NUMBERS, [n, 11].
+        columns: the _NUMBERS and own measures, c of them.
+        numbers: of these columns, [n, c].
     """
 
     models: dict[str, int]
@@ -149,6 +157,7 @@ class _Rows(NamedTuple):
     reasons: dict[str, int]
     place: NDArray[np.int64]
     reason: NDArray[np.int64]
+    columns: tuple[str, ...]
     numbers: Floats
 
 
@@ -158,22 +167,30 @@ def _read(paths: Sequence[Path]) -> _Rows:
     recordings: dict[tuple[str, int], str] = {}
     number_of: dict[tuple[str, int], int] = {}
     place, reason, numbers = array("q"), array("q"), array("d")
+    columns: tuple[str, ...] = ()
     for path in paths:
+        of_file: tuple[str, ...] = ()
         for row in each_row(path, SELECTION_COLUMNS):
+            if not of_file:
+                of_file = (*_NUMBERS, *(name for name in row if name not in SELECTION_COLUMNS))
+                columns = columns or of_file
+                if of_file != columns:
+                    raise InputError(f"{path}: other columns than {paths[0]}; evaluate both with one selection")
             mixture = row["domain"], index_of(path, row, "index")
             recordings.setdefault(mixture, row["recordings"])
             place.append(number_of.setdefault(mixture, len(number_of)))
             place.append(models.setdefault(row["model"], len(models)))
             place.append(index_of(path, row, "source"))
             reason.append(reasons.setdefault(row["left_out"], len(reasons)))
-            numbers.extend([value_of(path, row, column) for column in _NUMBERS])
+            numbers.extend([value_of(path, row, column) for column in columns])
     return _Rows(
         models,
         recordings,
         reasons,
         np.array(place).reshape(-1, 3),
         np.array(reason),
-        np.array(numbers).reshape(-1, len(_NUMBERS)),
+        columns,
+        np.array(numbers).reshape(-1, len(columns or _NUMBERS)),
     )
 
 

@@ -1,14 +1,17 @@
-"""What a mixture's recipe says as annotation files: DCASE's table of events, and JAMS."""
+"""What a mixture's recipe says as annotation files: DCASE's tables of strong and weak labels, and JAMS as of Scaper."""
 
 from collections.abc import Iterable, Sequence
+from pathlib import PurePosixPath
 from typing import Any, NamedTuple
 
 from datamodules.corpora.corpus import Clip
 from datamodules.recipes import Recipe
 from datamodules.rendering import event_interval, event_starts
 from datamodules.sound_bank import SoundBank
+from lightning_modules.errors import InputError
 
-DCASE_COLUMNS = ("filename", "onset", "offset", "event_label")
+STRONG_COLUMNS = ("filename", "onset", "offset", "event_label")
+WEAK_COLUMNS = ("filename", "event_labels")
 JAMS_VERSION = "0.3.4"
 
 
@@ -22,6 +25,7 @@ class SoundEvent(NamedTuple):
         clip: what sounds.
         loudness: of the whole clip, in LUFS.
         start: where in the clip the event begins, in seconds.
+        number: of the event in its recipe.
     """
 
     onset: float
@@ -30,6 +34,7 @@ class SoundEvent(NamedTuple):
     clip: Clip
     loudness: float
     start: float = 0.0
+    number: int = 0
 
 
 def sound_events(recipe: Recipe, bank: SoundBank, samples: int) -> list[SoundEvent]:
@@ -46,8 +51,10 @@ def sound_events(recipe: Recipe, bank: SoundBank, samples: int) -> list[SoundEve
             bank.clips[clip],
             loudness,
             start / bank.sample_rate,
+            number,
         )
-        for onset, offset, clip, loudness, start in zip(
+        for number, onset, offset, clip, loudness, start in zip(
+            range(len(onsets)),
             onsets.tolist(),
             offsets.tolist(),
             recipe.clips.tolist(),
@@ -59,28 +66,60 @@ def sound_events(recipe: Recipe, bank: SoundBank, samples: int) -> list[SoundEve
     return sorted(events, key=lambda event: event.onset)
 
 
-def dcase_rows(file_name: str, events: Iterable[SoundEvent]) -> list[tuple[str, str, str, str]]:
-    """Rows of DCASE_COLUMNS, one for each event; seconds to the microsecond, finer than any usual rate."""
+def strong_rows(file_name: str, events: Iterable[SoundEvent]) -> list[tuple[str, str, str, str]]:
+    """Rows of STRONG_COLUMNS, one for each event; seconds to the microsecond, finer than any usual rate."""
     return [(file_name, f"{event.onset:.6f}", f"{event.offset:.6f}", event.label) for event in events]
 
 
-def jams(events: Sequence[SoundEvent], duration: float, title: str, corpus: str) -> dict[str, Any]:
+def weak_row(file_name: str, events: Iterable[SoundEvent]) -> tuple[str, str]:
+    """A row of WEAK_COLUMNS: the labels that occur at all, in alphabetical order, separated by commas.
+
+    Raises:
+        InputError: a label holds a comma.
+    """
+    labels = sorted({event.label for event in events})
+    if ambiguous := [label for label in labels if "," in label]:
+        raise InputError(f"label {ambiguous[0]!r}: a comma separates labels in DCASE's tables; rename it in the corpus")
+    return file_name, ",".join(labels)
+
+
+def event_file(audio_file: str, number: int, label: str) -> str:
+    """Where Scaper puts the audio of a mixture's event: a.wav -> a_events/foreground0_siren.wav."""
+    mixture = PurePosixPath(audio_file)
+    return f"{mixture.stem}_events/foreground{number}_{label}{mixture.suffix}"
+
+
+def jams(
+    events: Sequence[SoundEvent],
+    samples: int,
+    sample_rate: int,
+    audio_file: str,
+    corpus: str,
+    labels: Sequence[str],
+    isolated_events: bool,
+) -> dict[str, Any]:
     """A mixture's annotations by the JAMS schema 0.3 (Humphrey et al., ISMIR 2014), ready for `json`.
 
-    Two annotations: `scaper`, the events with clip and level, and `tag_open`, the classes that occur at all. The
-    level stands where Scaper's tools look for it, as `snr` over `ref_db`; with the latter 0 it is the clip's LUFS.
+    As Scaper 1.6 writes them (Salamon et al., WASPAA 2017): one annotation, `scaper`, of the events with clip and
+    level, and in its sandbox where the audio is. The level stands where Scaper's tools look for it, as `snr` over
+    `ref_db`; with the latter 0 it is the whole clip's LUFS. Paths are relative to the JAMS file, as in FUSS.
 
     Args:
         events: of the mixture.
-        duration: of the mixture, in seconds.
-        title: the mixture's file name.
+        samples: length of the mixture.
+        sample_rate: in Hz.
+        audio_file: the mixture's file name.
         corpus: where its clips come from.
+        labels: all that could occur.
+        isolated_events: whether the events' audio is there, as `event_file` names it.
     """
+    duration = samples / sample_rate
+    event_files = [event_file(audio_file, number, event.label) for number, event in enumerate(events)]
     sounds = [
-        _observation(
-            event.onset,
-            event.offset - event.onset,
-            {
+        {
+            "time": event.onset,
+            "duration": event.offset - event.onset,
+            "value": {
                 "label": event.label,
                 "source_file": event.clip.name,
                 "source_time": event.start,
@@ -91,13 +130,26 @@ def jams(events: Sequence[SoundEvent], duration: float, title: str, corpus: str)
                 "pitch_shift": None,
                 "time_stretch": None,
             },
-        )
+            "confidence": 1.0,
+        }
         for event in events
     ]
-    tags = [_observation(0.0, duration, label) for label in sorted({event.label for event in events})]
+    scaper = {
+        "duration": duration,
+        "original_duration": duration,
+        "sr": sample_rate,
+        "n_channels": 1,
+        "ref_db": 0.0,
+        "fg_labels": list(labels),
+        "bg_labels": [],
+        "n_events": len(events),
+        "reverb": None,
+        "soundscape_audio_path": audio_file,
+        "isolated_events_audio_path": event_files if isolated_events else [],
+    }
     return {
         "file_metadata": {
-            "title": title,
+            "title": audio_file,
             "artist": "",
             "release": "",
             "duration": duration,
@@ -105,34 +157,23 @@ def jams(events: Sequence[SoundEvent], duration: float, title: str, corpus: str)
             "jams_version": JAMS_VERSION,
         },
         "annotations": [
-            _annotation("scaper", sounds, duration, corpus, {"scaper": {"ref_db": 0.0}}),
-            _annotation("tag_open", tags, duration, corpus, {}),
+            {
+                "annotation_metadata": {
+                    "curator": {"name": "", "email": ""},
+                    "annotator": {},
+                    "version": "",
+                    "corpus": corpus,
+                    "annotation_tools": "separatrix synthesize",
+                    "annotation_rules": "",
+                    "validation": "",
+                    "data_source": "program",
+                },
+                "namespace": "scaper",
+                "data": sounds,
+                "sandbox": {"scaper": scaper},
+                "time": 0.0,
+                "duration": duration,
+            }
         ],
         "sandbox": {},
-    }
-
-
-def _observation(time: float, duration: float, value: Any) -> dict[str, Any]:
-    return {"time": time, "duration": duration, "value": value, "confidence": 1.0}
-
-
-def _annotation(
-    namespace: str, data: list[dict[str, Any]], duration: float, corpus: str, sandbox: dict[str, Any]
-) -> dict[str, Any]:
-    return {
-        "annotation_metadata": {
-            "curator": {"name": "", "email": ""},
-            "annotator": {},
-            "version": "",
-            "corpus": corpus,
-            "annotation_tools": "separatrix synthesize",
-            "annotation_rules": "",
-            "validation": "",
-            "data_source": "program",
-        },
-        "namespace": namespace,
-        "data": data,
-        "sandbox": sandbox,
-        "time": 0.0,
-        "duration": duration,
     }

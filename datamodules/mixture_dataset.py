@@ -1,5 +1,6 @@
 """The mixtures of one split as a torch data set."""
 
+import operator
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,7 +16,10 @@ from lightning_modules.spectrogram import Geometry
 
 
 class MixtureDataset(Dataset[Batch]):
-    """The mixtures of one split, rendered on demand; usable as a plain torch data set.
+    """The mixtures of one split, rendered on demand: a plain torch data set.
+
+    Torch's loader takes it as it is, shuffled or not, on any number of workers; it is pickled without its samples,
+    which each process maps from the sound bank.
 
     Args:
         recipes: of the split.
@@ -49,13 +53,18 @@ class MixtureDataset(Dataset[Batch]):
         return self.mixtures
 
     def __getitem__(self, index: int) -> Batch:
-        """One mixture: the batch's fields without their first axis."""
+        """One mixture: the batch's fields without their first axis.
+
+        Raises:
+            IndexError: there is none of this number.
+        """
+        index = operator.index(index)
         if not 0 <= index < self.mixtures:
             raise IndexError(f"mixture {index} of {self.mixtures}")
-        return Batch(*(field[0] for field in self.__getitems__([index])))
+        return Batch(*(field[0] for field in self.batch([index])))
 
-    def __getitems__(self, indices: Sequence[int]) -> Batch:
-        """A whole batch at once: what torch's loader asks for when a data set can do it."""
+    def batch(self, indices: Sequence[int]) -> Batch:
+        """Several mixtures, rendered at once."""
         return render(
             [self.recipes(index) for index in indices],
             indices,
@@ -81,6 +90,27 @@ class MixtureDataset(Dataset[Batch]):
         return torch.from_numpy(active.astype(np.int64))
 
 
+class WholeBatches(Dataset[Batch]):
+    """The same mixtures for a loader that collates with `as_batch`: batches are rendered, not put together.
+
+    Args:
+        mixtures: the data set.
+    """
+
+    def __init__(self, mixtures: MixtureDataset) -> None:
+        self.mixtures = mixtures
+
+    def __len__(self) -> int:
+        return len(self.mixtures)
+
+    def __getitem__(self, index: int) -> Batch:
+        return self.mixtures[index]
+
+    def __getitems__(self, indices: Sequence[int]) -> Batch:
+        """What torch's loader asks for where a data set can make a whole batch."""
+        return self.mixtures.batch(indices)
+
+
 def as_batch(batch: Any) -> Any:
-    """Collating has nothing left to do: `MixtureDataset.__getitems__` makes whole batches."""
+    """Collating has nothing left to do: `WholeBatches` makes whole batches."""
     return batch

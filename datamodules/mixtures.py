@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader
 from datamodules.batch import Batch, Split
 from datamodules.corpora.audio_file import LONGEST_SECONDS, LOWEST_RATE
 from datamodules.corpora.corpus import Clip, Corpus, Fold
-from datamodules.mixture_dataset import MixtureDataset, as_batch
+from datamodules.mixture_dataset import MixtureDataset, WholeBatches, as_batch
 from datamodules.recipes import Recipes
 from datamodules.sampling import EpochSampler, EvaluationSampler
 from datamodules.sound_bank import SoundBank, build_sound_bank
@@ -276,7 +276,7 @@ class MixtureDataModule(LightningDataModule, ABC):
         self, dataset: MixtureDataset, sampler: EpochSampler | EvaluationSampler, batch_size: int
     ) -> DataLoader[Batch]:
         return DataLoader(
-            dataset,
+            WholeBatches(dataset),
             batch_size=batch_size,
             sampler=sampler,
             num_workers=self.workers,

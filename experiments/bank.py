@@ -3,16 +3,24 @@
 from rich.console import Console
 
 from experiments.data_configuration import data_parser, with_sections
+from experiments.next_steps import after_bank, tell
 from lightning_modules.errors import InputError
 
 DESCRIPTION = """Decode, resample and measure the clips of a data configuration once, into one memory map that every
-rank and worker shares. A bank that is complete is left alone; trainings on one device build it by themselves.
-Example: separatrix bank --config weak_labels/base --data.corpus.root UrbanSound8K"""
+rank and worker shares. A bank that is complete is left alone. Trainings on one device build it by themselves."""
+EXAMPLE = "bank --config weak_labels/base --data.corpus.root UrbanSound8K"
 
 
 def command(arguments: list[str]) -> None:
-    """`separatrix bank ...`."""
-    parser = data_parser("bank", DESCRIPTION)
+    """`separatrix bank ...`.
+
+    Args:
+        arguments: the command's name and what follows it.
+
+    Raises:
+        InputError: an argument is wrong; the message says which.
+    """
+    parser = data_parser("bank", DESCRIPTION, EXAMPLE)
     parser.add_argument("--workers", type=int | None, help="decoding threads; one for each core unless given")
     settings = parser.parse_args(with_sections(arguments[1:]))
     if settings.workers is not None and settings.workers < 0:
@@ -29,4 +37,4 @@ def command(arguments: list[str]) -> None:
         f"{megabytes:.0f} MB; {len(bank.left_out)} clips left out",
         markup=False,
     )
-    console.print("next: `separatrix fit` with the same configuration, on any number of devices")
+    tell([], [after_bank(arguments, settings.data.class_path)])

@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-from jsonargparse import ArgumentParser
 from jsonargparse.typing import restricted_number_type
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -26,15 +25,23 @@ from datamodules.rendering import render
 from datamodules.scene_statistics import scene_statistics
 from datamodules.urban_scenes import URBAN_CLASSES
 from experiments.check_tables import active_table, corpus_table, distinct_table, per_class_table
+from experiments.command_parser import command_parser
+from experiments.next_steps import after_check, tell
 from lightning_modules.errors import InputError
 from lightning_modules.setting_checks import require_names, require_whole
 from lightning_modules.spectrogram import HIGHEST_RATE, Geometry
 
 SampleRate = restricted_number_type("SampleRate", int, [(">=", LOWEST_RATE), ("<=", HIGHEST_RATE)])
 MOST_LISTED = 20  # broken clips, and silent ones, in a terminal
-DESCRIPTION = """Decode every clip of a corpus, list what is broken or silent (on a terminal the first twenty of
-each), and compare the mixtures made of it with the published statistics. Exits with status 2 where a clip is broken.
-Example: separatrix check urbansound8k --root UrbanSound8K"""
+DESCRIPTION = """Decode every clip of a corpus, list what is broken or silent (on a terminal the first twenty of each),
+and compare the mixtures made of it with the published statistics. Exits with status 2 where a clip is broken."""
+# The folder that a corpus's example speaks of; procedural sounds have none.
+FOLDERS = {
+    "urbansound8k": "UrbanSound8K",
+    "librispeech": "LibriSpeech",
+    "musdb18": "musdb18hq",
+    "folder_per_class": "recordings",
+}
 
 
 def urbansound8k(root: Path | None = None, metadata: Path | None = None) -> Corpus | Path:
@@ -43,6 +50,9 @@ def urbansound8k(root: Path | None = None, metadata: Path | None = None) -> Corp
     Args:
         root: the folder that holds metadata/ and audio/.
         metadata: a copy of metadata/UrbanSound8K.csv, for the statistics that need no audio.
+
+    Raises:
+        InputError: both are given, or none.
     """
     if (root is None) == (metadata is None):
         raise InputError("urbansound8k: give either --root, the corpus's folder, or --metadata, its table alone")
@@ -228,13 +238,26 @@ def _progress() -> Progress:
     )
 
 
+def _example(corpus: str) -> str:
+    return f"check {corpus} --root {FOLDERS[corpus]}" if corpus in FOLDERS else f"check {corpus}"
+
+
 def command(arguments: list[str]) -> None:
-    """`separatrix check ...`."""
-    parser = ArgumentParser(prog="separatrix check", description=DESCRIPTION, default_env=False, exit_on_error=False)
+    """`separatrix check ...`.
+
+    Args:
+        arguments: the command's name and what follows it.
+
+    Raises:
+        InputError: an argument is wrong; the message says which.
+    """
+    usage = "separatrix check CORPUS [--OPTION VALUE ...]"
+    parser = command_parser("check", DESCRIPTION, *(_example(name) for name in FOLDERS), usage=usage)
     corpora = parser.add_subcommands(required=True, dest="corpus")
     for name, corpus in {**SCENE_CORPORA, **PAIR_CORPORA}.items():
         summary = (corpus.__doc__ or "").splitlines()[0]
-        of_corpus = ArgumentParser(description=f"{summary}\n\n{DESCRIPTION}", exit_on_error=False)
+        usage = f"separatrix check {name} [--OPTION VALUE ...]"
+        of_corpus = command_parser(f"check {name}", f"{summary}\n\n{DESCRIPTION}", _example(name), usage=usage)
         if name in SCENE_CORPORA:
             of_corpus.add_function_arguments(SCENE_CORPORA[name])
             of_corpus.add_class_arguments(Scenes)
@@ -244,6 +267,7 @@ def command(arguments: list[str]) -> None:
         corpora.add_subcommand(name, of_corpus, help=summary)
     chosen = parser.parse_args(arguments[1:])
     settings = parser.instantiate(chosen)[chosen.corpus].as_dict()
+    following = after_check(chosen.corpus, settings.get("root"), settings.get("folds"))
     console = Console(emoji=False, highlight=False)
     if chosen.corpus in SCENE_CORPORA:
         scenes = {name: settings.pop(name) for name in Scenes.__dataclass_fields__}
@@ -251,3 +275,4 @@ def command(arguments: list[str]) -> None:
     else:
         sample_rate = settings.pop("sample_rate")
         _refuse_broken(check_clips(PAIR_CORPORA[chosen.corpus](**settings), None, sample_rate, console))
+    tell([], following)

@@ -2,6 +2,7 @@
 
 import importlib
 import os
+import shlex
 import signal
 import sys
 from argparse import ArgumentError
@@ -9,6 +10,8 @@ from collections.abc import Callable, Sequence
 from importlib.metadata import version
 
 from experiments.freed_memory import keep_freed_memory
+from experiments.own_classes import find_in_current_folder, import_own
+from experiments.suggestion import probable
 from experiments.termination import INTERRUPTED, TERMINATED, end_on_sigterm, end_with_parent, interruption
 from lightning_modules.errors import InputError, printable
 
@@ -19,32 +22,55 @@ COMMANDS = {
     "validate": ("experiments.training:command", "evaluate a model on the validation set"),
     "test": ("experiments.training:command", "evaluate a model on the test set"),
     "predict": ("experiments.training:command", "write a separator's estimates of the test mixtures as audio files"),
+    "report": ("experiments.report.command:command", "make one HTML page of a run: tables, figures, sounds"),
+    "separate": ("experiments.separate:command", "separate your own recordings with trained models"),
     "export": ("experiments.export:command", "write a trained model as one file that travels, with a card"),
     "card": ("experiments.card:command", "what an exported model says of itself"),
     "bank": ("experiments.bank:command", "decode a corpus once, before training on several devices"),
     "ranks": ("experiments.ranks:command", "what SLURM or torchrun leads to, before a training on several devices"),
+    "configs": ("experiments.shipped_configurations:command", "the configurations that ship, and what each is"),
     "check": ("experiments.check:command", "what a corpus holds, what is broken, and the mixtures' statistics"),
     "synthesize": ("experiments.synthesize:command", "write mixtures, sources and labels as files"),
     "benchmark": ("experiments.benchmarks.command:command", "measure speed side by side with the usual libraries"),
 }
 
-EXAMPLE = "separatrix reproduce weak-labels --preset demo"
+# What belongs together on the first screen. Commands of no group use what has been trained.
+GROUPS = {
+    "a paper's table, from nothing": ("reproduce",),
+    "data": ("check", "bank", "synthesize"),
+    "train and evaluate": ("configs", "fit", "validate", "test", "ranks"),
+    "speed": ("benchmark",),
+}
+USE = "use what was trained"
+# What other tools call it.
+ELSEWHERE = {"train": "fit", "evaluate": "test", "eval": "test", "doctor": "check"}
+
+SCREEN = """Separatrix: separators that learn from weak labels, and models that know when to be trusted.
+
+usage: separatrix COMMAND ...        separatrix COMMAND --help tells more
+       separatrix --version
+
+{commands}
+
+`--import MODULE` makes models of your own known to any of them (docs/extending.md).
+
+Start here; procedural sounds, no data set needed, some minutes on two CPU cores:
+  separatrix reproduce weak-labels --preset demo
+With recordings: are they all there?
+  separatrix check urbansound8k --root UrbanSound8K
+One separator, trained from isolated sources:
+  separatrix fit --config weak_labels/base --config weak_labels/strong --data.corpus.root UrbanSound8K"""
 
 
-def usage() -> str:
-    """What `separatrix --help` prints."""
+def first_screen() -> str:
+    """What `separatrix` alone prints: the commands by what they are for, and where to begin."""
+    grouped = {name for names in GROUPS.values() for name in names}
+    groups = {**GROUPS, USE: tuple(name for name in COMMANDS if name not in grouped)}
     width = max(map(len, COMMANDS))
-    lines = [f"  {name:<{width}}  {summary}" for name, (_, summary) in COMMANDS.items()]
-    return "\n".join(
-        [
-            "usage: separatrix COMMAND ...",
-            "       separatrix --version",
-            "",
-            *lines,
-            "",
-            f"`separatrix COMMAND --help` tells more. Try: {EXAMPLE}",
-        ]
-    )
+    lines = []
+    for title, names in groups.items():
+        lines += [title, *(f"  {name:<{width}}  {COMMANDS[name][1]}" for name in names)]
+    return SCREEN.format(commands="\n".join(lines))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -64,16 +90,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
         keep_freed_memory()
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     if not arguments or arguments[0] in ("-h", "--help", "help"):
-        print(usage())
+        print(first_screen())
         return 0
     if arguments[0] == "--version":
         print(f"separatrix {version('separatrix')}")
         return 0
     if arguments[0] not in COMMANDS:
-        print(f"separatrix: no command {arguments[0]!r}; one of {', '.join(COMMANDS)}", file=sys.stderr)
+        meant = probable(arguments[0], (*COMMANDS, *ELSEWHERE))
+        meant = ELSEWHERE.get(meant or "", meant)
+        told = f"did you mean `separatrix {meant}`?" if meant else f"one of {', '.join(COMMANDS)}"
+        print(f"separatrix: no command {printable(arguments[0])!r}; {told}", file=sys.stderr)
         return 2
     try:
-        _function(arguments[0])(arguments)
+        find_in_current_folder()
+        _function(arguments[0])(import_own(arguments))
     except BaseException as error:
         status = interruption(error)
         if status is None and isinstance(error, SystemExit):  # how --help ends, and a stage that was terminated
@@ -83,7 +113,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if status is not None:
             rank = os.environ.get("SLURM_PROCID") or os.environ.get("LOCAL_RANK") or "0"
             if own_process and status in (INTERRUPTED, TERMINATED) and rank == "0":
-                print("\ninterrupted; the same command goes on from here", file=sys.stderr)
+                again = getattr(error, "__notes__", None) or [shlex.join(["separatrix", *arguments])]
+                print(f"\ninterrupted; this goes on from here:\n  {again[0]}", file=sys.stderr)
             return status
         if isinstance(error, BrokenPipeError) and _nobody_reads_the_output():
             return 128 + signal.SIGPIPE
@@ -114,22 +145,12 @@ def _fault(error: BaseException) -> str | None:
             message = str(cause).split(f"{type(cause).__name__}: ", 1)[-1].strip()
             return message if isinstance(cause, InputError) else _of_the_machine(cause, message)
         cause = cause.__cause__
-    return _in_one_line(str(error)) if isinstance(error, ArgumentError) else None
+    return str(error) if isinstance(error, ArgumentError) else None
 
 
 def _of_the_machine(error: OSError, message: str) -> str:
     what = f"{error.filename}: {error.strerror}" if error.filename else error.strerror or message
     return f"{what}; what was complete before is kept"
-
-
-# Lines of jsonargparse's messages that tell of types, not of the setting.
-_OF_TYPES = ("Does not validate against", "Subtypes:", "Errors:", "- Expected a <class 'NoneType'>", "Given value")
-
-
-def _in_one_line(message: str) -> str:
-    lines = [line.strip() for line in message.splitlines()]
-    told = [line.removeprefix("- ") for line in lines if line and not line.startswith(_OF_TYPES)]
-    return printable(" ".join(told))
 
 
 def _function(command: str) -> Callable[[list[str]], None]:

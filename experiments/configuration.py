@@ -6,6 +6,7 @@ from typing import Any
 
 import yaml
 
+from experiments.suggestion import probable
 from lightning_modules.errors import InputError
 
 MOST_VALUES = 10_000
@@ -22,8 +23,17 @@ def config_path(name: str) -> Path:
         with contextlib.suppress(OSError, ValueError):  # no name that a file could have
             if candidate.is_file():
                 return candidate
-    known = ", ".join(sorted(str(path.relative_to(CONFIGS).with_suffix("")) for path in CONFIGS.rglob("*.yaml")))
-    raise InputError(f"--config {name}: no such file, nor one of the shipped configurations ({known})")
+    shipped = shipped_configurations()
+    closest = probable(name, shipped)
+    alike = [closest] if closest else [known for known in shipped if probable(name, [known.rpartition("/")[2]])]
+    advice = f"did you mean {' or '.join(alike)}?" if alike else "`separatrix configs` lists them"
+    raise InputError(f"--config {name}: no such file, nor a configuration that ships; {advice}")
+
+
+def shipped_configurations() -> dict[str, Path]:
+    """The configurations that ship by name; those of a folder before those of the folders in it."""
+    names = {path.relative_to(CONFIGS).with_suffix(""): path for path in CONFIGS.rglob("*.yaml")}
+    return {name.as_posix(): names[name] for name in sorted(names, key=lambda name: (name.parent, name))}
 
 
 def where_shipped(*names: str) -> list[str]:

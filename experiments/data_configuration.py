@@ -8,22 +8,23 @@ from jsonargparse import ActionConfigFile, ArgumentParser, Namespace
 from lightning import LightningDataModule
 
 import separatrix  # noqa: F401  (public classes can then be named without their module)
+from experiments.command_parser import Explaining, command_parser
 from experiments.configuration import read_configuration
 
 
 def data_parser(
-    command: str, description: str, base: type[LightningDataModule] = LightningDataModule
-) -> ArgumentParser:
+    command: str, text: str, *examples: str, base: type[LightningDataModule] = LightningDataModule
+) -> Explaining:
     """A parser with `--config` and `--data...`, as `separatrix fit` has them.
 
     Args:
         command: the command's name.
-        description: what its help says, with an example.
+        text: what its help says.
+        examples: arguments of `separatrix`.
         base: which data modules it takes.
     """
-    parser = ArgumentParser(
-        prog=f"separatrix {command}", description=description, default_env=False, exit_on_error=False
-    )
+    usage = f"separatrix {command} --config CONFIG ... [--data.SETTING VALUE ...] [--OPTION VALUE ...]"
+    parser = command_parser(command, text, *examples, usage=usage)
     parser.add_argument(
         "--config",
         action=ActionConfigFile,

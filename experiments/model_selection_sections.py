@@ -10,7 +10,7 @@ from callbacks.model_selection import Confusion, EnsembleScore, shares_of_the_wa
 from callbacks.selection_rows import Evaluated
 from experiments.sections import Section
 
-_NAMES = {
+NAMES = {
     "oracle": "oracle ensemble",
     "confidence": "confidence ensemble",
     "random": "random ensemble (expectation)",
@@ -35,7 +35,7 @@ def score_section(
             for score in scores
             if score.row == row
         ]
-        rows.append([_NAMES.get(row, f"{row} model"), *cells])
+        rows.append([NAMES.get(row, f"{row} model" if row in evaluated.models else f"by {row}"), *cells])
     rows.append(["n", *(str(next(score.n for score in scores if score.domain == domain)) for domain in domains)])
     remarks = [
         "SI-SDR (the paper says SDR), mean over the sources. Mean ± standard deviation over mixtures, of random also "
@@ -69,7 +69,7 @@ def share_section(
 
     rows = [
         [
-            _NAMES[row],
+            NAMES[row],
             *(f"{_figure(own, '.2f')}{_bracket(share(row, domain), '.2f')}" for domain, own in shares.items()),
         ]
         for row, shares in ((row, shares_of_the_way(scores, row)) for row in ("confidence", "calibrated"))
@@ -89,7 +89,7 @@ def difference_section(gains: Sequence[Difference]) -> Section:
     """What confidence gains over random, and calibration over confidence, with intervals."""
     rows = [
         [
-            f"{_NAMES[gain.row]} - {_NAMES[gain.reference]}",
+            f"{NAMES[gain.row]} - {NAMES[gain.reference]}",
             gain.domain,
             f"{gain.mean:+.2f}",
             _interval(gain.low, gain.high, "+.2f"),

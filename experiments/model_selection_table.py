@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from rich.console import Console
@@ -13,12 +13,16 @@ from callbacks.differences import Difference, differences
 from callbacks.figures import confidence_figure, write_figure
 from callbacks.model_selection import (
     MEAN,
+    Confusion,
+    EnsembleScore,
     confusion,
     ensemble_scores,
     ensembles,
 )
+from callbacks.row_evaluation import SCORES_FILE
 from callbacks.rows import each_row, read_rows, write_rows
-from callbacks.selection_rows import SELECTION_COLUMNS, read_evaluated
+from callbacks.selection_evaluation import VALIDATION_SCORES_FILE
+from callbacks.selection_rows import SELECTION_COLUMNS, Evaluated, Floats, read_evaluated
 from experiments.model_selection_sections import (
     confusion_section,
     correlation_section,
@@ -27,7 +31,7 @@ from experiments.model_selection_sections import (
     share_section,
 )
 from experiments.model_selection_stages import DOMAINS
-from experiments.sections import markdown, terminal_table
+from experiments.sections import Section, markdown, terminal_table
 from lightning_modules.atomic_file import write_text_atomically
 
 PUBLISHED = Path(__file__).parent / "published"
@@ -46,47 +50,32 @@ def make_tables(output: Path, note: str = "", names: Sequence[str] = DOMAINS) ->
     Raises:
         InputError: rows are missing, or do not fit together.
     """
-    test, validation = (
-        [output / "selection" / name / file for name in names] for file in ("scores.csv", "validation_scores.csv")
-    )
-    evaluated, calibrating = read_evaluated(test), read_evaluated(validation)
-    calibration = Calibration.fit(calibrating)
-    probabilities = ensembles(evaluated, calibration.expected(evaluated))
-    scores = ensemble_scores(evaluated, probabilities)
-    picks = {row: confusion(evaluated, probabilities[row]) for row in ("confidence", "calibrated")}
-    gains = differences(evaluated, probabilities)
-    correlated = correlations(evaluated)
-
-    means, counts, coefficients = published_means(evaluated.domains), published_counts(), published_coefficients()
+    found = read_findings(output, names)
+    means, counts, coefficients = published_means(found.evaluated.domains), published_counts(), published_coefficients()
     write_rows(
         output / "scores.csv",
         SELECTION_COLUMNS,
-        ([row[name] for name in SELECTION_COLUMNS] for path in test for row in each_row(path)),
+        ([row[name] for name in SELECTION_COLUMNS] for path in _files(output, names) for row in each_row(path)),
     )
-    calibration.write(output / "calibration.csv")
+    found.calibration.write(output / "calibration.csv")
     write_rows(
-        output / "table.csv", TABLE_COLUMNS, [(*score, means.get((score.row, score.domain), "")) for score in scores]
+        output / "table.csv",
+        TABLE_COLUMNS,
+        [(*score, means.get((score.row, score.domain), "")) for score in found.scores],
     )
     write_rows(
         output / "confusion.csv",
         CONFUSION_COLUMNS,
-        [(*pair, count, counts.get(pair, "")) for pair, count in picks["confidence"].by_pair().items()],
+        [(*pair, count, counts.get(pair, "")) for pair, count in found.picks["confidence"].by_pair().items()],
     )
     write_rows(
         output / "correlation.csv",
         (*Correlation._fields, "published"),
-        [(*_defined(line), coefficients.get(line[:3], "")) for line in correlated],
+        [(*_defined(line), coefficients.get(line[:3], "")) for line in found.correlated],
     )
-    write_rows(output / "differences.csv", Difference._fields, map(_defined, gains))
-    write_figure(output / "confidence.png", confidence_figure(evaluated, note))
-    sections = [
-        score_section(scores, means, evaluated),
-        share_section(scores, means, len(calibrating.index)),
-        difference_section(gains),
-        confusion_section("Picked by confidence", picks["confidence"], counts),
-        confusion_section("Picked by calibrated confidence", picks["calibrated"], {}),
-        correlation_section(correlated, coefficients),
-    ]
+    write_rows(output / "differences.csv", Difference._fields, map(_defined, found.gains))
+    write_figure(output / "confidence.png", confidence_figure(found.evaluated, note))
+    sections = [score_section(found.scores, means, found.evaluated), *further_sections(found)]
     text = "\n".join(filter(None, (note and f"{note}\n", *map(markdown, sections))))
     write_text_atomically(output / "table.md", text)
     console = Console(emoji=False, width=max(120, Console().width))
@@ -94,6 +83,68 @@ def make_tables(output: Path, note: str = "", names: Sequence[str] = DOMAINS) ->
         console.print(terminal_table(section))
     if note:
         console.print(note, markup=False)
+
+
+class Findings(NamedTuple):
+    """What the rows of a reproduction say.
+
+    Attributes:
+        evaluated: scored test mixtures of all domains.
+        calibration: fitted on the validation mixtures.
+        calibrating: number of these.
+        probabilities: with which each ensemble takes each model's output, [N, M], by the ensemble's name.
+        scores: of the ensembles.
+        picks: by confidence and by calibrated confidence.
+        gains: of one ensemble over another.
+        correlated: confidence with SI-SDR.
+    """
+
+    evaluated: Evaluated
+    calibration: Calibration
+    calibrating: int
+    probabilities: dict[str, Floats]
+    scores: list[EnsembleScore]
+    picks: dict[str, Confusion]
+    gains: list[Difference]
+    correlated: list[Correlation]
+
+
+def read_findings(output: Path, names: Sequence[str] = DOMAINS) -> Findings:
+    """Evaluate the rows in `output`/selection/DOMAIN/scores.csv and validation_scores.csv.
+
+    Raises:
+        InputError: rows are missing, or do not fit together.
+    """
+    evaluated = read_evaluated(_files(output, names))
+    calibrating = read_evaluated(_files(output, names, VALIDATION_SCORES_FILE))
+    calibration = Calibration.fit(calibrating)
+    probabilities = ensembles(evaluated, calibration.expected(evaluated))
+    return Findings(
+        evaluated,
+        calibration,
+        len(calibrating.index),
+        probabilities,
+        ensemble_scores(evaluated, probabilities),
+        {row: confusion(evaluated, probabilities[row]) for row in ("confidence", "calibrated")},
+        differences(evaluated, probabilities),
+        correlations(evaluated),
+    )
+
+
+def further_sections(found: Findings) -> list[Section]:
+    """The tables below that of the scores, ours beside the published figures."""
+    means = published_means(found.evaluated.domains)
+    return [
+        share_section(found.scores, means, found.calibrating),
+        difference_section(found.gains),
+        confusion_section("Picked by confidence", found.picks["confidence"], published_counts()),
+        confusion_section("Picked by calibrated confidence", found.picks["calibrated"], {}),
+        correlation_section(found.correlated, published_coefficients()),
+    ]
+
+
+def _files(output: Path, names: Sequence[str], file: str = SCORES_FILE) -> list[Path]:
+    return [output / "selection" / name / file for name in names]
 
 
 def _defined(row: Iterable[Any]) -> list[Any]:

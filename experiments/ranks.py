@@ -12,17 +12,20 @@ import warnings
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from jsonargparse import ActionConfigFile, ArgumentParser, Namespace
+from jsonargparse import ActionConfigFile, Namespace
 from lightning import LightningDataModule, Trainer
 from lightning.fabric.plugins.environments import ClusterEnvironment, SLURMEnvironment, TorchElasticEnvironment
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
+from experiments.command_parser import command_parser
 from experiments.data_configuration import with_sections
 from lightning_modules.errors import InputError
 
 DESCRIPTION = """What SLURM's or torchrun's variables lead to with these settings of the trainer: nodes, ranks, devices.
-Nothing is started. What contradicts itself is refused, as `separatrix fit` would refuse it.
-Example, inside of a job: srun separatrix ranks --config weak_labels/base --trainer.devices 4 --trainer.num_nodes 2"""
+Nothing is started. What contradicts itself is refused, as `separatrix fit` would refuse it. Inside of a job, start it
+with srun."""
+USAGE = "separatrix ranks --config CONFIG ... [--trainer.SETTING VALUE ...]"
+EXAMPLE = "ranks --config weak_labels/base --trainer.devices 4 --trainer.num_nodes 2"
 
 
 class Ranks(NamedTuple):
@@ -169,8 +172,15 @@ def refused_trainer() -> Iterator[None]:
 
 
 def command(arguments: list[str]) -> None:
-    """`separatrix ranks ...`."""
-    parser = ArgumentParser(prog="separatrix ranks", description=DESCRIPTION, default_env=False, exit_on_error=False)
+    """`separatrix ranks ...`.
+
+    Args:
+        arguments: the command's name and what follows it.
+
+    Raises:
+        InputError: an argument is wrong; the message says which.
+    """
+    parser = command_parser("ranks", DESCRIPTION, EXAMPLE, usage=USAGE)
     parser.add_argument(
         "--config",
         action=ActionConfigFile,

@@ -9,16 +9,17 @@ from pathlib import Path
 from typing import Literal, get_args
 
 import torch
-from jsonargparse import ArgumentParser, Namespace
+from jsonargparse import Namespace
 from jsonargparse.typing import NonNegativeInt
 
-from datamodules.urban_scenes import URBAN_CLASSES
+from experiments.command_parser import Explaining, command_parser
 from experiments.configuration import options
 from experiments.model_selection_stages import model_selection_stages
 from experiments.model_selection_table import make_tables
+from experiments.next_steps import tell
 from experiments.ranks import job_tasks, launched
 from experiments.reproduction_tracking import group_of, track_tables
-from experiments.run_stages import CONSOLE, run_stages
+from experiments.run_stages import run_stages
 from experiments.stage import Stage
 from experiments.tracking import LoggerName
 from experiments.weak_labels_stages import weak_labels_stages
@@ -54,22 +55,23 @@ class Reproduction:
 
 
 REPRODUCTIONS = {
-    "weak-labels": Reproduction(
-        ("urbansound8k",), weak_labels_stages, lambda output, note: make_table(output, URBAN_CLASSES, note)
-    ),
+    "weak-labels": Reproduction(("urbansound8k",), weak_labels_stages, make_table),
     "model-selection": Reproduction(("urbansound8k", "librispeech", "musdb18"), model_selection_stages, make_tables),
 }
 
 
-def _parser() -> ArgumentParser:
-    parser = ArgumentParser(
-        prog="separatrix reproduce",
-        exit_on_error=False,
-        description="Make a paper's table: train, evaluate, compare. What is complete is not done again.",
-        epilog="example: separatrix reproduce weak-labels --preset small --data-root DATA --output runs/small; "
-        "settings of data and trainer go to every stage, for instance --trainer.devices 4 or --data.workers 8; "
-        "docs/clusters.md tells of SLURM and torchrun",
-    )
+DESCRIPTION = """Make a paper's table: train, evaluate, compare. It consists of ordinary commands, which --dry-run
+prints; what is complete is not done again. Settings of data and trainer go to every stage, for instance
+--trainer.devices 4 or --data.workers 8. docs/clusters.md tells of SLURM and torchrun."""
+EXAMPLES = (
+    "reproduce weak-labels --preset demo",
+    "reproduce weak-labels --preset small --data-root DATA",
+    "reproduce model-selection --preset small --data-root DATA --output runs/small",
+)
+
+
+def _parser() -> Explaining:
+    parser = command_parser("reproduce", DESCRIPTION, *EXAMPLES)
     parser.add_argument("system", choices=list(REPRODUCTIONS), help="which paper")
     parser.add_argument(
         "--preset",
@@ -102,7 +104,14 @@ def _parser() -> ArgumentParser:
 
 
 def command(arguments: list[str]) -> None:
-    """`separatrix reproduce ...`."""
+    """`separatrix reproduce ...`.
+
+    Args:
+        arguments: the command's name and what follows it.
+
+    Raises:
+        InputError: an argument is wrong; the message says which.
+    """
     known, settings = _split_settings(arguments[1:])
     chosen = _parser().parse_args(known)
     if chosen.jobs is not None and chosen.jobs < 1:
@@ -132,7 +141,9 @@ def command(arguments: list[str]) -> None:
     reproduction.table(output, NOTES[chosen.preset])
     if chosen.logger == "wandb":
         track_tables(output, group, {"system": chosen.system, "preset": chosen.preset})
-    CONSOLE.print(f"table: {output / 'table.md'}, {output / 'table.csv'}; every row: {output / 'scores.csv'}")
+    tell(
+        [output / name for name in ("table.md", "table.csv", "scores.csv", "confidence.png")], [["report", str(output)]]
+    )
 
 
 def _roots(given: Namespace, corpora: tuple[str, ...]) -> dict[str, str]:

@@ -12,6 +12,7 @@ from multiprocessing import get_context, parent_process
 
 from rich.console import Console
 
+from callbacks.training_clock import duration
 from experiments.cli import main
 from experiments.freed_memory import keep_freed_memory
 from experiments.stage import Record, Stage
@@ -39,13 +40,16 @@ def run_stages(stages: Sequence[Stage], jobs: int, apart: bool = False, launch: 
     for stage in stages:
         records[stage.name] = Record(stage, [records[need].fingerprint for need in stage.needs])
     waiting = [stage for stage in stages if records[stage.name].state() != "complete"]
+    at_a_time = "one at a time" if apart or launch or jobs == 1 else f"{jobs} at a time"
+    CONSOLE.print(f"{len(stages)} stages, {len(waiting)} left, {at_a_time}; Ctrl-C stops, the same command goes on")
     for stage in stages:
         state = "to do" if stage in waiting else "complete"
         CONSOLE.print(f"{stage.name:<24} {state}   {stage.shown(launch)}", style="dim")
-    started = time.monotonic()
+    started, done = time.monotonic(), len(stages) - len(waiting)
     if jobs == 1 or apart or launch:
         for stage in waiting:
-            CONSOLE.rule(stage.name)
+            done += 1
+            CONSOLE.rule(f"{stage.name}, {done} of {len(stages)}")
             records[stage.name].write("started")
             status = _run_apart(stage.words(launch)) if apart or launch else main(stage.command())
             if status == TERMINATED:
@@ -55,7 +59,7 @@ def run_stages(stages: Sequence[Stage], jobs: int, apart: bool = False, launch: 
             records[stage.name].write("complete")
     else:
         _run_side_by_side(waiting, records, jobs)
-    CONSOLE.print(f"{len(waiting)} stages in {_duration(time.monotonic() - started)}")
+    CONSOLE.print(f"{len(waiting)} stages in {duration(time.monotonic() - started)}")
 
 
 def _run_apart(words: list[str]) -> int:
@@ -105,7 +109,9 @@ def _run_side_by_side(stages: Sequence[Stage], records: dict[str, Record], jobs:
                         )
                     records[stage.name].write("complete")
                     unfinished.discard(stage.name)
-                    CONSOLE.print(f"{stage.name:<24} complete after {_duration(time.monotonic() - begun)}")
+                    done = len(records) - len(unfinished)
+                    took = duration(time.monotonic() - begun)
+                    CONSOLE.print(f"{stage.name:<24} complete after {took}, {done} of {len(records)}")
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             for process in list((pool._processes or {}).values()):
@@ -163,8 +169,3 @@ def _show_epochs(stage: Stage, position: int) -> int:
         if line.startswith("epoch "):
             CONSOLE.print(f"{stage.name:<24} {line}")
     return position + len(complete.encode())
-
-
-def _duration(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"

@@ -1,109 +1,40 @@
 """`separatrix synthesize`: mixtures, isolated sources and labels as files, with what it takes to make them again."""
 
-import csv
 import hashlib
 import json
 import platform
 from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-import numpy as np
-import soundfile
 from jsonargparse import Namespace
 from jsonargparse.typing import NonNegativeInt, PositiveInt
 from rich.console import Console
 from rich.progress import track
-from scipy.io import wavfile
 
-from datamodules.annotations import DCASE_COLUMNS, SoundEvent, dcase_rows, jams, sound_events
-from datamodules.batch import Batch, Split
+from datamodules.batch import Split
 from datamodules.mixtures import MixtureDataModule
 from experiments.data_configuration import data_parser, plain_data, with_sections
+from experiments.mixture_files import SCALE, STRONG_LABELS, WEAK_LABELS, AudioFormat, MixtureFiles
+from experiments.next_steps import tell
 from experiments.output_folder import new_folder
 from lightning_modules.errors import InputError
 
-AudioFormat = Literal["wav", "flac"]
-MANIFEST, LABELS = "manifest.json", "labels.tsv"
-FORMAT = 1
+MANIFEST = "manifest.json"
+FORMAT = 2
 # Of a manifest: what the command's arguments say too.
-SELECTION = ("data", "split", "start", "mixtures", "audio_format")
+SELECTION = ("data", "split", "start", "mixtures", "audio_format", "isolated_events")
 PACKAGES = ("separatrix", "numpy", "pyloudnorm", "soundfile", "torch", "torchaudio")
-# FLAC ends at ±1, which every fourth mixture of short, loud events exceeds: up to 2.5 in UrbanSound8K's.
-SCALE: dict[AudioFormat, float] = {"wav": 1.0, "flac": 0.125}
 MIXTURES_AT_ONCE = 16
 
-DESCRIPTION = """Write mixtures (mixtures/), the isolated sources in them (sources/), their events (labels.tsv as
-in DCASE, jams/ as JAMS; a pair's in the order of its sources) and a manifest, from which `--manifest` makes the same
-bytes again.
-Example: separatrix synthesize --config weak_labels/base --data.corpus.root UrbanSound8K --output DIR"""
-
-
-def write_audio(path: Path, samples: np.ndarray, sample_rate: int, audio_format: AudioFormat) -> None:
-    """Write mono float32 samples [T]: WAV holds them as they are, FLAC holds an eighth of them, rounded to 24 bits.
-
-    Raises:
-        InputError: samples that FLAC cannot hold even so.
-    """
-    if audio_format == "wav":
-        # Not by libsndfile, which writes the time of writing into float WAV: files would never be the same twice.
-        wavfile.write(path, sample_rate, samples)
-        return
-    scaled = samples * SCALE["flac"]
-    if np.abs(scaled).max() > 1 - 2**-23:
-        raise InputError(
-            f"{path.stem}: peak {np.abs(samples).max():.2f} does not fit into FLAC; use --audio_format wav"
-        )
-    soundfile.write(path, scaled, sample_rate, subtype="PCM_24", format="FLAC")
-
-
-class MixtureFiles:
-    """The files of one set of mixtures, written one mixture after the other.
-
-    Args:
-        folder: to write into.
-        data: whose mixtures they are.
-        split: part of the data.
-        audio_format: of mixtures and sources.
-    """
-
-    def __init__(self, folder: Path, data: MixtureDataModule, split: Split, audio_format: AudioFormat) -> None:
-        self.folder = folder
-        self.data = data
-        self.split = split
-        self.audio_format = audio_format
-        self.dataset = data.dataset(split)
-        self._label_rows: list[tuple[str, ...]] = [DCASE_COLUMNS]
-        for kind in ("mixtures", "sources", "jams"):
-            (folder / kind).mkdir()
-
-    def write(self, indices: range) -> None:
-        """Render these mixtures and write their audio and their JAMS."""
-        batch = self.dataset.__getitems__(indices)
-        for number, index in enumerate(indices):
-            mixture = Batch(*(field[number] for field in batch))
-            recipe = self.dataset.recipes(index)
-            self._write_one(index, mixture, sound_events(recipe, self.dataset.bank, self.dataset.samples))
-
-    def _write_one(self, index: int, mixture: Batch, events: list[SoundEvent]) -> None:
-        rate = self.data.geometry.sample_rate
-        name = f"{self.split}-{index:06d}"
-        file_name = f"{name}.{self.audio_format}"
-        write_audio(self.folder / "mixtures" / file_name, mixture.mixture.numpy(), rate, self.audio_format)
-        (self.folder / "sources" / name).mkdir()
-        for label, source, present in zip(self.data.classes, mixture.sources, mixture.clip_labels, strict=True):
-            if present:
-                path = self.folder / "sources" / name / f"{label}.{self.audio_format}"
-                write_audio(path, source.numpy(), rate, self.audio_format)
-        annotations = jams(events, self.dataset.samples / rate, file_name, self.data.corpus.name)
-        (self.folder / "jams" / f"{name}.jams").write_text(json.dumps(annotations, indent=1) + "\n")
-        self._label_rows += dcase_rows(file_name, events)
-
-    def write_labels(self) -> None:
-        """Write the events of all mixtures as one table."""
-        with open(self.folder / LABELS, "w", newline="") as file:
-            csv.writer(file, delimiter="\t", lineterminator="\n").writerows(self._label_rows)
+DESCRIPTION = """Write mixtures with their JAMS (mixtures/), the isolated sources in them (sources/), their events and
+their classes (labels.tsv and weak_labels.tsv, as in DCASE; a pair's events in the order of its sources) and a manifest,
+from which `--manifest` makes the same bytes again."""
+EXAMPLES = (
+    "synthesize --config weak_labels/base --data.corpus.root UrbanSound8K --mixtures 100 --output mixtures",
+    "synthesize --config weak_labels/base --config weak_labels/demo/data --mixtures 10 --output procedural",
+)
 
 
 def content_digest(folder: Path) -> str:
@@ -138,7 +69,7 @@ def synthesize(
         )
     with new_folder(output, overwrite, made_by_us=MANIFEST) as folder:
         data.build()
-        files = MixtureFiles(folder, data, split, selection["audio_format"])
+        files = MixtureFiles(folder, data, split, selection["audio_format"], selection["isolated_events"])
         chunks = [
             range(begin, min(begin + MIXTURES_AT_ONCE, start + mixtures))
             for begin in range(start, start + mixtures, MIXTURES_AT_ONCE)
@@ -202,8 +133,15 @@ def _split_value(argument: str) -> list[str]:
 
 
 def command(arguments: list[str]) -> None:
-    """`separatrix synthesize ...`."""
-    parser = data_parser("synthesize", DESCRIPTION, MixtureDataModule)
+    """`separatrix synthesize ...`.
+
+    Args:
+        arguments: the command's name and what follows it.
+
+    Raises:
+        InputError: an argument is wrong; the message says which.
+    """
+    parser = data_parser("synthesize", DESCRIPTION, *EXAMPLES, base=MixtureDataModule)
     parser.add_argument("--manifest", type=str | None, help=f"a {MANIFEST}: make its files again")
     parser.add_argument("--split", type=Split, default="test", help="whose mixtures")
     parser.add_argument("--start", type=NonNegativeInt, default=0, help="index of the first mixture")
@@ -214,6 +152,11 @@ def command(arguments: list[str]) -> None:
         type=AudioFormat,
         default="wav",
         help="wav: 32-bit float, as trainings get them: the sources sum to the mixture; flac: an eighth, in 24 bits",
+    )
+    parser.add_argument(
+        "--isolated_events",
+        action="store_true",
+        help="write every event by itself too, as Scaper does: mixtures/NAME_events/",
     )
     parser.add_argument("--overwrite", action="store_true", help="replace what synthesize wrote there before")
     resolved, known = _with_manifest(with_sections(arguments[1:]))
@@ -226,10 +169,13 @@ def command(arguments: list[str]) -> None:
         "start": settings.start,
         "mixtures": mixtures,
         "audio_format": settings.audio_format,
+        "isolated_events": settings.isolated_events,
     }
     synthesize(data, selection, settings.output, settings.overwrite, known)
     console = Console(emoji=False, highlight=False, soft_wrap=True)
     console.print(
-        f"{settings.output}: {mixtures} mixtures of the {settings.split} split, {LABELS} and jams/", markup=False
+        f"{settings.output}: {mixtures} mixtures of the {settings.split} split, JAMS, {STRONG_LABELS}, {WEAK_LABELS}",
+        markup=False,
     )
-    console.print(f"again: separatrix synthesize --manifest {settings.output / MANIFEST} --output NEW", markup=False)
+    again = settings.output.with_name(f"{settings.output.name}_again")
+    tell([], [["synthesize", "--manifest", str(settings.output / MANIFEST), "--output", str(again)]])

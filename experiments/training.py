@@ -1,18 +1,16 @@
 """`separatrix fit|validate|test|predict`: LightningCLI, with a folder for everything that a run makes."""
 
 import contextlib
-import logging
 import os
 import shlex
 import shutil
 import sys
-import warnings
 from pathlib import Path
 from typing import Any
 
 import yaml
-from lightning import LightningDataModule, LightningModule, Trainer
-from lightning.pytorch.callbacks import Callback, EarlyStopping, LambdaCallback, ModelCheckpoint, RichProgressBar
+from lightning import LightningDataModule, Trainer
+from lightning.pytorch.callbacks import LambdaCallback, ModelCheckpoint
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import CSVLogger
 from lightning.pytorch.loggers.csv_logs import ExperimentWriter
@@ -23,49 +21,30 @@ from torch.distributed import DistError, destroy_process_group, is_available, is
 import separatrix  # noqa: F401  (public classes can then be named without their module)
 from callbacks.epoch_lines import EpochLines
 from callbacks.estimate_files import EstimateFiles
+from callbacks.run_overview import RunOverview
+from callbacks.stopping import Stopping
+from callbacks.training_progress import TrainingProgress
 from datamodules.sound_bank import MissingBankError
 from experiments.configuration import options, with_named_configs
+from experiments.end_on_sigterm import EndOnSigterm
+from experiments.lightning_messages import silence
+from experiments.next_steps import going_on, separates, tell_of_run
 from experiments.ranks import cluster_environment, of_slurm, ranks_of, refused_trainer
 from experiments.run_description import CHECKPOINTS, CONFIGURATION_FILE, TEST_FILE, write_description
-from experiments.termination import end_on_sigterm
+from experiments.termination import interruption
 from experiments.tracking import LoggerName, WandbTracking, curve_callbacks, curve_loggers
+from experiments.training_parser import TrainingParser, parser_settings
 from lightning_modules.base_module import SeparatrixModule
 from lightning_modules.checkpoint import AtomicCheckpointIO, read_checkpoint
 from lightning_modules.errors import InputError
 from lightning_modules.exported_model import weights_digest
 
 
-class Stopping(EarlyStopping):
-    """Early stopping that outlives an interruption: a training that had stopped is not resumed for another epoch."""
-
-    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Stop at once where the checkpoint says that patience had run out."""
-        trainer.should_stop = trainer.should_stop or self.wait_count >= self.patience
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take the checkpoint's counts, but the patience from the configuration."""
-        super().load_state_dict({**state_dict, "patience": self.patience})
-
-
-class EndOnSigterm(Callback):
-    """Takes SIGTERM back from Lightning, which installs a handler of its own when it starts to run.
-
-    That one lets the step finish, and on several ranks broadcasts from within the handler, where it meets whatever
-    collective was under way.
-    """
-
-    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Take it back."""
-        end_on_sigterm()
-
-    on_validation_start = on_test_start = on_predict_start = on_train_start
-
-
 class SeparatrixCLI(LightningCLI):
     """One parser for every system: the model and the data are classes named in the configuration."""
 
     def __init__(self, arguments: list[str], **settings: Any) -> None:
-        _silence(".*LightningCLI's args parameter is intended to run from within Python.*")
+        silence()
         self._arguments = arguments
         super().__init__(
             SeparatrixModule,
@@ -75,7 +54,8 @@ class SeparatrixCLI(LightningCLI):
             subclass_mode_data=True,
             save_config_callback=None,
             seed_everything_default=0,
-            parser_kwargs={"prog": "separatrix", "default_env": False, "exit_on_error": False},
+            parser_class=TrainingParser,
+            parser_kwargs={"prog": "separatrix", "description": "", **parser_settings()},
             **settings,
         )
 
@@ -108,19 +88,6 @@ class SeparatrixCLI(LightningCLI):
                     f"checkpoint that it was made of"
                 )
 
-    def before_instantiate_classes(self) -> None:
-        """Quiet what is not for the user."""
-        _silence(
-            ".*does not have many workers.*",
-            ".*Checkpoint directory .* exists and is not empty.*",
-            ".*The dirpath has changed from .*",
-            ".*The number of training batches .* is smaller than the logging interval.*",
-            ".*isinstance.treespec, LeafSpec.* is deprecated.*",
-            ".*It is recommended to use .self.log.*sync_dist=True.*",  # what is logged is the same on every rank
-        )
-        # Lightning recommends other products at every start.
-        logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(_is_no_tip)
-
     def instantiate_trainer(self, **settings: Any) -> Trainer:
         """A trainer that keeps the best and the last checkpoint in the run's folder and logs where it was told to."""
         run = Path(self._get(self.config, "run"))
@@ -137,7 +104,7 @@ class SeparatrixCLI(LightningCLI):
             for name, monitor in (("best", "validation_loss"), ("last", None))
         ]
         trainer_config = self._get(self.config_init, "trainer", default={})
-        shown: Callback = RichProgressBar() if sys.stdout.isatty() else EpochLines()
+        progress = [TrainingProgress()] if sys.stdout.isatty() else []
         # Once training starts: one that is refused leaves the description of an earlier one as it is.
         describe = LambdaCallback(
             on_train_start=lambda trainer, module: self._describe(run, CONFIGURATION_FILE),
@@ -155,7 +122,17 @@ class SeparatrixCLI(LightningCLI):
         )
         curves = curve_callbacks(logger, command, run / CHECKPOINTS, given)
         # The tracking first: the others log into its run. Lightning adds `stopping`.
-        callbacks = [self._tracking, *given, EndOnSigterm(), shown, describe, *curves, *keep]
+        callbacks = [
+            self._tracking,
+            *given,
+            EndOnSigterm(),
+            *progress,
+            RunOverview(),
+            EpochLines(),
+            describe,
+            *curves,
+            *keep,
+        ]
         if self.subcommand == "predict":
             callbacks.append(EstimateFiles())
         with refused_trainer():
@@ -167,7 +144,7 @@ class SeparatrixCLI(LightningCLI):
                 use_distributed_sampler=False,
                 num_sanity_val_steps=0,
                 enable_progress_bar=sys.stdout.isatty(),
-                enable_model_summary=sys.stdout.isatty(),
+                enable_model_summary=False,
                 **settings,
             )
 
@@ -184,6 +161,12 @@ class SeparatrixCLI(LightningCLI):
                 if self.trainer.world_size > 1 and _tells_of_another_rank(error):
                     raise InputError("another rank ended; its own message says why") from error
                 raise
+            except BaseException as error:
+                if interruption(error) is not None:
+                    error.add_note(going_on(self._arguments, Path(self.trainer.default_root_dir)))
+                raise
+            if self.trainer.is_global_zero:
+                tell_of_run(subcommand, self._arguments, Path(self.trainer.default_root_dir), self.model)
         except InputError:
             # Lightning makes the folder of the curves before anything is checked: what is refused leaves none.
             curves = next((logger.log_dir for logger in self.trainer.loggers if isinstance(logger, CSVLogger)), None)
@@ -268,7 +251,7 @@ class SeparatrixCLI(LightningCLI):
 
     def before_predict(self) -> None:
         """Only separators make estimates."""
-        if type(self.model).predict_step is LightningModule.predict_step:
+        if not separates(self.model):
             raise InputError(f"predict: a {type(self.model).__name__} makes no estimates; give a separator")
         self.before_test()
 
@@ -292,17 +275,15 @@ def _cluster() -> list[SLURMEnvironment]:
     return [SLURMEnvironment(auto_requeue=False)] if of_slurm() else []
 
 
-def _is_no_tip(record: logging.LogRecord) -> bool:
-    return "Tip: " not in record.getMessage()
-
-
-def _silence(*messages: str) -> None:
-    for message in messages:
-        warnings.filterwarnings("ignore", message)
-
-
 def command(arguments: list[str]) -> None:
-    """`separatrix fit|validate|test|predict ...`."""
+    """`separatrix fit|validate|test|predict ...`.
+
+    Args:
+        arguments: the command's name and what follows it.
+
+    Raises:
+        InputError: an argument is wrong; the message says which.
+    """
     SeparatrixCLI(arguments)
     if is_available() and is_initialized():
         # Else gloo's threads sometimes outlive the interpreter, and abort a rank that was done.

@@ -21,8 +21,8 @@ def weak_labels_stages(preset: str, output: Path, settings: list[str], roots: di
 
     def add(row: str, sizes: str | None = None, judge: str | None = None) -> None:
         run = output / row
-        configs = [*base, f"weak_labels/{row}", *((f"weak_labels/{preset}/{sizes}",) if sizes else ())]
-        configs += where_shipped(f"weak_labels/{preset}/{row}")
+        preset_says = where_shipped(*(f"weak_labels/{preset}/{part}" for part in (sizes, row) if part))
+        configs = [*base, f"weak_labels/{row}", *preset_says]
         arguments = (*config_options(*configs), "--run", str(run), *settings)
         needs = ["bank"]
         checkpoint: tuple[str, ...] = ()

@@ -1,6 +1,6 @@
 """The table of the weak-label paper, ours beside the published one, from rows alone."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,7 +13,7 @@ from callbacks.classifier_scores import CLASSIFIER_COLUMNS, CLASSIFIER_FILE
 from callbacks.row_evaluation import SCORES_FILE
 from callbacks.rows import each_row, read_rows, value_of, write_rows
 from callbacks.separation_evaluation import SCORE_COLUMNS
-from callbacks.summary import Summary, left_out_counts, summarise
+from callbacks.summary import OVERALL, Summary, left_out_counts, summarise
 from experiments.sections import markdown_text
 from lightning_modules.atomic_file import write_text_atomically
 
@@ -21,7 +21,7 @@ ROWS = ("input", "clip", "frame", "strong", "gate", "ideal_ratio_mask")
 JUDGES = ("judge_frame", "judge_clip")
 PUBLISHED = Path(__file__).parent / "published" / "weak_labels.csv"
 TABLE_COLUMNS = ("row", "class", "mean_db", "std_db", "median_db", "n", "published_mean_db", "published_std_db")
-_NAMES = {
+NAMES = {
     "input": "input SI-SDR",
     "clip": "Δ clip labels",
     "frame": "Δ frame labels",
@@ -40,12 +40,11 @@ class Cell(NamedTuple):
     published: tuple[float, float] | None
 
 
-def make_table(output: Path, classes: Sequence[str], note: str = "") -> None:
+def make_table(output: Path, note: str = "") -> None:
     """Write table.csv, table.md, scores.csv and classifier.csv of a reproduction, and print the table.
 
     Args:
         output: folder of the reproduction; each row's scores lie in `output`/ROW/scores.csv.
-        classes: sound classes.
         note: what the figures are of.
     """
     systems = ROWS[1:]
@@ -58,16 +57,15 @@ def make_table(output: Path, classes: Sequence[str], note: str = "") -> None:
             for line in each_row(output / row / SCORES_FILE, SCORE_COLUMNS)
         ),
     )
+    judged = [line for judge in JUDGES for line in read_rows(output / judge / CLASSIFIER_FILE, CLASSIFIER_COLUMNS)]
     write_rows(
         output / CLASSIFIER_FILE,
         CLASSIFIER_COLUMNS,
-        [
-            [line[column] for column in CLASSIFIER_COLUMNS]
-            for judge in JUDGES
-            for line in read_rows(output / judge / CLASSIFIER_FILE, CLASSIFIER_COLUMNS)
-        ],
+        ([line[column] for column in CLASSIFIER_COLUMNS] for line in judged),
     )
-    cells = table_cells(output, classes)
+    # A judge has a row for every class, in the order of the settings; a mixture only for those that it holds.
+    classes = list(dict.fromkeys(line["class"] for line in judged))
+    cells = table_cells({row: output / row / SCORES_FILE for row in systems}, classes)
     write_rows(
         output / "table.csv",
         TABLE_COLUMNS,
@@ -79,18 +77,25 @@ def make_table(output: Path, classes: Sequence[str], note: str = "") -> None:
     _print(cells, note)
 
 
-def table_cells(output: Path, classes: Sequence[str]) -> list[Cell]:
-    """Every cell that has a scored row, in the paper's order of rows."""
+def table_cells(scores: Mapping[str, Path], classes: Sequence[str]) -> list[Cell]:
+    """Every cell that has a scored row, those of the mixture first.
+
+    Args:
+        scores: the row files of the systems, in the order of the table's rows.
+        classes: sound classes.
+    """
     published = {
         (line["row"], line["class"]): (float(line["mean_db"]), float(line["std_db"])) for line in read_rows(PUBLISHED)
     }
+    if {label for _, label in published} != {*classes, OVERALL}:
+        published = {key: figures for key, figures in published.items() if key[1] != OVERALL}  # of other classes
     cells = []
-    for row in ROWS:
+    for row in ("input", *scores):
         # Every system was scored on the same mixtures; the mixture itself is in each system's rows.
-        quantity, system = ("input", ROWS[1]) if row == "input" else ("improvement", row)
+        quantity, system = ("input", next(iter(scores))) if row == "input" else ("improvement", row)
         cells += [
             Cell(row, summary.label, summary, published.get((row, summary.label)))
-            for summary in summarise(output / system / SCORES_FILE, classes)
+            for summary in summarise(scores[system], classes)
             if summary.quantity == quantity
         ]
     return cells
@@ -103,7 +108,7 @@ def markdown(cells: Sequence[Cell], left_out: dict[str, dict[str, int]]) -> str:
     lines = ["| dB | " + " | ".join(headings) + " |", "|---" * (len(labels) + 1) + "|"]
     for row in ROWS:
         shown = {cell.label: _text(cell) for cell in cells if cell.row == row}
-        lines.append(f"| {_NAMES[row]} | " + " | ".join(shown.get(label, "") for label in labels) + " |")
+        lines.append(f"| {NAMES[row]} | " + " | ".join(shown.get(label, "") for label in labels) + " |")
     counts = {cell.label: cell.ours.n for cell in cells if cell.row == "input"}
     lines.append("| n | " + " | ".join(str(counts.get(label, 0)) for label in labels) + " |")
     lines += [
@@ -124,7 +129,7 @@ def percentile_markdown(output: Path) -> str:
     for row in ROWS[1:]:
         path = output / row / SCORES_FILE
         values = [value_of(path, line, "si_sdr_db") for line in each_row(path, SCORE_COLUMNS) if not line["left_out"]]
-        name = _NAMES[row].removeprefix("Δ ")
+        name = NAMES[row].removeprefix("Δ ")
         points = [f"{value:.1f}" for value in np.percentile(values, shares)] if values else [""] * len(shares)
         lines.append(f"| {name} | " + " | ".join(points) + " |")
     return "\n".join([*lines, "", "Percentiles over (mixture, class) rows."]) + "\n"
@@ -145,5 +150,5 @@ def _print(cells: Sequence[Cell], note: str) -> None:
     table = Table("dB", *headings, title=r"ours \[published]", caption=escape(note))
     for row in ROWS:
         shown = {cell.label: _text(cell).replace(" [", "\n[").replace("[", r"\[") for cell in cells if cell.row == row}
-        table.add_row(_NAMES[row], *(shown.get(label, "") for label in labels))
+        table.add_row(NAMES[row], *(shown.get(label, "") for label in labels))
     Console(emoji=False, width=max(120, Console().width)).print(table)

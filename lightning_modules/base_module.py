@@ -117,7 +117,15 @@ class SeparatrixModule(LightningModule):
         return int(getattr(getattr(self._trainer, "datamodule", None), "seed", 0))
 
     def log_loss(self, loss: torch.Tensor, batch: Batch, split: Literal["train", "validation"]) -> torch.Tensor:
-        """Log the losses of a batch's mixtures, [B], and return their mean, which the step takes.
+        """Log the losses of a batch's mixtures.
+
+        Args:
+            loss: of each mixture, [B].
+            batch: which mixtures they are.
+            split: whose losses they are: of training, or of validation.
+
+        Returns:
+            Their mean, which the step takes.
 
         Raises:
             InputError: a loss is not finite; on a GPU, some steps later.

@@ -5,6 +5,7 @@ import re
 import warnings
 import zipfile
 from collections.abc import Sequence
+from contextvars import Context
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -76,7 +77,7 @@ def load_module(path: str | os.PathLike[str], *kinds: type[M]) -> M:
     try:
         # Sizes first, on a device without memory: the settings may ask for more than the file fills.
         with torch.device("meta"):
-            needed = kind(**settings).state_dict()
+            needed = _made(kind, settings).state_dict()
         for name in sorted(needed.keys() | checkpoint["state_dict"].keys()):
             shapes = [
                 list(weights[name].shape) if name in weights else "missing"
@@ -84,10 +85,7 @@ def load_module(path: str | os.PathLike[str], *kinds: type[M]) -> M:
             ]
             if shapes[0] != shapes[1]:
                 raise InputError(f"{name} is {shapes[0]}, its settings say {shapes[1]}; train it again")
-        module = kind(**settings)
-        # Where LightningCLI makes the module that asks for this one, it would note that module's settings here.
-        module.hparams.clear()
-        module.hparams.update(settings)
+        module = _made(kind, settings)
         module.load_state_dict(checkpoint["state_dict"])
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
@@ -97,17 +95,35 @@ def load_module(path: str | os.PathLike[str], *kinds: type[M]) -> M:
     return module
 
 
+def _made(kind: type[M], settings: dict[str, Any]) -> M:
+    """A module of these settings, and of no others in its `hparams`.
+
+    LightningCLI keeps the settings of what it makes in a context variable, from which a module takes its own: also one
+    that is made by the way, such as a model of a selection.
+    """
+    return Context().run(kind, **settings)
+
+
 def _stated_kind(path: str | os.PathLike[str], name: Any, kinds: Sequence[type[M]]) -> type[M]:
     """The class of that name among these and their subclasses."""
+    kind = _named(name, kinds)
+    if kind is not None:
+        return kind
+    named = name if isinstance(name, str) else "something else"
+    needed = " or ".join(kind.__name__ for kind in kinds)
+    # What is not known at all may be a class of the user's own.
+    hint = "" if _named(name, [SeparatrixModule]) else "; --import MODULE makes a class of your own known"
+    raise InputError(f"{path}: a checkpoint of {named}; one of {needed} is needed{hint}")
+
+
+def _named(name: Any, kinds: Sequence[type[M]]) -> type[M] | None:
     waiting = list(kinds)
     while waiting:
         kind = waiting.pop(0)
         if isinstance(name, str) and kind.__name__ == name:
             return kind
         waiting += kind.__subclasses__()
-    named = name if isinstance(name, str) else "something else"
-    needed = " or ".join(kind.__name__ for kind in kinds)
-    raise InputError(f"{path}: a checkpoint of {named}; one of {needed} is needed")
+    return None
 
 
 def _require_whole_archive(path: str | os.PathLike[str]) -> None:

@@ -1,9 +1,13 @@
 """The bidirectional LSTM stack that both systems use."""
 
+from typing import Literal, get_args
+
 import torch
 from torch import Tensor, nn
 
-from lightning_modules.setting_checks import require_between, require_whole
+from lightning_modules.setting_checks import require_between, require_one_of, require_whole
+
+LSTMStart = Literal["open_gate", "uniform"]
 
 MOST_UNITS, MOST_LAYERS = 10_000, 100
 
@@ -11,22 +15,26 @@ MOST_UNITS, MOST_LAYERS = 10_000, 100
 class BidirectionalLSTM(nn.Module):
     """Bidirectional LSTM layers over the frames of a feature map.
 
-    Weights start as Glorot and Bengio (2010) for the input, orthogonal for the recurrence, with the forget gate open
-    (bias 1, Jozefowicz et al. 2015). Torch's own start is so small that what a second layer passes on hardly depends on
-    the input, and training lingers before it moves at all.
+    The papers do not say how their networks start. `open_gate`: Glorot and Bengio (2010) for the input, orthogonal for
+    the recurrence, bias 1 for the forget gate (Jozefowicz et al. 2015). `uniform`: within ±1/√units, torch's own, so
+    small that what a second layer passes on hardly depends on the input, and training lingers before it moves at all.
 
     Args:
         features: number of input features of a frame.
         units: hidden units a direction.
         layers: number of layers.
         dropout: between layers, while training.
+        start: of the weights, `open_gate` or `uniform`.
 
     Raises:
-        InputError: a size that is no whole number from 1 on, or beyond MOST_UNITS and MOST_LAYERS.
+        InputError: a size that is no whole number from 1 on, or beyond MOST_UNITS and MOST_LAYERS; an unknown start.
     """
 
-    def __init__(self, features: int, units: int, layers: int, dropout: float = 0.0) -> None:
+    def __init__(
+        self, features: int, units: int, layers: int, dropout: float = 0.0, start: LSTMStart = "open_gate"
+    ) -> None:
         super().__init__()
+        require_one_of(get_args(LSTMStart), lstm_start=start)
         require_whole(1, MOST_UNITS, units=units)
         require_whole(1, MOST_LAYERS, layers=layers)
         require_between(0, 1, dropout=dropout)
@@ -34,10 +42,11 @@ class BidirectionalLSTM(nn.Module):
             features, units, layers, batch_first=True, bidirectional=True, dropout=dropout if layers > 1 else 0.0
         )
         self.outputs = 2 * units
-        self._initialise()
+        if start == "open_gate":  # torch has drawn the other one
+            self._open_gates()
 
     @torch.no_grad()
-    def _initialise(self) -> None:
+    def _open_gates(self) -> None:
         for name, parameter in self.lstm.named_parameters():
             gates = parameter.chunk(4)  # input, forget, cell, output
             for gate in gates:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from fractions import Fraction
 from functools import lru_cache
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 import numpy as np
 import soundfile
@@ -21,6 +21,7 @@ LOWEST_RATE = 8_000
 LONGEST_SECONDS = 30 * 60
 # Float formats may hold 1e38, of which nothing that is computed stays finite; 32-bit integers kept as floats may pass.
 LARGEST_SAMPLE = 2.0**31
+FULL_SCALE = 1 - 2.0**-15  # of 16-bit integers
 # By their first bytes, and by what libsndfile says of them. It knows two dozen formats more, whose readers write into
 # the terminal, believe what a header says, or look for further files: none of them holds a corpus.
 _MAGIC = (b"RIFF", b"RIFX", b"RF64", b"fLaC", b"OggS", b"FORM")
@@ -88,6 +89,49 @@ def audio_length(
         return audio.frames, audio.samplerate
 
 
+class AudioFile(NamedTuple):
+    """What decoding a file from beginning to end has shown.
+
+    Attributes:
+        rate: in Hz.
+        channels: number of them.
+        samples: of each channel.
+        clipped: values that stay at full scale, or beyond, from one sample to the next.
+    """
+
+    rate: int
+    channels: int
+    samples: int
+    clipped: int
+
+
+def scan_audio(path: str | os.PathLike[str]) -> AudioFile:
+    """Decode a file of any length without keeping it, so that reading it again meets no surprise.
+
+    Raises:
+        InputError: as `read_audio`, but for the length.
+    """
+    name, way_out, samples, clipped = os.fspath(path), "give another file", 0, 0
+    with _opened(path, name, way_out) as audio:
+        for block in _blocks(audio, name, way_out, audio.frames):
+            samples += len(block)
+            clipped += int(((np.abs(block[1:]) >= FULL_SCALE) & (block[1:] == block[:-1])).sum())
+        if not samples:
+            raise InputError(f"{name}: 0 samples; {way_out}")
+        return AudioFile(audio.samplerate, audio.channels, samples, clipped)
+
+
+def audio_blocks(path: str | os.PathLike[str]) -> Iterator[np.ndarray]:
+    """Decode a file of any length block by block: float32, [n, channels] each.
+
+    Raises:
+        InputError: as `read_audio`, but for the length.
+    """
+    name, way_out = os.fspath(path), "give another file"
+    with _opened(path, name, way_out) as audio:
+        yield from _blocks(audio, name, way_out, audio.frames)
+
+
 def resample(samples: np.ndarray, rate: int, new_rate: int) -> np.ndarray:
     """Band-limited resampling of [T] from one rate to another, [ceil(T * new_rate / rate)]."""
     # Rates without a common divisor would need a filter for each of new_rate phases, gigabytes of them: the nearest
@@ -137,25 +181,33 @@ def _decode(audio: soundfile.SoundFile, name: str, way_out: str, start: int, sto
     expected = max(audio.frames if stop is None else min(stop, audio.frames), start) - start
     if 0 < start < audio.frames:
         audio.seek(start)
-    # Blocks of fixed size: memory follows what the file holds, never what its header claims.
-    block_length = max(_BLOCK_VALUES // audio.channels, 1)
     blocks: list[np.ndarray] = []
     length = 0
+    for block in _blocks(audio, name, way_out, expected):
+        blocks.append(block.mean(axis=1, dtype=np.float32))
+        length += len(block)
+        if length > LONGEST_SECONDS * audio.samplerate:
+            raise InputError(f"{name}: longer than {LONGEST_SECONDS // 60} minutes; cut it into shorter files")
+    if not length:
+        raise InputError(f"{name}: 0 samples{f' from {start} on' if start else ''}; {way_out}")
+    return np.concatenate(blocks)
+
+
+def _blocks(audio: soundfile.SoundFile, name: str, way_out: str, expected: int) -> Iterator[np.ndarray]:
+    """The samples from where the file stands, [n, channels], so many as are expected, each of them a usable number."""
+    # Blocks of fixed size: memory follows what the file holds, never what its header claims.
+    block_length = max(_BLOCK_VALUES // audio.channels, 1)
+    start, length = audio.tell(), 0
     while len(block := audio.read(min(block_length, expected - length), dtype="float32", always_2d=True)):
         if not np.isfinite(block).all():
             raise InputError(f"{name}: holds NaN or infinite samples; {way_out}")
         if np.abs(block).max() > LARGEST_SAMPLE:
             raise InputError(f"{name}: holds samples of {np.abs(block).max():.0e}, full scale is 1; {way_out}")
-        blocks.append(block.mean(axis=1, dtype=np.float32))
         length += len(block)
-        if length > LONGEST_SECONDS * audio.samplerate:
-            raise InputError(f"{name}: longer than {LONGEST_SECONDS // 60} minutes; cut it into shorter files")
+        yield block
     # A streamed FLAC does not know its length: libsndfile then claims the largest there is.
     if length < expected and audio.frames < _UNKNOWN_LENGTH:
         raise InputError(f"{name}: truncated, {start + length} of {start + expected} samples; {way_out}")
-    if not length:
-        raise InputError(f"{name}: 0 samples{f' from {start} on' if start else ''}; {way_out}")
-    return np.concatenate(blocks)
 
 
 def _lacking_wav_bytes(file: BinaryIO) -> int:

@@ -1,6 +1,7 @@
 """What a corpus is to the rest of the project: a list of labelled clips and a way to hear each of them."""
 
-from typing import NamedTuple, Protocol
+from abc import ABC, abstractmethod
+from typing import NamedTuple
 
 import numpy as np
 
@@ -27,27 +28,31 @@ class Clip(NamedTuple):
     section: int = 0
 
 
-class Corpus(Protocol):
-    """A readable corpus. Several threads call `read` at a time."""
+class Corpus(ABC):
+    """A readable corpus, for readers to extend. Several threads call `read` at a time.
+
+    Attributes:
+        name: one word, for banks and messages.
+    """
 
     name: str
 
+    @abstractmethod
     def clips(self) -> list[Clip]:
         """Every clip, in a fixed order.
 
         Raises:
             InputError: the corpus is not there, or not in its layout.
         """
-        ...
 
+    @abstractmethod
     def read(self, clip: Clip) -> tuple[np.ndarray, int]:
         """Decode one clip: mono float32 samples [T] and their rate in Hz.
 
         Raises:
             InputError: the clip is missing, truncated, empty or holds values that are not finite.
         """
-        ...
 
+    @abstractmethod
     def fingerprint(self, clips: list[Clip]) -> str:
         """A digest that changes when the table or any of these clips' audio changes."""
-        ...

@@ -16,9 +16,11 @@ class Timed(NamedTuple):
 
     Attributes:
         seconds: of the work alone, without its preparation.
+        peak_bytes: the most memory of a process of its own.
     """
 
     seconds: float
+    peak_bytes: int | None = None
 
 
 @dataclass(frozen=True)
@@ -63,6 +65,7 @@ class Measurement(NamedTuple):
         reference_items: items that one run of the alternative handles.
         wanted: how many times as fast ours is to be at least; None where nothing is.
         peak_bytes: the most that ours held on the GPU beyond what lay there before; None without one.
+        process_bytes: the most memory of ours and of the alternative, where each runs in a process of its own.
     """
 
     work: str
@@ -73,6 +76,7 @@ class Measurement(NamedTuple):
     reference_items: int
     wanted: float | None = None
     peak_bytes: int | None = None
+    process_bytes: tuple[int, int] | None = None
 
     @property
     def rate(self) -> float:
@@ -95,8 +99,9 @@ def measure(comparison: Comparison, device: torch.device) -> Measurement:
     """Time both ways in turn, each time after a run that does not count."""
     peak = 0
     times: tuple[list[float], list[float]] = ([], [])
+    peaks: tuple[list[int], list[int]] = ([], [])
     for _ in range(comparison.runs):
-        for way, seconds in zip((comparison.ours, comparison.reference), times, strict=True):
+        for way, seconds, memory in zip((comparison.ours, comparison.reference), times, peaks, strict=True):
             if way is comparison.ours or comparison.both_ours:
                 keep_freed_memory()
             else:
@@ -104,7 +109,9 @@ def measure(comparison: Comparison, device: torch.device) -> Measurement:
             if device.type == "cuda":
                 torch.cuda.reset_peak_memory_stats()
                 held = torch.cuda.memory_allocated()
-            seconds.append(_time(way, device))
+            timed = _time(way, device)
+            seconds.append(timed.seconds)
+            memory += [] if timed.peak_bytes is None else [timed.peak_bytes]
             if device.type == "cuda" and way is comparison.ours:
                 peak = max(peak, torch.cuda.max_memory_allocated() - held)
     keep_freed_memory()
@@ -116,6 +123,7 @@ def measure(comparison: Comparison, device: torch.device) -> Measurement:
         comparison.reference_items or comparison.items,
         comparison.wanted,
         peak if device.type == "cuda" else None,
+        (max(peaks[0]), max(peaks[1])) if all(peaks) else None,
     )
 
 
@@ -126,10 +134,10 @@ def clock(device: torch.device) -> float:
     return time.perf_counter()
 
 
-def _time(way: Callable[[], Any], device: torch.device) -> float:
+def _time(way: Callable[[], Any], device: torch.device) -> Timed:
     result = way()
     if isinstance(result, Timed):
-        return result.seconds
+        return result
     begun = clock(device)
     way()
-    return clock(device) - begun
+    return Timed(clock(device) - begun)

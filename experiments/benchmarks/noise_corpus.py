@@ -11,7 +11,7 @@ import soundfile
 
 from datamodules.batch import Split
 from datamodules.corpora.audio_file import read_audio
-from datamodules.corpora.corpus import Clip
+from datamodules.corpora.corpus import Clip, Corpus
 from datamodules.source_pairs import SourcePairs
 from datamodules.urban_scenes import UrbanScenes
 
@@ -19,7 +19,7 @@ CLIPS_PER_CLASS = 20
 SECONDS = 4
 
 
-class NoiseFiles:
+class NoiseFiles(Corpus):
     """WAV files of 4 s of noise in one fold; for benchmarks alone.
 
     Args:

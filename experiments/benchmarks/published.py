@@ -22,8 +22,9 @@ class PublishedEmbeddingNetwork(nn.Module):
         ours: whose weights to copy.
     """
 
-    def __init__(self, ours: EmbeddingNetwork) -> None:
+    def __init__(self, ours: nn.Module) -> None:
         super().__init__()
+        assert isinstance(ours, EmbeddingNetwork)
         self.lstm = copy.deepcopy(ours.recurrent.lstm)
         self.linear = copy.deepcopy(ours.embedding)
         self.dimensions = ours.dimensions
@@ -42,8 +43,9 @@ class PublishedSeparator(nn.Module):
         ours: whose weights to copy.
     """
 
-    def __init__(self, ours: MaskSeparator) -> None:
+    def __init__(self, ours: nn.Module) -> None:
         super().__init__()
+        assert isinstance(ours, MaskSeparator)
         self.lstm = copy.deepcopy(ours.recurrent.lstm)
         self.linear = copy.deepcopy(ours.mask)
         self.classes = ours.classes

@@ -11,7 +11,7 @@ from torch.utils.data import DataLoader, Dataset, default_collate
 
 from datamodules.batch import Batch
 from datamodules.corpora.audio_file import resample
-from datamodules.mixture_dataset import as_batch
+from datamodules.mixture_dataset import WholeBatches, as_batch
 from datamodules.recipes import Recipe
 from datamodules.rendering import render
 from datamodules.sound_bank import SoundBank, integrated_loudness
@@ -74,7 +74,7 @@ def benchmark_rendering(device: torch.device) -> Iterator[Comparison]:
             batches = [indices[first : first + BATCH] for first in range(0, MIXTURES, BATCH)]
             yield Comparison(
                 f"mixtures of {EVENTS} events from {rate / 1000:g}-kHz files, with labels and sources; one process",
-                partial(_exhaust, ours.__getitems__, batches),
+                partial(_exhaust, ours.batch, batches),
                 partial(_exhaust, theirs.__getitem__, indices[:REFERENCE_MIXTURES]),
                 FILES,
                 MIXTURES,
@@ -84,7 +84,7 @@ def benchmark_rendering(device: torch.device) -> Iterator[Comparison]:
     with scenes(MIXTURES) as data:
         yield Comparison(
             f"mixtures of 5 events in the mean, through a loader with {WORKERS} workers",
-            partial(_exhaust, as_batch, _loader(data.dataset("train"), MIXTURES, as_batch)),
+            partial(_exhaust, as_batch, _loader(WholeBatches(data.dataset("train")), MIXTURES, as_batch)),
             partial(_exhaust, as_batch, _loader(MixturesFromFiles(data), REFERENCE_MIXTURES, default_collate)),
             f"{FILES}, by as many workers",
             MIXTURES,

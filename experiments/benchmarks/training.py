@@ -23,10 +23,11 @@ from experiments.benchmarks.published import (
 from experiments.benchmarks.trainer import train, train_plainly
 from lightning_modules.base_module import SeparatrixModule
 from lightning_modules.deep_clustering.module import DeepClustering
-from lightning_modules.deep_clustering.network import level_features
+from lightning_modules.deep_clustering.network import EmbeddingNetwork, level_features
 from lightning_modules.spectrogram import stft
 from lightning_modules.weak_labels.classifier import ConvolutionalRecurrentClassifier
 from lightning_modules.weak_labels.classifier_module import EventClassifier
+from lightning_modules.weak_labels.separator import MaskSeparator
 from lightning_modules.weak_labels.separator_module import Supervision, WeakLabelSeparator
 
 SIZES: dict[str, int] = {}  # of the networks, where they are not to be the published ones
@@ -89,6 +90,7 @@ def weak_label_separator(supervision: Supervision, data: MixtureDataModule) -> W
 
 def plain_deep_clustering(module: DeepClustering, of: Sequence[Batch], loss: Callable[..., Tensor]) -> Plain:
     """Deep clustering with one of the published ways to compute the loss, checked against the module."""
+    assert isinstance(module.network, EmbeddingNetwork)
     network = PublishedEmbeddingNetwork(module.network).to(of[0].mixture.device)
     inputs = []
     for batch in of:
@@ -110,6 +112,7 @@ def plain_deep_clustering(module: DeepClustering, of: Sequence[Batch], loss: Cal
 
 def plain_weak_labels(module: WeakLabelSeparator, of: Sequence[Batch]) -> Plain:
     """Strong supervision or frame labels, checked against the module."""
+    assert isinstance(module.separator, MaskSeparator)
     device = of[0].mixture.device
     network, prior = PublishedSeparator(module.separator).to(device), module.to(device).prior
     magnitudes = [stft(batch.mixture, module.geometry).abs() for batch in of]

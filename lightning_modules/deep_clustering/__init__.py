@@ -1,0 +1,1 @@
+"""Separation by deep clustering, its confidence, and the selection among several models."""

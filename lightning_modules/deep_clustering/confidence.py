@@ -100,11 +100,22 @@ def loud_points(
         among: the loudest bins of a larger share, where they are known, int64, [B, n].
     """
     bins = loudest(magnitude, share, among)
-    audible = magnitude.gather(1, bins) > 0
+    return draw_points(points_at(embedding, bins), bins, magnitude.gather(1, bins) > 0, identity, points)
+
+
+def draw_points(loud: Tensor, bins: Tensor, audible: Tensor, identity: Tensor, points: int = 1000) -> LoudPoints:
+    """Loud points and those drawn from them.
+
+    Args:
+        loud: embeddings of the loudest bins, [B, n, D].
+        bins: their indices in the mixture, int64, [B, n].
+        audible: which of them count, bool, [B, n].
+        identity: of each mixture, int64, [B].
+        points: how many are drawn, without replacement; of fewer all.
+    """
     # A bin's key is a function of the bin: another loudest bin more or less does not change the order of the others.
     keys = uniform_at(identity, bins, Stream.POINTS).masked_fill(~audible, 1)
     drawn = keys.topk(min(points, bins.shape[1]), largest=False).indices
-    loud = points_at(embedding, bins)
     return LoudPoints(loud, audible, points_at(loud, drawn), audible.gather(1, drawn))
 
 

@@ -57,6 +57,9 @@ def k_means(
 
     Returns:
         The fixed point reached from the best start (or where it got in `ITERATIONS`).
+
+    Raises:
+        ValueError: neither `identity` nor `initial_centres` is given.
     """
     if identity is None and initial_centres is None:
         raise ValueError("k-means needs an identity to draw its starts by, or initial centres")

@@ -20,15 +20,15 @@ def dominant_source(magnitudes: Tensor) -> Tensor:
 
 
 def deep_clustering_loss(embedding: Tensor, dominant: Tensor, weight: Tensor) -> Tensor:
-    """L_DC = Σ_ij w_i w_j (<v_i, v_j> - <y_i, y_j>)² / (Σ w_i)² (Hershey et al. 2016; weights of Wang et al. 2018).
+    """L_DC = Σ_ij w_i w_j (⟨v_i, v_j⟩ - ⟨y_i, y_j⟩)² / (Σ w_i)² (Hershey et al. 2016; weights of Wang et al. 2018).
 
     Args:
-        embedding: unit vectors, [B, N, D].
+        embedding: as a rule unit vectors, [B, N, D].
         dominant: one-hot, [B, Q, N].
         weight: at least 0, such as the mixture's magnitude, without a derivative, [B, N].
 
     Returns:
-        [B], in [0, 1] for embeddings without negative components; 0, with gradient 0, where no bin has weight.
+        [B], in [0, 1] for unit vectors without negative components; 0, with gradient 0, where no bin has weight.
     """
     # ‖VVᵀ - YYᵀ‖² = ‖VᵀV‖² - 2‖YᵀV‖² + ‖YᵀY‖²: products of D×D, Q×D and Q×Q instead of N×N.
     vv, yv, yy = _normalised_gram(embedding, dominant, weight)

@@ -3,7 +3,7 @@
 from typing import Any, Literal, NamedTuple, get_args
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from datamodules.batch import Batch
 from lightning_modules.autoclip import AutoClip
@@ -13,8 +13,9 @@ from lightning_modules.deep_clustering.draws import Stream, uniform_at
 from lightning_modules.deep_clustering.k_means import k_means
 from lightning_modules.deep_clustering.losses import deep_clustering_loss, dominant_source, whitened_k_means_loss
 from lightning_modules.deep_clustering.network import EmbeddingNetwork, InputFloor, level_features
+from lightning_modules.deep_clustering.unit_sigmoid import plain_sigmoid, unit_sigmoid
 from lightning_modules.errors import InputError
-from lightning_modules.recurrent import MOST_UNITS
+from lightning_modules.recurrent import MOST_UNITS, LSTMStart
 from lightning_modules.setting_checks import (
     MOST_SOURCES,
     require_between,
@@ -26,7 +27,9 @@ from lightning_modules.setting_checks import (
 from lightning_modules.spectrogram import istft, stft
 
 Loss = Literal["deep_clustering", "whitened_k_means"]
+Activation = Literal["unit_sigmoid", "sigmoid"]
 LOSSES = {"deep_clustering": deep_clustering_loss, "whitened_k_means": whitened_k_means_loss}
+ACTIVATIONS = {"unit_sigmoid": unit_sigmoid, "sigmoid": plain_sigmoid}
 
 
 class Analysed(NamedTuple):
@@ -52,7 +55,7 @@ class Embedded(NamedTuple):
         spectrum: complex, [B, bins, frames].
         magnitude: [B, N].
         loudest: bins that k-means looks at, int64, [B, n].
-        embedding: unit vectors, [B, N, D].
+        embedding: [B, N, D].
     """
 
     spectrum: Tensor
@@ -86,6 +89,10 @@ class DeepClustering(SeparatrixModule):
         units: LSTM units a direction.
         layers: LSTM layers.
         dropout: between layers, while training.
+        lstm_start: of the LSTM's weights, `open_gate` or `uniform` (BidirectionalLSTM).
+        embedding_start: how wide the embedding layer starts (EmbeddingNetwork).
+        activation: `unit_sigmoid`, embeddings of unit norm, or `sigmoid`, without: an ablation. Distances are then up
+            to √(D/2) times as large, and with them the sharpness of masks and the confidence.
         input_floor: `relative` to a mixture's loudest bin, or `absolute`, 10⁻⁸ on its power.
         floor_db: how far below the loudest bin the relative floor lies.
         loss: `deep_clustering` or `whitened_k_means`.
@@ -110,6 +117,9 @@ class DeepClustering(SeparatrixModule):
         units: int = 300,
         layers: int = 2,
         dropout: float = 0.3,
+        lstm_start: LSTMStart = "open_gate",
+        embedding_start: float = 8.0,
+        activation: Activation = "unit_sigmoid",
         input_floor: InputFloor = "relative",
         floor_db: float = 80.0,
         loss: Loss = "deep_clustering",
@@ -123,6 +133,7 @@ class DeepClustering(SeparatrixModule):
         super().__init__(sample_rate, window, hop, learning_rate, halve_after)
         require_names("domain", [domain])
         require_one_of(tuple(LOSSES), loss=loss)
+        require_one_of(tuple(ACTIVATIONS), activation=activation)
         require_one_of(get_args(InputFloor), input_floor=input_floor)
         require_whole(2, MOST_SOURCES, sources=sources)
         require_whole(1, MOST_UNITS, dimensions=dimensions)
@@ -132,13 +143,14 @@ class DeepClustering(SeparatrixModule):
         require_between(0, 1, clustered_share=clustered_share, dropout=dropout)
         if dropout == 1:
             raise InputError(f"dropout: {dropout}; below 1 is needed, or nothing passes")
-        require_positive(floor_db=floor_db)
+        require_positive(floor_db=floor_db, embedding_start=embedding_start)
         require_between(0, 300, floor_db=floor_db)
         if clip_percentile is not None:
             require_between(0, 100, clip_percentile=clip_percentile)
         self.save_hyperparameters()
         self.domain = domain
         self.sources = sources
+        self.activation = activation
         self.input_floor: InputFloor = input_floor
         self.floor_db = floor_db
         self.loss_function = LOSSES[loss]
@@ -146,7 +158,27 @@ class DeepClustering(SeparatrixModule):
         self.clustered_share = clustered_share
         self.mask_sharpness = mask_sharpness
         self.autoclip = None if clip_percentile is None else AutoClip(clip_percentile)
-        self.network = EmbeddingNetwork(self.geometry.bins, dimensions, units, layers, dropout)
+        self.network = self.make_network(
+            dimensions=dimensions,
+            units=units,
+            layers=layers,
+            dropout=dropout,
+            lstm_start=lstm_start,
+            embedding_start=embedding_start,
+            activation=ACTIVATIONS[activation],
+        )
+
+    def make_network(self, **sizes: Any) -> nn.Module:
+        """The embedding network. A subclass may give another; `self.hparams` holds the subclass's own settings.
+
+        Args:
+            **sizes: what `EmbeddingNetwork` takes besides the number of bins.
+
+        Returns:
+            A module from features, [B, bins, F], to vectors (unit ones, as a rule), frame after frame, float32,
+            [B, F·bins, D].
+        """
+        return EmbeddingNetwork(self.geometry.bins, **sizes)
 
     @property
     def classes(self) -> list[str]:
@@ -221,7 +253,7 @@ class DeepClustering(SeparatrixModule):
         return self.separate(self.embed(mixture), identity, mixture.shape[-1]).estimates
 
     def loss(self, embedding: Tensor, magnitude: Tensor, source_magnitudes: Tensor) -> Tensor:
-        """The loss of each mixture, [B].
+        """The loss of each mixture, [B]. A subclass may give another.
 
         Args:
             embedding: [B, N, D].

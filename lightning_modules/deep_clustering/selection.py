@@ -33,7 +33,8 @@ class Selection(TypedDict):
         masks: each model's confidence in the clusters of its masks, [M, B] each.
         points: each model's loud points, M of them.
         labels: of the drawn points in the clusters fitted anew, M of them, [B, m].
-        picked: number of the most confident model, the first of equals, int64, [B].
+        trust: in each model, float64, [M, B].
+        picked: number of the most trusted model, the first of equals, int64, [B].
     """
 
     estimates: Tensor
@@ -41,6 +42,7 @@ class Selection(TypedDict):
     masks: Confidence
     points: list[LoudPoints]
     labels: list[Tensor]
+    trust: Tensor
     picked: Tensor
 
 
@@ -63,31 +65,47 @@ class Judged(NamedTuple):
 
 
 class ModelSelection(SeparatrixModule):
-    """Separates every mixture with each model and keeps the output of the most confident one.
+    """Separates every mixture with each model and keeps the output of the one to be trusted most.
 
     Args:
         checkpoints: of DeepClustering models, any number.
         confidence_clusters: `refit`, clusters fitted anew to the loudest bins, or `masks`, those that made the masks.
+
+    Raises:
+        InputError: there are no checkpoints, their models cannot be compared, or a subclass's own `trust` has no name.
     """
 
     permutation_invariant = True
     learns = False
+    # What `trust` returns: a subclass's own is a column of this name in the rows.
+    measure = "confidence"
 
     def __init__(self, checkpoints: Sequence[str], confidence_clusters: ConfidenceClusters = "refit") -> None:
         if not checkpoints:
             raise InputError("checkpoints: none; give those of the models to select from")
+        if type(self).trust is not ModelSelection.trust and self.measure == ModelSelection.measure:
+            raise InputError(f"{type(self).__name__}: trusts by a measure of its own; name it, `measure = ...`")
         models = [load_module(path, DeepClustering) for path in checkpoints]
         _require_comparable(checkpoints, models)
         first = models[0]
         super().__init__(first.geometry.sample_rate, first.geometry.window, first.geometry.hop, first.learning_rate)
         # Where the checkpoints lie is no part of what they are.
         self.save_hyperparameters(
-            {"confidence_clusters": confidence_clusters, "models": [dict(model.hparams) for model in models]}
+            {
+                "measure": self.measure,
+                "confidence_clusters": confidence_clusters,
+                "models": [dict(model.hparams) for model in models],
+            }
         )
         self.confidence_clusters: ConfidenceClusters = confidence_clusters
         self.models = nn.ModuleList(models).requires_grad_(False).eval()
         self.sources = first.sources
         self.names = _names(models)
+
+    @property
+    def deep_clustering_models(self) -> list[DeepClustering]:
+        """The models, by their type."""
+        return [model for model in self.models if isinstance(model, DeepClustering)]
 
     @property
     def classes(self) -> list[str]:
@@ -97,6 +115,17 @@ class ModelSelection(SeparatrixModule):
     def identity(self) -> dict[str, Any]:
         """Rate and number of sources: each model has a geometry of its own."""
         return {"sample_rate": self.geometry.sample_rate, "sources": self.sources}
+
+    def trust(self, judged: Judged) -> Tensor:
+        """How far one model is to be trusted with each mixture. A subclass may return another measure than confidence.
+
+        Args:
+            judged: what the model makes of the mixtures. Its estimates add up to them.
+
+        Returns:
+            The higher, the more; NaN is never picked unless all are, [B].
+        """
+        return (judged.refit if self.confidence_clusters == "refit" else judged.masks).confidence
 
     def select(self, mixture: Tensor, identity: Tensor) -> Selection:
         """Separate mixtures, [B, T], with every model, and pick.
@@ -108,21 +137,20 @@ class ModelSelection(SeparatrixModule):
         # Models of one geometry, as a rule all of them, hear the same.
         analysed: dict[tuple[Any, ...], Analysed] = {}
         judged = []
-        for model in self.models:
-            assert isinstance(model, DeepClustering)
+        for model in self.deep_clustering_models:
             if model.hearing not in analysed:
                 analysed[model.hearing] = model.analyse(mixture)
             judged.append(_judge(model, analysed[model.hearing], identity, mixture.shape[-1]))
         estimates, points, labels, refits, masks = zip(*judged, strict=True)
-        of_refit, of_masks = _stacked(refits), _stacked(masks)
-        trusted = of_refit if self.confidence_clusters == "refit" else of_masks
+        trust = torch.stack([self.trust(each).double() for each in judged])
         return Selection(
             estimates=torch.stack(estimates),
-            refit=of_refit,
-            masks=of_masks,
+            refit=_stacked(refits),
+            masks=_stacked(masks),
             points=list(points),
             labels=list(labels),
-            picked=trusted.confidence.argmax(0),
+            trust=trust,
+            picked=trust.nan_to_num(nan=-torch.inf).argmax(0),
         )
 
     def forward(self, mixture: Tensor, identity: Tensor | None = None) -> Tensor:
@@ -164,11 +192,16 @@ def _require_comparable(checkpoints: Sequence[str], models: Sequence[DeepCluster
     """Refuse models whose estimates are not of the same kind.
 
     Raises:
-        InputError: they differ in sample rate or number of sources; the message names both checkpoints.
+        InputError: they differ in sample rate, number of sources or activation (distances, and so confidences, are of
+            another size without unit norm); the message names both checkpoints.
     """
 
-    def kind(model: DeepClustering) -> dict[str, int]:
-        return {"sample_rate": model.geometry.sample_rate, "sources": model.sources}
+    def kind(model: DeepClustering) -> dict[str, Any]:
+        return {
+            "sample_rate": model.geometry.sample_rate,
+            "sources": model.sources,
+            "activation": model.activation,
+        }
 
     for checkpoint, model in zip(checkpoints[1:], models[1:], strict=True):
         for (name, expected), value in zip(kind(models[0]).items(), kind(model).values(), strict=True):

@@ -1,4 +1,4 @@
-"""Unit vectors out of logits, block by block: what deep clustering's embedding ends in."""
+"""Embeddings out of logits, as a rule unit vectors, block by block: what deep clustering's network ends in."""
 
 from typing import Any
 
@@ -27,6 +27,11 @@ def unit_sigmoid(logits: Tensor) -> Tensor:
         s = logits.float().sigmoid() + FLOOR
         return s / torch.linalg.vector_norm(s, dim=-1, keepdim=True)
     return _UnitSigmoid.apply(logits)
+
+
+def plain_sigmoid(logits: Tensor) -> Tensor:
+    """σ(x), left at its length: logits [..., D] -> [..., D], at least float32."""
+    return sigmoid(logits.to(torch.promote_types(logits.dtype, torch.float32)))
 
 
 class _UnitSigmoid(torch.autograd.Function):

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from lightning_modules.recurrent import BidirectionalLSTM
+from lightning_modules.recurrent import BidirectionalLSTM, LSTMStart
 
 
 class ConvolutionalRecurrentClassifier(nn.Module):
@@ -21,13 +21,20 @@ class ConvolutionalRecurrentClassifier(nn.Module):
         channels: of each 5×5 convolution.
         units: LSTM units a direction.
         gain: the magnitudes are multiplied by it first; 1 as published, about 100 helps small runs.
+        lstm_start: of the LSTM's weights, `open_gate` or `uniform` (BidirectionalLSTM).
     """
 
     # Max-pooling (frequency, time) after each convolution.
     _POOLING = ((2, 1), (2, 2), (2, 2))
 
     def __init__(
-        self, bins: int, classes: int, channels: Sequence[int] = (32, 64, 128), units: int = 100, gain: float = 1.0
+        self,
+        bins: int,
+        classes: int,
+        channels: Sequence[int] = (32, 64, 128),
+        units: int = 100,
+        gain: float = 1.0,
+        lstm_start: LSTMStart = "open_gate",
     ) -> None:
         super().__init__()
         self.gain = gain
@@ -44,7 +51,7 @@ class ConvolutionalRecurrentClassifier(nn.Module):
             inputs, rows = outputs, rows // pooling[0]
         # Channels last is the layout in which the CPU's and the GPU's convolutions are fastest.
         self.convolutions = nn.Sequential(*layers).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.recurrent = BidirectionalLSTM(inputs * rows, units, layers=1)
+        self.recurrent = BidirectionalLSTM(inputs * rows, units, layers=1, start=lstm_start)
         self.classes = nn.Linear(self.recurrent.outputs, classes)
 
     def forward(self, magnitude: Tensor) -> Tensor:
@@ -70,13 +77,22 @@ class RecurrentClassifier(nn.Module):
         units: LSTM units a direction.
         layers: LSTM layers.
         gain: the magnitudes are multiplied by it first.
+        lstm_start: of the LSTM's weights, `open_gate` or `uniform` (BidirectionalLSTM).
     """
 
-    def __init__(self, bins: int, classes: int, units: int = 100, layers: int = 2, gain: float = 1.0) -> None:
+    def __init__(
+        self,
+        bins: int,
+        classes: int,
+        units: int = 100,
+        layers: int = 2,
+        gain: float = 1.0,
+        lstm_start: LSTMStart = "open_gate",
+    ) -> None:
         super().__init__()
         self.gain = gain
         self.frame_reduction = 1
-        self.recurrent = BidirectionalLSTM(bins, units, layers)
+        self.recurrent = BidirectionalLSTM(bins, units, layers, start=lstm_start)
         self.classes = nn.Linear(self.recurrent.outputs, classes)
 
     def forward(self, magnitude: Tensor) -> Tensor:

@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 from typing import Any, Literal, TypedDict, get_args
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from datamodules.batch import Batch
 from lightning_modules.errors import InputError
-from lightning_modules.recurrent import MOST_UNITS
+from lightning_modules.recurrent import MOST_UNITS, LSTMStart
 from lightning_modules.setting_checks import require_one_of, require_positive, require_whole
 from lightning_modules.spectrogram import stft
 from lightning_modules.weak_labels.classifier import (
@@ -49,6 +49,7 @@ class EventClassifier(WeakLabelModule):
         units: LSTM units a direction.
         layers: LSTM layers of the recurrent architecture.
         gain: the linear magnitudes are multiplied by it.
+        lstm_start: of the LSTM's weights, `open_gate` or `uniform` (BidirectionalLSTM).
         learning_rate: of Adam.
         halve_after: epochs without a better validation loss after which the rate is halved; never unless given.
     """
@@ -65,6 +66,7 @@ class EventClassifier(WeakLabelModule):
         units: int = 100,
         layers: int = 2,
         gain: float = 1.0,
+        lstm_start: LSTMStart = "open_gate",
         learning_rate: float = 1e-4,
         halve_after: int | None = None,
     ) -> None:
@@ -88,13 +90,25 @@ class EventClassifier(WeakLabelModule):
         classes, channels = list(classes), list(channels)
         self.save_hyperparameters()
         self.supervision = supervision
-        self.classifier: ConvolutionalRecurrentClassifier | RecurrentClassifier
-        if architecture == "convolutional":
-            self.classifier = ConvolutionalRecurrentClassifier(
-                self.geometry.bins, len(self.classes), channels, units, gain
-            )
-        else:
-            self.classifier = RecurrentClassifier(self.geometry.bins, len(self.classes), units, layers, gain)
+        self.classifier = self.make_network(
+            architecture=architecture, channels=channels, units=units, layers=layers, gain=gain, lstm_start=lstm_start
+        )
+
+    def make_network(self, **sizes: Any) -> nn.Module:
+        """The classifier. A subclass may give another; `self.hparams` holds the subclass's own settings.
+
+        Args:
+            **sizes: the settings `architecture`, `channels`, `units`, `layers`, `gain` and `lstm_start`.
+
+        Returns:
+            A module from linear magnitudes, [B, bins, F], to float32 logits, [B, C, F // frame_reduction]. It has the
+            attribute `frame_reduction`, and computes the same in training and in evaluation mode, once frozen.
+        """
+        bins, classes = self.geometry.bins, len(self.classes)
+        units, gain, lstm_start = sizes["units"], sizes["gain"], sizes["lstm_start"]
+        if sizes["architecture"] == "convolutional":
+            return ConvolutionalRecurrentClassifier(bins, classes, sizes["channels"], units, gain, lstm_start)
+        return RecurrentClassifier(bins, classes, units, sizes["layers"], gain, lstm_start)
 
     def identity(self) -> dict[str, Any]:
         """Rate, geometry, classes and supervision."""
@@ -103,14 +117,14 @@ class EventClassifier(WeakLabelModule):
     @property
     def frame_reduction(self) -> int:
         """Spectrogram frames to one frame of the logits."""
-        return self.classifier.frame_reduction
+        return int(self.classifier.frame_reduction)  # type: ignore[arg-type]  # torch: any attribute may be a module
 
     def forward(self, magnitude: Tensor) -> Tensor:
         """Logits, [B, C, F'], of linear magnitudes, [B, bins, F]."""
         return self.classifier(magnitude)
 
     def loss(self, logits: Tensor, batch: Batch) -> Tensor:
-        """The classification loss of each mixture, [B]."""
+        """The classification loss of each mixture, [B]. A subclass may give another."""
         activity, weight = self.targets(batch, self.supervision, self.frame_reduction)
         return classification_loss(logits_at_label_rate(logits, self.supervision), activity, weight)
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from lightning_modules.activation import sigmoid
-from lightning_modules.recurrent import BidirectionalLSTM
+from lightning_modules.recurrent import BidirectionalLSTM, LSTMStart
 from lightning_modules.spectrogram import log_magnitude
 
 InputNormalisation = Literal["none", "mixture"]
@@ -22,6 +22,7 @@ class MaskSeparator(nn.Module):
         layers: LSTM layers; 3 as published.
         epsilon: floor of the logarithm's argument.
         input_normalisation: `none`, the logarithm as it is, or `mixture`, to mean 0 and variance 1 over its bins.
+        lstm_start: of the LSTM's weights, `open_gate` or `uniform` (BidirectionalLSTM).
     """
 
     def __init__(
@@ -32,19 +33,26 @@ class MaskSeparator(nn.Module):
         layers: int = 3,
         epsilon: float = 1e-8,
         input_normalisation: InputNormalisation = "none",
+        lstm_start: LSTMStart = "open_gate",
     ) -> None:
         super().__init__()
         self.classes = classes
         self.epsilon = epsilon
         self.input_normalisation = input_normalisation
-        self.recurrent = BidirectionalLSTM(bins, units, layers)
+        self.recurrent = BidirectionalLSTM(bins, units, layers, start=lstm_start)
         self.mask = nn.Linear(self.recurrent.outputs, classes * bins)
 
-    def forward(self, magnitude: Tensor) -> Tensor:
-        """Masks in [0, 1] of every class, [B, C, bins, frames], from a mixture's magnitude, [B, bins, frames]."""
+    def forward(self, magnitude: Tensor, deviation_and_mean: tuple[Tensor, Tensor] | None = None) -> Tensor:
+        """Masks in [0, 1] of every class, [B, C, bins, frames], from a mixture's magnitude, [B, bins, frames].
+
+        Args:
+            magnitude: of the mixture, or of a part of it.
+            deviation_and_mean: for `mixture` normalisation those of the whole mixture's logarithms, [B, 1, 1] each,
+                where `magnitude` is a part; of `magnitude` itself unless given.
+        """
         features = log_magnitude(magnitude, self.epsilon)
         if self.input_normalisation == "mixture":
-            deviation, mean = torch.std_mean(features, dim=(1, 2), keepdim=True)
+            deviation, mean = deviation_and_mean or torch.std_mean(features, dim=(1, 2), keepdim=True)
             features = (features - mean) / deviation.clamp_min(1e-3)
         logits = self.mask(self.recurrent(features)).unflatten(-1, (self.classes, -1))
         # float32 from here on: the masks multiply magnitudes that the losses compare.

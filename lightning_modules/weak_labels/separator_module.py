@@ -4,11 +4,12 @@ from collections.abc import Sequence
 from typing import Any, Literal, get_args
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from datamodules.batch import Batch
 from lightning_modules.checkpoint import load_module
 from lightning_modules.errors import InputError
+from lightning_modules.recurrent import LSTMStart
 from lightning_modules.setting_checks import require_between, require_one_of, require_positive
 from lightning_modules.spectrogram import istft, stft
 from lightning_modules.weak_labels.classifier_module import EventClassifier
@@ -45,6 +46,7 @@ class WeakLabelSeparator(WeakLabelModule):
         layers: LSTM layers.
         epsilon: floor of the separator's logarithmic input.
         input_normalisation: of that input: `none`, or to mean 0 and variance 1 over each `mixture`.
+        lstm_start: of the LSTM's weights, `open_gate` or `uniform` (BidirectionalLSTM).
         alpha: weight α of the mixture loss; 0 leaves classification alone.
         classification: weight of the judge's loss; 0 leaves the mixture loss alone.
         strong_scale: factor of the strong loss; at these magnitudes the bare one has gradients below Adam's epsilon.
@@ -66,6 +68,7 @@ class WeakLabelSeparator(WeakLabelModule):
         layers: int = 3,
         epsilon: float = 1e-8,
         input_normalisation: InputNormalisation = "none",
+        lstm_start: LSTMStart = "open_gate",
         alpha: float = 100.0,
         classification: float = 1.0,
         strong_scale: float = 1000.0,
@@ -94,15 +97,19 @@ class WeakLabelSeparator(WeakLabelModule):
         self.classification = classification
         self.strong_scale = strong_scale
         self.quiet_frames = quiet_frames
-        self.separator = MaskSeparator(
-            self.geometry.bins, len(self.classes), units, layers, epsilon, input_normalisation
+        self.separator = self.make_network(
+            units=units,
+            layers=layers,
+            epsilon=epsilon,
+            input_normalisation=input_normalisation,
+            lstm_start=lstm_start,
         )
         self.joint = joint_judge is not None
         self.judge: EventClassifier | None = None
         if supervision != "strong" and joint_judge is not None:
             if judge is not None:
                 raise InputError("judge and joint_judge: give a trained judge or the settings of a joint one, not both")
-            unknown = joint_judge.keys() - {"architecture", "channels", "units", "layers", "gain"}
+            unknown = joint_judge.keys() - {"architecture", "channels", "units", "layers", "gain", "lstm_start"}
             if unknown:
                 raise InputError(f"joint_judge: no setting {', '.join(sorted(unknown))} of a judge's network")
             self.judge = EventClassifier(
@@ -115,6 +122,17 @@ class WeakLabelSeparator(WeakLabelModule):
                     "hop": hop,
                 }
             )
+
+    def make_network(self, **sizes: Any) -> nn.Module:
+        """The mask network. A subclass may give another; `self.hparams` holds the subclass's own settings.
+
+        Args:
+            **sizes: what `MaskSeparator` takes besides the numbers of bins and sources.
+
+        Returns:
+            A module from magnitudes of mixtures, [B, bins, F], to masks in [0, 1], float32, [B, C, bins, F].
+        """
+        return MaskSeparator(self.geometry.bins, len(self.classes), **sizes)
 
     def identity(self) -> dict[str, Any]:
         """Rate, geometry, classes and supervision."""
@@ -145,7 +163,7 @@ class WeakLabelSeparator(WeakLabelModule):
         return istft(masks * spectrum.unsqueeze(1), self.geometry, samples)
 
     def loss(self, magnitude: Tensor, masks: Tensor, batch: Batch) -> Tensor:
-        """The loss of each mixture, [B], under this module's supervision.
+        """The loss of each mixture, [B], under this module's supervision. A subclass may give another.
 
         Args:
             magnitude: of the mixture, [B, bins, F].

@@ -169,5 +169,5 @@ def test_rows_that_pick_another_model_than_the_most_confident_are_refused(evalua
 
 
 def test_a_model_may_not_have_the_name_of_an_ensemble(evaluated_factory):
-    with pytest.raises(InputError, match="a model is called oracle"):
+    with pytest.raises(InputError, match="a model or measure is called oracle"):
         ensembles(evaluated_factory(models=("speech", "oracle")))

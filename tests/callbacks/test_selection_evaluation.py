@@ -12,6 +12,8 @@ from lightning import Callback, Trainer
 from lightning.pytorch.loggers.logger import DummyLogger
 from torch import Tensor
 
+from callbacks.model_selection import ensembles
+from callbacks.rows import write_rows
 from callbacks.selection_evaluation import SelectionEvaluation
 from callbacks.selection_rows import MEASURES, SELECTION_COLUMNS, read_evaluated
 from callbacks.separation_evaluation import SeparationEvaluation
@@ -105,7 +107,7 @@ def rows_of(path: Path) -> list[dict[str, str]]:
 
 def batches(data: SourcePairs, split: Any) -> list[Batch]:
     count = MIXTURES[split]
-    return [data.dataset(split).__getitems__(range(b, min(b + 3, count))) for b in range(0, count, 3)]
+    return [data.dataset(split).batch(range(b, min(b + 3, count))) for b in range(0, count, 3)]
 
 
 def alone(path: str, batch: Batch) -> tuple[Tensor, dict[Fitted, Confidence], Tensor]:
@@ -190,6 +192,49 @@ def test_the_row_file_reads_back_as_arrays(evaluated, split, file):
 def test_validation_and_test_hold_different_mixtures(evaluated):
     made_of = [{row["recordings"] for row in rows_of(evaluated / file)} for _, file in FILES]
     assert not made_of[0] & made_of[1]
+
+
+class Decorrelation(ModelSelection):
+    """Trusts the model whose estimates have least in common."""
+
+    measure = "decorrelation"
+
+    def trust(self, judged):
+        return 1 - torch.cosine_similarity(*judged.estimates.abs().unbind(1), dim=-1)
+
+
+def test_a_measure_of_ones_own_picks_and_has_a_column(checkpoints, data_folder, tmp_path):
+    data = pairs(data_folder)
+    trainer(tmp_path, SelectionEvaluation()).test(Decorrelation(checkpoints), datamodule=data, verbose=False)
+    found, rows = read_evaluated([tmp_path / "scores.csv"]), rows_of(tmp_path / "scores.csv")
+    for m, path in enumerate(checkpoints):
+        estimates = torch.cat([alone(path, batch)[0] for batch in batches(data, "test")]).double().abs().numpy()
+        expected = [1 - one @ other / np.linalg.norm(one) / np.linalg.norm(other) for one, other in estimates]
+        np.testing.assert_allclose(found.measures["decorrelation"][:, m], expected, atol=1e-5)
+    assert (found.picked == np.eye(2, dtype=bool)[found.measures["decorrelation"].argmax(1)]).all()
+    assert list(rows[0])[-1] == "decorrelation" and found.own_measures == ("decorrelation",)
+    assert "decorrelation" in ensembles(found)
+
+
+def test_a_measure_of_ones_own_needs_a_name_of_its_own(checkpoints, data_folder, tmp_path):
+    class Nameless(ModelSelection):
+        trust = Decorrelation.trust
+
+    class Clashing(Decorrelation):
+        measure = "picked"
+
+    with pytest.raises(InputError, match="Nameless: trusts by a measure of its own; name it"):
+        Nameless(checkpoints)
+    with pytest.raises(InputError, match="measure: 'picked' is a column of its own"):
+        trainer(tmp_path, SelectionEvaluation()).test(Clashing(checkpoints), datamodule=pairs(data_folder))
+
+
+def test_rows_of_selections_by_different_measures_are_not_read_together(evaluated, tmp_path):
+    rows = rows_of(evaluated / "scores.csv")
+    columns = [*rows[0], "decorrelation"]
+    write_rows(tmp_path / "own.csv", columns, [[*row.values(), 0.5] for row in rows])
+    with pytest.raises(InputError, match=f"^{tmp_path}/own.csv: other columns than .*scores.csv"):
+        read_evaluated([evaluated / "scores.csv", tmp_path / "own.csv"])
 
 
 def test_clusters_of_the_masks_pick_by_their_own_confidence(checkpoints, data_folder, tmp_path):

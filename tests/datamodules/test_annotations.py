@@ -1,14 +1,29 @@
 import json
+import warnings
+from io import StringIO
+from typing import Any
 
+import jams
 import numpy as np
+import pytest
 
-from datamodules.annotations import SoundEvent, dcase_rows, jams, sound_events
+from datamodules.annotations import SoundEvent, sound_events, strong_rows, weak_row
+from datamodules.annotations import jams as annotate
 from datamodules.corpora.corpus import Clip
 from datamodules.inspection import BankOnDemand, Inspection
 from datamodules.recipes import Recipe
+from lightning_modules.errors import InputError
 
 HORN, SIREN = Clip("audio/fold1/1.wav", "car_horn", 1, "1"), Clip("audio/fold1/2.wav", "siren", 1, "2")
-EVENTS = [SoundEvent(0.25, 0.75, "car_horn", HORN, -27.5), SoundEvent(1.0000625, 2.0, "siren", SIREN, -25.0)]
+EVENTS = [
+    SoundEvent(0.25, 0.75, "car_horn", HORN, -27.5, number=1),
+    SoundEvent(1.0000625, 2.0, "siren", SIREN, -25.0, number=0),
+]
+
+
+def document(events: list[SoundEvent] = EVENTS, isolated_events: bool = False) -> dict[str, Any]:
+    labels = ["car_horn", "dog_bark", "siren"]
+    return annotate(events, 32_000, 16_000, "test-000001.wav", "urbansound8k", labels, isolated_events)
 
 
 def events_of(onsets: list[float]) -> list[SoundEvent]:
@@ -23,32 +38,51 @@ def test_events_are_what_is_rendered_by_onset():
 
 
 def test_the_table_of_events_tells_samples_apart():
-    assert dcase_rows("test-000001.wav", EVENTS) == [
+    assert strong_rows("test-000001.wav", EVENTS) == [
         ("test-000001.wav", "0.250000", "0.750000", "car_horn"),
         ("test-000001.wav", "1.000063", "2.000000", "siren"),
     ]
     assert round(1.000063 * 16_000) == 16_001
 
 
-def test_jams_holds_events_and_tags_of_the_schema():
-    document = json.loads(json.dumps(jams(EVENTS, 2.0, "test-000001.wav", "urbansound8k")))
-    assert document.keys() == {"file_metadata", "annotations", "sandbox"}
-    assert document["file_metadata"]["duration"] == 2.0
-    sounds, tags = document["annotations"]
-    for annotation in (sounds, tags):
-        # Required by JAMS 0.3 of an annotation, its metadata's curator, and a sparse observation.
-        assert annotation.keys() >= {"annotation_metadata", "namespace", "data"}
-        assert annotation["annotation_metadata"]["curator"].keys() == {"name", "email"}
-        for observation in annotation["data"]:
-            assert observation.keys() == {"time", "duration", "value", "confidence"}
-            assert 0 <= observation["time"] <= observation["time"] + observation["duration"] <= 2.0
-    assert (sounds["namespace"], tags["namespace"]) == ("scaper", "tag_open")
-    assert [tag["value"] for tag in tags["data"]] == ["car_horn", "siren"]
+def test_weak_labels_name_each_class_once():
+    assert weak_row("a.wav", [*reversed(EVENTS), *EVENTS]) == ("a.wav", "car_horn,siren")
+
+
+def test_a_label_that_would_read_as_two_is_refused():
+    with pytest.raises(InputError, match="label 'rain, heavy': a comma separates labels in DCASE's tables"):
+        weak_row("a.wav", [EVENTS[0]._replace(label="rain, heavy")])
+
+
+def test_the_jams_library_finds_nothing_against_its_schema():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", jams.exceptions.JamsError)
+        loaded = jams.load(StringIO(json.dumps(document())), validate=True, strict=True, fmt="jams")
+    (sounds,) = loaded.annotations
+    assert sounds.namespace == "scaper" and sounds.validate(strict=True)
+    assert [(event.time, event.value["label"]) for event in sounds] == [(0.25, "car_horn"), (1.0000625, "siren")]
+    assert loaded.file_metadata.duration == sounds.duration == 2.0
+
+
+def test_the_jams_library_would_find_an_event_without_length():
+    # Or the test above would pass for whatever is written.
+    empty = document([EVENTS[0]._replace(offset=0.25)])
+    with pytest.raises(jams.SchemaError, match="event_duration"):
+        jams.load(StringIO(json.dumps(empty)), validate=True, strict=True, fmt="jams").annotations[0].validate()
+
+
+def test_jams_name_the_audio_as_scaper_does():
+    scaper = document(isolated_events=True)["annotations"][0]["sandbox"]["scaper"]
+    assert scaper["soundscape_audio_path"] == "test-000001.wav"
+    assert scaper["isolated_events_audio_path"] == [
+        "test-000001_events/foreground0_car_horn.wav",
+        "test-000001_events/foreground1_siren.wav",
+    ]
+    assert document()["annotations"][0]["sandbox"]["scaper"]["isolated_events_audio_path"] == []
 
 
 def test_jams_says_which_clip_sounds_when_and_how_loud():
-    document = jams(EVENTS, 2.0, "test-000001.wav", "urbansound8k")
-    sounds = document["annotations"][0]
+    sounds = document()["annotations"][0]
     value = sounds["data"][0]["value"]
     assert (value["label"], value["source_file"]) == ("car_horn", "audio/fold1/1.wav")
     assert value["event_time"] == sounds["data"][0]["time"] == 0.25
@@ -66,9 +100,9 @@ def test_jams_says_where_in_its_clip_an_event_begins():
     recipe = Recipe(np.array([1, 0]), np.arange(2), np.zeros(2), np.full(2, -25.0), np.array([1.50001, 0.125]))
     events = sound_events(recipe, bank, 32_000)
     assert [(event.start, event.offset) for event in events] == [(1.5, 2.0), (0.125, 0.375)]
-    sounds = jams(events, 2.0, "test-000001.wav", "urbansound8k")["annotations"][0]["data"]
+    sounds = document(events)["annotations"][0]["data"]
     assert [(sound["value"]["source_time"], sound["value"]["source_file"]) for sound in sounds] == [
         (1.5, "audio/fold1/2.wav"),
         (0.125, "audio/fold1/1.wav"),
     ]
-    assert [sound["value"]["source_time"] for sound in jams(EVENTS, 2.0, "", "")["annotations"][0]["data"]] == [0, 0]
+    assert [sound["value"]["source_time"] for sound in document()["annotations"][0]["data"]] == [0, 0]

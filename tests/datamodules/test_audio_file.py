@@ -8,7 +8,7 @@ import scipy.signal
 import soundfile
 
 from datamodules.corpora import audio_file
-from datamodules.corpora.audio_file import read_audio, resample
+from datamodules.corpora.audio_file import audio_blocks, read_audio, resample, scan_audio
 from lightning_modules.errors import InputError
 
 NOISE = np.random.default_rng(0).uniform(-0.5, 0.5, 20_000)
@@ -197,3 +197,39 @@ def test_resampling_agrees_with_another_library_on_noise_within_the_band():
 def test_resampling_removes_what_would_alias():
     tone = np.sin(2 * np.pi * 10_000 * np.arange(44_100) / 44_100).astype(np.float32)
     assert np.abs(resample(tone, 44_100, 16_000)[500:-500]).max() < 0.01
+
+
+@pytest.mark.parametrize(
+    ("name", "subtype"), [("a.wav", "PCM_16"), ("a.wav", "IMA_ADPCM"), ("a.flac", "PCM_24"), ("a.ogg", "VORBIS")]
+)
+def test_blocks_of_any_format_are_the_whole_file_with_its_channels(tmp_path, name, subtype, monkeypatch):
+    samples = np.random.default_rng(0).uniform(-0.5, 0.5, (5000, 1 if subtype == "IMA_ADPCM" else 2))
+    soundfile.write(tmp_path / name, samples, 16_000, subtype=subtype)
+    monkeypatch.setattr("datamodules.corpora.audio_file._BLOCK_VALUES", 700)
+    whole, _ = soundfile.read(tmp_path / name, dtype="float32", always_2d=True)
+    blocks = list(audio_blocks(tmp_path / name))
+    assert len(blocks) > 5
+    np.testing.assert_array_equal(np.concatenate(blocks), whole)
+    assert scan_audio(tmp_path / name) == (16_000, whole.shape[1], len(whole), 0)
+
+
+def test_clipping_is_what_stays_at_full_scale_from_one_sample_to_the_next(tmp_path):
+    time = np.arange(8000) / 8000
+    for gain, clipped in ((1.0, False), (1.5, True)):
+        tone = np.clip(gain * np.sin(2 * np.pi * 100.3 * time), -1, 1)
+        for subtype in ("PCM_16", "FLOAT"):
+            soundfile.write(tmp_path / "a.wav", tone, 8000, subtype=subtype)
+            assert (scan_audio(tmp_path / "a.wav").clipped > 500) == clipped
+    soundfile.write(tmp_path / "a.wav", [0.0, 1.0, 0.3, -1.0, 0.0], 8000)  # touching it is no clipping
+    assert scan_audio(tmp_path / "a.wav").clipped == 0
+
+
+@pytest.mark.parametrize("read", [scan_audio, lambda path: list(audio_blocks(path))])
+def test_a_recording_of_more_than_half_an_hour_is_read_block_by_block(tmp_path, read):
+    with soundfile.SoundFile(tmp_path / "long.flac", "w", 8000, 1, "PCM_16") as file:
+        for _ in range(31):
+            file.write(np.zeros(60 * 8000, np.int16))
+    with pytest.raises(InputError, match="30 minutes"):
+        read_audio(tmp_path / "long.flac")
+    found = read(tmp_path / "long.flac")
+    assert (found.samples if isinstance(found, tuple) else sum(map(len, found))) == 31 * 60 * 8000

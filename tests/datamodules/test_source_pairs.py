@@ -111,7 +111,7 @@ def test_an_item_is_its_row_of_any_batch(voices, songs):
     for module in (voices, songs):
         dataset = module.dataset("train")
         for indices in ([2, 5], [5, 4, 3, 2], [5, 5]):
-            batch = dataset.__getitems__(indices)
+            batch = dataset.batch(indices)
             for row, index in enumerate(indices):
                 assert all(torch.equal(alone, many[row]) for alone, many in zip(dataset[index], batch, strict=True))
 
@@ -148,7 +148,7 @@ print(sha.hexdigest())
 def test_another_split_of_the_same_size_has_other_mixtures(banks):
     counts = {f"{split}_mixtures": 5 for split in ("train", "validation", "test")}
     module = built(VOICES, banks, **counts)
-    assert len({digest([module.dataset(split).__getitems__(range(5))]) for split in module.folds}) == 3
+    assert len({digest([module.dataset(split).batch(range(5))]) for split in module.folds}) == 3
 
 
 def test_mixtures_are_of_two_speakers_of_the_splits_own_folds(voices):
@@ -160,7 +160,7 @@ def test_mixtures_are_of_two_speakers_of_the_splits_own_folds(voices):
 
 def test_a_mixture_is_the_sum_of_its_sources_at_the_ratio_of_the_rules(voices, songs):
     for module, limits in ((voices, (-2.5, 2.5)), (songs, (10, 10))):
-        batch = module.dataset("validation").__getitems__(range(9))
+        batch = module.dataset("validation").batch(range(9))
         torch.testing.assert_close(batch.sources.sum(1), batch.mixture, rtol=0, atol=1e-6)
         for index in range(9):
             first, second = module.recipes("validation")(index).loudness
@@ -319,7 +319,7 @@ def test_real_recordings_make_the_mixtures_of_the_shipped_configurations(real_da
     recordings = [{bank.clips[number].recording for number in module.clip_numbers(split)} for split in module.folds]
     assert all(recordings) and sum(map(len, recordings)) == len(set.union(*recordings))
     for split in module.folds:
-        batch = module.dataset(split).__getitems__(range(30))
+        batch = module.dataset(split).batch(range(30))
         assert batch.mixture.shape == (30, 80_000) and batch.sources.isfinite().all()
         torch.testing.assert_close(batch.sources.sum(1), batch.mixture, rtol=0, atol=1e-6)
         assert (batch.mixture.abs().amax(-1) > 1e-3).all()

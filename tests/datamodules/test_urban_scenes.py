@@ -66,7 +66,7 @@ def test_batches_have_the_shapes_of_the_contract(small):
 
 def test_an_item_is_its_row_of_a_batch(small):
     dataset = small.dataset("validation")
-    batch = dataset.__getitems__([2, 5])
+    batch = dataset.batch([2, 5])
     assert all(torch.equal(alone, many[1]) for alone, many in zip(dataset[5], batch, strict=True))
     assert len(dataset) == 9
     with pytest.raises(IndexError, match="mixture 9 of 9"):

@@ -4,6 +4,7 @@ import json
 import math
 
 import numpy as np
+import pandas
 import pytest
 import torch
 from torchmetrics.functional.audio import scale_invariant_signal_distortion_ratio
@@ -19,6 +20,7 @@ from experiments.benchmarks import (
     options,
     rendering,
     scores,
+    separation,
     training,
 )
 from experiments.benchmarks.command import BENCHMARKS
@@ -44,6 +46,7 @@ TINY = {
         "FRAMES": 40,
         "RUNS": 1,
     },
+    separation: {"LONG": 2, "SHORT": 1, "CLUSTERING": {"units": 4, "layers": 1}, "WEAK_LABELS": {"units": 4}},
     growth: {"FEW": 2, "MANY": 20, "MIXTURES": 6, "BATCH": 2, "BINS": 1000, "RUNS": 1},
 }
 ROWS = {
@@ -56,6 +59,7 @@ ROWS = {
     "evaluation": 3,
     "options": 4,
     "growth": 5,
+    "separate": 2,
 }
 
 
@@ -77,6 +81,8 @@ def test_both_ways_agree_and_every_run_is_kept(name, tiny, tmp_path, capsys):
         assert len(row["ours"]) == len(row["reference"]) > 0
         assert all(seconds > 0 for seconds in row["ours"] + row["reference"])
         assert row["items"] > 0 and row["reference_items"] > 0
+    table = pandas.json_normalize(found["rows"])
+    assert (table.ours.str.len() == table.reference.str.len()).all() and table["items"].gt(0).all()
     out = capsys.readouterr().out
     assert "times as fast" in out
 
@@ -112,6 +118,14 @@ def test_both_ways_run_in_turn_each_time_after_a_run_that_does_not_count():
     assert order == ["ours", "ours", "theirs", "theirs"] * 2
     assert len(row.ours) == len(row.reference) == 2
     assert row.reference_items == 3
+
+
+def test_memory_of_ways_in_processes_of_their_own_is_kept_and_shown(monkeypatch, capsys):
+    row = Comparison("work", lambda: Timed(1.0, 300 * 2**20), lambda: Timed(1.0, 200 * 2**20), "", runs=1)
+    assert measure(row, CPU).process_bytes == (300 * 2**20, 200 * 2**20)
+    monkeypatch.setitem(BENCHMARKS, "loss", lambda device: iter([row]))
+    assert main(["benchmark", "loss"]) == 0
+    assert "300 MiB, 200 MiB" in capsys.readouterr().out
 
 
 def test_a_way_that_knows_its_time_is_believed():

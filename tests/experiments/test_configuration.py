@@ -4,7 +4,8 @@ import re
 
 import pytest
 
-from experiments.configuration import CONFIGS, config_path, with_named_configs
+from experiments.configuration import CONFIGS, config_path, shipped_configurations, with_named_configs
+from experiments.shipped_configurations import comment
 from lightning_modules.errors import InputError
 
 
@@ -22,9 +23,14 @@ def test_a_file_of_ones_own_comes_before_a_shipped_one_of_the_same_name(tmp_path
     assert config_path("weak_labels/frame") == CONFIGS / "weak_labels" / "frame.yaml"
 
 
-def test_an_unknown_name_is_refused_with_the_names_there_are():
-    with pytest.raises(InputError, match=r"^--config fraem: no such file, nor one .*weak_labels/frame, [^\n]*$"):
-        config_path("fraem")
+@pytest.mark.parametrize("name", ["fraem", "weak_labels/fraem", "weak_label/frame"])
+def test_an_unknown_name_is_refused_with_those_like_it_and_the_command_that_lists_all(name):
+    with pytest.raises(
+        InputError, match=rf"^--config {name}: no such file[^\n]* did you mean [^\n]*weak_labels/frame[ ?]"
+    ):
+        config_path(name)
+    with pytest.raises(InputError, match=r"^--config birds: no such file[^\n]*ships; `separatrix configs` lists them$"):
+        config_path("birds")
 
 
 @pytest.mark.parametrize("name", ["weak_labels", ".", ""])
@@ -52,5 +58,4 @@ def test_a_file_that_holds_no_sections_is_refused_by_name(content, tmp_path):
 
 
 def test_every_shipped_configuration_says_what_it_is():
-    silent = [path for path in CONFIGS.rglob("*.yaml") if not path.read_text().startswith("# ")]
-    assert not [path for path in silent if path.parent.name not in ("demo", "small", "paper")]
+    assert not [name for name, path in shipped_configurations().items() if not comment(path)]

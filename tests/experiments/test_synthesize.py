@@ -8,10 +8,10 @@ import pytest
 import soundfile
 import yaml
 
-import experiments.synthesize
 from datamodules.corpora.procedural import Procedural, ProceduralMusic, ProceduralVoices
 from datamodules.urban_scenes import UrbanScenes
 from experiments.cli import main
+from experiments.mixture_files import MixtureFiles, write_audio
 from experiments.output_folder import new_folder
 from lightning_modules.errors import InputError
 
@@ -78,7 +78,7 @@ def scenes(configuration) -> UrbanScenes:
 
 def test_mixtures_and_sources_are_the_samples_that_trainings_get(written, scenes):
     dataset = scenes.dataset("validation")
-    assert len(list(written.glob("mixtures/*"))) == 20
+    assert len(list(written.glob("mixtures/*.wav"))) == 20
     for index in range(3, 23):
         item = dataset[index]
         name = f"validation-{index:06d}"
@@ -113,7 +113,7 @@ def test_labels_cover_what_sounds(written, scenes):
 def test_jams_hold_the_events_of_the_table(written):
     with open(written / "labels.tsv", newline="") as file:
         rows = list(csv.DictReader(file, delimiter="\t"))
-    for path in sorted(written.glob("jams/*.jams")):
+    for path in sorted(written.glob("mixtures/*.jams")):
         document = json.loads(path.read_text())
         events = [
             (event["value"]["label"], f"{event['time']:.6f}", f"{event['time'] + event['duration']:.6f}")
@@ -143,7 +143,7 @@ def test_a_manifest_says_what_was_made_of_what(written):
 def test_mixtures_do_not_depend_on_which_others_are_made(configuration, written, tmp_path):
     run(configuration, tmp_path / "few", "--start", "10", "--mixtures", "2")
     few, many = files(tmp_path / "few"), files(written)
-    shared = [name for name in few if name not in ("manifest.json", "labels.tsv")]
+    shared = [name for name in few if not name.endswith((".json", ".tsv"))]
     assert len(shared) > 5 and all(few[name] == many[name] for name in shared)
 
 
@@ -156,7 +156,7 @@ def test_flac_holds_an_eighth_in_24_bits(configuration, scenes, tmp_path):
 
 def test_what_flac_cannot_hold_is_refused(tmp_path):
     with pytest.raises(InputError, match=r"test-000001: peak 9\.00 does not fit into FLAC; use --audio_format wav"):
-        experiments.synthesize.write_audio(tmp_path / "test-000001.flac", np.full(10, -9, np.float32), 8000, "flac")
+        write_audio(tmp_path / "test-000001.flac", np.full(10, -9, np.float32), 8000, "flac")
 
 
 def test_a_folder_in_use_is_only_replaced_when_told_to_and_made_by_the_command(configuration, tmp_path, capsys):
@@ -166,7 +166,7 @@ def test_a_folder_in_use_is_only_replaced_when_told_to_and_made_by_the_command(c
     assert run(configuration, output, "--mixtures", "1") == 2 and files(output) == before
     assert "not empty; choose another --output, or replace it with --overwrite" in capsys.readouterr().err
     assert run(configuration, output, "--mixtures", "1", "--overwrite") == 0
-    assert len(list(output.glob("mixtures/*"))) == 1
+    assert len(list(output.glob("mixtures/*.wav"))) == 1
     (output / "manifest.json").rename(output / "thesis.txt")
     assert run(configuration, output, "--mixtures", "1", "--overwrite") == 2 and (output / "thesis.txt").exists()
     assert "holds no manifest.json, so it was not made by this command" in capsys.readouterr().err
@@ -180,7 +180,7 @@ def test_an_interrupted_command_leaves_what_was_there(configuration, tmp_path, m
     def interrupted(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(experiments.synthesize.MixtureFiles, "write_labels", interrupted)
+    monkeypatch.setattr(MixtureFiles, "write_labels", interrupted)
     assert run(configuration, output, "--mixtures", "3", "--overwrite") == 130
     assert run(configuration, tmp_path / "other", "--mixtures", "3") == 130
     assert files(output) == before and list(tmp_path.iterdir()) == [output]
@@ -279,8 +279,11 @@ def test_annotations_of_pairs_name_the_clips_labels_and_where_in_the_clip_a_sour
         rows = list(csv.DictReader(file, delimiter="\t"))
     clips = {clip.name: clip for clip in READERS[domain].clips()}
     starts = []
-    for path in sorted(written_pairs[domain].glob("jams/*.jams")):
-        values = [event["value"] for event in json.loads(path.read_text())["annotations"][0]["data"]]
+    for path in sorted(written_pairs[domain].glob("mixtures/*.jams")):
+        annotation = json.loads(path.read_text())["annotations"][0]
+        values = [event["value"] for event in annotation["data"]]
+        of_the_split = {clip.label for clip in clips.values() if clip.fold == 3}
+        assert set(annotation["sandbox"]["scaper"]["fg_labels"]) == of_the_split
         labels = [clips[value["source_file"]].label for value in values]
         low, high = (10, 10) if domain == "music" else (-2.5, 2.5)
         assert low - 1e-6 <= values[0]["snr"] - values[1]["snr"] <= high + 1e-6  # LUFS of the whole clips

@@ -32,4 +32,4 @@ def test_sigterm_amid_the_writing_of_a_checkpoint_is_no_error_of_the_writer():
         timeout=120,
     )
     assert ended.returncode == 143, ended.stderr
-    assert ended.stderr.strip() == "interrupted; the same command goes on from here"
+    assert ended.stderr.split("\n", 1)[1] == "interrupted; this goes on from here:\n  separatrix fit\n"

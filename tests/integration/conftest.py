@@ -228,6 +228,22 @@ def model_selection(separatrix: CommandLine, tmp_path_factory: pytest.TempPathFa
     return _reproduced(separatrix, "model-selection", separatrix.as_options(tiny), tmp_path_factory.mktemp("selection"))
 
 
+@pytest.fixture(scope="session")
+def report_pages(
+    separatrix: CommandLine,
+    weak_labels: Reproduced,
+    model_selection: Reproduced,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> dict[str, Path]:
+    """Pages of both reproductions, by system, with a mixture of each class and domain to listen to."""
+    made = {}
+    for system, output in (("weak-labels", weak_labels.output), ("model-selection", model_selection.output)):
+        made[system] = tmp_path_factory.mktemp("pages") / f"{system}.html"
+        outcome = separatrix.succeed("report", output, "--examples", "1", "--output", made[system])
+        assert "missing:" not in outcome.out
+    return made
+
+
 def _reproduced(separatrix: CommandLine, system: str, settings: list[str], output: Path) -> Reproduced:
     command = ["reproduce", system, "--preset", "demo", *settings]
     begun = time.monotonic()

@@ -2,7 +2,8 @@
 
 from functools import cache
 from itertools import pairwise
-from typing import get_args
+from pathlib import Path
+from typing import NamedTuple, get_args
 
 import pytest
 import yaml
@@ -18,7 +19,8 @@ WEAK_LABELS, DEEP_CLUSTERING = (
 )
 PRESETS = get_args(Preset)
 FRAGMENTS = [name for name in WEAK_LABELS if name.split("/")[1] in PRESETS]
-ROWS = [name for name in WEAK_LABELS if name not in FRAGMENTS and name != "weak_labels/base"]
+ABLATIONS = [name for name in (*WEAK_LABELS, *DEEP_CLUSTERING) if "/ablations/" in name]
+ROWS = [name for name in WEAK_LABELS if name not in (*FRAGMENTS, *ABLATIONS, "weak_labels/base")]
 URBAN_CLASSES = ("car_horn", "dog_bark", "gun_shot", "jackhammer", "siren")
 
 
@@ -45,6 +47,49 @@ def test_a_row_of_the_table_is_trained_and_evaluated(name, separatrix, tmp_path)
     else:
         lines = separatrix.rows(tmp_path / "scores.csv")
         assert {int(line["index"]) for line in lines} == set(range(int(separatrix.scenes["data.test_mixtures"])))
+
+
+@pytest.mark.parametrize("name", ABLATIONS)
+def test_an_ablation_is_added_to_a_training_or_a_selection_and_what_it_says_holds(name, separatrix, music, tmp_path):
+    says = yaml.safe_load((CONFIGS / f"{name}.yaml").read_text())
+    kind = says.get("model", {}).get("class_path")
+    if kind == "ModelSelection":
+        models = ("--model.checkpoints", f"['{music.trained / 'checkpoints' / 'best.ckpt'}']")
+        command = ("test", "--config", "deep_clustering/selection", *music.data, *models)
+    elif name.startswith("deep_clustering/"):
+        command = ("fit", *music.model, *music.data)
+    elif kind == "EventClassifier":
+        command = ("fit", *separatrix.arguments("judge_frame"))
+    else:
+        judge = {} if name.endswith("/joint") else {"model.judge": separatrix.best("judge_frame")}
+        command = ("fit", *separatrix.arguments("frame", judge))
+    separatrix.succeed(*command, "--config", name, "--run", tmp_path)
+    resolved = yaml.safe_load((tmp_path / ("config.yaml" if command[0] == "fit" else "test.yaml")).read_text())
+    assert says
+    for section, said in says.items():
+        assert resolved[section]["class_path"].split(".")[-1] == said["class_path"]
+        assert resolved[section]["init_args"].items() >= said["init_args"].items()
+
+
+class Music(NamedTuple):
+    """Words of a tiny training of the music model, and the folder of one."""
+
+    model: list[str]
+    data: list[str]
+    trained: Path
+
+
+@pytest.fixture(scope="session")
+def music(separatrix, tmp_path_factory):
+    """The music model at a tiny size."""
+    names = ("base", "music", "demo/data", "demo/music")
+    data = [word for name in names for word in ("--config", f"deep_clustering/{name}")]
+    tiny = {**separatrix.pairs, **separatrix.trainer, "data.corpus.songs": 20, "data.bank_folder": separatrix.banks}
+    data += separatrix.as_options(tiny)
+    model = ["--config", "deep_clustering/model", "--model.units", "6", "--model.layers", "1"]
+    trained = tmp_path_factory.mktemp("music")
+    separatrix.succeed("fit", *model, *data, "--run", trained)
+    return Music(model, data, trained)
 
 
 def network(stage, preset):
@@ -119,8 +164,8 @@ def test_every_part_of_a_model_selection_runs_as_the_reproduction_combines_it(pr
         sizes = ("--model.units", "6", "--model.layers", "1") if command == "fit" else ()
         separatrix.succeed(*stage.arguments, *further, *sizes)
         used |= {word for before, word in pairwise(stage.arguments) if before == "--config"}
-    of_other_presets = {f"deep_clustering/{other}" for other in PRESETS if other != preset}
-    assert used == {name for name in DEEP_CLUSTERING if name.rpartition("/")[0] not in of_other_presets}
+    of_others = {f"deep_clustering/{other}" for other in (*PRESETS, "ablations") if other != preset}
+    assert used == {name for name in DEEP_CLUSTERING if name.rpartition("/")[0] not in of_others}
     for domain in ("speech", "music", "environmental"):
         rows = separatrix.rows(tmp_path / "selection" / domain / "scores.csv")
         assert {row["domain"] for row in rows} == {domain}

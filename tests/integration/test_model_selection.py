@@ -1,9 +1,11 @@
 """The whole model selection at a tiny size: run, run again, refused; the table from its rows."""
 
 import numpy as np
+import pandas
 import pytest
 import torch
 import yaml
+from documented_tables import assert_as_documented
 
 DOMAINS = ("speech", "music", "environmental")
 TABLES = ("table.csv", "confusion.csv", "correlation.csv", "calibration.csv", "scores.csv")
@@ -55,6 +57,22 @@ def test_the_table_is_what_the_rows_say(separatrix, reproduction):
         assert table["confidence", domain] == pytest.approx(scores[np.arange(test_mixtures), picked].mean())
         for number, model in enumerate(DOMAINS):
             assert table[model, domain] == pytest.approx(scores[:, number].mean())
+
+
+def test_pandas_reads_every_table_as_documented(reproduction):
+    tables = [path for path in reproduction.rglob("*.csv") if path.name != "metrics.csv"]
+    assert {path.name for path in tables} == {*TABLES, "differences.csv", "validation_scores.csv"}
+    for path in tables:
+        assert_as_documented(path, "Model selection")
+
+
+def test_pandas_tells_recordings_and_picks(reproduction):
+    rows = pandas.read_csv(reproduction / "scores.csv", dtype={"recordings": str})
+    assert set(rows.recordings.str.split("|").str.len()) <= {1, 2}
+    mixtures = rows.groupby(["domain", "index"])
+    assert (mixtures.picked.sum() == 2).all()  # of one model, both sources
+    most_confident = rows.confidence == mixtures.confidence.transform("max")
+    assert most_confident[rows.picked == 1].all()
 
 
 def test_calibration_learns_from_validation_mixtures(separatrix, reproduction):

@@ -1,6 +1,7 @@
 """SIGTERM, as a scheduler sends it: every command ends by itself, says that it goes on, and does."""
 
 import random
+import shlex
 import shutil
 import signal
 import time
@@ -36,7 +37,7 @@ def preempt(running):
 
 def assert_it_ended_well(ended, folder):
     assert ended.status == PREEMPTED, ended.printed
-    assert "the same command goes on" in ended.printed.strip().splitlines()[-1]
+    assert "goes on from here" in " ".join(ended.printed.strip().splitlines()[-2:])
     assert "Traceback" not in ended.printed
     assert not halves(folder)
 
@@ -60,6 +61,21 @@ def preempt_at_random(stage, times, draw, processes, folder):
         if stage.name.startswith("fit"):
             assert_an_epoch_was_lost_at_most(before, ended, epochs(folder))
         preempted += 1
+
+
+def test_the_command_that_an_interruption_names_goes_on_from_there(separatrix, processes, tmp_path):
+    run = tmp_path / "a run"
+    arguments = separatrix.arguments("strong", {"trainer.max_epochs": "10000"})
+    with processes.start("fit", *arguments, "--run", str(run)) as running:
+        while epochs(run) < 2:
+            assert not running.ended_within(0.01), running.end().printed
+        ended = preempt(running)
+    assert_it_ended_well(ended, run)
+    program, *named = shlex.split(ended.printed.strip().splitlines()[-1])
+    kept = epochs(run)
+    assert program == "separatrix" and kept >= 2
+    ended = processes.succeed(*named, "--trainer.max_epochs", str(kept + 1))
+    assert epochs(run) == kept + 1 and f"epoch {kept + 1}/" in ended.printed
 
 
 @pytest.mark.parametrize(
@@ -111,7 +127,7 @@ def test_training_on_two_ranks_is_preempted_with_both(separatrix, faults, tmp_pa
         running.send_signal(signal.SIGTERM)  # the first rank alone: it is what a scheduler knows of
         _, err = running.communicate(timeout=GRACE_SECONDS)  # which the other rank would keep open
     assert running.returncode == PREEMPTED, err
-    assert "the same command goes on" in err and not halves(run)
+    assert "goes on from here" in err and "--ckpt_path last" in err and not halves(run)
     reached = epochs(run)
     more = separatrix.arguments("strong", {**ranks, "trainer.max_epochs": reached + 1})
     for folder in (run, through):

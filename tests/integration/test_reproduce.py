@@ -3,7 +3,9 @@
 import shlex
 
 import numpy as np
+import pandas
 import pytest
+from documented_tables import assert_as_documented
 
 ROWS = ["input", "clip", "frame", "strong", "gate", "ideal_ratio_mask"]
 CLASSES = ["car_horn", "dog_bark", "gun_shot", "jackhammer", "siren"]
@@ -60,6 +62,20 @@ def test_the_scores_have_a_line_for_every_mixture_class_and_row(separatrix, repr
             assert float(line["improvement_db"]) == gain
 
 
+def test_pandas_reads_every_table_as_documented(reproduction):
+    tables = [path for path in reproduction.rglob("*.csv") if path.name != "metrics.csv"]
+    assert {path.name for path in tables} == {"scores.csv", "table.csv", "summary.csv", "classifier.csv"}
+    for path in tables:
+        assert_as_documented(path, "Weak labels")
+
+
+def test_pandas_reads_the_curves_as_numbers(reproduction):
+    for row in TRAINED:
+        curves = pandas.read_csv(reproduction / row / "curves" / "version_0" / "metrics.csv")
+        assert all(pandas.api.types.is_numeric_dtype(kind) for kind in curves.dtypes)
+        assert len(curves.dropna(subset="validation_loss")) == 1  # of one epoch
+
+
 def test_both_judges_are_in_the_classifiers_table(separatrix, reproduction):
     lines = separatrix.rows(reproduction / "classifier.csv")
     assert [(line["supervision"], line["level"], line["class"]) for line in lines] == [
@@ -94,7 +110,7 @@ def test_two_stages_at_a_time_give_the_same_table_even_where_a_setting_was_refus
     refusal = separatrix.run(*command, "--trainer.max_epoks", "1", "--jobs", "1", "--output", tmp_path)
     assert refusal.status == 2
     assert refusal.err.splitlines()[-2:] == [
-        "separatrix fit: unrecognized arguments: --trainer.max_epoks 1",
+        "separatrix fit: --trainer.max_epoks: no such setting; did you mean --trainer.max_epochs?",
         "separatrix reproduce: strong.fit ended with status 2; what was complete before is kept",
     ]
     outcome = separatrix.succeed(*command, "--jobs", "2", "--output", tmp_path)

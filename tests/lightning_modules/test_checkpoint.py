@@ -7,11 +7,14 @@ from typing import Any
 import pytest
 import torch
 from lightning import Trainer
+from lightning.pytorch.core.mixins.hparams_mixin import _given_hyperparameters_context
+from torch import nn
 
 from lightning_modules.checkpoint import AtomicCheckpointIO, load_module, read_checkpoint
 from lightning_modules.deep_clustering.module import DeepClustering
 from lightning_modules.errors import InputError
 from lightning_modules.weak_labels.classifier_module import EventClassifier
+from lightning_modules.weak_labels.separator import MaskSeparator
 from lightning_modules.weak_labels.separator_module import WeakLabelSeparator
 
 SETTINGS: dict[str, Any] = {"classes": ["horn", "dog"], "sample_rate": 8000, "window": 32, "hop": 16, "units": 3}
@@ -68,6 +71,41 @@ def test_a_class_of_one_s_own_is_known_by_the_class_that_it_extends(path):
 
     save(OwnJudge(architecture="recurrent", **SETTINGS), path)
     assert type(load_module(path, EventClassifier)) is OwnJudge
+
+
+class Stretched(WeakLabelSeparator):
+    """A separator with a network, and a setting, of its own."""
+
+    def __init__(self, width: int = 2, **settings: Any) -> None:
+        super().__init__(**settings)
+
+    def make_network(self, **sizes: Any) -> nn.Module:
+        return MaskSeparator(self.geometry.bins, len(self.classes), sizes["units"] * self.hparams["width"], layers=1)
+
+
+def test_a_network_of_one_s_own_comes_back_with_its_settings(path):
+    module = Stretched(width=4, **SETTINGS)
+    save(module, path)
+    restored = load_module(path, WeakLabelSeparator)
+    assert type(restored) is Stretched and restored.hparams["width"] == 4
+    mixture = torch.randn(1, 400)
+    assert torch.equal(restored.eval()(mixture), module.eval()(mixture))
+
+
+def test_what_is_loaded_while_another_module_is_made_keeps_its_own_settings(path):
+    save(Stretched(width=4, **SETTINGS), path)
+    # As LightningCLI makes modules: with the settings of the one that loads.
+    with _given_hyperparameters_context({"width": 1, "_class_path": "somebody.Else"}, "maker"):
+        restored = load_module(path, WeakLabelSeparator)
+    assert restored.hparams["width"] == 4 and "_class_path" not in restored.hparams
+
+
+def test_a_checkpoint_of_an_unknown_class_says_how_to_make_it_known(path):
+    module = EventClassifier(architecture="recurrent", **SETTINGS)
+    save(module, path)
+    checkpoint = torch.load(path, weights_only=True)
+    torch.save({**checkpoint, "module": "SomebodysJudge"}, path)
+    assert refusal(path).endswith("one of EventClassifier is needed; --import MODULE makes a class of your own known")
 
 
 def test_settings_in_a_checkpoint_are_plain_values(trained):

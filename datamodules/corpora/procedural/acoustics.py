@@ -47,7 +47,9 @@ def body(centres: np.ndarray, widths: np.ndarray, gains: np.ndarray, direct: flo
     """Impulse response of a resonant body: damped modes beside the unfiltered sound.
 
     Args:
-        centres, widths, gains: frequency (Hz), -3 dB bandwidth (Hz) and gain at resonance of each mode, [M] each.
+        centres: frequency of each mode in Hz, [M].
+        widths: its -3 dB bandwidth in Hz, [M].
+        gains: its gain at resonance, [M].
         direct: gain of the unfiltered sound.
         rate: sampling rate in Hz; modes above `TOP` of it are inaudible and left out.
 

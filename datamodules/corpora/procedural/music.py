@@ -141,7 +141,7 @@ def _compose(rng: np.random.Generator, section: int) -> _Song:
 def _sing(
     song: _Song, singer: np.random.Generator, melody: np.random.Generator, noise: np.random.Generator, rate: int
 ) -> np.ndarray:
-    """A melody of syllables with vibrato: steps about the singer's middle, chord notes on the beat, rests. [T]"""
+    """A melody of syllables with vibrato: steps about the singer's middle, chord notes on the beat, rests, [T]."""
     height = singer.random()
     voice = draw_voice(singer, height)
     middle = 165 * (300 / 165) ** height
@@ -191,7 +191,7 @@ def _sing(
 def _accompany(
     song: _Song, players: np.random.Generator, performance: np.random.Generator, noise: np.random.Generator, rate: int
 ) -> np.ndarray:
-    """Chords, bass and drums at levels of the song's own. [T]"""
+    """Chords, bass and drums at levels of the song's own, [T]."""
     parts = (
         _chords(song, players, performance, rate),
         _bass(song, players, performance, rate),
@@ -219,7 +219,7 @@ def _note(hertz: float, partials: np.ndarray, decay: float, attack: float, lengt
 
 
 def _chords(song: _Song, player: np.random.Generator, performance: np.random.Generator, rate: int) -> np.ndarray:
-    """Triads plucked (each note bright at first) or sustained, struck together or one note after another. [T]"""
+    """Triads plucked (each note bright at first) or sustained, struck together or one note after another, [T]."""
     plucked = player.random() < 0.65
     slope, even = player.uniform(0.8, 1.8), player.uniform(0.1, 1.0)
     attack, decay = (0.003, player.uniform(0.6, 2.5)) if plucked else (player.uniform(0.02, 0.08), 30.0)
@@ -250,7 +250,7 @@ def _chords(song: _Song, player: np.random.Generator, performance: np.random.Gen
 
 
 def _bass(song: _Song, player: np.random.Generator, performance: np.random.Generator, rate: int) -> np.ndarray:
-    """The chords' roots, and sometimes their fifths, in a pattern of eighths. [T]"""
+    """The chords' roots, and sometimes their fifths, in a pattern of eighths, [T]."""
     slope, decay = player.uniform(1.2, 2.2), player.uniform(0.8, 3.0)
     pattern = ((0,), (0, 2), (0, 3), (0, 1, 2, 3))[player.integers(4)]
     number = np.arange(1, 31)
@@ -270,7 +270,7 @@ def _bass(song: _Song, player: np.random.Generator, performance: np.random.Gener
 def _drums(
     song: _Song, player: np.random.Generator, performance: np.random.Generator, noise: np.random.Generator, rate: int
 ) -> np.ndarray:
-    """Kick on one, snare on the back beat, hat in eighths, and a few strokes of this section's own. [T]"""
+    """Kick on one, snare on the back beat, hat in eighths, and a few strokes of this section's own, [T]."""
     deep, click = player.uniform(42, 62), player.uniform(80, 200)
     skin, rattle = player.uniform(160, 240), player.uniform(0.04, 0.12)
     sizzle, edge = player.uniform(0.015, 0.06), player.uniform(0.85, 0.97)

@@ -97,6 +97,14 @@ def test_whitened_k_means_loss_is_its_trace_with_weights_that_add_up_to_the_numb
     assert_same_with_gradients(whitened_k_means_loss(embedding, dominant, weight), expected, embedding)
 
 
+@pytest.mark.parametrize("reference", [over_all_pairs, by_traces])
+def test_losses_are_those_equations_of_embeddings_of_any_length_too(reference):
+    embedding, dominant, weight = random_bins(bins=20)
+    embedding = (3 * embedding * weight.flip(1).unsqueeze(-1)).requires_grad_()
+    function = deep_clustering_loss if reference is over_all_pairs else whitened_k_means_loss
+    assert_same_with_gradients(function(embedding, dominant, weight), reference(embedding, dominant, weight), embedding)
+
+
 @pytest.mark.parametrize("bins", [5000, 100_000])
 def test_losses_of_float32_agree_with_float64_however_many_bins_there_are(loss, bins):
     embedding, dominant, weight = random_bins(bins=bins, dimensions=20, dtype=torch.float32)

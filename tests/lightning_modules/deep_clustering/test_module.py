@@ -363,6 +363,23 @@ def test_data_of_another_rate_geometry_domain_or_number_of_sources_is_refused_wi
             run(model(), datamodule=RandomPairs(**offered))
 
 
+def test_without_unit_norm_the_embedding_is_the_sigmoids_that_unit_vectors_are_made_of():
+    unit, plain = model().eval(), model(activation="sigmoid").eval()
+    batch = random_batch(3)
+    with torch.no_grad():
+        vectors, sigmoids = (each.embed(batch.mixture).embedding for each in (unit, plain))
+        torch.testing.assert_close(vectors, sigmoids / sigmoids.norm(dim=-1, keepdim=True))
+        assert sigmoids.norm(dim=-1).std() > 0.01
+        # k-means finds clusters, and masks share out the mixture, in vectors of any length.
+        torch.testing.assert_close(plain(batch.mixture).sum(1), batch.mixture, atol=1e-6, rtol=1e-4)
+
+
+@pytest.mark.parametrize("setting", ["activation", "loss", "input_floor", "lstm_start"])
+def test_an_unknown_choice_is_refused_with_the_known_ones(setting):
+    with pytest.raises(InputError, match=rf"^{setting}: 'other'; one of [^\n]* is needed$"):
+        model(**{setting: "other"})
+
+
 @pytest.mark.parametrize(
     ("setting", "value"),
     [
@@ -379,6 +396,7 @@ def test_data_of_another_rate_geometry_domain_or_number_of_sources_is_refused_wi
         ("clustered_share", 0.0),
         ("clustered_share", 1.1),
         ("mask_sharpness", 0.0),
+        ("embedding_start", 0.0),
         ("clip_percentile", -1.0),
         ("clip_percentile", 101.0),
         ("learning_rate", 0.0),

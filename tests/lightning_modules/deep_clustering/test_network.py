@@ -104,6 +104,12 @@ def test_embeddings_are_unit_vectors_in_float32_under_autocast_too():
     torch.testing.assert_close(embedding, network(features), atol=0.05, rtol=0)
 
 
+@pytest.mark.parametrize(("spread", "deviation"), [(8.0, 8 / 600**0.5), (0.577, 1 / 1800**0.5)])
+def test_the_embedding_layer_starts_as_wide_as_it_is_told(spread, deviation):
+    network = EmbeddingNetwork(257, embedding_start=spread)
+    assert network.embedding.weight.detach().std().item() == pytest.approx(deviation, rel=0.01)
+
+
 @pytest.mark.parametrize("bias", [-25, 60])
 def test_saturated_sigmoids_leave_unit_vectors(bias):
     network = tiny_network()

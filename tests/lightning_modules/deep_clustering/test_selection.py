@@ -178,8 +178,11 @@ def test_an_identity_of_its_own_is_not_needed_to_separate_a_mixture(three):
     assert torch.equal(selection(batch.mixture), selection(batch.mixture, same))
 
 
-@pytest.mark.parametrize(("setting", "value", "own"), [("sample_rate", 16_000, 8000), ("sources", 3, 2)])
-def test_models_that_differ_in_rate_or_number_of_sources_are_refused_with_both_named(saved, setting, value, own):
+@pytest.mark.parametrize(
+    ("setting", "value", "own"),
+    [("sample_rate", 16_000, 8000), ("sources", 3, 2), ("activation", "sigmoid", "unit_sigmoid")],
+)
+def test_models_that_differ_in_rate_sources_or_activation_are_refused_with_both_named(saved, setting, value, own):
     same, other = [saved("speech"), saved("music", 1)], saved("environmental", 2, **{setting: value})
     with pytest.raises(InputError) as error:
         ModelSelection([*same, other])

@@ -1,4 +1,4 @@
-"""Unit vectors of sigmoids against their definition in float64, and that place, blocks and threads do not matter."""
+"""Sigmoids, of unit norm and not, against their definition in float64; place, blocks and threads do not matter."""
 
 from collections.abc import Callable, Iterator
 
@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from lightning_modules.deep_clustering import unit_sigmoid as module
-from lightning_modules.deep_clustering.unit_sigmoid import unit_sigmoid
+from lightning_modules.deep_clustering.unit_sigmoid import plain_sigmoid, unit_sigmoid
 
 
 @pytest.fixture
@@ -54,6 +54,24 @@ def test_float32_is_as_good_as_its_rounding(scale):
     exact, reference = with_gradient(by_definition, logits.double())
     assert (unit - exact).abs().max() < 2e-7
     assert (gradient - reference).norm() < 1e-6 * reference.norm()
+
+
+@pytest.mark.parametrize("scale", [1, 3, 10, 30])
+def test_plain_sigmoids_are_those_of_float64_left_at_their_length(scale):
+    logits = random_logits(500, 20, scale=scale)
+    plain, gradient = with_gradient(plain_sigmoid, logits)
+    exact, reference = with_gradient(torch.sigmoid, logits.double())
+    assert plain.dtype == torch.float32
+    assert (plain - exact).abs().max() < 2e-7 and (plain.square().sum(-1) > 1.01).any()
+    assert (gradient - reference).norm() < 1e-6 * reference.norm()
+
+
+@torch.no_grad()
+def test_plain_sigmoids_of_bfloat16_are_calculated_in_float32_the_same_in_evaluation_wherever_they_stand():
+    logits = random_logits(5, 1001, 20, dtype=torch.bfloat16)
+    whole = plain_sigmoid(logits)
+    assert whole.dtype == torch.float32 and torch.equal(whole, plain_sigmoid(logits.float()))
+    assert torch.equal(torch.cat([plain_sigmoid(part) for part in logits.split(2)]), whole)
 
 
 @pytest.mark.parametrize("logit", [-1e4, -200.0, -25.0, 25.0, 200.0, 1e4])

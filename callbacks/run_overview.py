@@ -1,0 +1,123 @@
+"""What is about to run, in a few lines that a person can read before the first epoch is over."""
+
+from collections.abc import Iterator
+
+import rich
+import torch
+from lightning import Callback, LightningModule, Trainer
+from rich.text import Text
+
+from callbacks.row_evaluation import SPLITS
+from callbacks.training_clock import epoch_limit
+from datamodules.mixtures import MixtureDataModule
+from lightning_modules.base_module import SeparatrixModule
+from lightning_modules.errors import printable
+
+
+class RunOverview(Callback):
+    """Prints the model, its networks, the spectrogram, the data, the machine and the run's folder, on rank 0."""
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Of a training."""
+        self._print(trainer, pl_module)
+
+    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Of an evaluation; not of those within a training."""
+        if trainer.state.fn != "fit":
+            self._print(trainer, pl_module)
+
+    def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Of an evaluation."""
+        self._print(trainer, pl_module)
+
+    def on_predict_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Of a separation."""
+        self._print(trainer, pl_module)
+
+    def _print(self, trainer: Trainer, module: LightningModule) -> None:
+        data = trainer.datamodule  # type: ignore[attr-defined]
+        if trainer.is_global_zero and isinstance(module, SeparatrixModule) and isinstance(data, MixtureDataModule):
+            show_lines(overview(trainer, module, data))
+
+
+def show_lines(lines: list[tuple[str, str]]) -> None:
+    """Print a column of names beside what they are."""
+    console = rich.get_console()
+    for name, told in lines:
+        console.print(Text.assemble((f"{name:<9} ", "bold"), printable(told)), soft_wrap=True)
+
+
+def overview(trainer: Trainer, module: SeparatrixModule, data: MixtureDataModule) -> list[tuple[str, str]]:
+    """Names and what they are, in the order in which they are shown."""
+    command = str(trainer.state.fn.value)  # type: ignore[union-attr]
+    lines = [(command, ", ".join((type(module).__name__, *_identity(module))))]
+    if trainer.ckpt_path:
+        epoch = f", after {_count(trainer.current_epoch, 'epoch')}" if command == "fit" else ""
+        lines.append(("from", f"{trainer.ckpt_path}{epoch}"))
+    lines += [("network", each) for each in _networks(module, command)]
+    rate, window, hop = module.geometry.sample_rate, module.geometry.window, module.geometry.hop
+    milliseconds = f"{1000 * window / rate:g} and {1000 * hop / rate:g} ms"
+    lines.append(("geometry", f"{rate} Hz, window {window} and hop {hop} samples ({milliseconds})"))
+    lines.append(("data", _data(command, data)))
+    minutes = int(data.bank.lengths.sum()) / data.bank.sample_rate / 60
+    lines.append(("bank", f"{data.bank.path}: {len(data.bank.clips):,} clips, {minutes:.1f} minutes"))
+    lines.append(("on", _machine(trainer, data)))
+    lines.append(("run", trainer.default_root_dir))
+    if command == "fit":
+        lines.append(("length", _length(trainer)))
+    return lines
+
+
+def _identity(module: SeparatrixModule) -> Iterator[str]:
+    """What it learns from and tells apart; its geometry has a line of its own."""
+    identity = module.identity()
+    if "supervision" in identity:
+        yield f"{identity['supervision']} supervision"
+    if "domain" in identity:
+        yield f"{identity['domain']} mixtures"
+    if "sources" in identity:
+        yield f"{identity['sources']} sources"
+    if "classes" in identity:
+        yield f"classes {', '.join(identity['classes'])}"
+
+
+def _networks(module: SeparatrixModule, command: str) -> Iterator[str]:
+    to_train = " to train" if command == "fit" else ""
+    for name, network in module.named_children():
+        trained, frozen = (
+            sum(parameter.numel() for parameter in network.parameters() if parameter.requires_grad is wanted)
+            for wanted in (True, False)
+        )
+        counts = [f"{size:,} parameters{what}" for size, what in ((trained, to_train), (frozen, " frozen")) if size]
+        if counts:
+            judge = getattr(module, f"{name}_checkpoint", None)
+            yield f"{name}: {type(network).__name__}, {', '.join(counts)}{f', of {judge}' if judge else ''}"
+
+
+def _data(command: str, data: MixtureDataModule) -> str:
+    seconds = f"{data.samples / data.geometry.sample_rate:g} s"
+    of = f"{type(data).__name__} of {data.corpus.name}, mixtures of {seconds}:"
+    if command != "fit":
+        split = SPLITS.get(command, "test")
+        return f"{of} {data.mixtures[split]:,} for {split}"
+    epoch = "" if data.epoch_mixtures == data.mixtures["train"] else f", {data.epoch_mixtures:,} an epoch"
+    return f"{of} {data.mixtures['train']:,} for training{epoch}, {data.mixtures['validation']:,} for validation"
+
+
+def _machine(trainer: Trainer, data: MixtureDataModule) -> str:
+    device = trainer.strategy.root_device
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+    mixtures = data.batch_size * trainer.accumulate_grad_batches
+    step = f", {_count(mixtures, 'mixture')} a step on each" if trainer.state.fn == "fit" else ""
+    return f"{_count(trainer.world_size, 'rank')}, {name}, precision {trainer.precision}{step}"
+
+
+def _length(trainer: Trainer) -> str:
+    limit, stopping = epoch_limit(trainer), trainer.early_stopping_callback
+    epochs = "until it is stopped" if limit is None else f"at most {_count(limit, 'epoch')}"
+    patience = f", patience {stopping.patience}" if stopping is not None else ""
+    return f"{epochs}{patience}; Ctrl-C stops, `--ckpt_path last` goes on after the last complete epoch"
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number:,} {what}{'' if number == 1 else 's'}"

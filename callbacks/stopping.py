@@ -1,0 +1,18 @@
+"""Early stopping that an interruption does not forget."""
+
+from typing import Any
+
+from lightning import LightningModule, Trainer
+from lightning.pytorch.callbacks import EarlyStopping
+
+
+class Stopping(EarlyStopping):
+    """Early stopping that outlives an interruption: a training that had stopped is not resumed for another epoch."""
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Stop at once where the checkpoint says that patience had run out."""
+        trainer.should_stop = trainer.should_stop or self.wait_count >= self.patience
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take the checkpoint's counts, but the patience from the configuration."""
+        super().load_state_dict({**state_dict, "patience": self.patience})

@@ -1,0 +1,60 @@
+"""The parser of every command: help that ends in an example, and errors that say what was probably meant."""
+
+from argparse import ArgumentError, RawDescriptionHelpFormatter
+from typing import Any
+
+from jsonargparse import ArgumentParser, DefaultHelpFormatter, Namespace
+
+
+class HelpFormatter(RawDescriptionHelpFormatter, DefaultHelpFormatter):
+    """Keeps the lines of a description as they are, so that its example can be copied."""
+
+
+def description(text: str, *examples: str) -> str:
+    """What `--help` says first: what the command does, and commands to copy.
+
+    Args:
+        text: what it does, in lines as they shall be printed.
+        examples: arguments of `separatrix`.
+    """
+    title = "example:" if len(examples) == 1 else "examples:"
+    return "\n".join([text, "", title, *(f"  separatrix {example}" for example in examples)])
+
+
+class Explaining(ArgumentParser):
+    """A parser that raises errors instead of ending the process, and explains them in one line.
+
+    No setting may be abbreviated: what `--trainer.max_epoch` means would depend on what other settings there are.
+    """
+
+    def __init__(self, *args: Any, **settings: Any) -> None:
+        # jsonargparse makes parsers of this kind, without a name, for the help of a model's or of data's settings.
+        defaults = {"prog": "separatrix", "default_env": False, "exit_on_error": False, "allow_abbrev": False}
+        super().__init__(*args, **{**defaults, "formatter_class": HelpFormatter, **settings})
+
+    def parse_args(self, *args: Any, **settings: Any) -> Namespace:  # type: ignore[override]
+        """As jsonargparse's.
+
+        Raises:
+            ArgumentError: something is wrong with the arguments; its message is one line, with what was probably meant.
+        """
+        try:
+            return super().parse_args(*args, **settings)
+        except ArgumentError as error:
+            if self.description is None:  # made by jsonargparse for the settings of a class: the command's own explains
+                raise
+            from experiments.wrong_settings import explained  # imports all classes that a setting can name
+
+            raise ArgumentError(None, explained(str(error), self)) from error
+
+
+def command_parser(command: str, text: str, *examples: str, **settings: Any) -> Explaining:
+    """The parser of one command.
+
+    Args:
+        command: its name.
+        text: what it does, in lines as they shall be printed.
+        examples: arguments of `separatrix`.
+        settings: further ones of the parser.
+    """
+    return Explaining(prog=f"separatrix {command}", description=description(text, *examples), **settings)

@@ -1,0 +1,68 @@
+"""`separatrix report`: a run's tables, figures and sounds as one HTML page."""
+
+from pathlib import Path
+
+import torch
+from jsonargparse import ArgumentParser
+from rich.console import Console
+
+from experiments.report.contents import Contents
+from experiments.report.page import html
+from experiments.report.run_folder import open_run_folder
+from lightning_modules.atomic_file import write_text_atomically
+from lightning_modules.errors import InputError
+
+MOST_EXAMPLES = 50  # of each class or domain: some 3 MB of page for each
+DESCRIPTION = """Make one HTML page of a run: its table beside the published one, figures, learning curves, and
+mixtures to listen to with everything that was made of them. The page needs nothing but a browser: it can be sent, and
+read offline. Tables and figures come from the rows in the folder. Sounds are made again from bank, corpus and
+checkpoints: where one of them is gone, the page says so. Example: separatrix report runs/demo/weak-labels"""
+
+
+def _parser() -> ArgumentParser:
+    parser = ArgumentParser(prog="separatrix report", description=DESCRIPTION, exit_on_error=False)
+    parser.add_argument("run", help="folder of a reproduction, or of a single run")
+    parser.add_argument("--output", help="the page (default: RUN/report.html)")
+    parser.add_argument(
+        "--examples",
+        type=int,
+        default=3,
+        help="mixtures to listen to of each class or domain, evenly from best to worst (default: 3)",
+    )
+    parser.add_argument("--no-audio", action="store_true", help="leave the mixtures out: no model or sound is needed")
+    parser.add_argument("--device", default="cpu", help="that separates the mixtures, such as cuda (default: cpu)")
+    return parser
+
+
+def command(arguments: list[str]) -> None:
+    """`separatrix report ...`."""
+    given = _parser().parse_args(arguments[1:])
+    if not 0 <= given.examples <= MOST_EXAMPLES:
+        raise InputError(f"--examples: {given.examples}; 0 to {MOST_EXAMPLES} are possible")
+    device = _device(given.device)
+    folder = open_run_folder(Path(given.run))
+    output = Path(given.output) if given.output else folder.path / "report.html"
+    if output.is_dir():
+        raise InputError(f"--output {output}: is a folder; give the name of a file, such as {output / 'report.html'}")
+
+    console = Console(emoji=False, highlight=False, soft_wrap=True, markup=False)
+    console.print(f"{folder.path}: {folder.what}")
+    contents = Contents(folder, 0 if given.no_audio else given.examples, device, console.print)
+    page = contents.page()
+    write_text_atomically(output, html(page))
+    for reason in page.missing:
+        console.print(f"missing: {reason}")
+    console.print(f"{output}: {len(page.parts)} parts, {output.stat().st_size / 1e6:.1f} MB")
+    console.print("next: open it in a browser; it needs no network, and can be sent as it is")
+
+
+def _device(name: str) -> torch.device:
+    try:
+        device = torch.device(name)
+        torch.zeros(1, device=device)
+    except (RuntimeError, AssertionError) as error:  # of a build without CUDA torch asserts
+        reason = str(error).splitlines()[0]
+        raise InputError(
+            f"--device {name}: cannot be used here ({reason}); give cpu, or cuda where there is a GPU"
+        ) from None
+    return device

@@ -1,0 +1,76 @@
+"""A run's mixtures, and what its models make of them, made again from its configuration, bank and checkpoints."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning import LightningModule
+from torch import Tensor
+
+from callbacks.separation_scores import in_best_order
+from datamodules.batch import Batch
+from datamodules.mixture_dataset import MixtureDataset
+from datamodules.mixtures import MixtureDataModule
+from experiments.data_configuration import data_parser
+from experiments.report.run_folder import Run
+from lightning_modules.checkpoint import load_module
+from lightning_modules.deep_clustering.module import DeepClustering
+from lightning_modules.errors import InputError
+from lightning_modules.weak_labels.references import ReferenceSeparator
+from lightning_modules.weak_labels.separator_module import WeakLabelSeparator
+
+
+def tested_mixtures(run: Run) -> MixtureDataset:
+    """The test set that a run was evaluated on, as its configuration says.
+
+    Raises:
+        InputError: the configuration, the corpus or its bank is not there any more, or not as it was.
+    """
+    section = run.configuration.get("data")
+    if not section:
+        raise InputError(f"{run.folder}: no configuration says which mixtures it was tested on")
+    parser = data_parser("report", "", base=MixtureDataModule)
+    try:
+        data: MixtureDataModule = parser.instantiate(parser.parse_object({"data": section})).data
+        return data.dataset("test")
+    except InputError:
+        raise
+    except Exception as error:  # jsonargparse raises whatever importing and making a class leads to
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise InputError(f"{run.folder}: its data cannot be made again ({reason})") from None
+
+
+def separator_of(run: Run) -> LightningModule:
+    """What a run was tested with: the best checkpoint's separator, or a reference, which has none.
+
+    Raises:
+        InputError: there is no usable checkpoint.
+    """
+    if run.model == ReferenceSeparator.__name__:
+        settings: dict[str, Any] = {
+            name: run.setting("model", name) for name in ("method", "classes", "sample_rate", "window", "hop")
+        }
+        return ReferenceSeparator(**{name: value for name, value in settings.items() if value is not None}).eval()
+    return load_module(run.best, WeakLabelSeparator, DeepClustering).eval()
+
+
+def estimates_of(module: LightningModule, batch: Batch, precision: str, device: torch.device) -> Tensor:
+    """What a separator makes of mixtures, in the order of the sources, on the CPU, [B, C, T]."""
+    with torch.inference_mode(), arithmetic(precision, device):
+        found: Any = module.to(device).test_step(Batch(*(field.to(device) for field in batch)), 0)
+    estimates: Tensor = found.float().cpu()
+    return in_best_order(estimates, batch.sources) if module.permutation_invariant else estimates
+
+
+def arithmetic(precision: str, device: torch.device) -> torch.autocast:
+    """The arithmetic of an evaluation with this `trainer.precision`: the estimates are then those that were scored."""
+    kinds = {"bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}
+    kind = kinds.get(precision)
+    return torch.autocast(device.type, dtype=kind or torch.bfloat16, enabled=kind is not None)
+
+
+def lies_in(folder: Path, checkpoint: str) -> Path:
+    """A checkpoint as a configuration names it, or at the same place within a folder that was moved since."""
+    named = Path(checkpoint)
+    moved = folder.joinpath(*named.parts[-3:])
+    return moved if moved.is_file() else named

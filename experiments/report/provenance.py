@@ -1,0 +1,88 @@
+"""What the figures of a report are of, and how they were made."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import yaml
+
+from experiments.report.page import Block, Settings, table_of
+from experiments.report.run_folder import Run
+from experiments.sections import Section
+
+
+def procedural(runs: Sequence[Run]) -> str:
+    """That sounds are procedural, where any are; empty where all are recordings."""
+    if not any(corpus_of(run).startswith("Procedural") for run in runs):
+        return ""
+    return (
+        "The sounds are procedural, made by formulas. The figures say that the system works, not how well it separates "
+        "recordings; the published figures are of recordings."
+    )
+
+
+def corpus_of(run: Run) -> str:
+    """Name of the class of a run's corpus, such as `UrbanSound8K`; empty where nothing says it."""
+    section = run.setting("data", "corpus")
+    return str(section.get("class_path", "")).rpartition(".")[2] if isinstance(section, dict) else ""
+
+
+def facts(runs: Sequence[Run]) -> list[tuple[str, str]]:
+    """What the figures are of, by name; several values where the runs differ."""
+
+    def distinct(values: Sequence[Any]) -> str:
+        return ", ".join(dict.fromkeys(str(value) for value in values if value not in (None, "", [], {})))
+
+    def of_data(name: str) -> str:
+        return distinct([run.setting("data", name) for run in runs])
+
+    def folds(run: Run) -> str:
+        named = [
+            f"{split} {', '.join(map(str, of_split))}"
+            for split in ("train", "validation", "test")
+            if (of_split := run.setting("data", f"{split}_folds")) and of_split != [split]
+        ]
+        return "; ".join(named)
+
+    environments = [run.environment for run in runs if isinstance(run.environment.get("versions"), dict)]
+    versions = [
+        f"{package} {version}"
+        for environment in environments
+        for package, version in environment["versions"].items()
+        if package in ("separatrix", "torch", "lightning")
+    ]
+    listed = [
+        ("Corpus", distinct(list(map(corpus_of, runs)))),
+        ("Folds", " | ".join(dict.fromkeys(filter(None, map(folds, runs))))),
+        ("Test mixtures, each run", of_data("test_mixtures")),
+        ("Training mixtures", of_data("train_mixtures")),
+        ("Mixtures an epoch", of_data("epoch_mixtures")),
+        ("Length of a mixture", (length := of_data("duration")) and f"{length} s"),
+        ("Sample rate", (rate := of_data("sample_rate")) and f"{rate} Hz"),
+        ("Seed of the mixtures", of_data("seed")),
+        ("Seed of the weights", distinct([run.configuration.get("seed_everything") for run in runs])),
+        ("Versions", distinct(versions)),
+        ("Revision", distinct([environment.get("revision") for environment in environments])),
+        ("Machine", distinct([environment.get("machine") for environment in environments])),
+    ]
+    return [(name, value) for name, value in listed if value]
+
+
+def made_with(runs: Sequence[Run]) -> list[Block]:
+    """The commands that make every run again, and their settings."""
+    blocks: list[Block] = []
+    lines = []
+    for run in runs:
+        for file, command in (("config.yaml", "fit"), ("validate.yaml", "validate"), ("test.yaml", "test")):
+            if (run.folder / file).is_file():
+                lines.append([run.name, f"separatrix {command} --config {run.name}/{file} --run NEW/{run.name}"])
+    if lines:
+        remark = "From the folder of this report, with paths in the configurations as they were; NEW is another folder."
+        blocks.append(table_of(Section("Commands", ["run", "command"], lines, [remark])))
+    texts = [
+        (run.name, yaml.safe_dump(run.settings(), sort_keys=False, allow_unicode=True))
+        for run in runs
+        if run.configuration
+    ]
+    if texts:
+        blocks.append(Settings("Settings", texts))
+    return blocks

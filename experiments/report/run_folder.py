@@ -1,0 +1,150 @@
+"""What lies in the folder that a report is of: a reproduction, or a single run."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from callbacks.classifier_scores import CLASSIFIER_FILE
+from callbacks.row_evaluation import SCORES_FILE
+from experiments.configuration import read_configuration
+from experiments.model_selection_stages import DOMAINS
+from experiments.weak_labels_table import JUDGES, ROWS
+from lightning_modules.errors import InputError
+
+CONFIGURATIONS = ("config.yaml", "test.yaml", "validate.yaml")  # of a training; of what learns nothing
+SELECTION = "selection"
+# Where things lie on the machine of the run is no part of what it is.
+_PLACES = ("root", "bank_folder", "checkpoints", "judge")
+
+
+@dataclass(frozen=True)
+class Run:
+    """The folder of one training or evaluation.
+
+    Attributes:
+        folder: of the run.
+        name: its path within the folder that the report is of, or that folder's own name.
+    """
+
+    folder: Path
+    name: str
+
+    @cached_property
+    def configuration(self) -> dict[str, Any]:
+        """The resolved configuration: of the training, else of the evaluation; empty where there is none."""
+        found = [path for name in CONFIGURATIONS if (path := self.folder / name).is_file()]
+        return read_configuration(str(found[0])) if found else {}
+
+    @property
+    def environment(self) -> dict[str, Any]:
+        """Versions, machine and revision; empty where they were not written down, or not readably."""
+        try:
+            content = json.loads((self.folder / "environment.json").read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return {}
+        return content if isinstance(content, dict) else {}
+
+    @property
+    def best(self) -> Path:
+        """The checkpoint that was tested."""
+        return self.folder / "checkpoints" / "best.ckpt"
+
+    @property
+    def scores(self) -> Path:
+        """The rows of its test."""
+        return self.folder / SCORES_FILE
+
+    @property
+    def model(self) -> str:
+        """Name of the model's class, such as `WeakLabelSeparator`; empty where nothing says it."""
+        return str(self._section("model").get("class_path", "")).rpartition(".")[2]
+
+    @property
+    def precision(self) -> str:
+        """`trainer.precision` of its test; empty for the trainer's own."""
+        return str(self._section("trainer").get("precision") or "")
+
+    def setting(self, section: str, name: str, default: Any = None) -> Any:
+        """A setting of the model or of the data."""
+        settings = self._section(section).get("init_args")
+        return settings.get(name, default) if isinstance(settings, dict) else default
+
+    def settings(self) -> dict[str, Any]:
+        """What makes the run again: seed, model, data and length of training, without places on its machine."""
+        trainer = self._section("trainer")
+        kept = {name: trainer.get(name) for name in ("max_epochs", "precision", "gradient_clip_val")}
+        sections = {name: without_places(self._section(name)) for name in ("model", "data")}
+        return {"seed_everything": self.configuration.get("seed_everything"), "trainer": kept, **sections}
+
+    def _section(self, name: str) -> dict[str, Any]:
+        section = self.configuration.get(name)
+        return section if isinstance(section, dict) else {}
+
+
+def without_places(value: Any) -> Any:
+    """Settings without those that say where things lie."""
+    if isinstance(value, dict):
+        return {name: without_places(inner) for name, inner in value.items() if name not in _PLACES}
+    return value
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """What a report is of.
+
+    Attributes:
+        path: the folder.
+        system: `weak-labels` or `model-selection`, a reproduction, or `run`.
+        runs: in it, in the order in which a report speaks of them.
+    """
+
+    path: Path
+    system: str
+    runs: tuple[Run, ...]
+
+    @property
+    def what(self) -> str:
+        """What it holds, in words."""
+        names = ", ".join(run.name for run in self.runs)
+        return f"a run, {names}" if self.system == "run" else f"a reproduction of {self.system}, runs {names}"
+
+    @property
+    def title(self) -> str:
+        """What it is called: the end of its path, such as `small/weak-labels`."""
+        return "/".join(self.path.resolve().parts[-2:])
+
+    def named(self, names: Sequence[str]) -> list[Run]:
+        """Those of the names that are there, in the order of the names."""
+        return [run for name in names for run in self.runs if run.name == name]
+
+
+def open_run_folder(path: Path) -> RunFolder:
+    """Find out what a folder holds.
+
+    Raises:
+        InputError: it holds no run.
+    """
+    if not path.is_dir():
+        raise InputError(f"{path}: no such folder; give that of a run, such as runs/demo/weak-labels")
+    if any((path / name).is_file() for name in CONFIGURATIONS):
+        return RunFolder(path, "run", (Run(path, path.resolve().name),))
+    folders = sorted(entry for entry in (*path.iterdir(), *path.glob(f"{SELECTION}/*")) if entry.is_dir())
+    runs = [Run(folder, folder.relative_to(path).as_posix()) for folder in folders]
+    order = (*JUDGES, *ROWS, *DOMAINS, *(f"{SELECTION}/{domain}" for domain in DOMAINS))
+    place = {name: number for number, name in enumerate(order)}
+    runs = sorted(filter(_is_run, runs), key=lambda run: place.get(run.name, len(place)))
+    if any(run.name.startswith(f"{SELECTION}/") for run in runs):
+        return RunFolder(path, "model-selection", tuple(runs))
+    if any(run.name in (*JUDGES, *ROWS) for run in runs):
+        return RunFolder(path, "weak-labels", tuple(runs))
+    raise InputError(
+        f"{path}: neither a run (with config.yaml or test.yaml) nor a reproduction of such; "
+        "give a folder made by `separatrix reproduce`, or by `fit` and `test` with --run"
+    )
+
+
+def _is_run(run: Run) -> bool:
+    return any((run.folder / name).is_file() for name in (*CONFIGURATIONS, SCORES_FILE, CLASSIFIER_FILE))

@@ -1,0 +1,183 @@
+"""`separatrix separate`: a person's own recordings, separated by trained models."""
+
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import get_args
+
+import torch
+from jsonargparse import ArgumentParser
+from rich.console import Console
+from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
+from rich.table import Table
+from rich.text import Text
+
+from datamodules.corpora.audio_file import AudioFile, scan_audio
+from experiments.separated_files import MANIFEST, SourceFormat, separate_file
+from lightning_modules.deep_clustering.selection import ModelSelection
+from lightning_modules.errors import InputError
+from lightning_modules.recordings.clustering import Judgement
+from lightning_modules.recordings.separator import Select, Separator
+
+DESCRIPTION = """Separate recordings (WAV, FLAC, Ogg, AIFF) of any length, rate and number of channels. A weak-label
+separator writes one file for each sound class, and `residual`, what these leave of the recording: together they add up
+to it. Of several deep clustering models the most confident one's sources are written. Each recording becomes a folder,
+with its sources and separation.json.
+Example: separatrix separate --model speech.ckpt --model music.ckpt talk.wav band.flac --output separated"""
+
+
+def command(arguments: list[str]) -> None:
+    """`separatrix separate ...`.
+
+    Raises:
+        InputError: the models do not fit together, an output is in use, or recordings could not be separated; the
+            others are.
+    """
+    parser = _parser()
+    settings = parser.parse_args(arguments[1:])
+    if settings.device == "cuda" and not torch.cuda.is_available():
+        raise InputError("--device cuda: torch sees no GPU; leave it out to compute on the CPU")
+    folders = _folders(settings.files, settings.output, settings.overwrite)
+    separator = Separator.from_checkpoints(settings.model, settings.select, settings.device)
+    console = Console(emoji=False, highlight=False, soft_wrap=True)
+    console.print(_plan(separator, len(folders)), markup=False)
+    refused = []
+    for path, folder in folders.items():
+        try:
+            _separate(console, separator, path, folder, settings.format, settings.overwrite)
+        except InputError as error:
+            if len(folders) == 1:
+                raise
+            print(f"separatrix separate: {error}", file=sys.stderr)
+            refused.append(path)
+    if refused:
+        raise InputError(f"{', '.join(refused)}: not separated; the other {len(folders) - len(refused)} are")
+
+
+def _parser() -> ArgumentParser:
+    parser = ArgumentParser(prog="separatrix separate", description=DESCRIPTION, exit_on_error=False)
+    parser.add_argument("files", nargs="+", help="recordings")
+    parser.add_argument("--model", action="append", required=True, help="trained model; several of deep clustering")
+    parser.add_argument("--output", type=Path, required=True, help="folder in which each recording gets one of its own")
+    parser.add_argument(
+        "--select",
+        choices=get_args(Select),
+        default="file",
+        help="deep clustering: one model and the same clusters for a whole file, or for each segment of 8 s by itself",
+    )
+    parser.add_argument(
+        "--format",
+        choices=get_args(SourceFormat),
+        default="float",
+        help="32-bit float WAV, which holds any level; 24-bit WAV or FLAC, where sources beyond full scale are made "
+        "softer, all alike",
+    )
+    parser.add_argument("--device", choices=["cpu", "cuda"], default=None, help="cuda where there is one unless given")
+    parser.add_argument("--overwrite", action="store_true", help="replace what was separated there before")
+    return parser
+
+
+def _folders(files: Sequence[str], output: Path, overwrite: bool) -> dict[str, Path]:
+    """The folder of each recording, named after it.
+
+    Raises:
+        InputError: two recordings would share one, or there is something in it.
+    """
+    folders: dict[str, Path] = {}
+    for path in files:
+        folder = output / Path(path).stem
+        if folder in folders.values():
+            raise InputError(
+                f"{path}: another recording is named {folder.name}, too; separate it into another --output"
+            )
+        if not overwrite and folder.is_dir() and any(folder.iterdir()):
+            raise InputError(f"{folder}: not empty; choose another --output, or replace it with --overwrite")
+        folders[path] = folder
+    return folders
+
+
+def _plan(separator: Separator, recordings: int) -> str:
+    """What is about to be done."""
+    count = "1 recording" if recordings == 1 else f"{recordings} recordings"
+    if not isinstance(separator.model, ModelSelection):
+        sources = f"into {', '.join(separator.names)}"
+    elif len(separator.model.names) == 1:
+        sources = f"into {len(separator.names)} sources by the {separator.model.names[0]} model"
+    else:
+        names, each = separator.model.names, separator.select
+        sources = f"into {len(separator.names)} sources by the most confident model for each {each}: {', '.join(names)}"
+    return f"separating {count} {sources} ({separator.sample_rate} Hz, {separator.device.type})"
+
+
+def _separate(
+    console: Console, separator: Separator, path: str, folder: Path, source_format: SourceFormat, overwrite: bool
+) -> None:
+    """Separate one recording and say what lies where."""
+    audio = scan_audio(path)
+    seconds = audio.samples / audio.rate
+    channels = {1: "mono", 2: "stereo"}.get(audio.channels, f"{audio.channels} channels")
+    console.print(f"{path}: {_clock(seconds)}, {audio.rate} Hz, {channels}", markup=False)
+    for remark in _remarks(separator, audio):
+        console.print(f"  {remark}", markup=False)
+    begun = time.perf_counter()
+    with _progress(seconds) as advance:
+        done = separate_file(separator, path, folder, source_format, overwrite, advance, audio)
+    took = time.perf_counter() - begun
+    if done.judgements:
+        console.print(_table(done.judgements))
+    if done.scale < 1:
+        console.print(f"  all sources times {done.scale:.3f}, so that the loudest fits into 24 bits", markup=False)
+    names = ", ".join(file.name for file in done.files)
+    console.print(f"  {folder}: {names}, {MANIFEST}; {took:.1f} s, {seconds / took:.1f} x real time", markup=False)
+
+
+def _remarks(separator: Separator, audio: AudioFile) -> Iterator[str]:
+    if audio.clipped:
+        yield f"warning: clipped, {audio.clipped} values stay at full scale; sources may hold its distortion"
+    if audio.rate > separator.sample_rate:
+        place = "is in the residual" if separator.has_residual else "is in no source"
+        yield f"the model hears up to {separator.sample_rate // 2} Hz: what lies above {place}"
+
+
+def _table(judgements: Sequence[Judgement]) -> Table:
+    """Each model's confidence, and its parts; means over several segments."""
+    table = Table("model", "confidence", "silhouette", "posterior", "picked")
+    for name in judgements[0].confidences:
+        measures = [
+            sum(float(getattr(judgement.confidences[name], measure)) for judgement in judgements) / len(judgements)
+            for measure in ("confidence", "silhouette", "posterior")
+        ]
+        times = sum(judgement.picked == name for judgement in judgements)
+        picked = ("picked" if times else "") if len(judgements) == 1 else f"{times} of {len(judgements)} segments"
+        table.add_row(Text(name), *(f"{value:.3f}" for value in measures), picked)
+    return table
+
+
+class _Speed(ProgressColumn):
+    """How many times as fast as the recording plays."""
+
+    def render(self, task: Task) -> Text:
+        return Text(f"{task.speed:.1f} x real time" if task.speed else "")
+
+
+@contextmanager
+def _progress(seconds: float) -> Iterator[Callable[[float], None]]:
+    """A bar on a terminal, and nothing elsewhere; gives the function that moves it on by some seconds."""
+    console = Console(stderr=True)
+    done = TextColumn("{task.fields[done]} of " + _clock(seconds))
+    columns = (BarColumn(), done, _Speed(), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+        task = progress.add_task("", total=seconds, done=_clock(0))
+
+        def advance(by: float) -> None:
+            progress.advance(task, by)
+            progress.update(task, done=_clock(progress.tasks[0].completed))
+
+        yield advance
+
+
+def _clock(seconds: float) -> str:
+    """As 3:07, or in seconds where it is short."""
+    return f"{int(seconds) // 60}:{int(seconds) % 60:02}" if seconds >= 60 else f"{seconds:.1f} s"

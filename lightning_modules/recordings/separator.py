@@ -1,0 +1,232 @@
+"""Separation of recordings of any length, rate and number of channels by trained models, in bounded memory."""
+
+import math
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
+from typing import Literal, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lightning_modules.checkpoint import load_module
+from lightning_modules.deep_clustering.module import DeepClustering
+from lightning_modules.deep_clustering.selection import ModelSelection
+from lightning_modules.errors import InputError
+from lightning_modules.recordings.class_masks import ClassMasks
+from lightning_modules.recordings.clustering import Clustering, Judgement
+from lightning_modules.recordings.resampling import Resampler, rate_ratio, resampled_length
+from lightning_modules.recordings.windows import (
+    Excerpt,
+    Window,
+    WindowedRecording,
+    in_one_order,
+    joined,
+    windows,
+)
+from lightning_modules.weak_labels.separator_module import WeakLabelSeparator
+
+Select = Literal["file", "segment"]
+RESIDUAL = "residual"
+
+
+class Span(NamedTuple):
+    """What is heard at once, in seconds.
+
+    Attributes:
+        window: its length, at most.
+        overlap: of neighbouring windows; half of it, less half the cross-fade, is context that is heard and dropped.
+        fade: of the cross-fade in the middle of an overlap.
+    """
+
+    window: float = 8.0
+    overlap: float = 2.0
+    fade: float = 0.5
+
+
+class Recording(NamedTuple):
+    """A recording that can be read as often as wanted.
+
+    Attributes:
+        blocks: begins to read it: consecutive samples, float32, [channels, n] each.
+        samples: of each channel.
+        rate: in Hz.
+    """
+
+    blocks: Callable[[], Iterable[Tensor]]
+    samples: int
+    rate: int
+
+
+class Separation(NamedTuple):
+    """What became of a recording in memory.
+
+    Attributes:
+        sources: by name, each with the shape of the recording; of a weak-label model the `residual` is among them.
+        judgements: of deep clustering models.
+    """
+
+    sources: dict[str, Tensor]
+    judgements: list[Judgement]
+
+
+class Separator:
+    """Trained models, ready for recordings.
+
+    A recording is resampled to the models' rate, separated window by window, and its sources are brought back to its
+    own rate, channels and length. A recording that fits into one window is separated exactly as the model does it.
+
+    Args:
+        model: a weak-label separator, or deep clustering models to select from.
+        select: for deep clustering: `file`, one model and the same clusters for the whole recording, or `segment`,
+            every segment by itself, as if it were a mixture of its own; the sources keep their order by their
+            likeness where segments overlap.
+        device: to compute on; CUDA where there is one unless given.
+        span: of the windows, which are the segments, too.
+    """
+
+    def __init__(
+        self,
+        model: WeakLabelSeparator | ModelSelection,
+        select: Select = "file",
+        device: str | torch.device | None = None,
+        span: Span = Span(),  # noqa: B008
+    ) -> None:
+        if RESIDUAL in model.classes:
+            raise InputError(f"classes: {RESIDUAL} is what the other sources leave; train with another name")
+        self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        self.model = model.to(self.device).eval()
+        self.select = select
+        self.sample_rate = model.geometry.sample_rate
+        self.span = span
+        self.has_residual = isinstance(model, WeakLabelSeparator)
+        self.names = [*model.classes, RESIDUAL] if self.has_residual else list(model.classes)
+
+    @classmethod
+    def from_checkpoints(
+        cls,
+        paths: Sequence[str | os.PathLike[str]],
+        select: Select = "file",
+        device: str | torch.device | None = None,
+    ) -> "Separator":
+        """A separator from files of one WeakLabelSeparator, or of one or several DeepClustering models.
+
+        Raises:
+            InputError: a file cannot be read or is of neither kind, the kinds are mixed, or the models differ in rate
+                or number of sources.
+        """
+        if not paths:
+            raise InputError("model: none; give the checkpoint of a trained model")
+        first = load_module(paths[0], WeakLabelSeparator, DeepClustering)
+        if isinstance(first, WeakLabelSeparator):
+            if len(paths) > 1:
+                raise InputError(
+                    f"{paths[0]}: a WeakLabelSeparator, which separates by itself; give it alone, or DeepClustering "
+                    f"models only, to select from"
+                )
+            return cls(first, select, device)
+        return cls(ModelSelection([os.fspath(path) for path in paths]), select, device)
+
+    def __call__(self, samples: Tensor | np.ndarray, rate: int) -> Separation:
+        """Separate a recording in memory.
+
+        Args:
+            samples: [channels, n] or [n].
+            rate: in Hz.
+
+        Raises:
+            InputError: there are no samples, or some are not finite.
+        """
+        recording = torch.as_tensor(samples, dtype=torch.float32)
+        if recording.dim() not in (1, 2) or not recording.numel() or not recording.isfinite().all():
+            raise InputError(f"samples: {list(recording.shape)}; finite samples, [channels, n] or [n], are needed")
+        channels = recording.view(-1, recording.shape[-1])
+        judgements: list[Judgement] = []
+        blocks = self.stream(Recording(lambda: [channels], channels.shape[-1], rate), judgements)
+        sources = torch.cat(list(blocks), -1).view(-1, *recording.shape)
+        return Separation(dict(zip(self.names, sources, strict=True)), judgements)
+
+    @torch.inference_mode()
+    def stream(
+        self,
+        recording: Recording,
+        judgements: list[Judgement] | None = None,
+        advance: Callable[[float], None] = lambda seconds: None,
+    ) -> Iterator[Tensor]:
+        """Separate a recording block by block.
+
+        Args:
+            recording: read several times.
+            judgements: those of deep clustering models are appended.
+            advance: is told how many seconds of the recording's work have been done since it was told last.
+
+        Yields:
+            Consecutive samples of all sources in the order of `names`, [S, channels, n], on the CPU.
+        """
+        ratio = rate_ratio(recording.rate, self.sample_rate)
+        forth, back = Resampler(ratio), Resampler(1 / ratio)
+        # Windows begin where frames of all the models do.
+        models = self.model.deep_clustering_models if isinstance(self.model, ModelSelection) else [self.model]
+        grid = math.lcm(*(model.geometry.hop for model in models))
+        length, overlap, fade = (max(2, round(t * self.sample_rate / grid / 2) * 2) * grid for t in self.span)
+        plan = windows(resampled_length(recording.samples, ratio), length, overlap, grid)
+        windowed = WindowedRecording(lambda: forth(block.to(self.device) for block in recording.blocks()), plan)
+        pieces = self._pieces(windowed, [] if judgements is None else judgements, advance)
+        sources = _cut(back(joined(pieces, fade)), recording.samples)
+        for block in _with_residual(sources, recording.blocks()) if self.has_residual else sources:
+            yield block.cpu()
+
+    def _pieces(
+        self, recording: WindowedRecording, judgements: list[Judgement], advance: Callable[[float], None]
+    ) -> Iterator[tuple[Window, Tensor]]:
+        """The sources in each window, [S, channels, n]."""
+        # Each model hears a recording once to be judged, the picked one again to separate.
+        times = 1 + len(self.model.models) if isinstance(self.model, ModelSelection) else 1
+
+        def heard(window: Window) -> None:
+            advance((window.own_stop - window.own_start) / self.sample_rate / times)
+
+        if isinstance(self.model, WeakLabelSeparator):
+            classes = ClassMasks(self.model, recording, heard)
+            yield from ((excerpt.window, classes.estimates(excerpt)) for excerpt in recording)
+        elif self.select == "file":
+            clustering = Clustering(self.model, recording, heard)
+            judgements.append(clustering.judgement(0, recording.samples / self.sample_rate))
+            yield from ((excerpt.window, clustering.estimates(excerpt)) for excerpt in recording)
+        else:
+            yield from in_one_order(self._segments(self.model, recording, heard, judgements))
+
+    def _segments(
+        self,
+        selection: ModelSelection,
+        recording: WindowedRecording,
+        heard: Callable[[Window], None],
+        judgements: list[Judgement],
+    ) -> Iterator[tuple[Window, Tensor]]:
+        """The sources in each window, each a recording of its own, in any order."""
+        for window, samples in recording:
+            whole = Window(0, samples.shape[-1], 0, samples.shape[-1])
+            segment = WindowedRecording(partial(iter, [samples]), [whole])
+            clustering = Clustering(selection, segment, lambda _: heard(window))  # noqa: B023, called before the next
+            judgements.append(clustering.judgement(window.start / self.sample_rate, window.stop / self.sample_rate))
+            yield window, clustering.estimates(Excerpt(whole, samples))
+
+
+def _cut(blocks: Iterable[Tensor], samples: int) -> Iterator[Tensor]:
+    """The first so many samples: resampled forth and back, a recording may have become longer by a few."""
+    for block in blocks:
+        yield block[..., :samples]
+        samples -= min(samples, block.shape[-1])
+
+
+def _with_residual(sources: Iterable[Tensor], mixture: Iterable[Tensor]) -> Iterator[Tensor]:
+    """Blocks of sources, [S, channels, n], and what they leave of the mixture, [S + 1, channels, n]."""
+    waiting, blocks = None, iter(mixture)
+    for block in sources:
+        while waiting is None or waiting.shape[-1] < block.shape[-1]:
+            further = next(blocks)
+            waiting = further if waiting is None else torch.cat([waiting, further], -1)
+        residual = waiting[..., : block.shape[-1]].to(block) - block.sum(0)
+        waiting = waiting[..., block.shape[-1] :]
+        yield torch.cat([block, residual.unsqueeze(0)])

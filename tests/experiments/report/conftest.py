@@ -1,0 +1,179 @@
+"""Folders with rows and no model, as reproductions leave them, and a reader of the pages made of them."""
+
+import json
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+import yaml
+
+from callbacks.classifier_scores import CLASSIFIER_COLUMNS
+from callbacks.rows import write_rows
+from callbacks.selection_rows import MEASURES, SELECTION_COLUMNS
+from callbacks.separation_evaluation import SCORE_COLUMNS
+from experiments.cli import main
+
+CLASSES = ("car_horn", "siren")
+SYSTEMS = ("clip", "frame", "strong", "gate", "ideal_ratio_mask")
+DOMAINS = ("speech", "music", "environmental")
+VOID = {"meta", "img", "br", "input", "link"}
+
+
+class Element(NamedTuple):
+    """An element of a page, with its own text and that of what it holds."""
+
+    name: str
+    attributes: dict[str, str | None]
+    inner: list[str]
+
+    @property
+    def text(self) -> str:
+        return " ".join("".join(self.inner).split())
+
+    @property
+    def classes(self) -> list[str]:
+        return (self.attributes.get("class") or "").split()
+
+
+class PageReader(HTMLParser):
+    """Reads a page; refuses one whose elements are not closed in the order in which they were opened."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.elements: list[Element] = []
+        self._open: list[Element] = []
+        self.feed(html)
+        self.close()
+        assert not self._open
+
+    def handle_starttag(self, tag: str, attrs: Any) -> None:
+        element = Element(tag, dict(attrs), [])
+        self.elements.append(element)
+        if tag not in VOID:
+            self._open.append(element)
+
+    def handle_startendtag(self, tag: str, attrs: Any) -> None:
+        self.elements.append(Element(tag, dict(attrs), []))
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self._open and self._open.pop().name == tag, tag
+
+    def handle_data(self, data: str) -> None:
+        for element in self._open:
+            element.inner.append(data)
+
+    def all(self, *names: str) -> list[Element]:
+        return [element for element in self.elements if element.name in names]
+
+
+@pytest.fixture(scope="session")
+def read_page():
+    """A function that reads a page into its elements."""
+    return lambda path: PageReader(Path(path).read_text())
+
+
+@pytest.fixture(scope="session")
+def pages(weak_labels, model_selection):
+    """The pages of rows of both systems, by system."""
+    folders = {"weak-labels": weak_labels(), "model-selection": model_selection}
+    for folder in folders.values():
+        assert main(["report", str(folder), "--no-audio"]) == 0
+    return {system: folder / "report.html" for system, folder in folders.items()}
+
+
+@pytest.fixture
+def report(capsys):
+    """A function that runs `separatrix report` and gives its exit status and what it printed."""
+
+    def run(*arguments):
+        status = main(["report", *map(str, arguments)])
+        printed = capsys.readouterr()
+        return status, printed.out + printed.err
+
+    return run
+
+
+def configuration(model: str, corpus: str, classes: Any) -> dict[str, Any]:
+    data = {
+        "corpus": {"class_path": f"datamodules.corpora.{corpus}", "init_args": {"root": "/secret/place"}},
+        "classes": list(classes),
+        "test_mixtures": 30,
+        "seed": 5,
+    }
+    return {
+        "seed_everything": 3,
+        "trainer": {"max_epochs": 4, "precision": None},
+        "model": {"class_path": f"lightning_modules.{model}", "init_args": {"classes": list(classes)}},
+        "data": {"class_path": "datamodules.urban_scenes.UrbanScenes", "init_args": data},
+    }
+
+
+def write_run(folder: Path, settings: dict[str, Any]) -> Path:
+    folder.mkdir(parents=True)
+    (folder / "config.yaml").write_text(yaml.safe_dump(settings))
+    versions = {"versions": {"separatrix": "9.9"}, "revision": "abc", "machine": "a machine"}
+    (folder / "environment.json").write_text(json.dumps(versions))
+    (folder / "curves" / "version_0").mkdir(parents=True)
+    lines = [f"{epoch},{9 - epoch},{8 - epoch}" for epoch in range(3)]
+    (folder / "curves" / "version_0" / "metrics.csv").write_text(
+        "\n".join(["epoch,train_loss,validation_loss", *lines])
+    )
+    return folder
+
+
+@pytest.fixture(scope="session")
+def weak_labels(tmp_path_factory):
+    """A function that leaves the rows of a weak-label reproduction, of these classes, and gives its folder."""
+
+    def make(classes=CLASSES, corpus="urbansound8k.UrbanSound8K", name="weak-labels"):
+        output = tmp_path_factory.mktemp("rows") / name
+        generator = np.random.default_rng(0)
+        before = generator.normal(-4, 3, (30, len(classes)))
+        for number, system in enumerate(SYSTEMS):
+            run = write_run(output / system, configuration("separator.WeakLabelSeparator", corpus, classes))
+            after = before + generator.normal(number, 2, before.shape)
+            rows = [
+                (index, label, "", before[index, c], after[index, c], after[index, c] - before[index, c])
+                for index in range(30)
+                for c, label in enumerate(classes)
+            ]
+            nan = float("nan")
+            write_rows(run / "scores.csv", SCORE_COLUMNS, [*rows, (30, classes[0], "single class", nan, nan, nan)])
+        for supervision in ("frame", "clip"):
+            run = write_run(output / f"judge_{supervision}", configuration("judge.EventClassifier", corpus, classes))
+            scores = [
+                (supervision, level, label, 0.9, 0.8, 0.7, 100, 40) for level in ("frame", "clip") for label in classes
+            ]
+            write_rows(run / "classifier.csv", CLASSIFIER_COLUMNS, scores)
+        return output
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def model_selection(tmp_path_factory):
+    """The folder of a model-selection reproduction's rows: each domain's own model does best there."""
+    output = tmp_path_factory.mktemp("rows") / "model-selection"
+    generator = np.random.default_rng(1)
+    for domain in DOMAINS:
+        write_run(output / domain, configuration("deep_clustering.DeepClustering", "librispeech.LibriSpeech", ()))
+        run = write_run(
+            output / "selection" / domain, configuration("selection.ModelSelection", "librispeech.LibriSpeech", ())
+        )
+        for file in ("scores.csv", "validation_scores.csv"):
+            rows = []
+            for index in range(12):
+                si_sdr = generator.normal(0, 2, 3) + 6 * (np.array(DOMAINS) == domain)
+                confidence = 0.02 * si_sdr + 0.3
+                for number, model in enumerate(DOMAINS):
+                    measures = [confidence[number] if name != "cluster_balance" else 0.5 for name in MEASURES]
+                    picked = int(number == confidence.argmax())
+                    for source in range(2):
+                        score = si_sdr[number] + source
+                        rows.append(
+                            (index, domain, f"r{index}|s{index}", model, source, "", -1.0, score, *measures, picked)
+                        )
+            write_rows(run / file, SELECTION_COLUMNS, rows)
+    return output

@@ -1,0 +1,136 @@
+"""What pages are made of: sounds, pictures, drawings, curves, and which mixtures are chosen."""
+
+import base64
+import io
+import re
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+from PIL import Image
+
+from callbacks.figures import PALETTE
+from experiments.report.charts import box_chart, histogram_chart
+from experiments.report.drawing import Drawings
+from experiments.report.examples import at_ranks
+from experiments.report.learning_curves import read_curves
+from experiments.report.media import LOUDEST, PICTURE, Pictures, audio, common_gain
+from experiments.report.mixtures import lies_in
+from experiments.report.page import with_minus_signs
+from experiments.report.run_folder import Run
+from lightning_modules.errors import InputError
+from lightning_modules.spectrogram import Geometry
+
+GEOMETRY = Geometry(16000, 512, 128)
+
+
+def decoded(uri, kind):
+    head, data = uri.split(",")
+    assert head == f"data:{kind};base64"
+    return io.BytesIO(base64.b64decode(data))
+
+
+@pytest.mark.parametrize("rate", [8000, 16000])
+def test_sounds_are_played_as_they_are_but_for_their_gain(rate):
+    time = torch.arange(2 * rate) / rate
+    samples = 0.05 * torch.sin(2 * np.pi * 440 * time) * (1 + torch.sin(2 * np.pi * 2 * time))
+    gain = common_gain(samples, -0.5 * samples)
+    assert float((gain * samples).abs().max()) == pytest.approx(LOUDEST)
+    heard, heard_rate = soundfile.read(decoded(audio(samples, rate, gain), "audio/mpeg"))
+    assert heard_rate == rate and len(heard) == len(samples)
+    error = heard - (gain * samples).numpy()
+    assert (error**2).mean() < 5e-3 * (heard**2).mean()
+
+
+def test_silence_has_a_sound_and_a_picture_too():
+    silence = torch.zeros(16000)
+    assert common_gain(silence) == 1
+    heard, _ = soundfile.read(decoded(audio(silence, 16000, 1.0), "audio/mpeg"))
+    assert np.abs(heard).max() < 1e-3
+    pictures = Pictures(silence, GEOMETRY)
+    for shown in (pictures.spectrogram(silence), pictures.mask(silence)):
+        assert Image.open(decoded(shown, "image/webp")).size == PICTURE
+
+
+def test_low_frequencies_are_below_and_masks_bright_where_the_estimate_keeps_the_mixture():
+    time = torch.arange(16000) / 16000
+    low, high = torch.sin(2 * np.pi * 500 * time), torch.sin(2 * np.pi * 6000 * time)
+    pictures = Pictures(low + high, GEOMETRY)
+    mask = np.asarray(Image.open(decoded(pictures.mask(low), "image/webp")).convert("L"), float)
+    rows = mask.mean(1)
+    height = PICTURE[1]
+    assert rows[height - round(500 / 8000 * height) - 1] > 150 > 100 > rows[height - round(6000 / 8000 * height) - 1]
+    whole = np.asarray(Image.open(decoded(pictures.spectrogram(low), "image/webp")).convert("L"), float).mean(1)
+    assert whole.argmax() == pytest.approx(height - 500 / 8000 * height, abs=3)
+
+
+@pytest.mark.parametrize(
+    "count, names",
+    [
+        (1, ["median"]),
+        (2, ["best", "worst"]),
+        (3, ["best", "median", "worst"]),
+        (5, ["best", "75th percentile", "median", "25th percentile", "worst"]),
+    ],
+)
+def test_mixtures_are_chosen_evenly_from_best_to_worst(count, names):
+    scores = np.random.default_rng(0).permutation(101).astype(float)
+    chosen = at_ranks(scores.tolist(), count)
+    assert [name for name, _ in chosen] == names
+    expected = [50.0] if count == 1 else np.linspace(100, 0, count)
+    np.testing.assert_array_equal(scores[[place for _, place in chosen]], expected)
+
+
+def test_few_mixtures_are_chosen_once_each_and_none_of_none():
+    assert at_ranks([], 3) == []
+    assert at_ranks([1.0], 3) == [("best", 0)]
+    assert {place for _, place in at_ranks([2.0, 1.0], 5)} == {0, 1}
+
+
+def test_drawings_take_the_colours_of_the_page_and_leave_names_alone():
+    name = "$x_1$ <b>&"
+    values = {"frame": np.array([1.0, 2.0, 5.0])}
+    drawings = Drawings()
+    charts = [
+        drawings.chart(histogram_chart(values, np.arange(0, 10, 2.5), {"frame": PALETTE[0]}, "dB", name), name),
+        drawings.chart(box_chart(values, (0, 6), {"frame": PALETTE[0]}, {"frame": name}, "dB", name), name),
+    ]
+    for chart in charts:
+        assert not re.search(r"#[0-9a-f]{6}(?<!#b0b0b0)|<style|<metadata|font-family|http", chart.svg)
+        assert "var(--c0)" in chart.svg and "currentColor" in chart.svg
+        assert "$x_1$ &lt;b&gt;&amp;" in chart.svg
+    ids = [re.findall(r'\sid="([^"]+)"', chart.svg) for chart in charts]
+    assert not set(ids[0]) & set(ids[1])
+    for chart, own in zip(charts, ids, strict=True):
+        assert set(re.findall(r'(?:url\(#|href="#)([^")]+)', chart.svg)) <= set(own)
+
+
+def test_curves_of_a_resumed_training_are_one_by_epoch(tmp_path):
+    for number, epochs in ((0, (0, 1)), (1, (2,)), (10, (3,)), (2, ())):
+        folder = tmp_path / "curves" / f"version_{number}"
+        folder.mkdir(parents=True)
+        lines = [f"{epoch},{value},{10 - epoch if value == 2 else ''}" for epoch in epochs for value in (1, 2)]
+        (folder / "metrics.csv").write_text("\n".join(["epoch,train_loss,validation_loss", *lines]) + "\n")
+    curves = read_curves(Run(tmp_path, "run"))
+    np.testing.assert_array_equal(curves["train_loss"], [[1, 2, 3, 4], [1.5] * 4])
+    np.testing.assert_array_equal(curves["validation_loss"], [[1, 2, 3, 4], [10, 9, 8, 7]])
+
+
+def test_damaged_curves_are_named(tmp_path):
+    (tmp_path / "curves" / "version_0").mkdir(parents=True)
+    (tmp_path / "curves" / "version_0" / "metrics.csv").write_text("epoch,validation_loss\n0,low\n")
+    with pytest.raises(InputError, match=r"metrics\.csv: validation_loss 'low' is not a number"):
+        read_curves(Run(tmp_path, "run"))
+
+
+def test_models_are_found_in_a_folder_that_was_moved(tmp_path):
+    (tmp_path / "speech" / "checkpoints").mkdir(parents=True)
+    (tmp_path / "speech" / "checkpoints" / "best.ckpt").touch()
+    assert lies_in(tmp_path, "/gone/speech/checkpoints/best.ckpt") == tmp_path / "speech/checkpoints/best.ckpt"
+    assert str(lies_in(tmp_path, "/gone/music/checkpoints/best.ckpt")) == "/gone/music/checkpoints/best.ckpt"
+
+
+def test_minus_signs_are_those_of_figures_alone():
+    shown = with_minus_signs("-1.5 ± 2, (-0.3), model-2, 2-3, [-4], +-5")
+    assert shown == "−1.5 ± 2, (−0.3), model-2, 2-3, [−4], +−5"

@@ -1,0 +1,142 @@
+"""Sources as files: the recording's rate, channels and length, nothing clipped, nothing replaced unasked."""
+
+import json
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+
+from datamodules.corpora.audio_file import scan_audio
+from experiments.separated_files import MANIFEST, separate_file
+from lightning_modules.errors import InputError
+from lightning_modules.recordings.separator import Separator, Span
+from lightning_modules.weak_labels.separator_module import WeakLabelSeparator
+
+RATE = 11_025
+
+
+@pytest.fixture(scope="module")
+def separator() -> Separator:
+    torch.manual_seed(0)
+    model = WeakLabelSeparator(
+        "strong", classes=["horn", "dog"], sample_rate=8000, window=64, hop=32, units=4, layers=1
+    )
+    return Separator(model, span=Span(0.5, 0.1, 0.02), device="cpu")
+
+
+@pytest.fixture
+def recording(tmp_path) -> Any:
+    """A function that writes a stereo recording of 1.3 s and returns its path and samples, [n, 2]."""
+
+    def write(peak: float = 0.5, name: str = "street.wav", **settings: Any) -> Any:
+        samples = np.random.default_rng(0).standard_normal((round(1.3 * RATE), 2)).astype(np.float32)
+        samples *= peak / np.abs(samples).max()
+        soundfile.write(tmp_path / name, samples, RATE, **{"subtype": "FLOAT", **settings})
+        return tmp_path / name, samples
+
+    return write
+
+
+def sources(folder) -> dict[str, np.ndarray]:
+    manifest = json.loads((folder / MANIFEST).read_text())
+    return {name: soundfile.read(folder / name, dtype="float32")[0] for name in manifest["sources"]}
+
+
+def test_float_files_are_what_the_separator_gives_and_add_up_to_the_recording(separator, recording, tmp_path):
+    path, samples = recording(peak=3.0)
+    done = separate_file(separator, path, tmp_path / "out")
+    assert [file.name for file in done.files] == ["horn.wav", "dog.wav", "residual.wav"] and done.scale == 1
+    written = sources(tmp_path / "out")
+    for name, expected in separator(samples.T.copy(), RATE).sources.items():
+        np.testing.assert_allclose(written[f"{name}.wav"], expected.T.numpy(), rtol=0, atol=1e-6)
+    np.testing.assert_allclose(sum(written.values()), samples, rtol=0, atol=2e-6)
+    assert all(soundfile.info(file).subtype == "FLOAT" for file in done.files)
+
+
+@pytest.mark.parametrize(("source_format", "ending", "container"), [("pcm24", "wav", "WAV"), ("flac", "flac", "FLAC")])
+@pytest.mark.parametrize("peak", [0.5, 4.0])
+def test_24_bits_never_clip_and_what_is_made_softer_is_made_so_alike(
+    separator, recording, tmp_path, source_format, ending, container, peak
+):
+    path, samples = recording(peak)
+    floats = separate_file(separator, path, tmp_path / "floats")
+    done = separate_file(separator, path, tmp_path / "integers", source_format)
+    loudest = max(np.abs(source).max() for source in sources(tmp_path / "floats").values())
+    assert done.scale == pytest.approx(1 / max(loudest, 1)) and (done.scale < 1) == (peak > 1)
+    assert json.loads((done.folder / MANIFEST).read_text())["scale"] == done.scale
+    for file, reference in zip(done.files, floats.files, strict=True):
+        info = soundfile.info(file)
+        assert (info.subtype, info.format, file.suffix) == ("PCM_24", container, f".{ending}")
+        expected = soundfile.read(reference)[0] * done.scale
+        np.testing.assert_allclose(soundfile.read(file)[0], expected, rtol=0, atol=3e-7)
+    np.testing.assert_allclose(sum(sources(done.folder).values()), samples * done.scale, rtol=0, atol=2e-6)
+    assert sorted(path.name for path in done.folder.iterdir()) == sorted([MANIFEST, *(f.name for f in done.files)])
+
+
+@pytest.mark.parametrize(
+    ("name", "settings"),
+    [
+        ("a.wav", {"subtype": "PCM_16"}),
+        ("a.wav", {"subtype": "PCM_U8"}),
+        ("a.flac", {"subtype": "PCM_24"}),
+        ("a.ogg", {"subtype": "VORBIS"}),
+        ("a.aiff", {"subtype": "PCM_16"}),
+    ],
+)
+def test_every_format_that_is_read_gives_sources_of_its_length(separator, recording, tmp_path, name, settings):
+    path, _ = recording(name=name, **settings)
+    expected, _ = soundfile.read(path, dtype="float32")
+    done = separate_file(separator, path, tmp_path / "out")
+    assert (done.audio.samples, done.audio.channels, done.audio.rate) == (len(expected), 2, RATE)
+    np.testing.assert_allclose(sum(sources(tmp_path / "out").values()), expected, rtol=0, atol=1e-6)
+
+
+def test_the_same_recording_gives_the_same_bytes(separator, recording, tmp_path, monkeypatch):
+    path, _ = recording()
+    contents = []
+    for name in ("one", "two"):
+        done = separate_file(separator, path, tmp_path / name)
+        contents.append([file.read_bytes() for file in done.files])
+        for file in done.files:  # libsndfile's note of the time, which would differ a second later
+            chunk = file.read_bytes().index(b"PEAK")
+            assert file.read_bytes()[chunk + 12 : chunk + 16] == bytes(4)
+    assert contents[0] == contents[1]
+
+
+def test_nothing_is_replaced_unasked_and_nothing_but_what_was_separated_before(separator, recording, tmp_path):
+    path, _ = recording()
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "precious.txt").write_text("mine")
+    for overwrite in (False, True):
+        with pytest.raises(InputError, match="out: "):
+            separate_file(separator, path, tmp_path / "out", overwrite=overwrite)
+    assert [file.name for file in (tmp_path / "out").iterdir()] == ["precious.txt"]
+    separate_file(separator, path, tmp_path / "new")
+    with pytest.raises(InputError, match="--overwrite"):
+        separate_file(separator, path, tmp_path / "new")
+    assert separate_file(separator, path, tmp_path / "new", overwrite=True).files[0].exists()
+
+
+def test_a_recording_inside_the_folder_of_its_sources_is_never_replaced(separator, recording, tmp_path):
+    path, _ = recording()
+    (tmp_path / MANIFEST).write_text("{}")
+    with pytest.raises(InputError, match="where its sources would be"):
+        separate_file(separator, path, tmp_path, overwrite=True)
+    assert path.exists()
+
+
+def test_a_recording_that_breaks_off_leaves_no_folder(separator, recording, tmp_path):
+    path, _ = recording(name="a.flac", subtype="PCM_16")
+    audio = scan_audio(path)
+    path.write_bytes(path.read_bytes()[:-4000])  # after it was looked at
+    with pytest.raises(InputError, match=r"a\.flac"):
+        separate_file(separator, path, tmp_path / "out", audio=audio)
+    assert not list(tmp_path.glob("*out*"))
+
+
+def test_flac_is_refused_for_more_channels_than_it_holds(separator, tmp_path):
+    soundfile.write(tmp_path / "many.wav", np.zeros((800, 9)), RATE)
+    with pytest.raises(InputError, match=r"9 channels, FLAC holds 8; use --format float"):
+        separate_file(separator, tmp_path / "many.wav", tmp_path / "out", "flac")

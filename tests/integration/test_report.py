@@ -1,0 +1,82 @@
+"""Pages of real, tiny reproductions, with sounds."""
+
+import re
+import shutil
+
+import torch
+
+
+def players(page):
+    return len(re.findall(r"<audio ", page.read_text()))
+
+
+def test_every_source_of_the_chosen_mixtures_can_be_heard_under_every_system(report_pages):
+    html = report_pages["weak-labels"].read_text()
+    examples = html.split('<details class="example"')[1:]
+    assert len(examples) >= 5  # of each class one at least has a score
+    for example in examples:
+        present = len(re.findall(r"<h5>", example))
+        assert len(re.findall(r"<audio ", example)) == 1 + present * (1 + 5)
+        assert len(re.findall(r'class="mask"', example)) == present * 5
+    assert len(report_pages["model-selection"].read_text().split('<details class="example"')[1:]) == 3
+
+
+def test_mixtures_and_estimates_are_those_whose_rows_are_shown(report_pages):
+    for page in report_pages.values():
+        assert "otherwise than the rows" not in page.read_text()
+
+
+def test_estimates_of_other_weights_than_those_tested_are_told(separatrix, weak_labels, tmp_path):
+    folder = shutil.copytree(weak_labels.output / "strong", tmp_path / "strong")
+    path = folder / "checkpoints" / "best.ckpt"
+    checkpoint = torch.load(path, weights_only=True)
+    checkpoint["state_dict"] = {name: -weight for name, weight in checkpoint["state_dict"].items()}
+    torch.save(checkpoint, path)
+    separatrix.succeed("report", folder, "--examples", "1")
+    assert "dB otherwise than the rows on disk" in (folder / "report.html").read_text()
+
+
+def test_a_page_with_sounds_is_the_same_when_it_is_made_again(separatrix, weak_labels, report_pages, tmp_path):
+    separatrix.succeed("report", weak_labels.output, "--examples", "1", "--output", tmp_path / "again.html")
+    assert (tmp_path / "again.html").read_bytes() == report_pages["weak-labels"].read_bytes()
+
+
+def test_what_has_lost_its_checkpoint_is_named_and_the_rest_is_heard(separatrix, weak_labels, tmp_path):
+    folder = shutil.copytree(weak_labels.output, tmp_path / "weak-labels")
+    (folder / "frame" / "checkpoints" / "best.ckpt").unlink()
+    (folder / "judge_frame" / "checkpoints" / "best.ckpt").write_bytes(b"no checkpoint")
+    (folder / "judge_clip" / "checkpoints" / "best.ckpt").unlink()
+    outcome = separatrix.succeed("report", folder, "--examples", "1")
+    assert "missing: Estimates of frame labels: " in outcome.out and "no such checkpoint" in outcome.out
+    assert "missing: What the judge hears: " in outcome.out
+    assert players(folder / "report.html") > 0
+
+
+def test_models_that_moved_with_the_folder_are_found_and_without_them_tables_remain(
+    separatrix, model_selection, tmp_path
+):
+    folder = shutil.copytree(model_selection.output, tmp_path / "moved")
+    shutil.rmtree(folder / "music" / "checkpoints")
+    for configuration in folder.glob("selection/*/test.yaml"):
+        configuration.write_text(configuration.read_text().replace(str(model_selection.output), "/gone"))
+    outcome = separatrix.succeed("report", folder, "--examples", "1")
+    assert outcome.out.count("missing: Mixtures of ") == 3 and "/gone/music/checkpoints/best.ckpt" in outcome.out
+    assert "<h2" in (folder / "report.html").read_text() and not players(folder / "report.html")
+    shutil.copytree(model_selection.output / "music" / "checkpoints", folder / "music" / "checkpoints")
+    assert "missing" not in separatrix.succeed("report", folder, "--examples", "1").out
+
+
+def test_one_selection_has_a_page_of_its_own(separatrix, model_selection, tmp_path):
+    page = tmp_path / "speech.html"
+    outcome = separatrix.succeed("report", model_selection.output / "selection" / "speech", "--output", page)
+    assert "missing:" not in outcome.out
+    assert players(page) == 3 * (1 + 2 * 4)
+
+
+def test_a_bank_that_is_gone_costs_the_sounds_alone(separatrix, weak_labels, tmp_path):
+    folder = shutil.copytree(weak_labels.output / "strong", tmp_path / "strong")
+    configuration = folder / "config.yaml"
+    configuration.write_text(configuration.read_text().replace(str(separatrix.banks), str(tmp_path / "none")))
+    outcome = separatrix.succeed("report", folder)
+    assert "no sound bank of these" in outcome.out
+    assert "The table" in (folder / "report.html").read_text() and not players(folder / "report.html")

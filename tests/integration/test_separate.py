@@ -1,0 +1,131 @@
+"""`separatrix separate` on recordings of a person's own."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+from lightning import Trainer
+
+from lightning_modules.deep_clustering.module import DeepClustering
+
+CLASSES = ["car_horn", "dog_bark", "gun_shot", "jackhammer", "siren"]
+
+
+@pytest.fixture(scope="module")
+def clustering(tmp_path_factory) -> list[str]:
+    """Checkpoints of two untrained deep clustering models."""
+    folder, paths = tmp_path_factory.mktemp("models"), []
+    for seed, domain in enumerate(("speech", "music")):
+        torch.manual_seed(seed)
+        trainer = Trainer(accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False)
+        trainer.strategy.connect(
+            DeepClustering(domain, sample_rate=8000, window=64, hop=32, units=4, layers=1, dimensions=4)
+        )
+        trainer.save_checkpoint(folder / f"{domain}.ckpt")
+        paths.append(str(folder / f"{domain}.ckpt"))
+    return paths
+
+
+def models(paths) -> list[str]:
+    return [word for path in paths for word in ("--model", str(path))]
+
+
+@pytest.fixture
+def street(tmp_path) -> Path:
+    samples = np.random.default_rng(0).uniform(-0.3, 0.3, (30_000, 2))
+    soundfile.write(tmp_path / "street.flac", samples, 22_050)
+    return tmp_path / "street.flac"
+
+
+def test_a_weak_label_model_writes_a_file_for_each_class_and_the_rest(separatrix, street, tmp_path):
+    told = separatrix.succeed("separate", *models([separatrix.best("strong")]), street, "--output", tmp_path / "out")
+    folder = tmp_path / "out" / "street"
+    names = [f"{name}.wav" for name in (*CLASSES, "residual")]
+    assert sorted(path.name for path in folder.iterdir()) == sorted([*names, "separation.json"])
+    sources = [soundfile.read(folder / name)[0] for name in names]
+    np.testing.assert_allclose(sum(sources), soundfile.read(street)[0], rtol=0, atol=2e-6)
+    assert {soundfile.info(folder / name).samplerate for name in names} == {22_050}
+    for said in (
+        "separating 1 recording",
+        "street.flac: 1.4 s, 22050 Hz, stereo",
+        "up to 4000 Hz",
+        str(folder),
+        "x real",
+    ):
+        assert said in told.out
+    assert told.err == ""
+
+
+def test_the_confidences_of_several_models_are_printed_and_saved(separatrix, clustering, street, tmp_path):
+    told = separatrix.succeed("separate", *models(clustering), street, "--output", tmp_path)
+    (judgement,) = json.loads((tmp_path / "street" / "separation.json").read_text())["judgements"]
+    assert list(judgement["models"]) == ["speech", "music"]
+    assert judgement["picked"] == max(judgement["models"], key=lambda name: judgement["models"][name]["confidence"])
+    for name, measures in judgement["models"].items():
+        assert measures["confidence"] == pytest.approx(measures["silhouette"] * measures["posterior"])
+        (row,) = (line for line in told.out.splitlines() if f"│ {name} " in line)
+        assert all(f"{value:.3f}" in row for value in measures.values())
+        assert ("picked" in row) == (name == judgement["picked"])
+    assert sorted(path.name for path in (tmp_path / "street").glob("*.wav")) == ["source_1.wav", "source_2.wav"]
+
+
+def test_segments_are_judged_one_by_one(separatrix, clustering, tmp_path):
+    soundfile.write(tmp_path / "long.wav", np.random.default_rng(0).uniform(-0.3, 0.3, 20 * 8000), 8000)
+    told = separatrix.succeed(
+        "separate", *models(clustering), tmp_path / "long.wav", "--select", "segment", "--output", tmp_path / "out"
+    )
+    judgements = json.loads((tmp_path / "out" / "long" / "separation.json").read_text())["judgements"]
+    assert judgements[0]["start"] == 0 and judgements[-1]["stop"] == 20 and len(judgements) > 1
+    for name in ("speech", "music"):
+        assert f"{sum(one['picked'] == name for one in judgements)} of {len(judgements)} segments" in told.out
+
+
+def test_a_broken_recording_is_told_in_one_line_and_the_others_are_separated(separatrix, street, tmp_path):
+    (tmp_path / "text.wav").write_text("no audio")
+    soundfile.write(tmp_path / "nan.wav", [0.1, np.nan], 8000, subtype="FLOAT")
+    soundfile.write(tmp_path / "silent.wav", np.zeros(800), 8000)
+    soundfile.write(tmp_path / "clipped.wav", np.clip(9 * np.sin(np.arange(8000) / 20), -1, 1), 8000)
+    files = [tmp_path / f"{name}.wav" for name in ("text", "nan", "missing", "silent", "clipped")]
+    outcome = separatrix.run("separate", *models([separatrix.best("strong")]), *files, "--output", tmp_path / "out")
+    assert outcome.status == 2
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["clipped", "silent"]
+    assert not soundfile.read(tmp_path / "out" / "silent" / "siren.wav")[0].any()
+    assert "warning: clipped" in outcome.out
+    lines = outcome.err.splitlines()
+    assert len(lines) == 4 and all(f"{name}.wav" in lines[n] for n, name in enumerate(("text", "nan", "missing")))
+    assert lines[3].endswith("not separated; the other 2 are")
+
+
+def test_nothing_is_written_over_unless_it_is_asked_for(separatrix, street, tmp_path):
+    command = ["separate", *models([separatrix.best("strong")]), street, "--output", tmp_path / "out"]
+    separatrix.succeed(*command)
+    before = (tmp_path / "out" / "street" / "siren.wav").stat().st_mtime_ns
+    outcome = separatrix.run(*command)
+    assert outcome.status == 2 and "--overwrite" in outcome.err and len(outcome.err.splitlines()) == 1
+    assert (tmp_path / "out" / "street" / "siren.wav").stat().st_mtime_ns == before
+    separatrix.succeed(*command, "--overwrite", "--format", "flac")
+    assert len(list((tmp_path / "out" / "street").glob("*.flac"))) == 6
+    assert not list((tmp_path / "out" / "street").glob("*.wav"))
+
+
+def test_what_cannot_be_done_is_refused_in_one_line_before_anything_is(separatrix, clustering, street, tmp_path):
+    (tmp_path / "other").mkdir()
+    other = tmp_path / "other" / "street.wav"
+    soundfile.write(other, np.zeros(800), 8000)
+    weak = separatrix.best("strong")
+    refused = [
+        ([*models([weak, *clustering]), street], "separates by itself"),
+        ([*models([*clustering, weak]), street], "a checkpoint of WeakLabelSeparator"),
+        ([*models([separatrix.best("judge_frame")]), street], "a checkpoint of EventClassifier"),
+        ([*models([tmp_path / "none.ckpt"]), street], "none.ckpt"),
+        ([*models([weak]), street, other], "another recording is named street"),
+        ([*models([weak])], "files"),
+        ([street], "model"),
+    ]
+    for arguments, reason in refused:
+        outcome = separatrix.run("separate", *arguments, "--output", tmp_path / "out")
+        assert outcome.status == 2 and reason in outcome.err and len(outcome.err.splitlines()) == 1, outcome.err
+    assert not (tmp_path / "out").exists()

@@ -1,0 +1,134 @@
+"""What is misspelt is told what was probably meant, in one line, before anything is run."""
+
+import shlex
+
+import pytest
+
+from experiments.cli import COMMANDS, GROUPS, main
+
+
+@pytest.fixture
+def told(capsys, tmp_path, monkeypatch):
+    """A function that runs a command that must be refused, in an empty folder, and gives its only line."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments):
+        before = sorted(tmp_path.rglob("*"))
+        assert main(list(arguments)) == 2
+        (line,) = [line for line in capsys.readouterr().err.splitlines() if not line.startswith("Seed set")]
+        assert sorted(tmp_path.rglob("*")) == before
+        return line
+
+    return run
+
+
+FRAME = ("fit", "--config", "weak_labels/base", "--config", "weak_labels/frame")
+
+
+@pytest.mark.parametrize(
+    "arguments, meant",
+    [
+        (["--data.batchsize", "4"], "did you mean --data.batch_size?"),
+        (
+            ["--data.corpus.rot", "X"],
+            "UrbanSound8K has no such setting; did you mean --data.corpus.root?",
+        ),
+        (["--trainer.max_epoch", "3"], "did you mean --trainer.max_epochs?"),
+        (["--max_epochs", "3"], "did you mean --trainer.max_epochs?"),
+        (["--traner.max_epochs=3"], "did you mean --trainer.max_epochs?"),
+        (["--model.suprvision", "frame"], "did you mean --model.supervision?"),
+        (["--model.supervision", "fram"], "model.supervision: fram; one of strong, frame, clip; did you mean frame?"),
+        (["--model", "WeakLabelSeperator"], "model: no class WeakLabelSeperator; did you mean WeakLabelSeparator?"),
+        (["--data.corpus", "Urbansound"], "data.corpus: no class Urbansound; did you mean UrbanSound8K?"),
+        (
+            ["--trainer.callbacks+", "AudioExample"],
+            "no class AudioExample; did you mean AudioExamples?",
+        ),
+        (["--trainer.profiler.dirpath", "X"], "trainer.profiler: no class Profiler that can be made; one of "),
+        (["--trainer.profiler", "simpel"], "it can only be one of ['simple', 'advanced'"),
+        (["--stopping.pateince", "3"], "did you mean --stopping.patience?"),
+        (["--ckpt_pth", "last"], "did you mean --ckpt_path?"),
+        (["--config", "weak_labels/fram"], "did you mean weak_labels/frame?"),
+        (["--model.help", "DeepClusterin"], "did you mean DeepClustering?"),
+    ],
+)
+def test_a_misspelt_setting_of_a_training(arguments, meant, told):
+    assert meant in told(*FRAME, *arguments)
+
+
+@pytest.mark.parametrize(
+    "content, meant",
+    [
+        ("model: {class_path: WeakLabelSeparator, init_args: {suprvision: clip}}", "did you mean model.supervision?"),
+        ("model: {class_path: WeakLabelSeparator, int_args: {alpha: 1}}", "did you mean model.init_args?"),
+        ("model: {class_path: WeakLabelSeparater}", "did you mean WeakLabelSeparator?"),
+        (
+            "modle: {class_path: WeakLabelSeparator}",
+            "no such setting; did you mean model.class_path?",
+        ),
+        ("trainer: {max_epoch: 3}", "trainer.max_epoch: no such setting; did you mean trainer.max_epochs?"),
+        ("data: {init_args: {corpus: {init_args: {rot: X}}}}", "did you mean data.corpus.root?"),
+    ],
+)
+def test_a_misspelt_word_of_a_configuration(content, meant, told, tmp_path):
+    (tmp_path / "mine.yaml").write_text(content)
+    assert meant in told(*FRAME, "--config", "mine.yaml")
+
+
+@pytest.mark.parametrize(
+    "line, meant",
+    [
+        ("repoduce weak-labels", "did you mean `separatrix reproduce`?"),
+        ("train", "did you mean `separatrix fit`?"),
+        (
+            "reproduce weak-lables",
+            "one of weak-labels, model-selection; did you mean weak-labels?",
+        ),
+        ("reproduce weak-labels --preset smal", "--preset: smal; one of demo, small, paper; did you mean small?"),
+        ("reproduce weak-labels --jbos 3", "--jbos: no such setting; did you mean --jobs?"),
+        ("check urbansound --root X", "did you mean urbansound8k?"),
+        ("check urbansound8k --rot X", "did you mean --root?"),
+        ("bank --config weak_labels/base --data.duratoin 3", "did you mean --data.duration?"),
+        ("synthesize --config weak_labels/base --output X --split tst", "did you mean test?"),
+        ("synthesize --config weak_labels/base", "--output: needed; as in the examples of --help"),
+        ("ranks --trainer.device 3", "did you mean --trainer.devices?"),
+        ("benchmark renderin", "did you mean rendering?"),
+    ],
+)
+def test_a_misspelt_word_of_another_command(line, meant, told):
+    assert meant in told(*line.split())
+
+
+# Appended to a command's examples, so that they are parsed and no more; the others end at a folder that is not there.
+ENDINGS = {
+    **{name: ["--print_config"] for name in ("fit", "validate", "test", "predict", "bank", "synthesize", "ranks")},
+    "reproduce": ["--dry-run"],
+    "benchmark": ["--profile"],  # is refused beside --json
+}
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_explains_itself_with_examples_that_can_be_parsed(command, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert main(["fit", "--config", "weak_labels/base", "--config", "weak_labels/strong", "--print_config"]) == 0
+    (tmp_path / "runs" / "strong").mkdir(parents=True)
+    (tmp_path / "runs" / "strong" / "config.yaml").write_text(capsys.readouterr().out)
+    assert main([command, "--help"]) == 0
+    lines = capsys.readouterr().out.partition("\nexample")[2].splitlines()[1:]
+    examples = [shlex.split(line) for line in lines[: lines.index("")]]
+    assert examples
+    for program, *arguments in examples:
+        assert program == "separatrix" and arguments[0] == command
+        status = main([*arguments, *ENDINGS.get(command, ())])
+        told = capsys.readouterr().err
+        refused_later = status == 2 and ("no such folder" in told or "--profile" in told)
+        assert status == 0 or refused_later, told
+
+
+def test_the_first_screen_names_every_command_once_and_none_that_there_is_not(capsys):
+    assert main([]) == 0
+    out = capsys.readouterr().out
+    lines = out.partition("--version\n")[2].partition("Start here")[0].splitlines()
+    named = [line.split()[0] for line in lines if line.startswith("  ")]
+    assert sorted(named) == sorted(COMMANDS)
+    assert {name for names in GROUPS.values() for name in names} <= COMMANDS.keys()

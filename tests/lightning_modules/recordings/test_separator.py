@@ -1,0 +1,276 @@
+"""Recordings in windows: what the model makes of the whole, at any rate and with any channels, without seams."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from lightning import Trainer
+from torch import Tensor, nn
+
+from lightning_modules.base_module import SeparatrixModule
+from lightning_modules.deep_clustering.module import DeepClustering
+from lightning_modules.deep_clustering.selection import ModelSelection
+from lightning_modules.errors import InputError
+from lightning_modules.recordings.resampling import rate_ratio
+from lightning_modules.recordings.separator import Recording, Separator, Span
+from lightning_modules.weak_labels.classifier_module import EventClassifier
+from lightning_modules.weak_labels.separator_module import WeakLabelSeparator
+
+RATE = 8000
+WHOLE, CHUNKS = Span(window=100), Span(window=0.5, overlap=0.1, fade=0.02)
+TINY: dict[str, Any] = {"sample_rate": RATE, "window": 64, "hop": 32, "units": 6, "layers": 1}
+
+
+class Nearby(nn.Module):
+    """A network that hears five frames: what bidirectional LSTM layers are replaced by where exactness is asked for."""
+
+    def __init__(self, features: int, outputs: int) -> None:
+        super().__init__()
+        self.convolution = nn.Conv1d(features, outputs, 5, padding=2)
+
+    def forward(self, features: Tensor) -> Tensor:
+        return self.convolution(features).tanh().mT
+
+
+def class_separator(normalisation: str = "mixture", bounded: bool = True, seed: int = 0) -> WeakLabelSeparator:
+    torch.manual_seed(seed)
+    model = WeakLabelSeparator("strong", classes=["horn", "dog"], input_normalisation=normalisation, **TINY)
+    if bounded:
+        model.separator.recurrent = Nearby(model.geometry.bins, 12)  # type: ignore[assignment]
+    return model.eval()
+
+
+def clustering_model(seed: int = 0, bounded: bool = True, **settings: Any) -> DeepClustering:
+    torch.manual_seed(seed)
+    model = DeepClustering(**{"domain": f"domain{seed}", "dimensions": 4, **TINY, **settings})
+    if bounded:
+        model.network.recurrent = Nearby(model.geometry.bins, 12)  # type: ignore[assignment]
+    return model.eval()
+
+
+def write(module: SeparatrixModule, path: Path) -> str:
+    trainer = Trainer(accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False)
+    trainer.strategy.connect(module)
+    trainer.save_checkpoint(path)
+    return str(path)
+
+
+@pytest.fixture
+def selection(tmp_path: Path) -> Callable[..., ModelSelection]:
+    """A function that makes a selection of untrained models."""
+
+    def make(models: int = 2, bounded: bool = True, **settings: Any) -> ModelSelection:
+        made = [clustering_model(seed, bounded=False, **settings) for seed in range(models)]
+        selected = ModelSelection([write(model, tmp_path / f"{model.domain}.ckpt") for model in made])
+        if bounded:
+            for seed, model in enumerate(selected.deep_clustering_models):
+                model.network.recurrent = clustering_model(seed, **settings).network.recurrent
+        return selected
+
+    return make
+
+
+def mixture(seconds: float, channels: int = 1, rate: int = RATE, seed: int = 0) -> Tensor:
+    """A hum that swells and falls, under noise in bursts, a little different in each channel."""
+    generator = torch.Generator().manual_seed(seed)
+    time = torch.arange(round(seconds * rate)) / rate
+    hum = (2 * torch.pi * 310 * time).sin() * (2 * torch.pi * 0.4 * time).sin()
+    bursts = torch.randn(channels, len(time), generator=generator) * ((3 * time).sin() > 0.3)
+    return 0.1 * (hum * torch.linspace(1, 0.5, channels).unsqueeze(-1) + bursts)
+
+
+def stacked(separator: Separator, samples: Tensor, rate: int = RATE) -> Tensor:
+    return torch.stack(list(separator(samples, rate).sources.values()))
+
+
+def error_db(found: Tensor, expected: Tensor) -> float:
+    return float(10 * ((found - expected).square().sum() / expected.square().sum()).log10())
+
+
+def test_a_recording_of_one_window_is_separated_exactly_as_the_model_does_it(selection):
+    x = mixture(0.4)
+    model = class_separator(bounded=False)
+    with torch.inference_mode():
+        assert torch.equal(stacked(Separator(model, span=CHUNKS), x)[:-1, 0], model(x)[0])
+        for select in ("file", "segment"):
+            models = selection(3, bounded=False)
+            assert torch.equal(stacked(Separator(models, select, span=CHUNKS), x)[:, 0], models(x)[0])
+
+
+def test_the_confidences_of_one_window_are_those_of_the_selection(selection):
+    x, models = mixture(0.4), selection(3, bounded=False)
+    (judgement,) = Separator(models, span=CHUNKS)(x, RATE).judgements
+    with torch.inference_mode():
+        expected = models.select(x, torch.zeros(1, dtype=torch.int64))
+    assert judgement.picked == models.names[int(expected["picked"])]
+    for number, name in enumerate(models.names):
+        for measure, value in judgement.confidences[name]._asdict().items():
+            assert torch.equal(value, getattr(expected["refit"], measure)[number])
+
+
+@pytest.mark.parametrize("normalisation", ["none", "mixture"])
+def test_windows_of_class_masks_give_the_whole_where_the_network_hears_nearby_frames(normalisation):
+    model, x = class_separator(normalisation), mixture(3.3)
+    with torch.inference_mode():
+        assert error_db(stacked(Separator(model, span=CHUNKS), x)[:-1, 0], model(x)[0]) < -60
+
+
+@pytest.mark.parametrize("floor", ["relative", "absolute"])
+def test_windows_of_clusters_give_the_whole_where_the_network_hears_nearby_frames(selection, floor):
+    models, x = selection(2, input_floor=floor), mixture(3.3)
+    chunked = Separator(models, span=CHUNKS)(x, RATE)
+    with torch.inference_mode():
+        assert error_db(torch.stack(list(chunked.sources.values()))[:, 0], models(x)[0]) < -60
+    (whole,) = Separator(models, span=WHOLE)(x, RATE).judgements
+    for name, confidence in chunked.judgements[0].confidences.items():
+        torch.testing.assert_close(confidence, whole.confidences[name], rtol=1e-3, atol=1e-5)
+
+
+def test_the_difference_from_the_whole_falls_with_the_context_as_a_network_forgets():
+    model, x = class_separator(bounded=False), mixture(4)
+    with torch.inference_mode():
+        whole = model(x)[0]
+        errors = [
+            error_db(stacked(Separator(model, span=Span(1, overlap, 0.02)), x)[:-1, 0], whole)
+            for overlap in (0.04, 0.1, 0.3)
+        ]
+    assert errors[0] > errors[1] > errors[2] and errors[2] < -60
+
+
+def test_models_of_different_geometry_are_windowed_on_a_common_grid(selection, tmp_path):
+    paths = [
+        write(clustering_model(seed, bounded=False, window=window, hop=hop), tmp_path / f"{seed}.ckpt")
+        for seed, (window, hop) in enumerate([(64, 32), (96, 24)])
+    ]
+    models = ModelSelection(paths)
+    for model in models.deep_clustering_models:
+        model.network.recurrent = Nearby(model.geometry.bins, 12)  # type: ignore[assignment]
+    x = mixture(2.1)
+    with torch.inference_mode():
+        assert error_db(stacked(Separator(models, span=CHUNKS), x)[:, 0], models(x)[0]) < -60
+
+
+@pytest.mark.parametrize("rate", [RATE, 11_025, 44_100])
+@pytest.mark.parametrize("channels", [1, 2, 3])
+def test_sources_and_residual_have_the_recordings_shape_and_add_up_to_it(rate, channels):
+    x = mixture(1.3, channels, rate)
+    separated = Separator(class_separator(), span=CHUNKS)(x, rate)
+    assert list(separated.sources) == ["horn", "dog", "residual"]
+    assert all(source.shape == x.shape for source in separated.sources.values())
+    torch.testing.assert_close(sum(separated.sources.values()), x, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("rate", [RATE, 11_025, 44_100])
+def test_a_constant_mask_shows_no_seam_even_beside_an_impulse(rate):
+    model = class_separator()
+    nn.init.zeros_(model.separator.mask.weight)
+    nn.init.zeros_(model.separator.mask.bias)  # every mask is 1/2
+    separator = Separator(model, span=CHUNKS)
+    time = torch.arange(round(1.6 * rate)) / rate
+    tone = 0.3 * (2 * torch.pi * 440 * time).sin().unsqueeze(0)
+    inside = slice(rate // 50, -rate // 50)  # a tone that begins at once is not band-limited
+    horn = separator(tone, rate).sources["horn"]
+    # Resampling forth and back passes a tone within 0.1 %.
+    torch.testing.assert_close(horn[..., inside], tone[..., inside] / 2, rtol=0, atol=3e-4)
+    # An impulse comes out the same wherever it lies: in a window or where two of them meet.
+    shapes = []
+    group = rate_ratio(rate, RATE).numerator  # resampled alike wherever it lies
+    for tenth in range(3, 13):
+        place = tenth * rate // 10 // group * group
+        impulse = torch.zeros(1, round(1.6 * rate))
+        impulse[0, place] = 1
+        shapes.append(separator(impulse, rate).sources["horn"][0, place - rate // 10 : place + rate // 10])
+    torch.testing.assert_close(torch.stack(shapes), shapes[0].expand(len(shapes), -1), rtol=0, atol=2e-5)
+
+
+def test_channels_share_their_masks_and_lose_nothing_that_is_opposite_in_them(selection):
+    x = mixture(1.2)
+    for separator in (Separator(class_separator(), span=CHUNKS), Separator(selection(1), span=CHUNKS)):
+        mono = stacked(separator, x)
+        stereo = stacked(separator, torch.cat([x, -x]))
+        torch.testing.assert_close(stereo, torch.cat([mono, -mono], 1), rtol=0, atol=1e-5)
+        swapped = mixture(1.2, 2)
+        torch.testing.assert_close(
+            stacked(separator, swapped.flip(0)), stacked(separator, swapped).flip(1), rtol=0, atol=1e-5
+        )
+
+
+@pytest.mark.parametrize("select", ["file", "segment"])
+def test_silence_has_silent_sources(selection, select):
+    silence = torch.zeros(2, RATE)
+    assert not stacked(Separator(class_separator(), span=CHUNKS), silence).any()
+    assert not stacked(Separator(selection(2), select, span=CHUNKS), silence).any()
+
+
+@pytest.mark.parametrize("samples", [1, 2, 31, 800])
+def test_the_shortest_recordings_keep_their_length(selection, samples):
+    x = mixture(1)[:, :samples]
+    assert stacked(Separator(class_separator()), x).shape == (3, 1, samples)
+    assert stacked(Separator(selection(2)), x, 44_100).shape == (2, 1, samples)
+
+
+def test_each_segment_is_a_mixture_of_its_own(selection):
+    models, x = selection(3), mixture(2.2)
+    separated = Separator(models, "segment", span=CHUNKS)(x, RATE)
+    spans = [(judgement.start, judgement.stop) for judgement in separated.judgements]
+    assert len(spans) > 3 and spans[0][0] == 0 and spans[-1][1] == 2.2
+    for start, stop in spans[:2]:
+        part = x[:, round(start * RATE) : round(stop * RATE)]
+        (alone,) = Separator(models)(part, RATE).judgements
+        judgement = next(one for one in separated.judgements if one.start == start)
+        assert alone.picked == judgement.picked and alone.confidences == judgement.confidences
+    # Masks of every model add up to 1 in every bin.
+    torch.testing.assert_close(sum(separated.sources.values()), x, rtol=0, atol=1e-5)
+
+
+def test_an_array_of_one_dimension_gives_sources_of_one_dimension():
+    x = mixture(0.2)[0]
+    sources = Separator(class_separator())(x.numpy(), RATE).sources
+    assert all(source.shape == x.shape for source in sources.values())
+
+
+@pytest.mark.parametrize("samples", [torch.zeros(2, 0), torch.tensor([0.1, torch.nan]), torch.zeros(1, 2, 3)])
+def test_what_is_no_recording_is_refused_in_one_line(samples):
+    with pytest.raises(InputError, match=r"^samples: [^\n]* are needed$"):
+        Separator(class_separator())(samples, RATE)
+
+
+def test_checkpoints_that_do_not_fit_together_are_refused_in_one_line(tmp_path):
+    weak = write(class_separator(bounded=False), tmp_path / "weak.ckpt")
+    clusters = write(clustering_model(bounded=False), tmp_path / "clusters.ckpt")
+    slower = write(clustering_model(bounded=False, sample_rate=4000), tmp_path / "slower.ckpt")
+    three = write(clustering_model(bounded=False, sources=3), tmp_path / "three.ckpt")
+    sizes = {"architecture": "recurrent", "units": 3, "layers": 1, "sample_rate": RATE, "window": 64, "hop": 32}
+    judge = write(EventClassifier("frame", classes=["horn"], **sizes), tmp_path / "judge.ckpt")
+    refused = {
+        (): "model: none",
+        (weak, clusters): "weak.ckpt: a WeakLabelSeparator, which separates by itself",
+        (clusters, weak): "weak.ckpt: a checkpoint of WeakLabelSeparator",
+        (clusters, slower): "sample_rate",
+        (clusters, three): "sources",
+        (judge,): "judge.ckpt: a checkpoint of EventClassifier; one of WeakLabelSeparator or DeepClustering is needed",
+    }
+    for paths, reason in refused.items():
+        with pytest.raises(InputError) as error:
+            Separator.from_checkpoints(paths)
+        assert reason in str(error.value) and "\n" not in str(error.value)
+    assert Separator.from_checkpoints([weak]).names == ["horn", "dog", "residual"]
+    assert Separator.from_checkpoints([clusters, clusters]).names == ["source_1", "source_2"]
+
+
+def test_a_class_of_the_residuals_name_is_refused():
+    torch.manual_seed(0)
+    with pytest.raises(InputError, match=r"^classes: residual"):
+        Separator(WeakLabelSeparator("strong", classes=["residual"], **TINY))
+
+
+def test_work_is_told_in_seconds_of_the_recording(selection):
+    x = mixture(2)
+    for select in ("file", "segment"):
+        told: list[float] = []
+        separator = Separator(selection(2), select, span=CHUNKS)
+        for _ in separator.stream(Recording(lambda: [x], x.shape[-1], RATE), advance=told.append):
+            assert told
+        assert abs(sum(told) - 2) < 1e-6
