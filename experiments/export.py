@@ -73,7 +73,7 @@ def compared(module: SeparatrixModule, recording: str | Path | None) -> dict[str
     rate = module.geometry.sample_rate
     mixtures = {"noise": noise(1, int(1.3 * rate))}
     if recording is not None:
-        samples, own_rate = read_audio(recording, stop=None)
+        samples, own_rate = read_audio(recording)
         samples = resample(samples[: LONGEST_COMPARED * own_rate], own_rate, rate)
         mixtures["the recording"] = torch.from_numpy(samples).unsqueeze(0)
     return mixtures
