@@ -1,7 +1,6 @@
 """`separatrix card`: what an exported model says of itself, as a table."""
 
 import json
-from argparse import ArgumentParser
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -9,6 +8,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from experiments.command_parser import command_parser
 from experiments.model_card import KINDS, new_card
 from experiments.sections import Section, terminal_table
 from lightning_modules.checkpoint import load_module, read_checkpoint
@@ -132,12 +132,8 @@ def _number(value: Any) -> str:
 
 def command(arguments: list[str]) -> None:
     """`separatrix card ...`."""
-    parser = ArgumentParser(
-        prog="separatrix card",
-        exit_on_error=False,
-        description="What an exported model says of itself; of a checkpoint, what it would say once it is exported.",
-        epilog="example: separatrix card strong.safetensors",
-    )
+    text = "What an exported model says of itself; of a checkpoint, what it would say once it is exported."
+    parser = command_parser("card", text, "card strong.safetensors")
     parser.add_argument("file", type=Path, help="an exported model or a checkpoint")
     parser.add_argument("--json", action="store_true", help="as JSON, with all that the table leaves out")
     given = parser.parse_args(arguments[1:])

@@ -15,35 +15,40 @@ from experiments.suggestion import probable
 from experiments.termination import INTERRUPTED, TERMINATED, end_on_sigterm, end_with_parent, interruption
 from lightning_modules.errors import InputError, printable
 
-# Command -> module and function; the modules are imported only when their command is asked for.
-COMMANDS = {
-    "reproduce": ("experiments.reproduce:command", "make a paper's table, from training to comparison"),
-    "fit": ("experiments.training:command", "train a model"),
-    "validate": ("experiments.training:command", "evaluate a model on the validation set"),
-    "test": ("experiments.training:command", "evaluate a model on the test set"),
-    "predict": ("experiments.training:command", "write a separator's estimates of the test mixtures as audio files"),
-    "report": ("experiments.report.command:command", "make one HTML page of a run: tables, figures, sounds"),
-    "separate": ("experiments.separate:command", "separate your own recordings with trained models"),
-    "export": ("experiments.export:command", "write a trained model as one file that travels, with a card"),
-    "card": ("experiments.card:command", "what an exported model says of itself"),
-    "bank": ("experiments.bank:command", "decode a corpus once, before training on several devices"),
-    "ranks": ("experiments.ranks:command", "what SLURM or torchrun leads to, before a training on several devices"),
-    "configs": ("experiments.shipped_configurations:command", "the configurations that ship, and what each is"),
-    "check": ("experiments.check:command", "what a corpus holds, what is broken, and the mixtures' statistics"),
-    "synthesize": ("experiments.synthesize:command", "write mixtures, sources and labels as files"),
-    "benchmark": ("experiments.benchmarks.command:command", "measure speed side by side with the usual libraries"),
-}
-
-# What belongs together on the first screen. Commands of no group use what has been trained.
+# What is for what: command -> module and function; the modules are imported only when their command is asked for.
 GROUPS = {
-    "a paper's table, from nothing": ("reproduce",),
-    "data": ("check", "bank", "synthesize"),
-    "train and evaluate": ("configs", "fit", "validate", "test", "ranks"),
-    "speed": ("benchmark",),
+    "a paper's table, from nothing": {
+        "reproduce": ("experiments.reproduce:command", "make a paper's table, from training to comparison"),
+        "report": ("experiments.report.command:command", "make one HTML page of a run: tables, figures, sounds"),
+    },
+    "data": {
+        "check": ("experiments.check:command", "what a corpus holds, what is broken, and the mixtures' statistics"),
+        "bank": ("experiments.bank:command", "decode a corpus once, before training on several devices"),
+        "synthesize": ("experiments.synthesize:command", "write mixtures, sources and labels as files"),
+    },
+    "train and evaluate": {
+        "configs": ("experiments.shipped_configurations:command", "the configurations that ship, and what each is"),
+        "fit": ("experiments.training:command", "train a model"),
+        "validate": ("experiments.training:command", "evaluate a model on the validation set"),
+        "test": ("experiments.training:command", "evaluate a model on the test set"),
+        "predict": (
+            "experiments.training:command",
+            "write a separator's estimates of test mixtures as files",
+        ),
+        "ranks": ("experiments.ranks:command", "what SLURM or torchrun leads to, before a training on several devices"),
+    },
+    "use what was trained": {
+        "separate": ("experiments.separate:command", "separate recordings of your own"),
+        "export": ("experiments.export:command", "write a model as one file that travels, with a card"),
+        "card": ("experiments.card:command", "what an exported model says of itself"),
+    },
+    "speed": {
+        "benchmark": ("experiments.benchmarks.command:command", "measure speed side by side with the usual libraries"),
+    },
 }
-USE = "use what was trained"
+COMMANDS = {name: command for commands in GROUPS.values() for name, command in commands.items()}
 # What other tools call it.
-ELSEWHERE = {"train": "fit", "evaluate": "test", "eval": "test", "doctor": "check"}
+ELSEWHERE = {"train": "fit", "evaluate": "test", "eval": "test", "infer": "separate"}
 
 SCREEN = """Separatrix: separators that learn from weak labels, and models that know when to be trusted.
 
@@ -64,12 +69,10 @@ One separator, trained from isolated sources:
 
 def first_screen() -> str:
     """What `separatrix` alone prints: the commands by what they are for, and where to begin."""
-    grouped = {name for names in GROUPS.values() for name in names}
-    groups = {**GROUPS, USE: tuple(name for name in COMMANDS if name not in grouped)}
     width = max(map(len, COMMANDS))
     lines = []
-    for title, names in groups.items():
-        lines += [title, *(f"  {name:<{width}}  {COMMANDS[name][1]}" for name in names)]
+    for title, commands in GROUPS.items():
+        lines += [title, *(f"  {name:<{width}}  {summary}" for name, (_, summary) in commands.items())]
     return SCREEN.format(commands="\n".join(lines))
 
 

@@ -1,6 +1,6 @@
 """The parser of every command: help that ends in an example, and errors that say what was probably meant."""
 
-from argparse import ArgumentError, RawDescriptionHelpFormatter
+from argparse import Action, ArgumentError, RawDescriptionHelpFormatter
 from typing import Any
 
 from jsonargparse import ArgumentParser, DefaultHelpFormatter, Namespace
@@ -8,6 +8,9 @@ from jsonargparse import ArgumentParser, DefaultHelpFormatter, Namespace
 
 class HelpFormatter(RawDescriptionHelpFormatter, DefaultHelpFormatter):
     """Keeps the lines of a description as they are, so that its example can be copied."""
+
+    def _expand_help(self, action: Action) -> str:
+        return super()._expand_help(action).replace("type: <class 'Path'>", "type: path")
 
 
 def description(text: str, *examples: str) -> str:

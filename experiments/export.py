@@ -1,6 +1,5 @@
 """`separatrix export`: a trained model as one file that travels, and on request its network as a program."""
 
-from argparse import ArgumentParser, RawDescriptionHelpFormatter
 from pathlib import Path
 
 import torch
@@ -9,6 +8,7 @@ from torch import Tensor
 
 from datamodules.corpora.audio_file import read_audio, resample
 from experiments.card import card_table
+from experiments.command_parser import Explaining, command_parser
 from experiments.model_card import KINDS, new_card
 from experiments.network_program import heard_by, network_of, noise, write_program
 from lightning_modules.base_module import SeparatrixModule
@@ -20,12 +20,11 @@ from lightning_modules.weak_labels.classifier_module import EventClassifier
 LONGEST_COMPARED = 30  # seconds of a recording
 
 DESCRIPTION = """Write the weights of a checkpoint and a card, which says what they are of, into one safetensors file.
-Wherever a checkpoint can be named, so can the file: it holds nothing that could be run, and no paths or dates.
-
-examples:
-  separatrix export runs/strong/checkpoints/best.ckpt --output strong.safetensors
-  separatrix export runs/speech/checkpoints/best.ckpt --output speech.safetensors --program speech.pt2
-  separatrix card strong.safetensors"""
+Wherever a checkpoint can be named, so can the file: it holds nothing that could be run, and no paths or dates."""
+EXAMPLES = (
+    "export runs/strong/checkpoints/best.ckpt --output strong.safetensors",
+    "export runs/speech/checkpoints/best.ckpt --output speech.safetensors --program speech.pt2",
+)
 
 
 def export_module(
@@ -97,13 +96,8 @@ def _require_free(path: Path, overwrite: bool) -> None:
         raise InputError(f"{path}: is there already; choose another name, or replace it with --overwrite")
 
 
-def _parser() -> ArgumentParser:
-    parser = ArgumentParser(
-        prog="separatrix export",
-        exit_on_error=False,
-        description=DESCRIPTION,
-        formatter_class=RawDescriptionHelpFormatter,
-    )
+def _parser() -> Explaining:
+    parser = command_parser("export", DESCRIPTION, *EXAMPLES)
     parser.add_argument("checkpoint", type=Path, help="of a separator, a judge or a deep clustering model")
     parser.add_argument("--output", type=Path, required=True, help="the new file, FILE.safetensors")
     parser.add_argument("--data-licence", help="of the recordings that it learnt from, where the corpus is your own")

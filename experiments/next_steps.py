@@ -9,7 +9,6 @@ from lightning import LightningModule
 from rich.text import Text
 
 from callbacks.separation_evaluation import SUMMARY_FILE
-from experiments.cli import COMMANDS
 from experiments.configuration import options, where_shipped
 from experiments.stage import best_checkpoint, config_options
 from lightning_modules.errors import printable
@@ -24,10 +23,10 @@ def tell(made: Iterable[Path | str], commands: Iterable[Sequence[str]] = ()) -> 
 
     Args:
         made: paths, or what there is to say of them; of paths only those that exist.
-        commands: arguments of `separatrix`; of commands that this version does not have nothing is said.
+        commands: arguments of `separatrix`.
     """
     lines = [("made", str(each)) for each in made if not isinstance(each, Path) or each.exists()]
-    lines += [("next", shlex.join(["separatrix", *words])) for words in commands if words[0] in COMMANDS]
+    lines += [("next", shlex.join(["separatrix", *words])) for words in commands]
     console = rich.get_console()
     for number, (name, told) in enumerate(lines):
         named = name if not number or lines[number - 1][0] != name else ""
@@ -53,8 +52,9 @@ def tell_of_run(command: str, arguments: list[str], run: Path, model: LightningM
         following = [["test", *arguments[1:]]]
     elif command == "test":
         made = [run / SUMMARY_FILE]
-        if separates(model):
-            following = [["predict", *arguments[1:]]]
+        following = [["report", str(run)]]
+        if model.learns and separates(model):
+            following += [["separate", "--model", best_checkpoint(run), "RECORDING.wav", "--output", "separated"]]
     if command in ("fit", "test") and isinstance(model, EventClassifier):
         following += after_judge(arguments, run, model.supervision)
     tell(made, following)

@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import get_args
 
 import torch
-from jsonargparse import ArgumentParser
 from rich.console import Console
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
 
 from datamodules.corpora.audio_file import AudioFile, scan_audio
+from experiments.command_parser import Explaining, command_parser
 from experiments.separated_files import MANIFEST, SourceFormat, separate_file
 from lightning_modules.deep_clustering.selection import ModelSelection
 from lightning_modules.errors import InputError
@@ -24,8 +24,11 @@ from lightning_modules.recordings.separator import Select, Separator
 DESCRIPTION = """Separate recordings (WAV, FLAC, Ogg, AIFF) of any length, rate and number of channels. A weak-label
 separator writes one file for each sound class, and `residual`, what these leave of the recording: together they add up
 to it. Of several deep clustering models the most confident one's sources are written. Each recording becomes a folder,
-with its sources and separation.json.
-Example: separatrix separate --model speech.ckpt --model music.ckpt talk.wav band.flac --output separated"""
+with its sources and separation.json."""
+EXAMPLES = (
+    "separate --model runs/strong/checkpoints/best.ckpt street.wav --output separated",
+    "separate --model speech.ckpt --model music.ckpt talk.wav band.flac --output separated",
+)
 
 
 def command(arguments: list[str]) -> None:
@@ -56,8 +59,8 @@ def command(arguments: list[str]) -> None:
         raise InputError(f"{', '.join(refused)}: not separated; the other {len(folders) - len(refused)} are")
 
 
-def _parser() -> ArgumentParser:
-    parser = ArgumentParser(prog="separatrix separate", description=DESCRIPTION, exit_on_error=False)
+def _parser() -> Explaining:
+    parser = command_parser("separate", DESCRIPTION, *EXAMPLES)
     parser.add_argument("files", nargs="+", help="recordings")
     parser.add_argument("--model", action="append", required=True, help="trained model; several of deep clustering")
     parser.add_argument("--output", type=Path, required=True, help="folder in which each recording gets one of its own")

@@ -3,9 +3,9 @@
 from pathlib import Path
 
 import torch
-from jsonargparse import ArgumentParser
 from rich.console import Console
 
+from experiments.command_parser import Explaining, command_parser
 from experiments.report.contents import Contents
 from experiments.report.page import html
 from experiments.report.run_folder import open_run_folder
@@ -16,21 +16,22 @@ MOST_EXAMPLES = 50  # of each class or domain: some 3 MB of page for each
 DESCRIPTION = """Make one HTML page of a run: its table beside the published one, figures, learning curves, and
 mixtures to listen to with everything that was made of them. The page needs nothing but a browser: it can be sent, and
 read offline. Tables and figures come from the rows in the folder. Sounds are made again from bank, corpus and
-checkpoints: where one of them is gone, the page says so. Example: separatrix report runs/demo/weak-labels"""
+checkpoints: where one of them is gone, the page says so."""
+EXAMPLES = ("report runs/demo/weak-labels", "report runs/small/model-selection --no-audio --output tables.html")
 
 
-def _parser() -> ArgumentParser:
-    parser = ArgumentParser(prog="separatrix report", description=DESCRIPTION, exit_on_error=False)
+def _parser() -> Explaining:
+    parser = command_parser("report", DESCRIPTION, *EXAMPLES)
     parser.add_argument("run", help="folder of a reproduction, or of a single run")
-    parser.add_argument("--output", help="the page (default: RUN/report.html)")
+    parser.add_argument("--output", help="the page; RUN/report.html unless given")
     parser.add_argument(
         "--examples",
         type=int,
         default=3,
-        help="mixtures to listen to of each class or domain, evenly from best to worst (default: 3)",
+        help="mixtures to listen to of each class or domain, evenly from best to worst",
     )
     parser.add_argument("--no-audio", action="store_true", help="leave the mixtures out: no model or sound is needed")
-    parser.add_argument("--device", default="cpu", help="that separates the mixtures, such as cuda (default: cpu)")
+    parser.add_argument("--device", default="cpu", help="that separates the mixtures, such as cuda")
     return parser
 
 

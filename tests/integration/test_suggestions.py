@@ -4,7 +4,7 @@ import shlex
 
 import pytest
 
-from experiments.cli import COMMANDS, GROUPS, main
+from experiments.cli import COMMANDS, main
 
 
 @pytest.fixture
@@ -131,4 +131,3 @@ def test_the_first_screen_names_every_command_once_and_none_that_there_is_not(ca
     lines = out.partition("--version\n")[2].partition("Start here")[0].splitlines()
     named = [line.split()[0] for line in lines if line.startswith("  ")]
     assert sorted(named) == sorted(COMMANDS)
-    assert {name for names in GROUPS.values() for name in names} <= COMMANDS.keys()
