@@ -205,7 +205,7 @@ def test_a_file_that_is_there_stays_unless_told(run, tmp_path, capsys):
     assert program.read_text() == "mine" and not other.exists()
     assert main(["export", str(checkpoint), "--output", str(output), "--overwrite"]) == 0
     printed = capsys.readouterr().out
-    assert "next: separatrix separate --model" in printed and "MB" in printed
+    assert "separatrix separate --model" in printed and "MB" in printed
     load_module(output, WeakLabelSeparator)
 
 
