@@ -24,7 +24,7 @@ def tested_mixtures(run: Run) -> MixtureDataset:
     """The test set that a run was evaluated on, as its configuration says.
 
     Raises:
-        InputError: the configuration, the corpus or its bank is not there any more, or not as it was.
+        InputError: the configuration or the corpus is not there any more, or not as it was.
     """
     section = run.configuration.get("data")
     if not section:
@@ -32,6 +32,7 @@ def tested_mixtures(run: Run) -> MixtureDataset:
     parser = data_parser("report", "", base=MixtureDataModule)
     try:
         data: MixtureDataModule = parser.instantiate(parser.parse_object({"data": section})).data
+        data.build()  # the bank, where it is gone or was of another version
         return data.dataset("test")
     except InputError:
         raise
