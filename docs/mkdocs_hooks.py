@@ -17,7 +17,7 @@ LINKED = (
 )
 log = logging.getLogger("mkdocs.hooks")
 elsewhere: set[str] = set()
-PACKAGES = ("lightning_modules", "datamodules", "callbacks", "separatrix")
+PACKAGES = ("lightning_modules", "datamodules", "callbacks", "experiments", "separatrix")
 PUBLIC_NAMES = "docs/api/separatrix.md"
 
 

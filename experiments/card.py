@@ -96,11 +96,16 @@ def _data(data: Any, settings: dict[str, Any]) -> str:
     """What mixtures are made of, but for what the model's own settings say."""
     if not isinstance(data, dict):
         return UNKNOWN
-    corpus = _part(data, "corpus")
-    of_corpus = _part(corpus, "settings")
-    with_settings = f" ({_pairs(of_corpus)})" if of_corpus else ""
     further = {name: value for name, value in _part(data, "settings").items() if settings.get(name) != value}
-    return f"{_text(corpus.get('class'))}{with_settings} by {_text(data.get('class'))}: {_pairs(further)}"
+    return f"{_corpus(_part(data, 'corpus'))} by {_text(data.get('class'))}: {_pairs(further)}"
+
+
+def _corpus(corpus: dict[str, Any]) -> str:
+    joined = corpus.get("corpora")
+    if isinstance(joined, list):
+        return " and ".join(_corpus(part) for part in joined if isinstance(part, dict))
+    settings = _part(corpus, "settings")
+    return _text(corpus.get("class")) + (f" ({_pairs(settings)})" if settings else "")
 
 
 def _part(card: Any, name: str) -> dict[str, Any]:

@@ -11,6 +11,8 @@ from experiments.card import card_table
 from experiments.command_parser import Explaining, command_parser
 from experiments.model_card import KINDS, new_card
 from experiments.network_program import heard_by, network_of, noise, write_program
+from experiments.next_steps import tell
+from experiments.stage import config_options
 from lightning_modules.base_module import SeparatrixModule
 from lightning_modules.checkpoint import load_module, read_checkpoint
 from lightning_modules.errors import InputError
@@ -24,6 +26,7 @@ Wherever a checkpoint can be named, so can the file: it holds nothing that could
 EXAMPLES = (
     "export runs/strong/checkpoints/best.ckpt --output strong.safetensors",
     "export runs/speech/checkpoints/best.ckpt --output speech.safetensors --program speech.pt2",
+    "card strong.safetensors",
 )
 
 
@@ -72,7 +75,7 @@ def compared(module: SeparatrixModule, recording: str | Path | None) -> dict[str
     rate = module.geometry.sample_rate
     mixtures = {"noise": noise(1, int(1.3 * rate))}
     if recording is not None:
-        samples, own_rate = read_audio(recording, stop=None)
+        samples, own_rate = read_audio(recording)
         samples = resample(samples[: LONGEST_COMPARED * own_rate], own_rate, rate)
         mixtures["the recording"] = torch.from_numpy(samples).unsqueeze(0)
     return mixtures
@@ -131,23 +134,21 @@ def command(arguments: list[str]) -> None:
         given.checkpoint, given.output, given.data_licence, given.half, given.recording, given.overwrite
     )
     console.print(card_table(card))
-    console.print(f"{given.output}: {_size(given.output)}", markup=False)
     module = load_module(given.output, *KINDS)
+    made = [f"{given.output}, {_size(given.output)}"]
     if given.program is not None:
         differences = write_program(given.program, module, card, compared(module, given.recording))
         largest = ", ".join(f"{difference:.1e} on {name}" for name, difference in differences)
-        console.print(
-            f"{given.program}: {_size(given.program)}, largest difference from the model {largest}", markup=False
-        )
-    console.print(f"next: {_next(given.output, module)}", markup=False)
+        made.append(f"{given.program}, {_size(given.program)}; largest difference from the model: {largest}")
+    tell(made, [_next(str(given.output), module)])
 
 
 def _size(path: Path) -> str:
     return f"{path.stat().st_size / 1e6:.1f} MB"
 
 
-def _next(path: Path, module: SeparatrixModule) -> str:
+def _next(path: str, module: SeparatrixModule) -> list[str]:
     if isinstance(module, EventClassifier):
-        base = f"--config weak_labels/base --config weak_labels/{module.supervision}"
-        return f"separatrix fit {base} --model.judge {path} ..."
-    return f"separatrix separate --model {path} recording.wav --output DIR"
+        configurations = config_options("weak_labels/base", f"weak_labels/{module.supervision}")
+        return ["fit", *configurations, "--model.judge", path, "--data.corpus.root", "DATA"]
+    return ["separate", "--model", path, "RECORDING.wav", "--output", "separated"]

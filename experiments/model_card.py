@@ -36,17 +36,16 @@ LICENCES = {
 CODE_LICENCE = "MIT"
 # Settings of the trainer that decide what is learnt.
 _OF_TRAINING = ("max_epochs", "precision", "accumulate_grad_batches", "gradient_clip_val", "devices", "num_nodes")
-# Settings of the data that say something of a machine, not of the mixtures.
-_OF_THE_MACHINE = ("corpus", "root", "bank_folder", "workers")
+# Settings of the data that say something of a machine, not of the mixtures; and the corpora, which are told apart.
+_LEFT_OUT = ("root", "bank_folder", "workers", "corpus", "corpora")
 
 
-def new_card(checkpoint: Path, module: SeparatrixModule, data_licence: str | None = None) -> Card:
+def new_card(checkpoint: Path, module: SeparatrixModule) -> Card:
     """The card of a checkpoint.
 
     Args:
         checkpoint: its file; where it lies in a run's folder, that tells of the training and the scores.
         module: loaded from it.
-        data_licence: of the recordings that it learnt from, instead of what is known of their corpus.
 
     Raises:
         InputError: a file of the run is damaged.
@@ -55,7 +54,9 @@ def new_card(checkpoint: Path, module: SeparatrixModule, data_licence: str | Non
     # The frozen judge is a file of the machine that trained; only trainings need it.
     settings = {name: None if name == "judge" else value for name, value in module.hparams.items()}
     run = checkpoint.resolve().parent.parent if checkpoint.resolve().parent.name == CHECKPOINTS else None
-    configuration = _configuration(run, CONFIGURATION_FILE, dict(module.hparams))
+    configuration = _configuration(run, CONFIGURATION_FILE)
+    if not _is_of(module, configuration):  # a checkpoint that was put there from elsewhere
+        configuration = {}
     environment = _portable(_described(run, ENVIRONMENT_FILE), ("versions", "revision")) if configuration else {}
     return {
         "module": type(module).__name__,
@@ -68,31 +69,33 @@ def new_card(checkpoint: Path, module: SeparatrixModule, data_licence: str | Non
             "data": _data(configuration.get("data")),
             **{name: environment.get(name) for name in ("versions", "revision")},
         },
-        "data_licence": data_licence or known_licence(configuration.get("data")),
+        "data_licence": known_licence(_settings(configuration.get("data")).get("corpus")),
         "code_licence": CODE_LICENCE,
         "scores": _scores(run, module) if run else None,
         "exported_with": f"separatrix {version('separatrix')}",
     }
 
 
-def known_licence(data: Any) -> str | None:
-    """The licence of the recordings that a section `data` of a configuration names; None where it is not known."""
-    settings = data.get("init_args") if isinstance(data, dict) else None
-    package, _, name = (_class_path(settings.get("corpus")) if isinstance(settings, dict) else "").rpartition(".")
-    # A class of somebody's own may have the same name.
-    return LICENCES.get(name) if package.split(".")[0] in ("", "separatrix", "datamodules") else None
+def known_licence(corpus: Any) -> str | None:
+    """The licence of the recordings that a section `corpus` of a configuration names; None where it is not known."""
+    package, _, name = _class_path(corpus).rpartition(".")
+    if package.split(".")[0] not in ("", "separatrix", "datamodules"):  # somebody's own class may have the same name
+        return None
+    if name != "JoinedCorpora":
+        return LICENCES.get(name)
+    licences = [known_licence(part) for part in _joined(corpus)]
+    return None if None in licences else "; ".join(dict.fromkeys(map(str, licences))) or None
 
 
-def _configuration(run: Path | None, file: str, settings: dict[str, Any]) -> dict[str, Any]:
-    """A run's configuration; empty where there is none, or where it is another model's."""
-    if run is None or not (run / file).is_file():
-        return {}
-    configuration = read_configuration(str(run / file))
-    model = configuration.get("model")
-    stated = model.get("init_args") if isinstance(model, dict) else None
-    if not isinstance(stated, dict) or any(settings[name] != stated[name] for name in settings.keys() & stated.keys()):
-        return {}
-    return configuration
+def _configuration(run: Path | None, file: str) -> dict[str, Any]:
+    """A run's configuration of that name; empty where there is none."""
+    return read_configuration(str(run / file)) if run is not None and (run / file).is_file() else {}
+
+
+def _is_of(module: SeparatrixModule, configuration: dict[str, Any]) -> bool:
+    """Whether a configuration has a model of the module's settings."""
+    stated, settings = _settings(configuration.get("model")), dict(module.hparams)
+    return bool(stated) and all(settings[name] == stated[name] for name in settings.keys() & stated.keys())
 
 
 def _described(run: Path | None, file: str) -> dict[str, Any]:
@@ -108,21 +111,30 @@ def _described(run: Path | None, file: str) -> dict[str, Any]:
 
 def _data(section: Any) -> dict[str, Any] | None:
     """What mixtures are made of: class and settings of the data and of its corpus."""
-    if not isinstance(section, dict) or not isinstance(section.get("init_args"), dict):
+    if not _settings(section):
         return None
-    corpus = section["init_args"].get("corpus")
-    of_corpus = corpus.get("init_args") if isinstance(corpus, dict) else None
-    return {
-        "class": _class_name(section),
-        "settings": _portable(section["init_args"]),
-        "corpus": {"class": _class_name(corpus), "settings": _portable(of_corpus)},
-    }
+    corpus = _corpus(_settings(section).get("corpus"))
+    return {"class": _class_name(section), "settings": _portable(_settings(section)), "corpus": corpus}
+
+
+def _corpus(section: Any) -> dict[str, Any]:
+    described = {"class": _class_name(section), "settings": _portable(_settings(section))}
+    return described | ({"corpora": list(map(_corpus, _joined(section)))} if _joined(section) else {})
+
+
+def _settings(section: Any) -> dict[str, Any]:
+    settings = section.get("init_args") if isinstance(section, dict) else None
+    return settings if isinstance(settings, dict) else {}
+
+
+def _joined(corpus: Any) -> list[Any]:
+    parts = _settings(corpus).get("corpora")
+    return parts if isinstance(parts, list) else []
 
 
 def _scores(run: Path, module: SeparatrixModule) -> dict[str, Any] | None:
     """What a test of these weights left in the run's folder, and the mixtures that it was on."""
-    configuration = _configuration(run, TEST_FILE, dict(module.hparams))
-    if not configuration or _described(run, TESTED_FILE).get("weights") != weights_digest(module.state_dict()):
+    if _described(run, TESTED_FILE).get("weights") != weights_digest(module.state_dict()):
         return None
     rows: list[dict[str, Any]]
     if isinstance(module, EventClassifier):
@@ -134,7 +146,7 @@ def _scores(run: Path, module: SeparatrixModule) -> dict[str, Any] | None:
         whole = path.is_file() and not path.with_suffix(".parts").exists()
         classes: list[str] = list(module.classes)  # type: ignore[arg-type]
         rows = [summary._asdict() for summary in summarise(path, classes)] if whole else []
-    return {"data": _data(configuration.get("data")), "rows": rows} if rows else None
+    return {"data": _data(_configuration(run, TEST_FILE).get("data")), "rows": rows} if rows else None
 
 
 def _scored(path: Path, row: dict[str, str]) -> dict[str, Any]:
@@ -158,7 +170,7 @@ def _portable(settings: Any, names: tuple[str, ...] | None = None) -> dict[str, 
     if not isinstance(settings, dict):
         return {}
     wanted = settings if names is None else [name for name in names if name in settings]
-    return {name: settings[name] for name in wanted if name not in _OF_THE_MACHINE and _travels(settings[name])}
+    return {name: settings[name] for name in wanted if name not in _LEFT_OUT and _travels(settings[name])}
 
 
 def _travels(value: Any) -> bool:

@@ -61,7 +61,7 @@ def write_program(
         Largest difference between what program and network put out, by mixture.
 
     Raises:
-        InputError: the two differ by more than rounding.
+        InputError: torch cannot make one of this network, or the two differ by more than rounding.
     """
     network = copy.deepcopy(network_of(module)).eval().requires_grad_(False)
     # Of the convolutional judge's weights, whose channels lie last in memory, torch.export would warn.
@@ -72,7 +72,11 @@ def write_program(
     # With gradients, since without them a network in evaluation takes other ways, to the same bit for every batch.
     with _lstm_of_any_length(), torch.enable_grad(), warnings.catch_warnings():
         warnings.filterwarnings("ignore", ".*were assigned during export.*")  # an LSTM's list of its own weights
-        program = torch.export.export(network, (example,), dynamic_shapes=({0: some, 2: some},), strict=False)
+        try:
+            program = torch.export.export(network, (example,), dynamic_shapes=({0: some, 2: some},), strict=False)
+        except Exception as error:  # of a network of one's own: torch raises whatever it stumbles over
+            kind, reason = type(network).__name__, (str(error).strip() or type(error).__name__).splitlines()[0]
+            raise InputError(f"{path}: torch.export makes no program of a {kind} ({reason}); leave it out") from error
     file = io.BytesIO()
     torch.export.save(program, file, extra_files={CARD_FILE: json.dumps(card)})
     differences = _differences(torch.export.load(io.BytesIO(file.getvalue())).module(), module, mixtures, str(path))

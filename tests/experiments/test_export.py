@@ -128,13 +128,37 @@ def test_a_configuration_of_another_model_says_nothing(run, tmp_path):
 @pytest.mark.parametrize("form", ["{}", "separatrix.{}", "datamodules.corpora.{}"])
 def test_every_corpus_of_the_project_has_its_licence(name, form):
     assert hasattr(separatrix, name)
-    assert known_licence({"init_args": {"corpus": {"class_path": form.format(name)}}}) == LICENCES[name]
-    assert known_licence({"init_args": {"corpus": {"class_path": f"mine.{name}"}}}) is None
+    assert known_licence({"class_path": form.format(name)}) == LICENCES[name]
+    assert known_licence({"class_path": f"mine.{name}"}) is None
 
 
-@pytest.mark.parametrize("data", [None, 3, {}, {"init_args": 3}, {"init_args": {"corpus": None}}])
-def test_a_configuration_without_a_corpus_has_no_licence(data):
-    assert known_licence(data) is None
+def test_joined_corpora_have_all_their_licences_or_an_unknown_one():
+    def joined(*names: str) -> Any:
+        return {"class_path": "separatrix.JoinedCorpora", "init_args": {"corpora": [{"class_path": n} for n in names]}}
+
+    assert known_licence(joined("UrbanSound8K", "LibriSpeech", "UrbanSound8K")) == "CC BY-NC 3.0; CC BY 4.0"
+    assert known_licence(joined("UrbanSound8K", "FolderPerClass")) is known_licence(joined()) is None
+
+
+def test_joined_corpora_are_on_the_card_without_their_paths(run, tmp_path):
+    configuration = yaml.safe_load((run / "config.yaml").read_text())
+    urban = configuration["data"]["init_args"]["corpus"]
+    own = {"class_path": "mine.Birds", "init_args": {"root": "/home/somebody/birds", "folds": 3}}
+    configuration["data"]["init_args"]["corpus"] = {
+        "class_path": "JoinedCorpora",
+        "init_args": {"corpora": [urban, own]},
+    }
+    (run / "config.yaml").write_text(yaml.safe_dump(configuration))
+    card = export_module(run / "checkpoints" / "best.ckpt", tmp_path / "model.safetensors")
+    parts = [{"class": "UrbanSound8K", "settings": {}}, {"class": "Birds", "settings": {"folds": 3}}]
+    assert card["training"]["data"]["corpus"]["corpora"] == parts
+    assert "UrbanSound8K and Birds (folds 3) by UrbanScenes" in shown(card)
+    assert b"somebody" not in (tmp_path / "model.safetensors").read_bytes()
+
+
+@pytest.mark.parametrize("corpus", [None, 3, {}, {"class_path": 3}, {"class_path": "JoinedCorpora", "init_args": 3}])
+def test_what_names_no_corpus_has_no_licence(corpus):
+    assert known_licence(corpus) is None
 
 
 def test_the_same_checkpoint_gives_the_same_bytes_and_an_export_can_be_exported(run, tmp_path):
@@ -181,7 +205,7 @@ def test_a_file_that_is_there_stays_unless_told(run, tmp_path, capsys):
     assert program.read_text() == "mine" and not other.exists()
     assert main(["export", str(checkpoint), "--output", str(output), "--overwrite"]) == 0
     printed = capsys.readouterr().out
-    assert "next: separatrix separate --model" in printed and "MB" in printed
+    assert "separatrix separate --model" in printed and "MB" in printed
     load_module(output, WeakLabelSeparator)
 
 
@@ -296,6 +320,17 @@ def test_a_program_that_differs_is_not_written(tmp_path, monkeypatch):
     with pytest.raises(InputError, match=r"m.pt2: on noise the program differs from the model by"):
         write_program(tmp_path / "m.pt2", module, {}, {"noise": noise(1, 1000)})
     assert not list(tmp_path.iterdir())
+
+
+def test_a_network_that_torch_cannot_follow_is_refused_in_one_line(tmp_path):
+    class Undecided(torch.nn.Module):
+        def forward(self, magnitude: torch.Tensor) -> torch.Tensor:
+            return magnitude if magnitude.sum() > 1 else -magnitude
+
+    module = MODULES["separator"]()
+    module.separator = Undecided()
+    with pytest.raises(InputError, match=r"m.pt2: torch.export makes no program of a Undecided \(.*\); leave it out$"):
+        write_program(tmp_path / "m.pt2", module, {}, {"noise": noise(1, 1000)})
 
 
 def test_making_a_program_leaves_torch_and_the_module_as_they_were(tmp_path):

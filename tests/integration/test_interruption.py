@@ -46,6 +46,7 @@ MOMENTS = {
     ],
     "test weak-labels": [
         Moment("torn", "*/test.yaml"),
+        Moment("torn", "*/tested.json"),
         Moment("opened", "*/rank-0-*"),
         Moment("filled", "*/rank-0-*", 1),
         Moment("filled", "*/rank-0-*", 20_000),
