@@ -119,6 +119,17 @@ def test_windows_of_class_masks_give_the_whole_where_the_network_hears_nearby_fr
         assert error_db(stacked(Separator(model, span=CHUNKS), x)[:-1, 0], model(x)[0]) < -60
 
 
+def test_a_network_of_ones_own_that_knows_magnitudes_alone_is_windowed_too():
+    class Halves(nn.Module):
+        def forward(self, magnitude: Tensor) -> Tensor:
+            return torch.full((1, 2, *magnitude.shape[1:]), 0.5)
+
+    model, x = class_separator(), mixture(3.3)
+    model.separator = Halves()  # type: ignore[assignment]
+    with torch.inference_mode():
+        assert error_db(stacked(Separator(model, span=CHUNKS), x)[:-1, 0], model(x)[0]) < -60
+
+
 @pytest.mark.parametrize("floor", ["relative", "absolute"])
 def test_windows_of_clusters_give_the_whole_where_the_network_hears_nearby_frames(selection, floor):
     models, x = selection(2, input_floor=floor), mixture(3.3)
