@@ -6,6 +6,7 @@ import rich
 import torch
 from lightning import Callback, LightningModule, Trainer
 from rich.text import Text
+from torch import nn
 
 from callbacks.row_evaluation import SPLITS
 from callbacks.training_clock import epoch_limit
@@ -91,7 +92,15 @@ def _networks(module: SeparatrixModule, command: str) -> Iterator[str]:
         counts = [f"{size:,} parameters{what}" for size, what in ((trained, to_train), (frozen, " frozen")) if size]
         if counts:
             judge = getattr(module, f"{name}_checkpoint", None)
-            yield f"{name}: {type(network).__name__}, {', '.join(counts)}{f', of {judge}' if judge else ''}"
+            yield f"{name}: {_kind(network)}, {', '.join(counts)}{f', of {judge}' if judge else ''}"
+
+
+def _kind(network: nn.Module) -> str:
+    """Its class; of several networks how many, and of which domains."""
+    if not isinstance(network, nn.ModuleList):
+        return type(network).__name__
+    domains = [str(getattr(each, "domain", "")) for each in network]
+    return f"{len(network)} {type(network[0]).__name__} ({', '.join(domains)})"
 
 
 def _data(command: str, data: MixtureDataModule) -> str:

@@ -14,21 +14,21 @@ class TimeLeft(ProgressColumn):
     """Of the whole training beside the bar of its epoch; elsewhere of the bar.
 
     Args:
-        trainer: whose training it is.
+        bars: the progress that it is a column of.
         clock: of the training.
     """
 
     max_refresh = 0.5
 
-    def __init__(self, trainer: Trainer, clock: TrainingClock) -> None:
+    def __init__(self, bars: RichProgressBar, clock: TrainingClock) -> None:
         super().__init__()
-        self._trainer = trainer
+        self._bars = bars
         self._clock = clock
 
     def render(self, task: Task) -> Text:
         """Nothing as long as there is nothing to judge by."""
-        if self._trainer.training and task.total:
-            left = self._clock.left(self._trainer, task.completed / task.total)
+        if task.id == self._bars.train_progress_bar_id and task.total:
+            left = self._clock.left(self._bars.trainer, task.completed / task.total)
         else:
             left = task.time_remaining
         return Text("" if left is None else f"{duration(left)} left")
@@ -46,7 +46,7 @@ class TrainingProgress(RichProgressBar):
 
     def configure_columns(self, trainer: Trainer) -> list[Any]:
         """Description, bar, batches, time left."""
-        return [TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeLeft(trainer, self._clock)]
+        return [TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeLeft(self, self._clock)]
 
     def get_metrics(self, trainer: Trainer, pl_module: LightningModule) -> dict[str, Any]:
         """The loss of the last batches: the figures of whole epochs are in the lines above."""

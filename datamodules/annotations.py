@@ -72,15 +72,19 @@ def strong_rows(file_name: str, events: Iterable[SoundEvent]) -> list[tuple[str,
 
 
 def weak_row(file_name: str, events: Iterable[SoundEvent]) -> tuple[str, str]:
-    """A row of WEAK_COLUMNS: the labels that occur at all, in alphabetical order, separated by commas.
+    """A row of WEAK_COLUMNS: the labels that occur at all, in alphabetical order, separated by commas."""
+    return file_name, ",".join(sorted({event.label for event in events}))
 
-    Raises:
-        InputError: a label holds a comma.
+
+def require_separable(labels: Iterable[str]) -> None:
+    """Raise InputError where a label would read as two in a table of weak labels.
+
+    Args:
+        labels: all that could occur.
     """
-    labels = sorted({event.label for event in events})
-    if ambiguous := [label for label in labels if "," in label]:
-        raise InputError(f"label {ambiguous[0]!r}: a comma separates labels in DCASE's tables; rename it in the corpus")
-    return file_name, ",".join(labels)
+    for label in labels:
+        if "," in label:
+            raise InputError(f"label {label!r}: a comma separates labels in DCASE's tables; rename it in the corpus")
 
 
 def event_file(audio_file: str, number: int, label: str) -> str:

@@ -148,7 +148,7 @@ def _fault(error: BaseException) -> str | None:
             message = str(cause).split(f"{type(cause).__name__}: ", 1)[-1].strip()
             return message if isinstance(cause, InputError) else _of_the_machine(cause, message)
         cause = cause.__cause__
-    return str(error) if isinstance(error, ArgumentError) else None
+    return printable(" ".join(str(error).split())) if isinstance(error, ArgumentError) else None
 
 
 def _of_the_machine(error: OSError, message: str) -> str:

@@ -5,6 +5,18 @@ from typing import Any
 
 from jsonargparse import ArgumentParser, DefaultHelpFormatter, Namespace
 
+# In place of what Lightning says of them, which is not how it is here.
+_SETTINGS = {
+    "--config": "a configuration file, or a shipped configuration by name; repeatable, the later ones override",
+    "--seed_everything": "seed of the initial weights; mixtures, their order and dropout follow --data.seed",
+    "--ckpt_path": "a checkpoint; `best` and `last` are those in the folder --run; fit goes on from it",
+}
+_TITLES = {
+    "A DataModule standardizes": "the data: settings are those of its class, see --data.help CLASS",
+    "A LightningModule on one spectrogram": "the model: settings are those of its class, see --model.help CLASS",
+    "Customize every aspect of training": "the trainer, which is Lightning's",
+}
+
 
 class HelpFormatter(RawDescriptionHelpFormatter, DefaultHelpFormatter):
     """Keeps the lines of a description as they are, so that its example can be copied."""
@@ -34,6 +46,16 @@ class Explaining(ArgumentParser):
         # jsonargparse makes parsers of this kind, without a name, for the help of a model's or of data's settings.
         defaults = {"prog": "separatrix", "default_env": False, "exit_on_error": False, "allow_abbrev": False}
         super().__init__(*args, **{**defaults, "formatter_class": HelpFormatter, **settings})
+
+    def format_help(self, *args: Any) -> str:
+        """The help, with this project's words for what Lightning explains otherwise."""
+        for action in self._actions:
+            for option in _SETTINGS.keys() & set(action.option_strings):
+                action.help = _SETTINGS[option]
+        for group in self._action_groups:
+            for begun, title in _TITLES.items():
+                group.title = title if (group.title or "").startswith(begun) else group.title
+        return super().format_help(*args)
 
     def parse_args(self, *args: Any, **settings: Any) -> Namespace:  # type: ignore[override]
         """As jsonargparse's.

@@ -16,6 +16,7 @@ _WARNINGS = (
 _TOLD = (
     *("Tip: ", "GPU available: ", "TPU available: ", "Seed set to ", "`Trainer.fit` stopped: "),
     *("Restoring states from the checkpoint", "Restored all states from", "Loaded model weights from"),
+    "Automatic Mixed Precision",
 )
 _LOGGERS = ("lightning.pytorch.utilities.rank_zero", "lightning.fabric.utilities.seed")
 

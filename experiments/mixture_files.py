@@ -15,6 +15,7 @@ from datamodules.annotations import (
     WEAK_COLUMNS,
     event_file,
     jams,
+    require_separable,
     sound_events,
     strong_rows,
     weak_row,
@@ -58,6 +59,9 @@ class MixtureFiles:
         split: part of the data.
         audio_format: of mixtures and sources.
         isolated_events: whether every event is written by itself too, as Scaper does.
+
+    Raises:
+        InputError: a label cannot stand in DCASE's tables.
     """
 
     def __init__(
@@ -70,6 +74,7 @@ class MixtureFiles:
         self.isolated_events = isolated_events
         self.dataset = data.dataset(split)
         self.labels = sorted({self.dataset.bank.clips[number].label for number in data.clip_numbers(split)})
+        require_separable(self.labels)
         self._strong: list[tuple[str, ...]] = [STRONG_COLUMNS]
         self._weak: list[tuple[str, ...]] = [WEAK_COLUMNS]
         for kind in ("mixtures", "sources"):

@@ -139,9 +139,10 @@ def after_check(corpus: str, root: str | Path | None, folds: int | None = None) 
 
 
 def going_on(arguments: list[str], run: Path) -> str:
-    """The command that goes on with an interrupted one."""
+    """The command that goes on with an interrupted one: the same, for a training from its last complete epoch."""
     words = list(arguments)
     if arguments[0] == "fit" and (run / "checkpoints" / "last.ckpt").exists():
-        kept = (option for option in options(arguments[1:]) if option[0].split("=")[0] != "--ckpt_path")
-        words = ["fit", *(word for option in kept for word in option), "--ckpt_path", "last"]
+        pairs = zip(("", *arguments), arguments, strict=False)
+        words = [word for before, word in pairs if "--ckpt_path" not in (before, word.split("=")[0])]
+        words += ["--ckpt_path", "last"]
     return shlex.join(["separatrix", *words])

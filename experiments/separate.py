@@ -15,7 +15,7 @@ from rich.text import Text
 
 from datamodules.corpora.audio_file import AudioFile, scan_audio
 from experiments.command_parser import Explaining, command_parser
-from experiments.separated_files import MANIFEST, SourceFormat, separate_file
+from experiments.separated_files import MANIFEST, SourceFormat, is_separated, separate_file
 from lightning_modules.deep_clustering.selection import ModelSelection
 from lightning_modules.errors import InputError
 from lightning_modules.recordings.clustering import Judgement
@@ -42,9 +42,18 @@ def command(arguments: list[str]) -> None:
     settings = parser.parse_args(arguments[1:])
     if settings.device == "cuda" and not torch.cuda.is_available():
         raise InputError("--device cuda: torch sees no GPU; leave it out to compute on the CPU")
-    folders = _folders(settings.files, settings.output, settings.overwrite)
-    separator = Separator.from_checkpoints(settings.model, settings.select, settings.device)
     console = Console(emoji=False, highlight=False, soft_wrap=True)
+    folders = _folders(settings.files, settings.output)
+    if not settings.overwrite:
+        for path, folder in list(folders.items()):
+            if is_separated(folder, path, settings.model, settings.select, settings.format):
+                console.print(f"{path}: separated before, {folder}; --overwrite does it again", markup=False)
+                del folders[path]
+            elif folder.is_dir() and any(folder.iterdir()):
+                raise InputError(f"{folder}: not empty; choose another --output, or replace it with --overwrite")
+    if not folders:
+        return
+    separator = Separator.from_checkpoints(settings.model, settings.select, settings.device)
     console.print(_plan(separator, len(folders)), markup=False)
     refused = []
     for path, folder in folders.items():
@@ -55,6 +64,8 @@ def command(arguments: list[str]) -> None:
                 raise
             print(f"separatrix separate: {error}", file=sys.stderr)
             refused.append(path)
+    if len(refused) < len(folders):
+        console.print(f"next: listen to what lies in {settings.output}", markup=False)
     if refused:
         raise InputError(f"{', '.join(refused)}: not separated; the other {len(folders) - len(refused)} are")
 
@@ -82,11 +93,11 @@ def _parser() -> Explaining:
     return parser
 
 
-def _folders(files: Sequence[str], output: Path, overwrite: bool) -> dict[str, Path]:
+def _folders(files: Sequence[str], output: Path) -> dict[str, Path]:
     """The folder of each recording, named after it.
 
     Raises:
-        InputError: two recordings would share one, or there is something in it.
+        InputError: two recordings would share one.
     """
     folders: dict[str, Path] = {}
     for path in files:
@@ -95,8 +106,6 @@ def _folders(files: Sequence[str], output: Path, overwrite: bool) -> dict[str, P
             raise InputError(
                 f"{path}: another recording is named {folder.name}, too; separate it into another --output"
             )
-        if not overwrite and folder.is_dir() and any(folder.iterdir()):
-            raise InputError(f"{folder}: not empty; choose another --output, or replace it with --overwrite")
         folders[path] = folder
     return folders
 

@@ -3,7 +3,7 @@
 import contextlib
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -16,7 +16,7 @@ from datamodules.corpora.audio_file import AudioFile, audio_blocks, scan_audio
 from experiments.output_folder import new_folder
 from lightning_modules.errors import InputError
 from lightning_modules.recordings.clustering import Judgement
-from lightning_modules.recordings.separator import Recording, Separator
+from lightning_modules.recordings.separator import Recording, Select, Separator
 
 SourceFormat = Literal["float", "pcm24", "flac"]
 MANIFEST = "separation.json"
@@ -82,9 +82,8 @@ def separate_file(
             scale = 1 / max(peak, 1.0)
             files = [_in_24_bits(file, source_format, scale) for file in files]
         manifest = {
-            "recording": os.fspath(path),
+            **_request(path, separator.checkpoints, separator.select, source_format),
             **audio._asdict(),
-            "select": None if separator.has_residual else separator.select,
             "sources": [file.name for file in files],
             "scale": scale,
             "judgements": [_plain(judgement) for judgement in judgements],
@@ -92,6 +91,32 @@ def separate_file(
         }
         (unfinished / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n")
     return SeparatedFile(Path(folder), [Path(folder) / file.name for file in files], audio, judgements, scale)
+
+
+def is_separated(
+    folder: Path, path: str, checkpoints: Sequence[str], select: Select, source_format: SourceFormat
+) -> bool:
+    """Whether a folder holds what this recording becomes, by the same settings and by models that are no newer."""
+    manifest = folder / MANIFEST
+    try:
+        made = manifest.stat().st_mtime
+        found = json.loads(manifest.read_text())
+        newest = max(os.stat(file).st_mtime for file in (path, *checkpoints))
+    except (OSError, ValueError):
+        return False
+    request = _request(path, checkpoints, select, source_format)
+    return isinstance(found, dict) and newest < made and request == {name: found.get(name) for name in request}
+
+
+def _request(
+    path: str | os.PathLike[str], checkpoints: Sequence[str], select: Select, source_format: SourceFormat
+) -> dict[str, Any]:
+    return {
+        "recording": os.fspath(path),
+        "models": list(checkpoints),
+        "select": select,
+        "format": source_format,
+    }
 
 
 def _channels_first(block: np.ndarray) -> torch.Tensor:

@@ -116,6 +116,8 @@ def _with_manifest(arguments: list[str]) -> tuple[list[str], dict[str, Any] | No
     path = Path(joined[at + 1])
     try:
         manifest = json.loads(path.read_text())
+        if manifest["format"] != FORMAT:
+            raise InputError(f"--manifest {path}: format {manifest['format']}; this version reads format {FORMAT}")
         selection = {name: manifest[name] for name in SELECTION}
         if not all(isinstance(manifest.get(section, {}), dict) for section in ("versions", "corpus")):
             raise ValueError
@@ -123,8 +125,6 @@ def _with_manifest(arguments: list[str]) -> tuple[list[str], dict[str, Any] | No
         raise InputError(f"--manifest {path}: cannot be read ({error.strerror})") from None
     except (ValueError, KeyError, TypeError, RecursionError):
         raise InputError(f"--manifest {path}: not the {MANIFEST} of synthesized mixtures") from None
-    if manifest.get("format") != FORMAT:
-        raise InputError(f"--manifest {path}: format {manifest.get('format')}; this version reads format {FORMAT}")
     return [*joined[:at], f"--config={json.dumps(selection)}", *joined[at + 2 :]], manifest
 
 

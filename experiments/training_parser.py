@@ -63,23 +63,8 @@ def _shipped() -> str:
     return "\n".join(["shipped configurations:", *lines])
 
 
-# In place of what Lightning says of them, which is not how it is here.
-_HELP = {
-    "--config": "a configuration file, or a shipped configuration by name; repeatable, the later ones override",
-    "--seed_everything": "seed of the initial weights; mixtures, their order and dropout follow --data.seed",
-    "--ckpt_path": "a checkpoint; `best` and `last` are those in the folder --run; fit goes on from it",
-}
-
-
 class TrainingParser(Explaining, LightningArgumentParser):
     """LightningCLI's parser, which explains itself and its errors."""
 
     def __init__(self, *args: Any, description: str | None = None, **settings: Any) -> None:
         super().__init__(*args, description=description, **settings)  # Lightning would describe every parser
-
-    def format_help(self, *args: Any) -> str:
-        """The help, with this project's words for what Lightning explains otherwise."""
-        for action in self._actions:
-            for option in _HELP.keys() & set(action.option_strings):
-                action.help = _HELP[option]
-        return super().format_help(*args)

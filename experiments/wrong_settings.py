@@ -1,8 +1,7 @@
 """What is wrong with a setting, in one line: its name, what was expected, and what was probably meant."""
 
-import ast
-import importlib
 import inspect
+import pkgutil
 import re
 from collections.abc import Collection, Iterator
 
@@ -36,7 +35,7 @@ _NO_CLASS = re.compile(r"(?:--([\w.]+)\.help: )?.*Expected a dot import path str
 _ABSTRACT = re.compile(r"Expected an instantiatable class, but \S*\.(\w+) is abstract")
 _CHOICES = re.compile(r"invalid choice: '([^']*)' \(choose from (.*)\)")
 _ARGUMENT = re.compile(r"argument (\S+?):")
-_LITERAL = re.compile(r"Literal\[([^\]]*)\]")
+_LITERAL = re.compile(r"Expected a typing\.Literal\[([^\]]*)\]")
 _VALUE = re.compile(r"(?:Got value|Given value): (.*)$", re.MULTILINE)
 _TYPE = re.compile(r"Expected a <class '(\w+)'>\. Got value: (.*)$")
 _UNKNOWN = re.compile(r"unrecognized arguments: (\S+)|does not accept option '([^']+)'")
@@ -63,7 +62,7 @@ def explained(message: str, parser: ArgumentParser) -> str:
         argument = _ARGUMENT.search(line)
         return _no_choice(argument[1] if argument else "", found[1], re.findall(r"'([^']*)'", found[2]))
     if literals := _LITERAL.findall(line):
-        values = [str(value) for literal in literals for value in ast.literal_eval(f"({literal},)")]
+        values = [text or number for literal in literals for text, number in re.findall(r"'([^']*)'|(\d+)", literal)]
         given = _VALUE.search(message)
         return _no_choice(setting, given[1] if given else "", list(dict.fromkeys(values)))
     if found := _UNKNOWN.search(line):
@@ -83,8 +82,7 @@ def _in_one_line(message: str) -> str:
 
 def _no_setting(setting: str, class_path: str, option: str, parser: ArgumentParser) -> str:
     """Of a class: a setting that it does not have, from the command line or from `init_args` of a configuration."""
-    module, name = class_path.rsplit(".", 1)
-    settings = _settings(getattr(importlib.import_module(module), name))
+    name, settings = class_path.rpartition(".")[2], _settings(pkgutil.resolve_name(class_path))
     typed = any(word.startswith(f"--{setting}.{option}") for word in chosen(parser).args or ())
     setting = f"--{setting}" if typed else setting
     told = f"{setting}.{option}: {name} has no such setting"

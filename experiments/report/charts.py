@@ -1,6 +1,6 @@
 """The drawings of a report: distributions, learning curves, calibration, when classes sound."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -36,6 +36,12 @@ def histogram_chart(
     panel.axvline(0, color=INK, linewidth=0.8, alpha=0.5)
     panel.set(xlabel=quantity, ylabel="rows (%)", xlim=(edges[0], edges[-1]), ylim=(0, None))
     return figure
+
+
+def box_limits(groups: Iterable[Floats]) -> tuple[float, float]:
+    """An axis in dB that holds the whiskers of all these boxes."""
+    ends = [np.percentile(values, (5, 95)) for values in groups if len(values)]
+    return (float(np.min(ends)) - 1, float(np.max(ends)) + 1) if ends else (-1.0, 1.0)
 
 
 def box_chart(

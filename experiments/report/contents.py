@@ -60,7 +60,7 @@ class Contents:
         judges = [run for run in runs if (run.folder / CLASSIFIER_FILE).is_file()]
         self._part("judges", "Judges", lambda: weak_labels.judge_blocks(judges, self.drawings))
         self._part("curves", "Trainings", lambda: [learning_charts(runs, self.drawings)])
-        self._part("made", "How it was made", lambda: made_with(runs))
+        self._part("made", "How it was made", lambda: made_with(self.folder))
         title, warning = TITLES[self.folder.system], procedural(runs)
         return Page(title, self.folder.title, warning, facts(runs), self.missing, self.parts)
 

@@ -11,7 +11,6 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from callbacks.figures import PALETTE
-from experiments.report.page import Chart
 
 # The same colour for the same system everywhere; the page has a lighter and a darker form of each.
 COLOURS = {
@@ -40,7 +39,7 @@ class Drawings:
     def __init__(self) -> None:
         self._numbers: Iterator[int] = itertools.count(1)
 
-    def chart(self, figure: Figure, alternative: str) -> Chart:
+    def chart(self, figure: Figure, alternative: str) -> Markup:
         """A figure as inline SVG.
 
         Args:
@@ -51,7 +50,7 @@ class Drawings:
         with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "separatrix"}):
             file = io.StringIO()
             figure.savefig(file, format="svg", dpi=200, transparent=True, metadata={"Date": None, "Creator": None})
-        return Chart(_inline(file.getvalue(), f"d{next(self._numbers)}-", alternative), alternative)
+        return _inline(file.getvalue(), f"d{next(self._numbers)}-", alternative)
 
 
 def _inline(svg: str, prefix: str, alternative: str) -> Markup:

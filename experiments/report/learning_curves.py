@@ -6,12 +6,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from markupsafe import Markup
 
 from callbacks.rows import each_row, value_of
 from callbacks.selection_rows import Floats
 from experiments.report.charts import curve_chart
 from experiments.report.drawing import Drawings
-from experiments.report.page import Chart, Charts
+from experiments.report.page import Charts
 from experiments.report.run_folder import Run
 
 LOSSES = {"validation_loss": "validation", "train_loss_epoch": "training", "train_loss": "training"}
@@ -47,7 +48,7 @@ def read_curves(run: Run) -> dict[str, Curve]:
 
 def learning_charts(runs: Sequence[Run], drawings: Drawings) -> Charts | None:
     """Loss, and what else was followed, of every training; None where none left curves."""
-    charts: list[Chart] = []
+    charts: list[Markup] = []
     lengths = []
     for run in runs:
         curves = read_curves(run)

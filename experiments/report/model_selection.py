@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+from markupsafe import Markup
 
 from callbacks.correlation import pearson, points
 from callbacks.figures import PALETTE, embedding_figure
@@ -11,9 +12,9 @@ from callbacks.model_selection import Confusion
 from callbacks.selection_rows import Evaluated
 from experiments.model_selection_sections import NAMES, score_section
 from experiments.model_selection_table import Findings, further_sections, published_counts, published_means
-from experiments.report.charts import box_chart, calibration_chart, confidence_chart
+from experiments.report.charts import box_chart, box_limits, calibration_chart, confidence_chart
 from experiments.report.drawing import INK, Drawings, colour_of, variable
-from experiments.report.page import Cell, Chart, Charts, Table, table_of
+from experiments.report.page import Cell, Charts, Table, table_of
 from experiments.report.run_folder import Run
 from lightning_modules.errors import InputError
 
@@ -116,15 +117,15 @@ def distribution_charts(found: Findings, drawings: Drawings) -> Charts:
     rows = [row for row in (*ENSEMBLES, *models) if row in found.probabilities]
     colours = {row: ENSEMBLES.get(row, PALETTE[0]) if row not in models else colour_of(row, models) for row in rows}
     names = {row: NAMES.get(row, f"{row} model").removeprefix("by ").removesuffix(" ensemble") for row in rows}
-    limits = tuple(np.percentile(evaluated.si_sdr, (1, 99))) if evaluated.si_sdr.size else (0.0, 1.0)
+    by_domain = {
+        domain: {row: (found.probabilities[row][member] * evaluated.si_sdr[member]).sum(1) for row in rows}
+        for domain in evaluated.domains
+        if (member := evaluated.domain == domain).any()
+    }
+    limits = box_limits(scores for values in by_domain.values() for scores in values.values())
     charts = []
-    for domain in evaluated.domains:
-        member = evaluated.domain == domain
-        values = {
-            row: (found.probabilities[row][member] * evaluated.si_sdr[member]).sum(1) if member.any() else np.array([])
-            for row in rows
-        }
-        medians = ", ".join(f"{names[row]} {np.median(scores):.1f}" for row, scores in values.items() if len(scores))
+    for domain, values in by_domain.items():
+        medians = ", ".join(f"{names[row]} {np.median(scores):.1f}" for row, scores in values.items())
         figure = box_chart(values, limits, colours, names, "SI-SDR, mean over sources (dB)", domain)
         charts.append(drawings.chart(figure, f"SI-SDR in {domain} in dB; medians: {medians}."))
     caption = (
@@ -203,7 +204,7 @@ def embedding_charts(runs: Sequence[Run], drawings: Drawings) -> Charts | None:
     return Charts("The loudest bins", charts, caption, wide=True)
 
 
-def _embedding(path: Path, title: str, drawings: Drawings) -> tuple[int, Chart]:
+def _embedding(path: Path, title: str, drawings: Drawings) -> tuple[int, Markup]:
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
             embedding, clusters, sources = (stored[name] for name in ("embedding", "clusters", "sources"))

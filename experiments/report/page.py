@@ -61,26 +61,19 @@ class Table(NamedTuple):
     kind: str = "table"
 
 
-class Chart(NamedTuple):
-    """One drawing, an SVG that takes the page's colours, and what it says to those who do not see it."""
-
-    svg: Markup
-    alternative: str
-
-
 class Charts(NamedTuple):
     """Drawings that belong together, side by side where there is room.
 
     Attributes:
         title: of all.
-        charts: the drawings.
+        charts: the drawings, SVG that takes the page's colours.
         caption: what they show, of how many.
         keys: names and colours of what is drawn.
         wide: whether each needs the whole width.
     """
 
     title: str
-    charts: Sequence[Chart]
+    charts: Sequence[Markup]
     caption: str
     keys: Sequence[tuple[str, str]] = ()
     wide: bool = False
@@ -134,7 +127,7 @@ class Example(NamedTuple):
     rank: str
     heading: str
     mixture: Sound
-    timeline: Chart | None
+    timeline: Markup | None
     table: Table | None
     sources: Sequence[tuple[str, Sequence[Sound]]]
 
@@ -175,13 +168,11 @@ class Part(NamedTuple):
         name: of the part in links.
         title: its heading.
         blocks: what it holds.
-        text: what stands below the heading.
     """
 
     name: str
     title: str
     blocks: Sequence[Block]
-    text: Sequence[str] = ()
 
 
 class Page(NamedTuple):

@@ -1,13 +1,13 @@
 """What the figures of a report are of, and how they were made."""
 
+import shlex
 from collections.abc import Sequence
 from typing import Any
 
 import yaml
 
-from experiments.report.page import Block, Settings, table_of
-from experiments.report.run_folder import Run
-from experiments.sections import Section
+from experiments.report.page import Block, Settings
+from experiments.report.run_folder import Run, RunFolder
 
 
 def procedural(runs: Sequence[Run]) -> str:
@@ -67,22 +67,20 @@ def facts(runs: Sequence[Run]) -> list[tuple[str, str]]:
     return [(name, value) for name, value in listed if value]
 
 
-def made_with(runs: Sequence[Run]) -> list[Block]:
-    """The commands that make every run again, and their settings."""
-    blocks: list[Block] = []
-    lines = []
-    for run in runs:
+def made_with(folder: RunFolder) -> list[Block]:
+    """The commands that make every run again, and the runs' settings."""
+    commands = []
+    for run in folder.runs:
         for file, command in (("config.yaml", "fit"), ("validate.yaml", "validate"), ("test.yaml", "test")):
-            if (run.folder / file).is_file():
-                lines.append([run.name, f"separatrix {command} --config {run.name}/{file} --run NEW/{run.name}"])
-    if lines:
-        remark = "From the folder of this report, with paths in the configurations as they were; NEW is another folder."
-        blocks.append(table_of(Section("Commands", ["run", "command"], lines, [remark])))
+            path = run.folder / file
+            if path.is_file():
+                words = ["--config", path.relative_to(folder.path).as_posix(), "--run", f"NEW/{run.name}"]
+                commands.append(shlex.join(["separatrix", command, *words]))
     texts = [
         (run.name, yaml.safe_dump(run.settings(), sort_keys=False, allow_unicode=True))
-        for run in runs
+        for run in folder.runs
         if run.configuration
     ]
-    if texts:
-        blocks.append(Settings("Settings", texts))
-    return blocks
+    title = "Commands, given in the folder of the run; NEW is another one"
+    blocks = [Settings(title, [("commands", "\n".join(commands))])] if commands else []
+    return [*blocks, Settings("Settings", texts)] if texts else [*blocks]

@@ -6,6 +6,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from lightning import LightningModule
+from markupsafe import Markup
 from torch import Tensor
 
 from callbacks.figures import PALETTE
@@ -19,7 +20,7 @@ from experiments.report.drawing import Drawings, colour_of, variable
 from experiments.report.examples import Tell, at_ranks, listening
 from experiments.report.media import Pictures, audio, common_gain
 from experiments.report.mixtures import estimates_of, separator_of, tested_mixtures
-from experiments.report.page import Chart, Example, Listening, Sound
+from experiments.report.page import Example, Listening, Sound
 from experiments.report.run_folder import Run
 from experiments.report.weak_labels import system_name
 from lightning_modules.activation import sigmoid
@@ -159,7 +160,7 @@ class SeparationExamples:
             self.missing.append(f"What the judge hears: {error}")
             return None
 
-    def _timeline(self, batch: Batch) -> Chart | None:
+    def _timeline(self, batch: Batch) -> Markup | None:
         active: Floats = batch.frame_labels[0].double().numpy()
         if "source_1" in self.classes:  # sources of pairs start together, at 0
             return None

@@ -13,7 +13,7 @@ from callbacks.rows import each_row, read_rows, value_of
 from callbacks.selection_rows import Floats
 from callbacks.separation_evaluation import SCORE_COLUMNS
 from callbacks.summary import OVERALL, left_out_counts
-from experiments.report.charts import box_chart, histogram_chart, score_chart
+from experiments.report.charts import box_chart, box_limits, histogram_chart, score_chart
 from experiments.report.drawing import Drawings, colour_of, variable
 from experiments.report.page import Block, Cell, Charts, Table
 from experiments.report.run_folder import Run
@@ -115,6 +115,7 @@ def distribution_charts(values: Values, classes: Sequence[str], drawings: Drawin
         low, high = (
             (2.5 * np.floor(np.percentile(every, share) / 2.5) for share in (0.5, 99.5)) if len(every) else (0, 0)
         )
+        limits = box_limits(scores for of_class in by_class.values() for scores in of_class.values())
         charts = []
         for label, of_class in {OVERALL: pooled, **by_class}.items():
             shown = label.replace("_", " ")
@@ -126,7 +127,7 @@ def distribution_charts(values: Values, classes: Sequence[str], drawings: Drawin
                 edges = np.arange(low, high + 5, 2.5)
                 figure = histogram_chart(of_class, edges, colours, QUANTITIES[quantity], shown)
             else:
-                figure = box_chart(of_class, (low, high + 2.5), colours, names, QUANTITIES[quantity], shown)
+                figure = box_chart(of_class, limits, colours, names, QUANTITIES[quantity], shown)
             charts.append(drawings.chart(figure, alternative))
         counted = ", ".join(f"{names[system]} {len(scores)}" for system, scores in pooled.items())
         how = (

@@ -25,10 +25,12 @@ from lightning_modules.recordings.windows import (
     joined,
     windows,
 )
+from lightning_modules.setting_checks import require_whole
 from lightning_modules.weak_labels.separator_module import WeakLabelSeparator
 
 Select = Literal["file", "segment"]
 RESIDUAL = "residual"
+LOWEST_RATE, HIGHEST_RATE = 1000, 768_000
 
 
 class Span(NamedTuple):
@@ -76,6 +78,9 @@ class Separator:
 
     A recording is resampled to the models' rate, separated window by window, and its sources are brought back to its
     own rate, channels and length. A recording that fits into one window is separated exactly as the model does it.
+    In a longer one, what a model normalises over a mixture is normalised over the whole recording, windows overlap, the
+    outer parts of an overlap are context that is dropped, and in the middle one window fades into the next. Networks
+    that hear further than the context make another estimate than of the whole: docs/decisions.md has the figures.
 
     Args:
         model: a weak-label separator, or deep clustering models to select from.
@@ -100,6 +105,7 @@ class Separator:
         self.select = select
         self.sample_rate = model.geometry.sample_rate
         self.span = span
+        self.checkpoints: list[str] = []  # where the models came from, if from files
         self.has_residual = isinstance(model, WeakLabelSeparator)
         self.names = [*model.classes, RESIDUAL] if self.has_residual else list(model.classes)
 
@@ -125,8 +131,11 @@ class Separator:
                     f"{paths[0]}: a WeakLabelSeparator, which separates by itself; give it alone, or DeepClustering "
                     f"models only, to select from"
                 )
-            return cls(first, select, device)
-        return cls(ModelSelection([os.fspath(path) for path in paths]), select, device)
+            separator = cls(first, select, device)
+        else:
+            separator = cls(ModelSelection([os.fspath(path) for path in paths]), select, device)
+        separator.checkpoints = [os.fspath(path) for path in paths]
+        return separator
 
     def __call__(self, samples: Tensor | np.ndarray, rate: int) -> Separation:
         """Separate a recording in memory.
@@ -136,12 +145,13 @@ class Separator:
             rate: in Hz.
 
         Raises:
-            InputError: there are no samples, or some are not finite.
+            InputError: there are no samples, some are not finite, or the rate is none of sound.
         """
+        require_whole(LOWEST_RATE, HIGHEST_RATE, rate=rate)
         recording = torch.as_tensor(samples, dtype=torch.float32)
         if recording.dim() not in (1, 2) or not recording.numel() or not recording.isfinite().all():
             raise InputError(f"samples: {list(recording.shape)}; finite samples, [channels, n] or [n], are needed")
-        channels = recording.view(-1, recording.shape[-1])
+        channels = recording.reshape(-1, recording.shape[-1])
         judgements: list[Judgement] = []
         blocks = self.stream(Recording(lambda: [channels], channels.shape[-1], rate), judgements)
         sources = torch.cat(list(blocks), -1).view(-1, *recording.shape)
@@ -170,6 +180,7 @@ class Separator:
         models = self.model.deep_clustering_models if isinstance(self.model, ModelSelection) else [self.model]
         grid = math.lcm(*(model.geometry.hop for model in models))
         length, overlap, fade = (max(2, round(t * self.sample_rate / grid / 2) * 2) * grid for t in self.span)
+        length = max(length, 2 * overlap)
         plan = windows(resampled_length(recording.samples, ratio), length, overlap, grid)
         windowed = WindowedRecording(lambda: forth(block.to(self.device) for block in recording.blocks()), plan)
         pieces = self._pieces(windowed, [] if judgements is None else judgements, advance)

@@ -206,6 +206,13 @@ def test_files_that_are_not_the_manifests_are_refused_with_what_differs(written,
     assert not output.exists()
 
 
+def test_a_manifest_of_an_earlier_version_is_refused_as_that(tmp_path, capsys):
+    (tmp_path / "manifest.json").write_text('{"format": 1, "split": "test"}')
+    arguments = ["--manifest", str(tmp_path / "manifest.json"), "--output", str(tmp_path / "scenes")]
+    assert main(["synthesize", *arguments]) == 2
+    assert "manifest.json: format 1; this version reads format 2" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

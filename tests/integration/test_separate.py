@@ -1,6 +1,9 @@
 """`separatrix separate` on recordings of a person's own."""
 
 import json
+import os
+import shutil
+import time
 from pathlib import Path
 
 import numpy as np
@@ -102,13 +105,28 @@ def test_a_broken_recording_is_told_in_one_line_and_the_others_are_separated(sep
 def test_nothing_is_written_over_unless_it_is_asked_for(separatrix, street, tmp_path):
     command = ["separate", *models([separatrix.best("strong")]), street, "--output", tmp_path / "out"]
     separatrix.succeed(*command)
-    before = (tmp_path / "out" / "street" / "siren.wav").stat().st_mtime_ns
-    outcome = separatrix.run(*command)
+    siren = tmp_path / "out" / "street" / "siren.wav"
+    before = siren.stat().st_mtime_ns
+    outcome = separatrix.run(*command, "--format", "flac")
     assert outcome.status == 2 and "--overwrite" in outcome.err and len(outcome.err.splitlines()) == 1
-    assert (tmp_path / "out" / "street" / "siren.wav").stat().st_mtime_ns == before
+    assert siren.stat().st_mtime_ns == before
     separatrix.succeed(*command, "--overwrite", "--format", "flac")
-    assert len(list((tmp_path / "out" / "street").glob("*.flac"))) == 6
-    assert not list((tmp_path / "out" / "street").glob("*.wav"))
+    assert len(list(siren.parent.glob("*.flac"))) == 6 and not list(siren.parent.glob("*.wav"))
+
+
+def test_the_same_command_goes_on_with_the_recordings_that_are_left(separatrix, street, tmp_path):
+    other = tmp_path / "other.wav"
+    soundfile.write(other, np.zeros(800), 8000)
+    command = ["separate", *models([separatrix.best("strong")]), street, other, "--output", tmp_path / "out"]
+    separatrix.succeed(*command)
+    shutil.rmtree(tmp_path / "out" / "other")
+    siren = tmp_path / "out" / "street" / "siren.wav"
+    before = siren.stat().st_mtime_ns
+    told = separatrix.succeed(*command)
+    assert "street.flac: separated before" in told.out and (tmp_path / "out" / "other" / "siren.wav").exists()
+    assert siren.stat().st_mtime_ns == before
+    os.utime(street, (time.time() + 60, time.time() + 60))  # another recording by now
+    assert "--overwrite" in separatrix.run(*command).err
 
 
 def test_what_cannot_be_done_is_refused_in_one_line_before_anything_is(separatrix, clustering, street, tmp_path):

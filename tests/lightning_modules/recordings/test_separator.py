@@ -10,9 +10,11 @@ from lightning import Trainer
 from torch import Tensor, nn
 
 from lightning_modules.base_module import SeparatrixModule
+from lightning_modules.deep_clustering.k_means import k_means
 from lightning_modules.deep_clustering.module import DeepClustering
 from lightning_modules.deep_clustering.selection import ModelSelection
 from lightning_modules.errors import InputError
+from lightning_modules.recordings import clustering
 from lightning_modules.recordings.resampling import rate_ratio
 from lightning_modules.recordings.separator import Recording, Separator, Span
 from lightning_modules.weak_labels.classifier_module import EventClassifier
@@ -128,6 +130,19 @@ def test_windows_of_clusters_give_the_whole_where_the_network_hears_nearby_frame
         torch.testing.assert_close(confidence, whole.confidences[name], rtol=1e-3, atol=1e-5)
 
 
+def test_some_frames_stand_for_all_in_a_long_recording(selection, monkeypatch):
+    models, x = selection(2), mixture(3.3)
+    all_frames = Separator(models, span=CHUNKS)(x, RATE)
+    clustered = []
+    monkeypatch.setattr(clustering, "MOST_FRAMES", 200)
+    monkeypatch.setattr(clustering, "k_means", lambda points, *rest: clustered.append(points) or k_means(points, *rest))
+    some_frames = Separator(models, span=CHUNKS)(x, RATE)
+    assert all(points.shape[1] <= 200 * models.geometry.bins * 0.1 + 1 for points in clustered) and len(clustered) == 2
+    assert some_frames.judgements[0].picked == all_frames.judgements[0].picked
+    for name, source in all_frames.sources.items():
+        assert error_db(some_frames.sources[name], source) < -25
+
+
 def test_the_difference_from_the_whole_falls_with_the_context_as_a_network_forgets():
     model, x = class_separator(bounded=False), mixture(4)
     with torch.inference_mode():
@@ -235,6 +250,19 @@ def test_an_array_of_one_dimension_gives_sources_of_one_dimension():
 def test_what_is_no_recording_is_refused_in_one_line(samples):
     with pytest.raises(InputError, match=r"^samples: [^\n]* are needed$"):
         Separator(class_separator())(samples, RATE)
+
+
+def test_hops_longer_than_the_usual_window_only_make_the_windows_longer():
+    model = WeakLabelSeparator("strong", classes=["horn"], **{**TINY, "window": 16_000, "hop": 8000}).eval()
+    x = mixture(5)
+    separated = Separator(model, span=CHUNKS)(x, RATE).sources
+    torch.testing.assert_close(sum(separated.values()), x, rtol=0, atol=1e-5)
+
+
+def test_a_rate_that_is_none_of_sound_is_refused_in_one_line():
+    for rate in (0, -8000, 44.1, 10**9):
+        with pytest.raises(InputError, match=r"^rate: [^\n]*$"):
+            Separator(class_separator())(torch.zeros(1, 800), rate)  # type: ignore[arg-type]
 
 
 def test_checkpoints_that_do_not_fit_together_are_refused_in_one_line(tmp_path):

@@ -1,0 +1,63 @@
+"""Where classes of a user's own are found: the current folder, after all that is installed, and by `--import`."""
+
+import sys
+from importlib.machinery import PathFinder
+from pathlib import Path
+
+import pytest
+
+from experiments.cli import main
+from experiments.own_classes import find_in_current_folder, import_own
+from lightning_modules.errors import InputError
+
+
+@pytest.fixture(autouse=True)
+def current_folder(tmp_path, monkeypatch):
+    """A folder with two modules, in which commands are started."""
+    (tmp_path / "own_one.py").write_text("import own_two\n")
+    (tmp_path / "own_two.py").write_text("VALUE = 2\n")
+    (tmp_path / "torch.py").write_text("raise RuntimeError('in place of an installed module')\n")
+    (tmp_path / "own_broken.py").write_text("import nowhere_to_be_found\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [path for path in sys.path if path])
+    yield
+    for name in ("own_one", "own_two"):
+        sys.modules.pop(name, None)
+
+
+def test_import_takes_modules_of_the_current_folder_and_leaves_the_other_arguments():
+    find_in_current_folder()
+    left = import_own(["fit", "--import", "own_one", "--config", "a", "--import=own_two", "--run", "b"])
+    assert left == ["fit", "--config", "a", "--run", "b"]
+    assert sys.modules["own_two"].VALUE == 2 and "own_one" in sys.modules
+
+
+def test_a_module_of_the_current_folder_takes_no_installed_ones_place(tmp_path):
+    find_in_current_folder()
+    find_in_current_folder()
+    assert sys.path.count("") == 1
+    found = {name: Path(PathFinder.find_spec(name, sys.path).origin) for name in ("torch", "own_two")}
+    assert found["own_two"] == tmp_path / "own_two.py" and tmp_path not in found["torch"].parents
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--import", "own_three"], "--import own_three: no such module in .*, nor an installed one"),
+        (["--import", "own_one.inner"], r"--import own_one\.inner: no such module"),
+        (["--import", "own_one.py/"], "--import own_one.py/: the name of a module is needed"),
+        (["--import"], "--import : the name of a module is needed"),
+    ],
+)
+def test_what_cannot_be_imported_is_refused_in_one_line(arguments, message, capsys):
+    with pytest.raises(InputError, match=message):
+        find_in_current_folder()
+        import_own(["bank", *arguments])
+    assert main(["bank", *arguments]) == 2
+    assert len(capsys.readouterr().err.splitlines()) == 1
+
+
+def test_what_is_missing_within_a_module_of_ones_own_is_told_with_its_place():
+    find_in_current_folder()
+    with pytest.raises(ModuleNotFoundError, match="nowhere_to_be_found"):
+        import_own(["--import", "own_broken"])
