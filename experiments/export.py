@@ -12,7 +12,7 @@ from experiments.command_parser import Explaining, command_parser
 from experiments.model_card import KINDS, new_card
 from experiments.network_program import heard_by, network_of, noise, write_program
 from experiments.next_steps import tell
-from experiments.stage import config_options
+from experiments.reproduction.stage import config_options
 from lightning_modules.base_module import SeparatrixModule
 from lightning_modules.checkpoint import load_module, read_checkpoint
 from lightning_modules.errors import InputError

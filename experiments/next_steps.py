@@ -10,7 +10,7 @@ from rich.text import Text
 
 from callbacks.separation_evaluation import SUMMARY_FILE
 from experiments.configuration import options, where_shipped
-from experiments.stage import best_checkpoint, config_options
+from experiments.reproduction.stage import best_checkpoint, config_options
 from lightning_modules.errors import printable
 from lightning_modules.weak_labels.classifier_module import EventClassifier
 

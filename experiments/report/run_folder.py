@@ -10,8 +10,8 @@ from typing import Any
 from callbacks.classifier_scores import CLASSIFIER_FILE
 from callbacks.row_evaluation import SCORES_FILE
 from experiments.configuration import read_configuration
-from experiments.model_selection_stages import DOMAINS
-from experiments.weak_labels_table import JUDGES, ROWS
+from experiments.reproduction.model_selection_stages import DOMAINS
+from experiments.reproduction.weak_labels_table import JUDGES, ROWS
 from lightning_modules.errors import InputError
 
 CONFIGURATIONS = ("config.yaml", "test.yaml", "validate.yaml")  # of a training; of what learns nothing

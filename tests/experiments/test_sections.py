@@ -11,13 +11,13 @@ from rich.console import Console
 from callbacks.correlation import Correlation
 from callbacks.differences import Difference
 from callbacks.model_selection import Confusion
-from experiments.model_selection_sections import (
+from experiments.reproduction.model_selection_sections import (
     confusion_section,
     correlation_section,
     difference_section,
 )
+from experiments.reproduction.weak_labels_table import markdown as weak_labels_markdown
 from experiments.sections import Section, markdown, terminal_table
-from experiments.weak_labels_table import markdown as weak_labels_markdown
 
 texts = st.text(max_size=12) | st.sampled_from(
     ["a|b", "a\\|b", "\x1b[31m", "<script>", "[x](y)", "[/red]", "a\nb", "`|`"]

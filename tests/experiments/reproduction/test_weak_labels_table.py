@@ -10,7 +10,7 @@ import pytest
 from callbacks.classifier_scores import CLASSIFIER_COLUMNS
 from callbacks.rows import read_rows, write_rows
 from callbacks.separation_evaluation import SCORE_COLUMNS
-from experiments.weak_labels_table import PUBLISHED, make_table
+from experiments.reproduction.weak_labels_table import PUBLISHED, make_table
 
 CLASSES = ["dog_bark", "siren"]
 SYSTEMS = ["clip", "frame", "strong", "gate", "ideal_ratio_mask"]

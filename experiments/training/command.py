@@ -26,14 +26,14 @@ from callbacks.stopping import Stopping
 from callbacks.training_progress import TrainingProgress
 from datamodules.sound_bank import MissingBankError
 from experiments.configuration import options, with_named_configs
-from experiments.end_on_sigterm import EndOnSigterm
-from experiments.lightning_messages import silence
 from experiments.next_steps import going_on, separates, tell_of_run
-from experiments.ranks import cluster_environment, of_slurm, ranks_of, refused_trainer
-from experiments.run_description import CHECKPOINTS, CONFIGURATION_FILE, TEST_FILE, write_description
 from experiments.termination import interruption
-from experiments.tracking import LoggerName, WandbTracking, curve_callbacks, curve_loggers
-from experiments.training_parser import TrainingParser, parser_settings
+from experiments.training.end_on_sigterm import EndOnSigterm
+from experiments.training.lightning_messages import silence
+from experiments.training.parser import TrainingParser, parser_settings
+from experiments.training.ranks import cluster_environment, of_slurm, ranks_of, refused_trainer
+from experiments.training.run_description import CHECKPOINTS, CONFIGURATION_FILE, TEST_FILE, write_description
+from experiments.training.tracking import LoggerName, WandbTracking, curve_callbacks, curve_loggers
 from lightning_modules.base_module import SeparatrixModule
 from lightning_modules.checkpoint import AtomicCheckpointIO, read_checkpoint
 from lightning_modules.errors import InputError

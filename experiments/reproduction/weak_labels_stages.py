@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from experiments.configuration import where_shipped
-from experiments.stage import Stage, best_checkpoint, config_options, data_options
+from experiments.reproduction.stage import Stage, best_checkpoint, config_options, data_options
 
 
 def weak_labels_stages(preset: str, output: Path, settings: list[str], roots: dict[str, str]) -> list[Stage]:

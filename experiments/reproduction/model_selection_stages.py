@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 from experiments.configuration import where_shipped
-from experiments.stage import Stage, best_checkpoint, config_options, data_options
+from experiments.reproduction.stage import Stage, best_checkpoint, config_options, data_options
 
 DOMAINS = ("speech", "music", "environmental")
 # Which corpus a domain's mixtures are made of.

@@ -15,7 +15,7 @@ from rich.console import Console
 from callbacks.training_clock import duration
 from experiments.cli import main
 from experiments.freed_memory import keep_freed_memory
-from experiments.stage import Record, Stage
+from experiments.reproduction.stage import Record, Stage
 from experiments.termination import TERMINATED, Terminated, end_on_sigterm
 from lightning_modules.errors import InputError
 

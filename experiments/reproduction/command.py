@@ -14,16 +14,16 @@ from jsonargparse.typing import NonNegativeInt
 
 from experiments.command_parser import Explaining, command_parser
 from experiments.configuration import options
-from experiments.model_selection_stages import model_selection_stages
-from experiments.model_selection_table import make_tables
 from experiments.next_steps import tell
-from experiments.ranks import job_tasks, launched
-from experiments.reproduction_tracking import group_of, track_tables
-from experiments.run_stages import run_stages
-from experiments.stage import Stage
-from experiments.tracking import LoggerName
-from experiments.weak_labels_stages import weak_labels_stages
-from experiments.weak_labels_table import make_table
+from experiments.reproduction.model_selection_stages import model_selection_stages
+from experiments.reproduction.model_selection_table import make_tables
+from experiments.reproduction.run_stages import run_stages
+from experiments.reproduction.stage import Stage
+from experiments.reproduction.tracking import group_of, track_tables
+from experiments.reproduction.weak_labels_stages import weak_labels_stages
+from experiments.reproduction.weak_labels_table import make_table
+from experiments.training.ranks import job_tasks, launched
+from experiments.training.tracking import LoggerName
 from lightning_modules.errors import InputError
 
 Preset = Literal["demo", "small", "paper"]

@@ -54,7 +54,7 @@ def environment() -> dict[str, Any]:
 
 def _revision() -> str | None:
     """The git revision of this project's checkout, with a plus sign where it has changes; None outside of one."""
-    root = Path(__file__).resolve().parent.parent
+    root = Path(__file__).resolve().parents[2]
     try:
         if Path(_git(root, "rev-parse", "--show-toplevel")) != root:  # installed inside somebody else's checkout
             return None

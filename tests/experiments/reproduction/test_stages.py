@@ -5,9 +5,9 @@ import sys
 
 import pytest
 
-from experiments import run_stages as module
-from experiments.run_stages import run_stages
-from experiments.stage import Record, Stage
+from experiments.reproduction import run_stages as module
+from experiments.reproduction.run_stages import run_stages
+from experiments.reproduction.stage import Record, Stage
 from lightning_modules.errors import InputError
 
 

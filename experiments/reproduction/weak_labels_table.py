@@ -19,7 +19,7 @@ from lightning_modules.atomic_file import write_text_atomically
 
 ROWS = ("input", "clip", "frame", "strong", "gate", "ideal_ratio_mask")
 JUDGES = ("judge_frame", "judge_clip")
-PUBLISHED = Path(__file__).parent / "published" / "weak_labels.csv"
+PUBLISHED = Path(__file__).parents[1] / "published" / "weak_labels.csv"
 TABLE_COLUMNS = ("row", "class", "mean_db", "std_db", "median_db", "n", "published_mean_db", "published_std_db")
 NAMES = {
     "input": "input SI-SDR",
