@@ -15,7 +15,7 @@ from callbacks.row_evaluation import SCORES_FILE
 from callbacks.rows import each_row, index_of, value_of
 from callbacks.summary import summarise
 from experiments.configuration import read_configuration
-from experiments.training.run_description import (
+from experiments.run_files import (
     CHECKPOINTS,
     CONFIGURATION_FILE,
     ENVIRONMENT_FILE,

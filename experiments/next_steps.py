@@ -9,8 +9,8 @@ from lightning import LightningModule
 from rich.text import Text
 
 from callbacks.separation_evaluation import SUMMARY_FILE
-from experiments.configuration import options, where_shipped
-from experiments.reproduction.stage import best_checkpoint, config_options
+from experiments.configuration import config_options, options, where_shipped
+from experiments.run_files import CONFIGURATION_FILE, best_checkpoint, last_checkpoint
 from lightning_modules.errors import printable
 from lightning_modules.weak_labels.classifier_module import EventClassifier
 
@@ -45,16 +45,17 @@ def tell_of_run(command: str, arguments: list[str], run: Path, model: LightningM
     made: list[Path] = []
     following: list[list[str]] = []
     if command == "fit":
-        made = [Path(best_checkpoint(run)), run / "checkpoints" / "last.ckpt", run / "config.yaml"]
+        configuration = run / CONFIGURATION_FILE
+        made = [best_checkpoint(run), last_checkpoint(run), configuration]
         made += sorted((run / "curves").glob("*"), key=lambda path: path.stat().st_mtime)[-1:]
-        following = [["test", "--config", str(run / "config.yaml"), "--run", str(run), "--ckpt_path", "best"]]
+        following = [["test", "--config", str(configuration), "--run", str(run), "--ckpt_path", "best"]]
     elif command == "validate":
         following = [["test", *arguments[1:]]]
     elif command == "test":
         made = [run / SUMMARY_FILE]
         following = [["report", str(run)]]
         if model.learns and separates(model):
-            following += [["separate", "--model", best_checkpoint(run), "RECORDING.wav", "--output", "separated"]]
+            following += [["separate", "--model", str(best_checkpoint(run)), "RECORDING.wav", "--output", "separated"]]
     if command in ("fit", "test") and isinstance(model, EventClassifier):
         following += after_judge(arguments, run, model.supervision)
     tell(made, following)
@@ -89,7 +90,7 @@ def after_judge(arguments: list[str], run: Path, supervision: str) -> list[list[
         elif option[0] == "--config":
             words += option
     separator = run.with_name(supervision if run.name != supervision else f"{supervision}_separator")
-    return [["fit", *words, "--model.judge", best_checkpoint(run), "--run", str(separator)]]
+    return [["fit", *words, "--model.judge", str(best_checkpoint(run)), "--run", str(separator)]]
 
 
 def after_bank(arguments: list[str], data: str) -> list[str]:
@@ -141,7 +142,7 @@ def after_check(corpus: str, root: str | Path | None, folds: int | None = None) 
 def going_on(arguments: list[str], run: Path) -> str:
     """The command that goes on with an interrupted one: the same, for a training from its last complete epoch."""
     words = list(arguments)
-    if arguments[0] == "fit" and (run / "checkpoints" / "last.ckpt").exists():
+    if arguments[0] == "fit" and last_checkpoint(run).exists():
         pairs = zip(("", *arguments), arguments, strict=False)
         words = [word for before, word in pairs if "--ckpt_path" not in (before, word.split("=")[0])]
         words += ["--ckpt_path", "last"]

@@ -10,11 +10,9 @@ from typing import Any
 
 import torch
 
+from experiments.run_files import CONFIGURATION_FILE, ENVIRONMENT_FILE, TESTED_FILE
 from lightning_modules.atomic_file import write_text_atomically
 
-CHECKPOINTS = "checkpoints"
-CONFIGURATION_FILE, ENVIRONMENT_FILE = "config.yaml", "environment.json"  # of a training
-TEST_FILE, TESTED_FILE = "test.yaml", "tested.json"
 _PACKAGES = (
     *("separatrix", "torch", "lightning", "torchaudio", "torchmetrics", "numpy"),
     *("pyloudnorm", "scikit-learn", "scipy", "soundfile"),
