@@ -4,14 +4,12 @@ import shlex
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-import rich
 from lightning import LightningModule
-from rich.text import Text
 
 from callbacks.separation_evaluation import SUMMARY_FILE
 from experiments.configuration import config_options, options, where_shipped
 from experiments.run_files import CONFIGURATION_FILE, best_checkpoint, last_checkpoint
-from lightning_modules.errors import printable
+from experiments.terminal_lines import show_lines
 from lightning_modules.weak_labels.classifier_module import EventClassifier
 
 # Options of one run that are no part of what the next one is made with.
@@ -27,10 +25,8 @@ def tell(made: Iterable[Path | str], commands: Iterable[Sequence[str]] = ()) -> 
     """
     lines = [("made", str(each)) for each in made if not isinstance(each, Path) or each.exists()]
     lines += [("next", shlex.join(["separatrix", *words])) for words in commands]
-    console = rich.get_console()
-    for number, (name, told) in enumerate(lines):
-        named = name if not number or lines[number - 1][0] != name else ""
-        console.print(Text.assemble((f"{named:<9} ", "bold"), printable(told)), soft_wrap=True)
+    before = ("", *(name for name, _ in lines))
+    show_lines(("" if name == last else name, told) for last, (name, told) in zip(before, lines, strict=False))
 
 
 def tell_of_run(command: str, arguments: list[str], run: Path, model: LightningModule) -> None:

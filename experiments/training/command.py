@@ -21,7 +21,6 @@ from torch.distributed import DistError, destroy_process_group, is_available, is
 import separatrix  # noqa: F401  (public classes can then be named without their module)
 from callbacks.epoch_lines import EpochLines
 from callbacks.estimate_files import EstimateFiles
-from callbacks.run_overview import RunOverview
 from callbacks.stopping import Stopping
 from callbacks.training_progress import TrainingProgress
 from datamodules.sound_bank import MissingBankError
@@ -34,6 +33,7 @@ from experiments.training.lightning_messages import silence
 from experiments.training.parser import TrainingParser, parser_settings
 from experiments.training.ranks import cluster_environment, of_slurm, ranks_of, refused_trainer
 from experiments.training.run_description import write_description
+from experiments.training.run_overview import RunOverview
 from experiments.training.tracking import LoggerName, WandbTracking, curve_callbacks, curve_loggers
 from lightning_modules.base_module import SeparatrixModule
 from lightning_modules.checkpoint import AtomicCheckpointIO, read_checkpoint
