@@ -8,6 +8,7 @@ import yaml
 
 from experiments.report.page import Block, Settings
 from experiments.report.run_folder import Run, RunFolder
+from experiments.run_files import CONFIGURATION_FILE, TEST_FILE, VALIDATION_FILE
 
 
 def procedural(runs: Sequence[Run]) -> str:
@@ -71,7 +72,7 @@ def made_with(folder: RunFolder) -> list[Block]:
     """The commands that make every run again, and the runs' settings."""
     commands = []
     for run in folder.runs:
-        for file, command in (("config.yaml", "fit"), ("validate.yaml", "validate"), ("test.yaml", "test")):
+        for file, command in ((CONFIGURATION_FILE, "fit"), (VALIDATION_FILE, "validate"), (TEST_FILE, "test")):
             path = run.folder / file
             if path.is_file():
                 words = ["--config", path.relative_to(folder.path).as_posix(), "--run", f"NEW/{run.name}"]
