@@ -1,10 +1,12 @@
 """The table of the weak-label paper, ours beside the published one, from rows alone."""
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from rich.box import SIMPLE
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -14,7 +16,7 @@ from callbacks.row_evaluation import SCORES_FILE
 from callbacks.rows import each_row, read_rows, value_of, write_rows
 from callbacks.separation_evaluation import SCORE_COLUMNS
 from callbacks.summary import OVERALL, Summary, left_out_counts, summarise
-from experiments.sections import markdown_text
+from experiments.sections import markdown_text, table_console
 from lightning_modules.atomic_file import write_text_atomically
 
 ROWS = ("input", "clip", "frame", "strong", "gate", "ideal_ratio_mask")
@@ -145,10 +147,22 @@ def _text(cell: Cell) -> str:
 
 
 def _print(cells: Sequence[Cell], note: str) -> None:
+    console = table_console()
+    table = _terminal_table(cells, means_only=False)
+    if Console(width=1000).measure(table).maximum > console.width:
+        table = _terminal_table(cells, means_only=True)
+        note = f"The terminal is too narrow for standard deviations: they are in table.md.\n{note}"
+    console.print(table)
+    if note:
+        console.print(note.rstrip(), markup=False)
+
+
+def _terminal_table(cells: Sequence[Cell], means_only: bool) -> Table:
     labels = list(dict.fromkeys(cell.label for cell in cells))
-    headings = [escape(_heading(label)) for label in labels]
-    table = Table("dB", *headings, title=r"ours \[published]", caption=escape(note))
+    table = Table("dB", *(escape(_heading(label)) for label in labels), title=r"ours \[published]", box=SIMPLE)
     for row in ROWS:
-        shown = {cell.label: _text(cell).replace(" [", "\n[").replace("[", r"\[") for cell in cells if cell.row == row}
-        table.add_row(NAMES[row], *(shown.get(label, "") for label in labels))
-    Console(emoji=False, width=max(120, Console().width)).print(table)
+        shown = {cell.label: _text(cell).replace(" [", "\n[").replace("± ", "±") for cell in cells if cell.row == row}
+        if means_only:
+            shown = {label: re.sub(r" ±[\d.]+", "", text) for label, text in shown.items()}
+        table.add_row(NAMES[row], *(escape(shown.get(label, "")) for label in labels))
+    return table
