@@ -289,7 +289,7 @@ def test_real_presets_need_recordings_and_the_demo_takes_none(refused, tmp_path)
 @pytest.mark.parametrize(
     "arguments, told",
     [
-        ([], "system: needed; as in the examples of --help"),
+        ([], "system: needed; see the examples of --help"),
         (["nothing"], "system: nothing; one of weak-labels, model-selection"),
         (["weak-labels", "--preset", "huge"], "--preset: huge; one of demo, small, paper"),
         (["weak-labels", "--jobs", "0"], "--jobs: 0; at least 1 is needed"),
