@@ -17,7 +17,7 @@ def test_every_source_of_the_chosen_mixtures_can_be_heard_under_every_system(rep
     for example in examples:
         present = len(re.findall(r"<h5>", example))
         assert len(re.findall(r"<audio ", example)) == 1 + present * (1 + 5)
-        assert len(re.findall(r'class="mask"', example)) == present * 5
+        assert len(re.findall(r'class="mask"', example)) == present * 6
     assert len(report_pages["model-selection"].read_text().split('<details class="example"')[1:]) == 3
 
 
