@@ -133,7 +133,8 @@ def test_nothing_is_higher_than_its_content_and_rows_of_tiles_are_full(opened, w
     browser = opened(width=width)
     drawn, rows = browser.execute_script(
         """const box = (element) => element.getBoundingClientRect();
-        const drawn = [...document.querySelectorAll(".chart, img, svg, tr, .tile")].map((element) => box(element).height);
+        const things = document.querySelectorAll(".chart, img, svg, tr, .tile");
+        const drawn = [...things].map((element) => box(element).height);
         const [tiles] = document.querySelectorAll(".example[open] .tiles");
         const lefts = [...tiles.children].map((tile) => Math.round(box(tile).left));
         return [Math.max(...drawn), lefts];"""
