@@ -26,7 +26,6 @@ Wherever a checkpoint can be named, so can the file: it holds nothing that could
 EXAMPLES = (
     "export runs/strong/checkpoints/best.ckpt --output strong.safetensors",
     "export runs/speech/checkpoints/best.ckpt --output speech.safetensors --program speech.pt2",
-    "card strong.safetensors",
 )
 
 

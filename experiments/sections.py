@@ -4,6 +4,8 @@ import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from rich.box import SIMPLE
+from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
@@ -44,9 +46,15 @@ def markdown_text(text: str) -> str:
     return re.sub(r"\](?=\()", r"\]", escaped)  # no link; figures in brackets stay as they are
 
 
+def table_console() -> Console:
+    """Where tables of results are printed: as wide as the terminal, in a log 120 columns."""
+    console = Console(emoji=False)
+    return console if console.is_terminal else Console(emoji=False, width=120)
+
+
 def terminal_table(section: Section) -> Table:
     """The same for a terminal, remarks left out."""
-    table = Table(*map(_as_it_is, section.header), title=_as_it_is(section.title) or None)
+    table = Table(*map(_as_it_is, section.header), title=_as_it_is(section.title) or None, box=SIMPLE)
     for row in section.rows:
         table.add_row(*map(_as_it_is, row))
     return table

@@ -35,7 +35,9 @@ def read_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
             weights that are not finite numbers.
     """
     if not Path(path).is_file():
-        raise InputError(f"{path}: no such checkpoint; train it first, or give the path of a .ckpt file")
+        best = Path(path) / "checkpoints" / "best.ckpt"  # of a run's folder
+        way_out = f"did you mean {best}?" if best.is_file() else "train it first, or give the path of a .ckpt file"
+        raise InputError(f"{path}: no such checkpoint; {way_out}")
     what = "checkpoint of weights and plain values"
     try:
         if is_exported(path):

@@ -43,7 +43,8 @@ def corpus_table(name: str, inspections: Sequence[Inspection], sample_rate: int)
     labels = sorted({found.clip.label for found in inspections})
     several = f"class ({len(labels)} of them)" if len(labels) > MOST_LABELS else "class"
     labels = [*(labels if len(labels) <= MOST_LABELS else ()), "all"]
-    folds: list[int | str] = [*sorted({found.clip.fold for found in inspections}, key=str), "all"]
+    numbers_first = sorted({found.clip.fold for found in inspections}, key=lambda fold: (isinstance(fold, str), fold))
+    folds: list[int | str] = [*numbers_first, "all"]
     table = _table("", *map(str, folds))
     for label in labels:
         here = [cells[label, fold] for fold in folds]

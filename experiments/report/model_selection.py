@@ -176,8 +176,8 @@ def calibration_charts(found: Findings, drawings: Drawings) -> Charts:
         )
         charts.append(drawings.chart(figure, alternative))
     caption = (
-        f"The line was fitted on {found.calibrating} validation mixtures of all domains; the points are tenths, by "
-        f"confidence, of {len(evaluated.index)} test mixtures."
+        f"Lines: expected SI-SDR, fitted on {found.calibrating} validation mixtures of all domains. Points: mean ± "
+        f"standard deviation of a tenth each, by confidence, of n = {len(evaluated.index)} test mixtures."
     )
     return Charts("Calibration", charts, caption)
 
@@ -201,7 +201,7 @@ def embedding_charts(runs: Sequence[Run], drawings: Drawings) -> Charts | None:
         f"A mixture's loudest bins, {count} of them drawn at random, in the plane of their embeddings' two principal "
         "components. Left: the clusters that k-means finds; right: which source truly dominates each bin."
     )
-    return Charts("The loudest bins", charts, caption, wide=True)
+    return Charts("The loudest bins", charts, caption, layout="wide")
 
 
 def _embedding(path: Path, title: str, drawings: Drawings) -> tuple[int, Markup]:
@@ -212,6 +212,6 @@ def _embedding(path: Path, title: str, drawings: Drawings) -> tuple[int, Markup]
         figure = embedding_figure(embedding, clusters, sources, title)
     except Exception:  # NumPy's reader raises whatever a damaged archive leads it to
         raise InputError(f"{path}: damaged; test the selection again") from None
-    figure.set_size_inches(7.4, 4.2)
+    figure.set_size_inches(6.2, 3.6)
     alternative = f"Embedding of {title}: {agree:.0%} of the bins shown lie in the cluster of their dominant source."
     return len(sources), drawings.chart(figure, alternative)

@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from rich.console import Console
 
 from callbacks.calibration import Calibration
 from callbacks.correlation import HOME, Correlation, correlations
@@ -31,7 +30,7 @@ from experiments.reproduction.model_selection_sections import (
     share_section,
 )
 from experiments.reproduction.model_selection_stages import DOMAINS
-from experiments.sections import Section, markdown, terminal_table
+from experiments.sections import Section, markdown, table_console, terminal_table
 from lightning_modules.atomic_file import write_text_atomically
 
 PUBLISHED = Path(__file__).parents[1] / "published"
@@ -78,7 +77,7 @@ def make_tables(output: Path, note: str = "", names: Sequence[str] = DOMAINS) ->
     sections = [score_section(found.scores, means, found.evaluated), *further_sections(found)]
     text = "\n".join(filter(None, (note and f"{note}\n", *map(markdown, sections))))
     write_text_atomically(output / "table.md", text)
-    console = Console(emoji=False, width=max(120, Console().width))
+    console = table_console()
     for section in sections:
         console.print(terminal_table(section))
     if note:

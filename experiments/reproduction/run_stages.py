@@ -41,9 +41,9 @@ def run_stages(stages: Sequence[Stage], jobs: int, apart: bool = False, launch: 
     waiting = [stage for stage in stages if records[stage.name].state() != "complete"]
     at_a_time = "one at a time" if apart or launch or jobs == 1 else f"{jobs} at a time"
     CONSOLE.print(f"{len(stages)} stages, {len(waiting)} left, {at_a_time}; Ctrl-C stops, the same command goes on")
-    for stage in stages:
-        state = "to do" if stage in waiting else "complete"
-        CONSOLE.print(f"{stage.name:<24} {state}   {stage.shown(launch)}", style="dim")
+    for state, which in (("complete", [s for s in stages if s not in waiting]), ("to do", waiting)):
+        if which:
+            CONSOLE.print(f"{state}: {', '.join(stage.name for stage in which)}", style="dim", soft_wrap=False)
     started, done = time.monotonic(), len(stages) - len(waiting)
     if jobs == 1 or apart or launch:
         for stage in waiting:

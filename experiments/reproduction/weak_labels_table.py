@@ -1,5 +1,6 @@
 """The table of the weak-label paper, ours beside the published one, from rows alone."""
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -12,7 +13,7 @@ from callbacks.row_evaluation import SCORES_FILE
 from callbacks.rows import each_row, read_rows, value_of, write_rows
 from callbacks.separation_evaluation import SCORE_COLUMNS
 from callbacks.summary import OVERALL, Summary, left_out_counts, summarise
-from experiments.sections import Section, markdown, terminal_table
+from experiments.sections import Section, markdown, table_console, terminal_table
 from lightning_modules.atomic_file import write_text_atomically
 
 ROWS = ("input", "clip", "frame", "strong", "gate", "ideal_ratio_mask")
@@ -141,9 +142,13 @@ def _text(cell: Cell) -> str:
 
 
 def _print(scores: Section, note: str) -> None:
+    console = table_console()
     # A published figure stands below ours: side by side the columns would be too many for a terminal.
-    rows = [[cell.replace(" [", "\n[") for cell in row] for row in scores.rows]
-    console = Console(emoji=False, width=max(120, Console().width))
-    console.print(terminal_table(scores._replace(title="ours [published]", rows=rows)))
+    rows = [[cell.replace(" [", "\n[").replace("± ", "±") for cell in row] for row in scores.rows]
+    shown = scores._replace(title="ours [published]", rows=rows)
+    if Console(width=1000).measure(terminal_table(shown)).maximum > console.width:
+        shown = shown._replace(rows=[[re.sub(r" ±[\d.]+", "", cell) for cell in row] for row in rows])
+        note = f"The terminal is too narrow for standard deviations: they are in table.md.\n{note}"
+    console.print(terminal_table(shown))
     if note:
-        console.print(note, markup=False)
+        console.print(note.rstrip(), markup=False)
