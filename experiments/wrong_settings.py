@@ -155,5 +155,6 @@ def _required(names: list[str], parser: ArgumentParser) -> str:
     missing = [name.rpartition(".")[2] for name in names]
     known = {option for action in chosen(parser)._actions for option in action.option_strings}
     told = " and ".join(f"--{name}" if f"--{name}" in known else name for name in missing)
-    how = "a --config gives model and data, as" if {"model", "data"} & set(missing) else "as"
-    return f"{told}: needed; {how} in the examples of --help"
+    configured = "--config" in known and {"model", "data"} & set(missing)
+    how = "a --config gives model and data, as in" if configured else "see"
+    return f"{told}: needed; {how} the examples of --help"

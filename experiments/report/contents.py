@@ -8,7 +8,6 @@ from callbacks.classifier_scores import CLASSIFIER_FILE
 from callbacks.rows import each_row
 from callbacks.selection_rows import Evaluated, read_evaluated
 from callbacks.separation_evaluation import SCORE_COLUMNS
-from experiments.model_selection_table import read_findings
 from experiments.report import model_selection, weak_labels
 from experiments.report.drawing import Drawings
 from experiments.report.examples import Tell
@@ -18,7 +17,8 @@ from experiments.report.provenance import facts, made_with, procedural
 from experiments.report.run_folder import SELECTION, Run, RunFolder
 from experiments.report.selection_examples import SelectionExamples
 from experiments.report.separation_examples import SeparationExamples
-from experiments.weak_labels_table import JUDGES, ROWS
+from experiments.reproduction.model_selection_table import read_findings
+from experiments.reproduction.weak_labels_table import JUDGES, ROWS
 from lightning_modules.deep_clustering.module import DeepClustering
 from lightning_modules.deep_clustering.selection import ModelSelection
 from lightning_modules.errors import InputError

@@ -10,12 +10,12 @@ from callbacks.correlation import pearson, points
 from callbacks.figures import PALETTE, embedding_figure
 from callbacks.model_selection import Confusion
 from callbacks.selection_rows import Evaluated
-from experiments.model_selection_sections import NAMES, score_section
-from experiments.model_selection_table import Findings, further_sections, published_counts, published_means
 from experiments.report.charts import box_chart, box_limits, calibration_chart, confidence_chart
 from experiments.report.drawing import INK, Drawings, colour_of, variable
 from experiments.report.page import Cell, Charts, Table, table_of
 from experiments.report.run_folder import Run
+from experiments.reproduction.model_selection_sections import NAMES, score_section
+from experiments.reproduction.model_selection_table import Findings, further_sections, published_counts, published_means
 from lightning_modules.errors import InputError
 
 ENSEMBLES = {"oracle": INK, "confidence": PALETTE[4], "calibrated": PALETTE[3]}

@@ -8,6 +8,7 @@ import yaml
 
 from experiments.report.page import Block, Cell, Settings, Table
 from experiments.report.run_folder import Run, RunFolder
+from experiments.run_files import CONFIGURATION_FILE, TEST_FILE, VALIDATION_FILE
 
 ENVIRONMENT = ("Versions", "Revision", "Machine")
 PACKAGES = ("separatrix", "torch", "lightning")
@@ -88,7 +89,7 @@ def made_with(folder: RunFolder) -> list[Block]:
         blocks.append(Table("Where each run is from", ["run", *ENVIRONMENT], rows, [remark]))
     commands = []
     for run in folder.runs:
-        for file, command in (("config.yaml", "fit"), ("validate.yaml", "validate"), ("test.yaml", "test")):
+        for file, command in ((CONFIGURATION_FILE, "fit"), (VALIDATION_FILE, "validate"), (TEST_FILE, "test")):
             path = run.folder / file
             if path.is_file():
                 words = ["--config", path.relative_to(folder.path).as_posix(), "--run", f"NEW/{run.name}"]

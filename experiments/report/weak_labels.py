@@ -18,8 +18,8 @@ from experiments.report.charts import bin_shares, box_chart, box_limits, histogr
 from experiments.report.drawing import Drawings, colour_of, variable
 from experiments.report.page import Block, Cell, Charts, Table
 from experiments.report.run_folder import Run
-from experiments.weak_labels_table import NAMES, table_cells
-from experiments.weak_labels_table import Cell as Summarised
+from experiments.reproduction.weak_labels_table import NAMES, table_cells
+from experiments.reproduction.weak_labels_table import Cell as Summarised
 
 QUANTITIES = {"si_sdr_db": "output SI-SDR (dB)", "improvement_db": "SI-SDR improvement (dB)"}
 UNPROCESSED = "input"

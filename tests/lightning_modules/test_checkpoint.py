@@ -148,8 +148,12 @@ def test_a_missing_checkpoint_is_refused(path):
     assert "no such checkpoint" in refusal(path)
 
 
-def test_a_folder_is_refused(tmp_path):
-    assert "no such checkpoint" in refusal(tmp_path)
+def test_a_folder_is_refused_and_a_runs_folder_told_its_checkpoint(tmp_path):
+    assert "no such checkpoint; train it first" in refusal(tmp_path)
+    best = tmp_path / "checkpoints" / "best.ckpt"
+    best.parent.mkdir()
+    best.touch()
+    assert refusal(tmp_path).endswith(f"did you mean {best}?")
 
 
 @pytest.mark.parametrize("share", [0.01, 0.3, 0.9, 0.999])

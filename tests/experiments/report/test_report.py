@@ -9,7 +9,7 @@ import shutil
 import numpy as np
 import pytest
 
-from experiments.model_selection_table import published_means
+from experiments.reproduction.model_selection_table import published_means
 
 HEADINGS = ("h1", "h2", "h3", "h4", "h5")
 

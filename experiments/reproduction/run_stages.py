@@ -3,20 +3,19 @@
 import os
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from multiprocessing import get_context, parent_process
+from multiprocessing import get_context
 
 from rich.console import Console
 
 from callbacks.training_clock import duration
 from experiments.cli import main
 from experiments.freed_memory import keep_freed_memory
-from experiments.stage import Record, Stage
-from experiments.termination import TERMINATED, Terminated, end_on_sigterm
+from experiments.reproduction.stage import Record, Stage
+from experiments.termination import TERMINATED, Terminated, end_on_sigterm, end_with_parent
 from lightning_modules.errors import InputError
 
 CONSOLE = Console(highlight=False, soft_wrap=True, markup=False, emoji=False)
@@ -42,9 +41,9 @@ def run_stages(stages: Sequence[Stage], jobs: int, apart: bool = False, launch: 
     waiting = [stage for stage in stages if records[stage.name].state() != "complete"]
     at_a_time = "one at a time" if apart or launch or jobs == 1 else f"{jobs} at a time"
     CONSOLE.print(f"{len(stages)} stages, {len(waiting)} left, {at_a_time}; Ctrl-C stops, the same command goes on")
-    for stage in stages:
-        state = "to do" if stage in waiting else "complete"
-        CONSOLE.print(f"{stage.name:<24} {state}   {stage.shown(launch)}", style="dim")
+    for state, which in (("complete", [s for s in stages if s not in waiting]), ("to do", waiting)):
+        if which:
+            CONSOLE.print(f"{state}: {', '.join(stage.name for stage in which)}", style="dim", soft_wrap=False)
     started, done = time.monotonic(), len(stages) - len(waiting)
     if jobs == 1 or apart or launch:
         for stage in waiting:
@@ -120,20 +119,13 @@ def _run_side_by_side(stages: Sequence[Stage], records: dict[str, Record], jobs:
 
 
 def _start_worker(threads: int) -> None:
-    """In a worker: take a share of the cores, keep memory, end with the process that started it, however that ends."""
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    """In a worker: as a command's own process begins, with a share of the cores."""
     end_on_sigterm()
+    end_with_parent()
     keep_freed_memory()
     import torch
 
     torch.set_num_threads(threads)
-
-
-def _end_with_parent() -> None:
-    parent = parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
 
 
 def _run_logged(stage: Stage) -> int:

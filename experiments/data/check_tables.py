@@ -15,7 +15,7 @@ from datamodules.inspection import Inspection
 from datamodules.scene_statistics import SceneStatistics, distinct_classes_law
 
 MOST_LABELS = 20  # speakers are many
-PUBLISHED_INPUT = Path(__file__).parent / "published" / "weak_labels.csv"
+PUBLISHED_INPUT = Path(__file__).parents[1] / "published" / "weak_labels.csv"
 # Pishdadian et al. 2020, section 4.1: share of frames with 0..5 active classes, and the mean class prior.
 PUBLISHED_ACTIVE = (0.17, 0.28, 0.30, 0.18, 0.06, 0.01)
 PUBLISHED_PRIOR = 0.342
@@ -43,7 +43,8 @@ def corpus_table(name: str, inspections: Sequence[Inspection], sample_rate: int)
     labels = sorted({found.clip.label for found in inspections})
     several = f"class ({len(labels)} of them)" if len(labels) > MOST_LABELS else "class"
     labels = [*(labels if len(labels) <= MOST_LABELS else ()), "all"]
-    folds: list[int | str] = [*sorted({found.clip.fold for found in inspections}, key=str), "all"]
+    numbers_first = sorted({found.clip.fold for found in inspections}, key=lambda fold: (isinstance(fold, str), fold))
+    folds: list[int | str] = [*numbers_first, "all"]
     table = _table("", *map(str, folds))
     for label in labels:
         here = [cells[label, fold] for fold in folds]
