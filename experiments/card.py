@@ -39,7 +39,7 @@ def card_table(card: Card) -> Table:
     """A card for a terminal."""
     section = Section("", ("", ""), list(_lines(card)))
     table = terminal_table(section)
-    table.show_header, table.title = False, None
+    table.show_header = False
     return table
 
 

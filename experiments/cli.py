@@ -15,35 +15,32 @@ from experiments.suggestion import probable
 from experiments.termination import INTERRUPTED, TERMINATED, end_on_sigterm, end_with_parent, interruption
 from lightning_modules.errors import InputError, printable
 
-# What is for what: command -> module and function; the modules are imported only when their command is asked for.
+# What is for what: command -> module, whose function `command` it is; modules are imported only when asked for.
 GROUPS = {
     "a paper's table, from nothing": {
-        "reproduce": ("experiments.reproduce:command", "make a paper's table, from training to comparison"),
-        "report": ("experiments.report.command:command", "make one HTML page of a run: tables, figures, sounds"),
+        "reproduce": ("experiments.reproduction.command", "make a paper's table, from training to comparison"),
+        "report": ("experiments.report.command", "make one HTML page of a run: tables, figures, sounds"),
     },
     "data": {
-        "check": ("experiments.check:command", "what a corpus holds, what is broken, and the mixtures' statistics"),
-        "bank": ("experiments.bank:command", "decode a corpus once, before training on several devices"),
-        "synthesize": ("experiments.synthesize:command", "write mixtures, sources and labels as files"),
+        "check": ("experiments.data.check", "what a corpus holds, what is broken, and the mixtures' statistics"),
+        "bank": ("experiments.data.bank", "decode a corpus once, before training on several devices"),
+        "synthesize": ("experiments.data.synthesize", "write mixtures, sources and labels as files"),
     },
     "train and evaluate": {
-        "configs": ("experiments.shipped_configurations:command", "the configurations that ship, and what each is"),
-        "fit": ("experiments.training:command", "train a model"),
-        "validate": ("experiments.training:command", "evaluate a model on the validation set"),
-        "test": ("experiments.training:command", "evaluate a model on the test set"),
-        "predict": (
-            "experiments.training:command",
-            "write a separator's estimates of test mixtures as files",
-        ),
-        "ranks": ("experiments.ranks:command", "what SLURM or torchrun leads to, before a training on several devices"),
+        "configs": ("experiments.shipped_configurations", "the configurations that ship, and what each is"),
+        "fit": ("experiments.training.command", "train a model"),
+        "validate": ("experiments.training.command", "evaluate a model on the validation set"),
+        "test": ("experiments.training.command", "evaluate a model on the test set"),
+        "predict": ("experiments.training.command", "write a separator's estimates of test mixtures as files"),
+        "ranks": ("experiments.training.ranks", "what SLURM or torchrun leads to, before training on several devices"),
     },
     "use what was trained": {
-        "separate": ("experiments.separate:command", "separate recordings of your own"),
-        "export": ("experiments.export:command", "write a model as one file that travels, with a card"),
-        "card": ("experiments.card:command", "what an exported model says of itself"),
+        "separate": ("experiments.separate", "separate recordings of your own"),
+        "export": ("experiments.export", "write a model as one file that travels, with a card"),
+        "card": ("experiments.card", "what an exported model says of itself"),
     },
     "speed": {
-        "benchmark": ("experiments.benchmarks.command:command", "measure speed side by side with the usual libraries"),
+        "benchmark": ("experiments.benchmarks.command", "measure speed side by side with the usual libraries"),
     },
 }
 COMMANDS = {name: command for commands in GROUPS.values() for name, command in commands.items()}
@@ -157,8 +154,8 @@ def _of_the_machine(error: OSError, message: str) -> str:
 
 
 def _function(command: str) -> Callable[[list[str]], None]:
-    module, function = COMMANDS[command][0].split(":")
-    return getattr(importlib.import_module(module), function)
+    function: Callable[[list[str]], None] = importlib.import_module(COMMANDS[command][0]).command
+    return function
 
 
 if __name__ == "__main__":

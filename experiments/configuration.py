@@ -8,8 +8,8 @@ import yaml
 
 from experiments.suggestion import probable
 from lightning_modules.errors import InputError
+from lightning_modules.plain_values import MOST_VALUES, nested_values
 
-MOST_VALUES = 10_000
 CONFIGS = Path(__file__).parent / "configs"
 
 
@@ -51,24 +51,11 @@ def read_configuration(name: str) -> dict[str, Any]:
         configuration = yaml.safe_load(config_path(name).read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:  # ValueError: no date, or a huge number
         raise InputError(f"--config {name}: not readable as YAML ({' '.join(str(error).split())})") from None
-    if not _is_of_sane_size(configuration):
+    if nested_values(configuration) is None:
         raise InputError(f"--config {name}: more than {MOST_VALUES} values, aliases written out; write it without them")
     if not isinstance(configuration, dict):
         raise InputError(f"--config {name}: not a configuration; expected sections such as `model:` and `data:`")
     return configuration
-
-
-def _is_of_sane_size(configuration: Any) -> bool:
-    """Whether it has at most MOST_VALUES values: a few lines of aliases of aliases, or of themselves, have billions."""
-    waiting, seen = [configuration], 0
-    while waiting and seen <= MOST_VALUES:
-        value = waiting.pop()
-        seen += 1
-        if isinstance(value, dict):
-            waiting += value.values()
-        elif isinstance(value, list | tuple | set):
-            waiting += value
-    return seen <= MOST_VALUES
 
 
 def _checked(name: str) -> str:
@@ -95,3 +82,13 @@ def options(settings: list[str]) -> list[tuple[str, ...]]:
     """Settings as (name, value), or (name=value,)."""
     starts = [position for position, word in enumerate(settings) if word.startswith("--")]
     return [tuple(settings[i:j]) for i, j in zip(starts, [*starts, len(settings)][1:], strict=True)]
+
+
+def config_options(*names: str) -> list[str]:
+    """`--config` for each of these configurations."""
+    return [word for name in names for word in ("--config", name)]
+
+
+def data_options(settings: list[str]) -> list[str]:
+    """Those of the settings that are of the data."""
+    return [word for option in options(settings) if option[0].startswith("--data.") for word in option]

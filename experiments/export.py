@@ -9,10 +9,10 @@ from torch import Tensor
 from datamodules.corpora.audio_file import read_audio, resample
 from experiments.card import card_table
 from experiments.command_parser import Explaining, command_parser
+from experiments.configuration import config_options
 from experiments.model_card import KINDS, new_card
 from experiments.network_program import heard_by, network_of, noise, write_program
 from experiments.next_steps import tell
-from experiments.stage import config_options
 from lightning_modules.base_module import SeparatrixModule
 from lightning_modules.checkpoint import load_module, read_checkpoint
 from lightning_modules.errors import InputError
@@ -26,7 +26,6 @@ Wherever a checkpoint can be named, so can the file: it holds nothing that could
 EXAMPLES = (
     "export runs/strong/checkpoints/best.ckpt --output strong.safetensors",
     "export runs/speech/checkpoints/best.ckpt --output speech.safetensors --program speech.pt2",
-    "card strong.safetensors",
 )
 
 

@@ -15,7 +15,13 @@ from callbacks.row_evaluation import SCORES_FILE
 from callbacks.rows import each_row, index_of, value_of
 from callbacks.summary import summarise
 from experiments.configuration import read_configuration
-from experiments.run_description import CHECKPOINTS, CONFIGURATION_FILE, ENVIRONMENT_FILE, TEST_FILE, TESTED_FILE
+from experiments.run_files import (
+    CHECKPOINTS,
+    CONFIGURATION_FILE,
+    ENVIRONMENT_FILE,
+    TEST_FILE,
+    TESTED_FILE,
+)
 from lightning_modules.base_module import SeparatrixModule
 from lightning_modules.checkpoint import read_checkpoint
 from lightning_modules.deep_clustering.module import DeepClustering

@@ -4,14 +4,12 @@ import shlex
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-import rich
 from lightning import LightningModule
-from rich.text import Text
 
 from callbacks.separation_evaluation import SUMMARY_FILE
-from experiments.configuration import options, where_shipped
-from experiments.stage import best_checkpoint, config_options
-from lightning_modules.errors import printable
+from experiments.configuration import config_options, options, where_shipped
+from experiments.run_files import CONFIGURATION_FILE, best_checkpoint, last_checkpoint
+from experiments.terminal_lines import show_lines
 from lightning_modules.weak_labels.classifier_module import EventClassifier
 
 # Options of one run that are no part of what the next one is made with.
@@ -27,10 +25,8 @@ def tell(made: Iterable[Path | str], commands: Iterable[Sequence[str]] = ()) -> 
     """
     lines = [("made", str(each)) for each in made if not isinstance(each, Path) or each.exists()]
     lines += [("next", shlex.join(["separatrix", *words])) for words in commands]
-    console = rich.get_console()
-    for number, (name, told) in enumerate(lines):
-        named = name if not number or lines[number - 1][0] != name else ""
-        console.print(Text.assemble((f"{named:<9} ", "bold"), printable(told)), soft_wrap=True)
+    before = ("", *(name for name, _ in lines))
+    show_lines(("" if name == last else name, told) for last, (name, told) in zip(before, lines, strict=False))
 
 
 def tell_of_run(command: str, arguments: list[str], run: Path, model: LightningModule) -> None:
@@ -45,16 +41,17 @@ def tell_of_run(command: str, arguments: list[str], run: Path, model: LightningM
     made: list[Path] = []
     following: list[list[str]] = []
     if command == "fit":
-        made = [Path(best_checkpoint(run)), run / "checkpoints" / "last.ckpt", run / "config.yaml"]
+        configuration = run / CONFIGURATION_FILE
+        made = [best_checkpoint(run), last_checkpoint(run), configuration]
         made += sorted((run / "curves").glob("*"), key=lambda path: path.stat().st_mtime)[-1:]
-        following = [["test", "--config", str(run / "config.yaml"), "--run", str(run), "--ckpt_path", "best"]]
+        following = [["test", "--config", str(configuration), "--run", str(run), "--ckpt_path", "best"]]
     elif command == "validate":
         following = [["test", *arguments[1:]]]
     elif command == "test":
         made = [run / SUMMARY_FILE]
         following = [["report", str(run)]]
         if model.learns and separates(model):
-            following += [["separate", "--model", best_checkpoint(run), "RECORDING.wav", "--output", "separated"]]
+            following += [["separate", "--model", str(best_checkpoint(run)), "RECORDING.wav", "--output", "separated"]]
     if command in ("fit", "test") and isinstance(model, EventClassifier):
         following += after_judge(arguments, run, model.supervision)
     tell(made, following)
@@ -89,7 +86,7 @@ def after_judge(arguments: list[str], run: Path, supervision: str) -> list[list[
         elif option[0] == "--config":
             words += option
     separator = run.with_name(supervision if run.name != supervision else f"{supervision}_separator")
-    return [["fit", *words, "--model.judge", best_checkpoint(run), "--run", str(separator)]]
+    return [["fit", *words, "--model.judge", str(best_checkpoint(run)), "--run", str(separator)]]
 
 
 def after_bank(arguments: list[str], data: str) -> list[str]:
@@ -141,7 +138,7 @@ def after_check(corpus: str, root: str | Path | None, folds: int | None = None) 
 def going_on(arguments: list[str], run: Path) -> str:
     """The command that goes on with an interrupted one: the same, for a training from its last complete epoch."""
     words = list(arguments)
-    if arguments[0] == "fit" and (run / "checkpoints" / "last.ckpt").exists():
+    if arguments[0] == "fit" and last_checkpoint(run).exists():
         pairs = zip(("", *arguments), arguments, strict=False)
         words = [word for before, word in pairs if "--ckpt_path" not in (before, word.split("=")[0])]
         words += ["--ckpt_path", "last"]

@@ -16,7 +16,7 @@ class Section(NamedTuple):
     """A table and what must be said of it.
 
     Attributes:
-        title: of the table.
+        title: of the table; empty where there is none.
         header: of its columns.
         rows: as many texts each as the header has.
         remarks: sentences below the table.
@@ -33,7 +33,8 @@ def markdown(section: Section) -> str:
     lines = [f"| {' | '.join(map(markdown_text, cells))} |" for cells in (section.header, *section.rows)]
     lines.insert(1, "|---" * len(section.header) + "|")
     remarks = map(markdown_text, section.remarks)
-    return "\n".join([f"### {markdown_text(section.title)}", "", *lines, "", *remarks]).rstrip() + "\n"
+    title = [f"### {markdown_text(section.title)}", ""] if section.title else []
+    return "\n".join([*title, *lines, "", *remarks]).rstrip() + "\n"
 
 
 def markdown_text(text: str) -> str:
@@ -53,7 +54,7 @@ def table_console() -> Console:
 
 def terminal_table(section: Section) -> Table:
     """The same for a terminal, remarks left out."""
-    table = Table(*map(_as_it_is, section.header), title=_as_it_is(section.title), box=SIMPLE)
+    table = Table(*map(_as_it_is, section.header), title=_as_it_is(section.title) or None, box=SIMPLE)
     for row in section.rows:
         table.add_row(*map(_as_it_is, row))
     return table

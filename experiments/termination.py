@@ -9,7 +9,9 @@ import signal
 import socket
 import threading
 import time
+from collections.abc import Callable
 from functools import lru_cache
+from multiprocessing import parent_process
 from types import FrameType
 
 GRACE_SECONDS = 20  # of the 30 that SLURM leaves by default between SIGTERM and SIGKILL
@@ -35,10 +37,13 @@ def end_on_sigterm() -> None:
 
 
 def end_with_parent() -> None:
-    """End a rank soon after the process that started it, however that ends; in a process that is no rank do nothing.
+    """End a rank, or a worker, soon after the process that started it, however that ends; others end by themselves.
 
     Rank 0 leaves its number to those that it starts, for it may be gone before they come to look.
     """
+    if (of_worker := parent_process()) is not None:
+        threading.Thread(target=_end_after, args=(of_worker.join,), daemon=True).start()
+        return
     if "LOCAL_RANK" not in os.environ:
         os.environ[_PARENT] = str(os.getpid())
         return
@@ -46,12 +51,16 @@ def end_with_parent() -> None:
     of_rank_0 = None if "TORCHELASTIC_RUN_ID" in os.environ else os.environ.get(_PARENT)
     parent = int(of_rank_0 or os.getppid())
 
-    def watch() -> None:
+    def parent_gone() -> None:
         while os.getppid() == parent:
             time.sleep(1)
-        os._exit(TERMINATED)
 
-    threading.Thread(target=watch, daemon=True).start()
+    threading.Thread(target=_end_after, args=(parent_gone,), daemon=True).start()
+
+
+def _end_after(wait: Callable[[], None]) -> None:
+    wait()
+    os._exit(TERMINATED)
 
 
 def interruption(error: BaseException) -> int | None:

@@ -16,10 +16,10 @@ from lightning_modules.atomic_file import atomic_file
 from lightning_modules.base_module import SeparatrixModule
 from lightning_modules.errors import InputError
 from lightning_modules.exported_model import is_exported, read_exported
+from lightning_modules.plain_values import nested_values
 
 M = TypeVar("M", bound=SeparatrixModule)
 
-MOST_SETTINGS = 10_000
 # Lightning moves older checkpoints to its own version, taking for granted what they hold.
 _VERSION = re.compile(r"[2-9]\.\d{1,3}(\.\d{1,3})?((\.dev|\.post|a|b|rc)\d{1,8})*")
 
@@ -152,23 +152,14 @@ def _require_whole_archive(path: str | os.PathLike[str]) -> None:
 
 def _are_plain(settings: dict[Any, Any]) -> bool:
     """Whether names are strings and values plain ones or lists and dicts of them, not too many."""
-    waiting: list[Any] = [settings]
-    seen = 0
-    while waiting:
-        value = waiting.pop()
-        seen += 1
-        # Counted, because lists that hold each other would be walked for ever.
-        if seen > MOST_SETTINGS:
-            return False
-        if isinstance(value, dict):
-            if not all(isinstance(name, str) for name in value):
-                return False
-            waiting += value.values()
-        elif isinstance(value, list | tuple):
-            waiting += value
-        elif not (value is None or isinstance(value, bool | int | float | str)):
-            return False
-    return True
+    values = nested_values(settings)
+    return values is not None and all(map(_is_plain, values))
+
+
+def _is_plain(value: Any) -> bool:
+    if isinstance(value, dict):
+        return all(isinstance(name, str) for name in value)
+    return value is None or isinstance(value, bool | int | float | str | list | tuple)
 
 
 def _require_weight(name: str, weight: Any) -> None:

@@ -21,8 +21,8 @@ from experiments.benchmarks.scores import benchmark_scores
 from experiments.benchmarks.separation import benchmark_separation
 from experiments.benchmarks.training import benchmark_training
 from experiments.command_parser import command_parser
-from experiments.run_description import environment
 from experiments.suggestion import probably
+from experiments.training.run_description import environment
 from lightning_modules.errors import InputError
 
 # Each yields its rows one by one, and keeps what they need (files, a bank) for as long as they are measured.

@@ -10,32 +10,40 @@ from callbacks.figures import PALETTE, draw_confidence
 from callbacks.selection_rows import Evaluated, Floats
 from experiments.report.drawing import INK, figure_of
 
-NARROW = (4.6, 3.1)  # inches; two or three of them stand side by side, one on a phone
+NARROW = (3.9, 2.8)  # inches, of 10 point text; three of them stand side by side, one on a phone
+CURVES = {"validation": INK, "training": PALETTE[0]}
+BEST = PALETTE[2]
 _DASHES = ("-", (0, (5, 1.5)), (0, (1.5, 1.2)), (0, (5, 1.5, 1.2, 1.5)), (0, (8, 2)), (0, (2, 3)))
 
 
 def histogram_chart(
-    values: Mapping[str, Floats], edges: Floats, colours: Mapping[str, str], quantity: str, title: str
+    shares: Mapping[str, Floats], highest: float, edges: Floats, colours: Mapping[str, str], quantity: str, title: str
 ) -> Figure:
-    """Outlines of histograms, in percent of each system's rows; the outermost bins count what lies beyond them.
+    """Outlines of histograms, in percent of each system's rows.
 
     Args:
-        values: of each system, in dB, [n] each.
-        edges: of the bins, in dB.
+        shares: of each system in each bin, in percent, [bins] each.
+        highest: of all panels that are to be compared, in percent.
+        edges: of the bins, in dB, [bins + 1].
         colours: of each system.
         quantity: what they are, with its unit.
         title: of the drawing.
     """
     figure, panel = _panel(title)
-    for number, (name, of_system) in enumerate(values.items()):
-        counts, _ = np.histogram(of_system.clip(edges[0], edges[-1]), edges)
-        shares = 100 * counts / max(len(of_system), 1)
+    for number, (name, of_system) in enumerate(shares.items()):
         style: dict[str, Any] = {"color": colours[name], "linestyle": _DASHES[number % len(_DASHES)]}
-        panel.stairs(shares, edges, linewidth=1.8, **style)
-        panel.stairs(shares, edges, fill=True, color=colours[name], alpha=0.08)
+        panel.stairs(of_system, edges, linewidth=1.8, **style)
+        panel.stairs(of_system, edges, fill=True, color=colours[name], alpha=0.08)
     panel.axvline(0, color=INK, linewidth=0.8, alpha=0.5)
-    panel.set(xlabel=quantity, ylabel="rows (%)", xlim=(edges[0], edges[-1]), ylim=(0, None))
+    panel.set(xlabel=quantity, ylabel="rows (%)", xlim=(edges[0], edges[-1]), ylim=(0, 1.05 * highest))
     return figure
+
+
+def bin_shares(values: Floats, edges: Floats) -> Floats:
+    """Shares of values, [n], in each bin, in percent; the outermost bins count what lies beyond them, too."""
+    counts, _ = np.histogram(values.clip(edges[0], edges[-1]), edges)
+    shares: Floats = 100 * counts / max(len(values), 1)
+    return shares
 
 
 def box_limits(groups: Iterable[Floats]) -> tuple[float, float]:
@@ -81,34 +89,22 @@ def box_chart(
     return figure
 
 
-def curve_chart(curves: Mapping[str, tuple[Floats, Floats]], quantity: str, title: str, best: float | None) -> Figure:
-    """Learning curves over epochs, the first in ink, with the epoch of the best validation loss marked.
+def curve_chart(curves: Mapping[str, tuple[Floats, Floats]], quantity: str, title: str, best: float) -> Figure:
+    """Learning curves over epochs, with the epoch of the best validation loss marked.
 
     Args:
-        curves: epochs, counted from 1, and values, [n] each, by name.
+        curves: epochs, counted from 1, and values, [n] each, by their names in `CURVES`.
         quantity: what they are, with its unit.
         title: of the drawing.
         best: epoch of the checkpoint that is used.
     """
-    figure, panel = _panel(title, 2.7)
-    colours = (INK, PALETTE[0], PALETTE[4], PALETTE[2], PALETTE[3], PALETTE[5])
-    for number, (name, (epochs, values)) in enumerate(curves.items()):
-        panel.plot(
-            epochs,
-            values,
-            color=colours[number % len(colours)],
-            linestyle=_DASHES[number % len(_DASHES)],
-            linewidth=1.7,
-            marker="o",
-            markersize=2.5,
-            label=name,
-        )
-    if best is not None:
-        panel.axvline(best, color=PALETTE[2], linewidth=1.2, linestyle=(0, (2, 2)), label=f"best, epoch {best:g}")
+    figure, panel = _panel(title, 2.5)
+    for name, (epochs, values) in curves.items():
+        dashes = _DASHES[list(CURVES).index(name)]
+        panel.plot(epochs, values, color=CURVES[name], linestyle=dashes, linewidth=1.7, marker="o", markersize=2.5)
+    panel.axvline(best, color=BEST, linewidth=1.2, linestyle=(0, (2, 2)))
     panel.set(xlabel="epoch", ylabel=quantity)
     panel.xaxis.get_major_locator().set_params(integer=True)
-    for text in panel.legend(frameon=False, fontsize=8.5).get_texts():
-        text.set_parse_math(False)
     return figure
 
 
@@ -154,7 +150,7 @@ def calibration_chart(
         title: of the drawing.
     """
     figure, panel = _panel(title, 3.0)
-    panel.plot(*knots, color=colour, linewidth=2, label="expected (validation)")
+    panel.plot(*knots, color=colour, linewidth=2)
     known = np.isfinite(confidence)
     order = np.argsort(confidence[known], kind="stable")
     tenths = [tenth for tenth in np.array_split(order, 10) if len(tenth)]
@@ -162,9 +158,8 @@ def calibration_chart(
     spread = [np.std(si_sdr[known][tenth]) for tenth in tenths]
     if means:
         x, y = np.array(means).T
-        panel.errorbar(x, y, spread, color=INK, fmt="o", markersize=4, linewidth=1, label="test: mean ± deviation")
+        panel.errorbar(x, y, spread, color=INK, fmt="o", markersize=4, linewidth=1)
     panel.set(xlabel="confidence", ylabel="SI-SDR (dB)")
-    panel.legend(frameon=False, fontsize=8.5, loc="lower right")
     return figure
 
 
@@ -180,7 +175,7 @@ def timeline_chart(
         colours: of the bars and of the line.
         duration: of the mixture, in seconds.
     """
-    figure = figure_of(7.4, 0.55 + 0.34 * len(classes))
+    figure = figure_of(6.2, 0.55 + 0.34 * len(classes))
     panel = figure.subplots()
     step = duration / active.shape[1]
     for place, of_class in enumerate(active):

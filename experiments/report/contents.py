@@ -8,7 +8,6 @@ from callbacks.classifier_scores import CLASSIFIER_FILE
 from callbacks.rows import each_row
 from callbacks.selection_rows import Evaluated, read_evaluated
 from callbacks.separation_evaluation import SCORE_COLUMNS
-from experiments.model_selection_table import read_findings
 from experiments.report import model_selection, weak_labels
 from experiments.report.drawing import Drawings
 from experiments.report.examples import Tell
@@ -18,13 +17,27 @@ from experiments.report.provenance import facts, made_with, procedural
 from experiments.report.run_folder import SELECTION, Run, RunFolder
 from experiments.report.selection_examples import SelectionExamples
 from experiments.report.separation_examples import SeparationExamples
-from experiments.weak_labels_table import JUDGES, ROWS
+from experiments.reproduction.model_selection_table import read_findings
+from experiments.reproduction.weak_labels_table import JUDGES, ROWS
+from lightning_modules.deep_clustering.module import DeepClustering
+from lightning_modules.deep_clustering.selection import ModelSelection
 from lightning_modules.errors import InputError
+from lightning_modules.weak_labels.classifier_module import EventClassifier
+from lightning_modules.weak_labels.references import ReferenceSeparator
+from lightning_modules.weak_labels.separator_module import WeakLabelSeparator
 
 TITLES = {
     "weak-labels": "Separation from weak labels",
     "model-selection": "Model selection for deep clustering",
     "run": "A single run",
+}
+# Of a single run, by the class of its model.
+TITLES_OF_MODELS = {
+    EventClassifier.__name__: "A sound-event classifier",
+    WeakLabelSeparator.__name__: "A separator of sound classes",
+    ReferenceSeparator.__name__: "A reference for separators",
+    DeepClustering.__name__: "A deep clustering model",
+    ModelSelection.__name__: "Model selection on one domain",
 }
 Blocks = Sequence[Block | None]
 
@@ -61,8 +74,10 @@ class Contents:
         self._part("judges", "Judges", lambda: weak_labels.judge_blocks(judges, self.drawings))
         self._part("curves", "Trainings", lambda: [learning_charts(runs, self.drawings)])
         self._part("made", "How it was made", lambda: made_with(self.folder))
-        title, warning = TITLES[self.folder.system], procedural(runs)
-        return Page(title, self.folder.title, warning, facts(runs), self.missing, self.parts)
+        title = TITLES[self.folder.system]
+        if self.folder.system == "run":
+            title = TITLES_OF_MODELS.get(runs[0].model, title)
+        return Page(title, self.folder.title, procedural(runs), facts(runs), self.missing, self.parts)
 
     def _tested_rows(self) -> list[Run]:
         """The separators of the weak-label table that have been tested, in the paper's order."""

@@ -65,7 +65,9 @@ def _inline(svg: str, prefix: str, alternative: str) -> Markup:
     opening = re.match(r"<svg[^>]*>", svg)
     assert opening is not None
     width, height = (float(value) for value in re.findall(r'(?:width|height)="([\d.]+)pt"', opening[0])[:2])
-    head = f'<svg role="img" aria-label="{escape(alternative)}" viewBox="0 0 {width:g} {height:g}">'
+    # Its size is its own, whatever becomes of the style sheet around it.
+    size = f'width="{width:g}" height="{height:g}" viewBox="0 0 {width:g} {height:g}"'
+    head = f'<svg role="img" aria-label="{escape(alternative)}" {size}>'
     return Markup(head + re.sub(r">\s+<", "><", svg[opening.end() :]).strip())
 
 

@@ -26,12 +26,15 @@ def at_ranks(scores: Sequence[float], count: int) -> list[tuple[str, int]]:
     return [(name, place) for place, name in places.items()]
 
 
-def listening(examples: Sequence[Example], chosen: str, sample_rate: int, largest_difference: float) -> Listening:
+def listening(
+    examples: Sequence[Example], chosen: str, scores: str, sample_rate: int, largest_difference: float
+) -> Listening:
     """Mixtures to listen to, with what is said of all of them.
 
     Args:
         examples: the mixtures.
         chosen: by what they were.
+        scores: what stands below the players.
         sample_rate: in Hz.
         largest_difference: between the rows on disk and the estimates that are heard, in dB.
     """
@@ -39,15 +42,18 @@ def listening(examples: Sequence[Example], chosen: str, sample_rate: int, larges
         f"{chosen}, of all test mixtures with a score.",
         "All sounds of a mixture are played with the same gain, as MP3.",
         f"Spectrograms reach up to {sample_rate / 2000:g} kHz; 0 dB is the mixture's loudest bin. Below them effective "
-        "masks: the magnitude of the estimate over that of the mixture.",
+        "masks: the magnitude of what is heard over that of the mixture.",
+        f"Below a player: {scores}.",
     ]
     if any(example.timeline for example in examples):
         remarks.append(
-            "Beside a mixture: bars where a class sounds, and as a line what the judge believes, from 0 to 1."
+            "Beside a mixture: bars where a class sounds, and as a line the judge's probability of it, from 0 to 1."
         )
     if largest_difference > SAME_DB:
         remarks.append(
             f"What is heard scores up to {largest_difference:.1f} dB otherwise than the rows on disk: the checkpoints "
             "or sounds are not those that were tested."
         )
-    return Listening("Mixtures to listen to", examples, remarks, scale("magma"), scale("cividis"), LOWEST_DB)
+    return Listening(
+        "Mixtures, and what was made of them", examples, remarks, scale("magma"), scale("cividis"), LOWEST_DB
+    )

@@ -10,8 +10,8 @@ from markupsafe import Markup
 
 from callbacks.rows import each_row, value_of
 from callbacks.selection_rows import Floats
-from experiments.report.charts import curve_chart
-from experiments.report.drawing import Drawings
+from experiments.report.charts import BEST, CURVES, curve_chart
+from experiments.report.drawing import Drawings, variable
 from experiments.report.page import Charts
 from experiments.report.run_folder import Run
 
@@ -80,10 +80,11 @@ def learning_charts(runs: Sequence[Run], drawings: Drawings) -> Charts | None:
     if not charts:
         return None
     caption = (
-        "Validation: means over its mixtures. Training loss: mean over what was logged of an epoch. The dashed line is "
-        f"the epoch of the lowest validation loss, whose checkpoint was tested. Epochs: {', '.join(lengths)}."
+        "Validation: means over its mixtures. Training loss: mean over what was logged of an epoch. The checkpoint of "
+        f"the epoch with the lowest validation loss was tested. Epochs, n: {', '.join(lengths)}."
     )
-    return Charts("Learning curves", charts, caption)
+    keys = [*((name, variable(colour)) for name, colour in CURVES.items()), ("best epoch", variable(BEST))]
+    return Charts("Learning curves", charts, caption, keys, "pairs" if len(charts) == 2 * len(lengths) else "")
 
 
 def _version(path: Path) -> int:

@@ -10,12 +10,12 @@ from callbacks.correlation import pearson, points
 from callbacks.figures import PALETTE, embedding_figure
 from callbacks.model_selection import Confusion
 from callbacks.selection_rows import Evaluated
-from experiments.model_selection_sections import NAMES, score_section
-from experiments.model_selection_table import Findings, further_sections, published_counts, published_means
 from experiments.report.charts import box_chart, box_limits, calibration_chart, confidence_chart
 from experiments.report.drawing import INK, Drawings, colour_of, variable
 from experiments.report.page import Cell, Charts, Table, table_of
 from experiments.report.run_folder import Run
+from experiments.reproduction.model_selection_sections import NAMES, score_section
+from experiments.reproduction.model_selection_table import Findings, further_sections, published_counts, published_means
 from lightning_modules.errors import InputError
 
 ENSEMBLES = {"oracle": INK, "confidence": PALETTE[4], "calibrated": PALETTE[3]}
@@ -176,8 +176,8 @@ def calibration_charts(found: Findings, drawings: Drawings) -> Charts:
         )
         charts.append(drawings.chart(figure, alternative))
     caption = (
-        f"The line was fitted on {found.calibrating} validation mixtures of all domains; the points are tenths, by "
-        f"confidence, of {len(evaluated.index)} test mixtures."
+        f"Lines: expected SI-SDR, fitted on {found.calibrating} validation mixtures of all domains. Points: mean ± "
+        f"standard deviation of a tenth each, by confidence, of n = {len(evaluated.index)} test mixtures."
     )
     return Charts("Calibration", charts, caption)
 
@@ -201,7 +201,7 @@ def embedding_charts(runs: Sequence[Run], drawings: Drawings) -> Charts | None:
         f"A mixture's loudest bins, {count} of them drawn at random, in the plane of their embeddings' two principal "
         "components. Left: the clusters that k-means finds; right: which source truly dominates each bin."
     )
-    return Charts("The loudest bins", charts, caption, wide=True)
+    return Charts("The loudest bins", charts, caption, layout="wide")
 
 
 def _embedding(path: Path, title: str, drawings: Drawings) -> tuple[int, Markup]:
@@ -212,6 +212,6 @@ def _embedding(path: Path, title: str, drawings: Drawings) -> tuple[int, Markup]
         figure = embedding_figure(embedding, clusters, sources, title)
     except Exception:  # NumPy's reader raises whatever a damaged archive leads it to
         raise InputError(f"{path}: damaged; test the selection again") from None
-    figure.set_size_inches(7.4, 4.2)
+    figure.set_size_inches(6.2, 3.6)
     alternative = f"Embedding of {title}: {agree:.0%} of the bins shown lie in the cluster of their dominant source."
     return len(sources), drawings.chart(figure, alternative)

@@ -7,9 +7,10 @@ import base64
 import hashlib
 import re
 from collections.abc import Sequence
-from typing import NamedTuple
+from importlib import resources
+from typing import Literal, NamedTuple
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import DictLoader, Environment, StrictUndefined, Template
 from markupsafe import Markup, escape
 
 from experiments.sections import Section
@@ -69,14 +70,14 @@ class Charts(NamedTuple):
         charts: the drawings, SVG that takes the page's colours.
         caption: what they show, of how many.
         keys: names and colours of what is drawn.
-        wide: whether each needs the whole width.
+        layout: `wide` where each needs half of the width, `pairs` where two belong together; else as many as fit.
     """
 
     title: str
     charts: Sequence[Markup]
     caption: str
     keys: Sequence[tuple[str, str]] = ()
-    wide: bool = False
+    layout: Literal["", "wide", "pairs"] = ""
     kind: str = "charts"
 
 
@@ -97,7 +98,7 @@ class Sound(NamedTuple):
         score: what is said of it.
         audio: as a data URI.
         spectrogram: picture, as a data URI.
-        mask: effective mask, as a data URI; empty for what is no estimate.
+        mask: effective mask, as a data URI; empty for the mixture.
         badge: a word that sets it apart, such as `picked`.
     """
 
@@ -211,21 +212,32 @@ def with_code(text: str) -> Markup:
     return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(text))))
 
 
+def columns(count: int, most: int) -> int:
+    """Columns for so many tiles, at most so many, in as few rows as need be and with as few gaps."""
+    rows = -(-count // most)
+    return -(-count // max(rows, 1))
+
+
 def html(page: Page) -> str:
     """The page as one HTML file, which loads nothing: its Content-Security-Policy forbids it to."""
+    return _TEMPLATE.render(page=page, style=Markup(_STYLE), script=Markup(_SCRIPT), script_digest=_DIGEST)
+
+
+def _read_templates() -> tuple[Template, str, str]:
+    files = {file.name: file.read_text(encoding="utf-8") for file in _TEMPLATES.iterdir() if file.is_file()}
     environment = Environment(
-        loader=PackageLoader("experiments.report"),
+        loader=DictLoader(files),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.filters |= {"minus": with_minus_signs, "code": with_code}
-    loader = environment.loader
-    assert loader is not None
-    style, script = (loader.get_source(environment, name)[0].strip() for name in ("page.css", "page.js"))
-    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    return environment.get_template("page.html").render(
-        page=page, style=Markup(style), script=Markup(script), script_digest=digest
-    )
+    environment.filters |= {"minus": with_minus_signs, "code": with_code, "columns": columns}
+    return environment.get_template("page.html"), files["page.css"].strip(), files["page.js"].strip()
+
+
+# Read when this file is: templates that change while a page is made would belong to other code.
+_TEMPLATES = resources.files("experiments.report") / "templates"
+_TEMPLATE, _STYLE, _SCRIPT = _read_templates()
+_DIGEST = base64.b64encode(hashlib.sha256(_SCRIPT.encode()).digest()).decode()

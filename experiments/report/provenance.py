@@ -6,8 +6,12 @@ from typing import Any
 
 import yaml
 
-from experiments.report.page import Block, Settings
+from experiments.report.page import Block, Cell, Settings, Table
 from experiments.report.run_folder import Run, RunFolder
+from experiments.run_files import CONFIGURATION_FILE, TEST_FILE, VALIDATION_FILE
+
+ENVIRONMENT = ("Versions", "Revision", "Machine")
+PACKAGES = ("separatrix", "torch", "lightning")
 
 
 def procedural(runs: Sequence[Run]) -> str:
@@ -43,13 +47,10 @@ def facts(runs: Sequence[Run]) -> list[tuple[str, str]]:
         ]
         return "; ".join(named)
 
-    environments = [run.environment for run in runs if isinstance(run.environment.get("versions"), dict)]
-    versions = [
-        f"{package} {version}"
-        for environment in environments
-        for package, version in environment["versions"].items()
-        if package in ("separatrix", "torch", "lightning")
-    ]
+    def made_on(name: str) -> str:
+        values = dict.fromkeys(of_run[name] for run in runs if (of_run := _environment(run))[name])
+        return next(iter(values), "") if len(values) < 2 else f"{len(values)} different ones, see How it was made"
+
     listed = [
         ("Corpus", distinct(list(map(corpus_of, runs)))),
         ("Folds", " | ".join(dict.fromkeys(filter(None, map(folds, runs))))),
@@ -60,18 +61,35 @@ def facts(runs: Sequence[Run]) -> list[tuple[str, str]]:
         ("Sample rate", (rate := of_data("sample_rate")) and f"{rate} Hz"),
         ("Seed of the mixtures", of_data("seed")),
         ("Seed of the weights", distinct([run.configuration.get("seed_everything") for run in runs])),
-        ("Versions", distinct(versions)),
-        ("Revision", distinct([environment.get("revision") for environment in environments])),
-        ("Machine", distinct([environment.get("machine") for environment in environments])),
+        *((name, made_on(name)) for name in ENVIRONMENT),
     ]
     return [(name, value) for name, value in listed if value]
 
 
+def _environment(run: Run) -> dict[str, str]:
+    """What a run was made with and on, by name; empty texts for what was not written down."""
+    found = run.environment
+    versions = found.get("versions")
+    packages = versions.items() if isinstance(versions, dict) else ()
+    texts = (
+        ", ".join(f"{package} {version}" for package, version in packages if package in PACKAGES),
+        found.get("revision") or "",
+        found.get("machine") or "",
+    )
+    return dict(zip(ENVIRONMENT, map(str, texts), strict=True))
+
+
 def made_with(folder: RunFolder) -> list[Block]:
-    """The commands that make every run again, and the runs' settings."""
+    """What every run was made on where they differ, the commands that make them again, and their settings."""
+    blocks: list[Block] = []
+    environments = {run.name: _environment(run) for run in folder.runs}
+    if len({tuple(of_run.values()) for of_run in environments.values() if any(of_run.values())}) > 1:
+        rows = [(name, [Cell(text) for text in of_run.values()], "") for name, of_run in environments.items()]
+        remark = "A plus sign: the checkout had changes that were not committed."
+        blocks.append(Table("Where each run is from", ["run", *ENVIRONMENT], rows, [remark]))
     commands = []
     for run in folder.runs:
-        for file, command in (("config.yaml", "fit"), ("validate.yaml", "validate"), ("test.yaml", "test")):
+        for file, command in ((CONFIGURATION_FILE, "fit"), (VALIDATION_FILE, "validate"), (TEST_FILE, "test")):
             path = run.folder / file
             if path.is_file():
                 words = ["--config", path.relative_to(folder.path).as_posix(), "--run", f"NEW/{run.name}"]
@@ -81,6 +99,9 @@ def made_with(folder: RunFolder) -> list[Block]:
         for run in folder.runs
         if run.configuration
     ]
-    title = "Commands, given in the folder of the run; NEW is another one"
-    blocks = [Settings(title, [("commands", "\n".join(commands))])] if commands else []
-    return [*blocks, Settings("Settings", texts)] if texts else [*blocks]
+    if commands:
+        title = "Commands, to be typed in the folder of the run; NEW is another one"
+        blocks.append(Settings(title, [("commands", "\n".join(commands))]))
+    if texts:
+        blocks.append(Settings("Settings", texts))
+    return blocks

@@ -10,11 +10,12 @@ from typing import Any
 from callbacks.classifier_scores import CLASSIFIER_FILE
 from callbacks.row_evaluation import SCORES_FILE
 from experiments.configuration import read_configuration
-from experiments.model_selection_stages import DOMAINS
-from experiments.weak_labels_table import JUDGES, ROWS
+from experiments.reproduction.model_selection_stages import DOMAINS
+from experiments.reproduction.weak_labels_table import JUDGES, ROWS
+from experiments.run_files import CONFIGURATION_FILE, ENVIRONMENT_FILE, TEST_FILE, VALIDATION_FILE, best_checkpoint
 from lightning_modules.errors import InputError
 
-CONFIGURATIONS = ("config.yaml", "test.yaml", "validate.yaml")  # of a training; of what learns nothing
+CONFIGURATIONS = (CONFIGURATION_FILE, TEST_FILE, VALIDATION_FILE)  # of a training; of what learns nothing
 SELECTION = "selection"
 # Where things lie on the machine of the run is no part of what it is.
 _PLACES = ("root", "bank_folder", "checkpoints", "judge")
@@ -42,7 +43,7 @@ class Run:
     def environment(self) -> dict[str, Any]:
         """Versions, machine and revision; empty where they were not written down, or not readably."""
         try:
-            content = json.loads((self.folder / "environment.json").read_text(encoding="utf-8"))
+            content = json.loads((self.folder / ENVIRONMENT_FILE).read_text(encoding="utf-8"))
         except (OSError, ValueError):
             return {}
         return content if isinstance(content, dict) else {}
@@ -50,7 +51,7 @@ class Run:
     @property
     def best(self) -> Path:
         """The checkpoint that was tested."""
-        return self.folder / "checkpoints" / "best.ckpt"
+        return best_checkpoint(self.folder)
 
     @property
     def scores(self) -> Path:

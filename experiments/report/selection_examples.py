@@ -59,7 +59,7 @@ class SelectionExamples:
         if not examples:
             return None
         chosen_by = "Per domain, from best to worst by the SI-SDR of the picked model's output"
-        return listening(examples, chosen_by, max(rates), self._largest_difference)
+        return listening(examples, chosen_by, "SI-SDR of the estimate", max(rates), self._largest_difference)
 
     def _selection(self, run: Run) -> ModelSelection:
         paths = [str(lies_in(self.folder, str(path))) for path in run.setting("model", "checkpoints") or []]
@@ -89,7 +89,8 @@ class SelectionExamples:
         pictures = Pictures(batch.mixture[0], mixtures.geometry)
         sources = []
         for source, truth in enumerate(batch.sources[0]):
-            sounds = [Sound("true source", "currentColor", "", audio(truth, rate, gain), pictures.spectrogram(truth))]
+            seen = pictures.spectrogram(truth), pictures.mask(truth)
+            sounds = [Sound("true source", "currentColor", "", audio(truth, rate, gain), *seen)]
             for number, name in enumerate(names):
                 estimate = estimates[number][source]
                 sounds.append(

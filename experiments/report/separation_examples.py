@@ -108,7 +108,8 @@ class SeparationExamples:
             tell(f"mixtures to listen to: {label}, {len(chosen)} of {len(scored)}")
             examples += [self._example(label, rank, *scored[place], system.name) for rank, place in chosen]
         chosen_by = f"Per class, from best to worst by its SI-SDR improvement under {system_name(system.name)}"
-        return listening(examples, chosen_by, self.mixtures.geometry.sample_rate, self._largest_difference)
+        scores = "SI-SDR, and in brackets its improvement over the mixture; below the true source the mixture's own"
+        return listening(examples, chosen_by, scores, self.mixtures.geometry.sample_rate, self._largest_difference)
 
     def _example(self, label: str, rank: str, index: int, gain_db: float, ranked_by: str) -> Example:
         batch = self.mixtures.batch([index])
@@ -122,9 +123,9 @@ class SeparationExamples:
         pictures = Pictures(batch.mixture[0], self.mixtures.geometry)
         names = [system.name for system in self.systems]
 
-        def sound(title: str, samples: Tensor, colour: str, score: str = "", estimate: bool = False) -> Sound:
-            mask = pictures.mask(samples) if estimate else ""
-            return Sound(title, colour, score, audio(samples, rate, gain), pictures.spectrogram(samples), mask)
+        def sound(title: str, samples: Tensor, colour: str, score: str = "") -> Sound:
+            seen = pictures.spectrogram(samples), pictures.mask(samples)
+            return Sound(title, colour, score, audio(samples, rate, gain), *seen)
 
         sources = []
         present = [place for place, there in enumerate(batch.clip_labels[0].tolist()) if there]
@@ -137,11 +138,11 @@ class SeparationExamples:
             for system in self.systems:
                 score = _score(system.rows.get((index, name)))
                 colour = variable(colour_of(system.name, names))
-                sounds.append(sound(system_name(system.name), estimates[system.name][place], colour, score, True))
+                sounds.append(sound(system_name(system.name), estimates[system.name][place], colour, score))
             sources.append((name.replace("_", " "), sounds))
         shown = label.replace("_", " ")
         heading = f"mixture {index}: {shown} {gain_db:+.1f} dB under {system_name(ranked_by)}"
-        mixture = sound("mixture", batch.mixture[0], variable("#000000"))
+        mixture = sound("mixture", batch.mixture[0], variable("#000000"))._replace(mask="")
         return Example(shown, rank, heading, mixture, self._timeline(batch), None, sources)
 
     def _compare(self, system: System, batch: Batch, estimates: Tensor) -> None:
@@ -191,4 +192,5 @@ def _read_rows(run: Run) -> Rows:
 def _score(row: Row | None) -> str:
     if row is None or row.left_out:
         return f"no score: {row.left_out}" if row else "no score"
-    return f"{row.after:.1f} dB ({row.after - row.before:+.1f})"
+    gain = round(row.after - row.before, 1) + 0.0  # no negative zero
+    return f"{row.after:.1f} dB ({gain:+.1f})"

@@ -12,17 +12,24 @@ from callbacks.figures import PALETTE
 from callbacks.rows import each_row, read_rows, value_of
 from callbacks.selection_rows import Floats
 from callbacks.separation_evaluation import SCORE_COLUMNS
+from callbacks.separation_scores import LeftOut
 from callbacks.summary import OVERALL, left_out_counts
-from experiments.report.charts import box_chart, box_limits, histogram_chart, score_chart
+from experiments.report.charts import bin_shares, box_chart, box_limits, histogram_chart, score_chart
 from experiments.report.drawing import Drawings, colour_of, variable
 from experiments.report.page import Block, Cell, Charts, Table
 from experiments.report.run_folder import Run
-from experiments.weak_labels_table import NAMES, table_cells
-from experiments.weak_labels_table import Cell as Summarised
+from experiments.reproduction.weak_labels_table import NAMES, table_cells
+from experiments.reproduction.weak_labels_table import Cell as Summarised
 
 QUANTITIES = {"si_sdr_db": "output SI-SDR (dB)", "improvement_db": "SI-SDR improvement (dB)"}
 UNPROCESSED = "input"
-SCORES = ("average_precision", "f1", "accuracy")
+SCORES = {"average_precision": "average precision", "f1": "F1", "accuracy": "accuracy"}
+MEANINGS: dict[str, str] = {
+    LeftOut.SINGLE_CLASS: "nothing else sounds in the mixture",
+    LeftOut.SILENT_SOURCE: "nothing of it is heard",
+    LeftOut.SILENT_ESTIMATE: "it has no SI-SDR",
+    LeftOut.EXACT_ESTIMATE: "SI-SDR would be infinite",
+}
 
 
 def system_name(row: str) -> str:
@@ -53,7 +60,10 @@ def score_table(paths: Mapping[str, Path], classes: Sequence[str]) -> Table:
     for row in systems:
         for count in left_out_counts(paths[row]).items():
             left_out.setdefault(count, []).append(system_name(row))
-    remarks += [f"Left out: {n} rows ({reason}) of {', '.join(of)}." for (reason, n), of in left_out.items()]
+    remarks += [
+        f"Left out: {n} rows of {', '.join(of)} ({reason}: {MEANINGS.get(reason, 'no score')})."
+        for (reason, n), of in left_out.items()
+    ]
     published = "ICASSP 2020" if any(cell.published for cell in cells) else ""
     return Table("SI-SDR in dB", ["", *(label.replace("_", " ") for label in labels)], rows, remarks, published)
 
@@ -116,16 +126,22 @@ def distribution_charts(values: Values, classes: Sequence[str], drawings: Drawin
             (2.5 * np.floor(np.percentile(every, share) / 2.5) for share in (0.5, 99.5)) if len(every) else (0, 0)
         )
         limits = box_limits(scores for of_class in by_class.values() for scores in of_class.values())
+        edges = np.arange(low, high + 5, 2.5)
+        panels = {OVERALL: pooled, **by_class}
+        shares = {
+            label: {system: bin_shares(scores, edges) for system, scores in of_class.items()}
+            for label, of_class in panels.items()
+        }
+        highest = max(1.0, *(float(share.max()) for of_class in shares.values() for share in of_class.values()))
         charts = []
-        for label, of_class in {OVERALL: pooled, **by_class}.items():
+        for label, of_class in panels.items():
             shown = label.replace("_", " ")
             medians = ", ".join(
                 f"{names[system]} {np.median(scores):.1f}" for system, scores in of_class.items() if len(scores)
             )
             alternative = f"{title} of {shown} in dB by system; medians: {medians}."
             if quantity == "si_sdr_db":
-                edges = np.arange(low, high + 5, 2.5)
-                figure = histogram_chart(of_class, edges, colours, QUANTITIES[quantity], shown)
+                figure = histogram_chart(shares[label], highest, edges, colours, QUANTITIES[quantity], shown)
             else:
                 figure = box_chart(of_class, limits, colours, names, QUANTITIES[quantity], shown)
             charts.append(drawings.chart(figure, alternative))
@@ -169,19 +185,16 @@ def judge_blocks(judges: Sequence[Run], drawings: Drawings) -> list[Block]:
         (f"judge of {name} labels", variable(colours[name])) for name in dict.fromkeys(r["supervision"] for r in rows)
     ]
     classes = list(dict.fromkeys(row["class"] for row in rows))
-    lines = []
-    for judge, level in dict.fromkeys((row["supervision"], row["level"]) for row in rows):
-        of_class = {row["class"]: row for row in rows if (row["supervision"], row["level"]) == (judge, level)}
-        scores = [
-            " / ".join(f"{float(of_class[label][name]):.3f}" if of_class[label][name] else "–" for name in SCORES)
-            if label in of_class
-            else ""
-            for label in classes
-        ]
-        n = next(iter(of_class.values()))["n"]
-        lines.append((f"{judge} labels, {level} level", [*map(Cell, scores), Cell(n)], variable(colours[judge])))
     header = ["judge of", *(label.replace("_", " ") for label in classes), "n"]
-    return [
-        Charts("What the judges hear", charts, f"Average precision by class, n: {caption}.", keys),
-        Table("Average precision / F1 / accuracy", header, lines),
-    ]
+    tables = []
+    for level in counts:
+        lines = []
+        for judge in dict.fromkeys(row["supervision"] for row in rows if row["level"] == level):
+            of_class = {row["class"]: row for row in rows if (row["supervision"], row["level"]) == (judge, level)}
+            n = Cell(next(iter(of_class.values()))["n"])
+            for score, name in SCORES.items():
+                found = [of_class.get(label, {}).get(score, "") for label in classes]
+                cells = [Cell(f"{float(value):.3f}" if value else "–") for value in found]
+                lines.append((f"{judge} labels: {name}", [*cells, n], variable(colours[judge])))
+        tables.append(Table(f"Scores at {level} level", header, lines))
+    return [Charts("What the judges hear", charts, f"Average precision by class, n: {caption}.", keys), *tables]

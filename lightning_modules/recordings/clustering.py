@@ -1,6 +1,5 @@
 """Deep clustering models on a recording: the most confident one is picked, its clusters are the whole recording's."""
 
-import math
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -17,8 +16,8 @@ from lightning_modules.recordings.analysis import Spectrogram, hear, mask
 from lightning_modules.recordings.running_moments import RunningMoments
 from lightning_modules.recordings.windows import Excerpt, Window, WindowedRecording
 
-# In a longer recording (40 s at the published hop) frames at regular distances stand for all of them, in clusters and
-# confidences: memory does not grow.
+# In a longer recording (40 s at the published hop) so many frames, evenly chosen, stand for all of them, in clusters
+# and confidences: memory does not grow.
 MOST_FRAMES = 5000
 CONFIDENT_SHARE = 0.01  # of the bins, the loudest: what a confidence looks at
 
@@ -27,12 +26,12 @@ class Sampled(NamedTuple):
     """What models of one `hearing` know of a recording before they hear it.
 
     Attributes:
-        stride: distance of the frames that stand for all.
-        magnitude: in these, frame after frame, [1, N].
+        frames: of the recording.
+        magnitude: in the frames that stand for all, frame after frame, [1, N].
         statistics: for the features; None for a single window, which is normalised by itself.
     """
 
-    stride: int
+    frames: int
     magnitude: Tensor
     statistics: LevelStatistics | None
 
@@ -136,7 +135,7 @@ class Clustering:
         for excerpt in self._recording:
             spectrogram = hear(excerpt, model.geometry)
             embedding = self._embed(model, spectrogram, sampled.statistics).unflatten(1, (-1, model.geometry.bins))
-            own = embedding[:, spectrogram.own][:, _standing_for_all(spectrogram, sampled.stride)].flatten(1, 2)
+            own = embedding[:, spectrogram.own][:, _standing_for_all(spectrogram, sampled.frames)].flatten(1, 2)
             here = bins[(bins >= first) & (bins < first + own.shape[1])]
             points.append(own[:, here - first])
             first += own.shape[1]
@@ -146,22 +145,24 @@ class Clustering:
 
 def _sample(model: DeepClustering, recording: WindowedRecording) -> Sampled:
     """Pass over a recording once, and over one of several windows again: the levels lie above a floor to be known."""
-    stride = math.ceil(model.geometry.frames(recording.samples) / MOST_FRAMES)
+    frames = model.geometry.frames(recording.samples)
     parts, peaks = [], []
     for excerpt in recording:
         spectrogram = hear(excerpt, model.geometry)
-        parts.append(spectrogram.own_magnitude[..., _standing_for_all(spectrogram, stride)])
+        parts.append(spectrogram.own_magnitude[..., _standing_for_all(spectrogram, frames)])
         peaks.append(spectrogram.own_magnitude.amax((1, 2), keepdim=True))
     magnitude = torch.cat(parts, -1).mT.flatten(1)
     if len(recording) == 1:
-        return Sampled(stride, magnitude, None)
+        return Sampled(frames, magnitude, None)
     loudest, moments = torch.cat(peaks).amax(0, keepdim=True), RunningMoments()
     for excerpt in recording:
         moments.add(level(hear(excerpt, model.geometry).own_magnitude, loudest, model.input_floor, model.floor_db))
     deviation, mean = (value.to(loudest) for value in moments.deviation_and_mean())
-    return Sampled(stride, magnitude, LevelStatistics(loudest, deviation, mean))
+    return Sampled(frames, magnitude, LevelStatistics(loudest, deviation, mean))
 
 
-def _standing_for_all(spectrogram: Spectrogram, stride: int) -> slice:
-    """Of a window's own frames."""
-    return slice(-spectrogram.first % stride, None, stride)
+def _standing_for_all(spectrogram: Spectrogram, frames: int) -> Tensor:
+    """Which of a window's own frames do, of so many in the recording, bool, [n]."""
+    magnitude, chosen = spectrogram.own_magnitude, min(frames, MOST_FRAMES)
+    frame = spectrogram.first + torch.arange(magnitude.shape[-1], device=magnitude.device)
+    return (frame + 1) * chosen // frames > frame * chosen // frames

@@ -11,13 +11,13 @@ from rich.console import Console
 from callbacks.correlation import Correlation
 from callbacks.differences import Difference
 from callbacks.model_selection import Confusion
-from experiments.model_selection_sections import (
+from experiments.reproduction.model_selection_sections import (
     confusion_section,
     correlation_section,
     difference_section,
 )
+from experiments.reproduction.weak_labels_table import score_section
 from experiments.sections import Section, markdown, terminal_table
-from experiments.weak_labels_table import markdown as weak_labels_markdown
 
 texts = st.text(max_size=12) | st.sampled_from(
     ["a|b", "a\\|b", "\x1b[31m", "<script>", "[x](y)", "[/red]", "a\nb", "`|`"]
@@ -29,7 +29,7 @@ def cells(line: str) -> int:
     return len(re.findall(r"(?<!\\)(?:\\\\)*\|", line)) - 1
 
 
-@given(st.lists(st.lists(texts, min_size=3, max_size=3), min_size=2, max_size=4), texts, texts)
+@given(st.lists(st.lists(texts, min_size=3, max_size=3), min_size=2, max_size=4), texts.filter(bool), texts)
 def test_any_text_stays_in_its_cell(rows, title, remark):
     section = Section(title, rows[0], rows[1:], [remark])
     written = markdown(section)
@@ -66,5 +66,9 @@ def test_what_is_not_defined_is_a_dash_and_never_nan():
 
 
 def test_reasons_and_classes_of_a_row_file_stay_in_their_place():
-    written = weak_labels_markdown([], {"strong": {"a|b\n# title": 3}})
+    written = markdown(score_section([], {"strong": {"a|b\n# title": 3}}))
     assert "a\\|b # title" in written and "\n# title" not in written
+
+
+def test_a_section_without_a_title_is_its_table_alone():
+    assert markdown(Section("", ["a", "b"], [["c", "d"]])) == "| a | b |\n|---|---|\n| c | d |\n"

@@ -246,10 +246,10 @@ def next_request() -> dict[str, Any] | None:
 
 def serve() -> int:
     """Fork a process for every request on stdin, which comes back from here with its command's exit status."""
-    import experiments.bank
-    import experiments.reproduce
-    import experiments.synthesize
-    import experiments.training  # noqa: F401
+    import experiments.data.bank
+    import experiments.data.synthesize
+    import experiments.reproduction.command
+    import experiments.training.command  # noqa: F401
     from experiments.cli import main
 
     gc.freeze()  # what was imported is never collected: processes end without a second's search through it

@@ -9,9 +9,9 @@ import pytest
 import yaml
 
 from experiments.configuration import CONFIGS
-from experiments.model_selection_stages import model_selection_stages
-from experiments.reproduce import Preset
-from experiments.weak_labels_stages import weak_labels_stages
+from experiments.reproduction.command import Preset
+from experiments.reproduction.model_selection_stages import model_selection_stages
+from experiments.reproduction.weak_labels_stages import weak_labels_stages
 
 WEAK_LABELS, DEEP_CLUSTERING = (
     sorted(str(path.relative_to(CONFIGS).with_suffix("")) for path in (CONFIGS / system).rglob("*.yaml"))

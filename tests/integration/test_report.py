@@ -4,6 +4,7 @@ import re
 import shutil
 
 import torch
+import yaml
 
 
 def players(page):
@@ -17,7 +18,7 @@ def test_every_source_of_the_chosen_mixtures_can_be_heard_under_every_system(rep
     for example in examples:
         present = len(re.findall(r"<h5>", example))
         assert len(re.findall(r"<audio ", example)) == 1 + present * (1 + 5)
-        assert len(re.findall(r'class="mask"', example)) == present * 5
+        assert len(re.findall(r'class="mask"', example)) == present * 6
     assert len(report_pages["model-selection"].read_text().split('<details class="example"')[1:]) == 3
 
 
@@ -76,10 +77,21 @@ def test_one_selection_has_a_page_of_its_own(separatrix, model_selection, tmp_pa
     assert players(page) == 3 * (1 + 2 * 4)
 
 
-def test_a_bank_that_is_gone_costs_the_sounds_alone(separatrix, weak_labels, tmp_path):
+def test_a_bank_that_is_gone_is_made_again(separatrix, weak_labels, tmp_path):
     folder = shutil.copytree(weak_labels.output / "strong", tmp_path / "strong")
     configuration = folder / "config.yaml"
-    configuration.write_text(configuration.read_text().replace(str(separatrix.banks), str(tmp_path / "none")))
+    configuration.write_text(configuration.read_text().replace(str(separatrix.banks), str(tmp_path / "new")))
+    outcome = separatrix.succeed("report", folder, "--examples", "1")
+    assert "missing:" not in outcome.out and players(folder / "report.html") and list((tmp_path / "new").iterdir())
+
+
+def test_a_corpus_that_is_gone_costs_the_sounds_alone(separatrix, weak_labels, tmp_path):
+    folder = shutil.copytree(weak_labels.output / "strong", tmp_path / "strong")
+    configuration = folder / "config.yaml"
+    settings = yaml.safe_load(configuration.read_text())
+    gone = {"class_path": "UrbanSound8K", "init_args": {"root": str(tmp_path / "gone")}}
+    settings["data"]["init_args"] |= {"corpus": gone}
+    configuration.write_text(yaml.safe_dump(settings))
     outcome = separatrix.succeed("report", folder)
-    assert "no sound bank of these" in outcome.out
+    assert f"missing: Listen: {tmp_path / 'gone'}" in outcome.out
     assert "The table" in (folder / "report.html").read_text() and not players(folder / "report.html")

@@ -128,6 +128,22 @@ def test_a_phone_shows_it_without_scrolling_sideways(opened):
     assert outside == []
 
 
+@pytest.mark.parametrize("width, tiles_in_a_row", [(1100, 6), (800, 3), (360, 2)])
+def test_nothing_is_higher_than_its_content_and_rows_of_tiles_are_full(opened, width, tiles_in_a_row):
+    browser = opened(width=width)
+    drawn, rows = browser.execute_script(
+        """const box = (element) => element.getBoundingClientRect();
+        const things = document.querySelectorAll(".chart, img, svg, tr, .tile");
+        const drawn = [...things].map((element) => box(element).height);
+        const [tiles] = document.querySelectorAll(".example[open] .tiles");
+        const lefts = [...tiles.children].map((tile) => Math.round(box(tile).left));
+        return [Math.max(...drawn), lefts];"""
+    )
+    assert 0 < drawn < 900
+    sounds = len(rows)  # the true source and every estimate
+    assert len(set(rows)) == -(-sounds // -(-sounds // tiles_in_a_row))
+
+
 def contrast(one, other):
     def luminance(colour):
         values = [value / 255 for value in ImageColor.getrgb(colour)[:3]]

@@ -17,7 +17,7 @@ from typing import get_args
 import pytest
 import torch
 
-from experiments.reproduce import Preset
+from experiments.reproduction.command import Preset
 
 ROOT = Path(__file__).parents[2]
 SCRIPTS = sorted((ROOT / "experiments" / "slurm").glob("*.sbatch"))

@@ -9,7 +9,7 @@ import pytest
 import soundfile
 import torch
 
-from experiments.configuration import MOST_VALUES
+from lightning_modules.plain_values import MOST_VALUES
 
 
 class Payload:

@@ -90,7 +90,7 @@ def test_each_epoch_has_a_line_with_losses_the_best_so_far_patience_and_the_time
     assert any("patience" in line[4] for line in lines)
 
 
-def test_the_commands_to_type_next_are_complete_and_right_for_the_run(judge, separatrix):
+def test_the_commands_to_type_next_are_complete_and_right_for_the_run(judge, separatrix, recordings):
     run, out = judge
     made = [f"{run}/{name}" for name in ("checkpoints/best.ckpt", "checkpoints/last.ckpt", "config.yaml")]
     assert column(out, "made")[:3] == made
@@ -103,9 +103,13 @@ def test_the_commands_to_type_next_are_complete_and_right_for_the_run(judge, sep
     assert "WeakLabelSeparator, frame supervision" in out and str(run / "checkpoints" / "best.ckpt") in out
     for line in column(out, "next"):
         out = separatrix.succeed(*shlex.split(line)[1:]).out
-    (predict,) = column(out, "next")
-    separatrix.succeed(*shlex.split(predict)[1:])
-    assert any((run.parent / "frame" / "estimates").iterdir())
+    report, separate = (shlex.split(line) for line in column(out, "next"))
+    separatrix.succeed(*report[1:], "--no-audio")
+    assert (run.parent / "frame" / "report.html").exists()
+    separated = run.parent / "separated"
+    named = {"RECORDING.wav": next(recordings.rglob("*.wav")), "separated": separated}
+    separatrix.succeed(*(named.get(word, word) for word in separate[1:]))
+    assert any(separated.rglob("*.wav"))
 
 
 def test_a_terminal_shows_bars_that_leave_nothing_behind_but_the_lines_of_the_epochs(separatrix, monkeypatch, tmp_path):

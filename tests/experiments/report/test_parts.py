@@ -11,13 +11,13 @@ import torch
 from PIL import Image
 
 from callbacks.figures import PALETTE
-from experiments.report.charts import box_chart, histogram_chart
+from experiments.report.charts import bin_shares, box_chart, histogram_chart
 from experiments.report.drawing import Drawings
 from experiments.report.examples import at_ranks
 from experiments.report.learning_curves import read_curves
 from experiments.report.media import LOUDEST, PICTURE, Pictures, audio, common_gain
 from experiments.report.mixtures import lies_in
-from experiments.report.page import with_minus_signs
+from experiments.report.page import columns, with_minus_signs
 from experiments.report.run_folder import Run
 from lightning_modules.errors import InputError
 from lightning_modules.spectrogram import Geometry
@@ -91,10 +91,13 @@ def test_few_mixtures_are_chosen_once_each_and_none_of_none():
 def test_drawings_take_the_colours_of_the_page_and_leave_names_alone():
     name = "$x_1$ <b>&"
     values = {"frame": np.array([1.0, 2.0, 5.0])}
+    edges, colours = np.arange(0, 10, 2.5), {"frame": PALETTE[0]}
     drawings = Drawings()
     charts = [
-        drawings.chart(histogram_chart(values, np.arange(0, 10, 2.5), {"frame": PALETTE[0]}, "dB", name), name),
-        drawings.chart(box_chart(values, (0, 6), {"frame": PALETTE[0]}, {"frame": name}, "dB", name), name),
+        drawings.chart(
+            histogram_chart({"frame": bin_shares(values["frame"], edges)}, 60, edges, colours, "dB", name), name
+        ),
+        drawings.chart(box_chart(values, (0, 6), colours, {"frame": name}, "dB", name), name),
     ]
     for chart in charts:
         assert not re.search(r"#[0-9a-f]{6}(?<!#b0b0b0)|<style|<metadata|font-family|http", chart)
@@ -104,6 +107,27 @@ def test_drawings_take_the_colours_of_the_page_and_leave_names_alone():
     assert not set(ids[0]) & set(ids[1])
     for chart, own in zip(charts, ids, strict=True):
         assert set(re.findall(r'(?:url\(#|href="#)([^")]+)', chart)) <= set(own)
+
+
+def test_a_drawing_has_its_size_whatever_surrounds_it():
+    chart = Drawings().chart(box_chart({}, (0, 1), {}, {}, "dB", "nothing"), "nothing")
+    width, height, box = re.match(r'<svg [^>]*width="([\d.]+)" height="([\d.]+)" viewBox="([^"]+)">', chart).groups()
+    assert box == f"0 0 {width} {height}" and 0 < float(height) < float(width) < 600
+
+
+def test_the_outermost_bins_count_what_lies_beyond_them():
+    shares = bin_shares(np.array([-90.0, 0.5, 1.5, 80.0]), np.array([0.0, 1.0, 2.0]))
+    np.testing.assert_array_equal(shares, [50, 50])
+    np.testing.assert_array_equal(bin_shares(np.array([]), np.array([0.0, 1.0])), [0])
+
+
+@pytest.mark.parametrize("most", [3, 6])
+def test_tiles_fill_their_rows_as_evenly_as_can_be(most):
+    for count in range(1, 20):
+        wide = columns(count, most)
+        assert wide <= most
+        rows, rows_at_most = -(-count // wide), -(-count // most)
+        assert rows == rows_at_most and rows * wide - count < rows
 
 
 def test_curves_of_a_resumed_training_are_one_by_epoch(tmp_path):

@@ -9,7 +9,7 @@ import shutil
 import numpy as np
 import pytest
 
-from experiments.model_selection_table import published_means
+from experiments.reproduction.model_selection_table import published_means
 
 HEADINGS = ("h1", "h2", "h3", "h4", "h5")
 
@@ -114,6 +114,18 @@ def test_the_head_says_what_the_figures_are_of(pages, read_page):
     assert facts["Seed of the mixtures"] == "5" and facts["Seed of the weights"] == "3"
     assert facts["Versions"] == "separatrix 9.9" and facts["Revision"] == "abc"
     assert not [e for e in page.elements if "warning" in e.classes]
+
+
+def test_runs_of_several_revisions_are_told_apart_below(report, read_page, weak_labels):
+    folder = weak_labels()
+    written = folder / "strong" / "environment.json"
+    written.write_text(written.read_text().replace("abc", "def+"))
+    report(folder, "--no-audio")
+    page = read_page(folder / "report.html")
+    facts = dict(zip([e.text for e in page.all("dt")], [e.text for e in page.all("dd")], strict=True))
+    assert facts["Revision"] == "2 different ones, see How it was made" and facts["Machine"] == "a machine"
+    rows = [e.text for e in page.all("tr")]
+    assert {"strongseparatrix 9.9 def+ a machine", "frameseparatrix 9.9 abc a machine"} <= set(rows)
 
 
 def test_procedural_sounds_are_never_passed_off_as_recordings(report, read_page, weak_labels):

@@ -6,7 +6,7 @@ from typing import Any
 
 from callbacks.tracked_tables import show_rows
 from callbacks.tracker import Tracker
-from experiments.wandb_run import wandb_run
+from experiments.training.wandb_run import wandb_run
 
 JOB_TYPE = "tables"
 

@@ -19,6 +19,7 @@ from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from experiments.command_parser import command_parser
 from experiments.data_configuration import with_sections
+from experiments.terminal_lines import counted
 from lightning_modules.errors import InputError
 
 DESCRIPTION = """What SLURM's or torchrun's variables lead to with these settings of the trainer: nodes, ranks, devices.
@@ -133,15 +134,11 @@ def _check_slurm(trainer: Trainer, environment: SLURMEnvironment) -> None:
     _require_agreement(trainer, "SLURM", nodes, per_node)
 
 
-def _count(number: int, what: str) -> str:
-    return f"{number} {what}{'' if number == 1 else 's'}"
-
-
 def _require_agreement(trainer: Trainer, launcher: str, nodes: int, per_node: int) -> None:
     if (trainer.num_nodes, trainer.num_devices) != (nodes, per_node):
         raise InputError(
             f"--trainer.devices {trainer.num_devices} --trainer.num_nodes {trainer.num_nodes}: {launcher} started "
-            f"{_count(per_node, 'rank')} a node on {_count(nodes, 'node')}; give --trainer.devices {per_node} "
+            f"{counted(per_node, 'rank')} a node on {counted(nodes, 'node')}; give --trainer.devices {per_node} "
             f"--trainer.num_nodes {nodes}, or start as many as that says"
         )
 
@@ -214,7 +211,7 @@ def _overview(ranks: Ranks, environment: ClusterEnvironment, settings: Namespace
     }
     lines = [
         f"launcher  {started.get(ranks.launcher, ranks.launcher)}",
-        f"ranks     {_count(ranks.nodes, 'node')} x {ranks.devices} {ranks.kind} = {ranks.size}",
+        f"ranks     {counted(ranks.nodes, 'node')} x {ranks.devices} {ranks.kind} = {ranks.size}",
     ]
     if environment.creates_processes_externally and ranks.size > 1:
         lines.append(f"meet at   {environment.main_address}:{environment.main_port}")
@@ -222,5 +219,5 @@ def _overview(ranks: Ranks, environment: ClusterEnvironment, settings: Namespace
         batch, batches = settings.data.init_args["batch_size"], settings.trainer["accumulate_grad_batches"]
         accumulated = f" x {batches} accumulated" if batches > 1 else ""
         mixtures = ranks.size * batch * batches
-        lines.append(f"a step    {_count(ranks.size, 'rank')} x {batch} mixtures{accumulated} = {mixtures}")
+        lines.append(f"a step    {counted(ranks.size, 'rank')} x {batch} mixtures{accumulated} = {mixtures}")
     return lines

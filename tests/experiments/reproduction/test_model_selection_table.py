@@ -9,7 +9,7 @@ from callbacks.calibration import Calibration
 from callbacks.model_selection import MEAN, Confusion
 from callbacks.rows import read_rows, write_rows
 from callbacks.selection_rows import MEASURES, SELECTION_COLUMNS, read_evaluated
-from experiments.model_selection_table import (
+from experiments.reproduction.model_selection_table import (
     DOMAINS,
     make_tables,
     published_coefficients,

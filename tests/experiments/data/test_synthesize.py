@@ -11,7 +11,7 @@ import yaml
 from datamodules.corpora.procedural import Procedural, ProceduralMusic, ProceduralVoices
 from datamodules.urban_scenes import UrbanScenes
 from experiments.cli import main
-from experiments.mixture_files import MixtureFiles, write_audio
+from experiments.data.mixture_files import MixtureFiles, write_audio
 from experiments.output_folder import new_folder
 from lightning_modules.errors import InputError
 

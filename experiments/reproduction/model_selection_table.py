@@ -22,18 +22,18 @@ from callbacks.row_evaluation import SCORES_FILE
 from callbacks.rows import each_row, read_rows, write_rows
 from callbacks.selection_evaluation import VALIDATION_SCORES_FILE
 from callbacks.selection_rows import SELECTION_COLUMNS, Evaluated, Floats, read_evaluated
-from experiments.model_selection_sections import (
+from experiments.reproduction.model_selection_sections import (
     confusion_section,
     correlation_section,
     difference_section,
     score_section,
     share_section,
 )
-from experiments.model_selection_stages import DOMAINS
+from experiments.reproduction.model_selection_stages import DOMAINS
 from experiments.sections import Section, markdown, table_console, terminal_table
 from lightning_modules.atomic_file import write_text_atomically
 
-PUBLISHED = Path(__file__).parent / "published"
+PUBLISHED = Path(__file__).parents[1] / "published"
 TABLE_COLUMNS = ("row", "class", "mean_db", "std_db", "n", "published_mean_db")
 CONFUSION_COLUMNS = ("picked", "domain", "count", "published_count")
 

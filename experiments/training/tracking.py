@@ -13,7 +13,7 @@ from callbacks.audio_examples import AudioExamples
 from callbacks.checkpoint_artifacts import CheckpointArtifacts
 from callbacks.tracker import Tracker
 from callbacks.training_curves import TrainingCurves
-from experiments.wandb_run import wandb_run
+from experiments.training.wandb_run import wandb_run
 
 LoggerName = Literal["csv", "wandb", "none"]
 

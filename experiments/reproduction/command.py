@@ -14,16 +14,16 @@ from jsonargparse.typing import NonNegativeInt
 
 from experiments.command_parser import Explaining, command_parser
 from experiments.configuration import options
-from experiments.model_selection_stages import model_selection_stages
-from experiments.model_selection_table import make_tables
 from experiments.next_steps import tell
-from experiments.ranks import job_tasks, launched
-from experiments.reproduction_tracking import group_of, track_tables
-from experiments.run_stages import run_stages
-from experiments.stage import Stage
-from experiments.tracking import LoggerName
-from experiments.weak_labels_stages import weak_labels_stages
-from experiments.weak_labels_table import make_table
+from experiments.reproduction.model_selection_stages import model_selection_stages
+from experiments.reproduction.model_selection_table import make_tables
+from experiments.reproduction.run_stages import run_stages
+from experiments.reproduction.stage import Stage
+from experiments.reproduction.tracking import group_of, track_tables
+from experiments.reproduction.weak_labels_stages import weak_labels_stages
+from experiments.reproduction.weak_labels_table import make_table
+from experiments.training.ranks import job_tasks, launched
+from experiments.training.tracking import LoggerName
 from lightning_modules.errors import InputError
 
 Preset = Literal["demo", "small", "paper"]
@@ -35,8 +35,8 @@ NOTES: dict[Preset, str] = {
     "paper": "The published size.",
 }
 
-
-CORPORA = {"urbansound8k": "UrbanSound8K", "librispeech": "LibriSpeech", "musdb18": "MUSDB18 (its decoded stems)"}
+# As a person knows them, by the names of their options.
+CORPUS_NAMES = {"urbansound8k": "UrbanSound8K", "librispeech": "LibriSpeech", "musdb18": "MUSDB18 (its decoded stems)"}
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ def _parser() -> Explaining:
         help="demo: procedural sounds, minutes; small: real recordings, hours on two cores; paper: published size",
     )
     parser.add_argument("--data-root", help="folder that holds the corpora, each in its own folder; not for the demo")
-    for corpus, name in CORPORA.items():
+    for corpus, name in CORPUS_NAMES.items():
         parser.add_argument(f"--{corpus}", help=f"folder of {name}, where it is not in the data root")
     parser.add_argument("--output", help="folder of the results (default: runs/PRESET/SYSTEM)")
     parser.add_argument(
@@ -157,12 +157,12 @@ def _roots(given: Namespace, corpora: tuple[str, ...]) -> dict[str, str]:
         if any(roots.values()):
             raise InputError("--data-root: the demo uses procedural sounds; choose --preset small or paper")
         return {}
-    unused = [corpus for corpus in CORPORA if given[corpus] and corpus not in corpora]
+    unused = [corpus for corpus in CORPUS_NAMES if given[corpus] and corpus not in corpora]
     if unused:
-        raise InputError(f"--{unused[0]}: {given.system} is not made of {CORPORA[unused[0]]}; leave it out")
+        raise InputError(f"--{unused[0]}: {given.system} is not made of {CORPUS_NAMES[unused[0]]}; leave it out")
     missing = [corpus for corpus, root in roots.items() if not root]
     if missing:
-        names = ", ".join(CORPORA[corpus] for corpus in missing)
+        names = ", ".join(CORPUS_NAMES[corpus] for corpus in missing)
         raise InputError(
             f"--data-root: --preset {given.preset} needs the folder that holds {names} (or --{missing[0]} DIR)"
         )

@@ -2,17 +2,15 @@
 
 from collections.abc import Iterator
 
-import rich
 import torch
 from lightning import Callback, LightningModule, Trainer
-from rich.text import Text
 from torch import nn
 
 from callbacks.row_evaluation import SPLITS
 from callbacks.training_clock import epoch_limit
 from datamodules.mixtures import MixtureDataModule
+from experiments.terminal_lines import counted, show_lines
 from lightning_modules.base_module import SeparatrixModule
-from lightning_modules.errors import printable
 
 
 class RunOverview(Callback):
@@ -41,19 +39,12 @@ class RunOverview(Callback):
             show_lines(overview(trainer, module, data))
 
 
-def show_lines(lines: list[tuple[str, str]]) -> None:
-    """Print a column of names beside what they are."""
-    console = rich.get_console()
-    for name, told in lines:
-        console.print(Text.assemble((f"{name:<9} ", "bold"), printable(told)), soft_wrap=True)
-
-
 def overview(trainer: Trainer, module: SeparatrixModule, data: MixtureDataModule) -> list[tuple[str, str]]:
     """Names and what they are, in the order in which they are shown."""
     command = str(trainer.state.fn.value)  # type: ignore[union-attr]
     lines = [(command, ", ".join((type(module).__name__, *_identity(module))))]
     if trainer.ckpt_path:
-        epoch = f", after {_count(trainer.current_epoch, 'epoch')}" if command == "fit" else ""
+        epoch = f", after {counted(trainer.current_epoch, 'epoch')}" if command == "fit" else ""
         lines.append(("from", f"{trainer.ckpt_path}{epoch}"))
     lines += [("network", each) for each in _networks(module, command)]
     rate, window, hop = module.geometry.sample_rate, module.geometry.window, module.geometry.hop
@@ -117,16 +108,12 @@ def _machine(trainer: Trainer, data: MixtureDataModule) -> str:
     device = trainer.strategy.root_device
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
     mixtures = data.batch_size * trainer.accumulate_grad_batches
-    step = f", {_count(mixtures, 'mixture')} a step on each" if trainer.state.fn == "fit" else ""
-    return f"{_count(trainer.world_size, 'rank')}, {name}, precision {trainer.precision}{step}"
+    step = f", {counted(mixtures, 'mixture')} a step on each" if trainer.state.fn == "fit" else ""
+    return f"{counted(trainer.world_size, 'rank')}, {name}, precision {trainer.precision}{step}"
 
 
 def _length(trainer: Trainer) -> str:
     limit, stopping = epoch_limit(trainer), trainer.early_stopping_callback
-    epochs = "until it is stopped" if limit is None else f"at most {_count(limit, 'epoch')}"
+    epochs = "until it is stopped" if limit is None else f"at most {counted(limit, 'epoch')}"
     patience = f", patience {stopping.patience}" if stopping is not None else ""
     return f"{epochs}{patience}; Ctrl-C stops, `--ckpt_path last` goes on after the last complete epoch"
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number:,} {what}{'' if number == 1 else 's'}"

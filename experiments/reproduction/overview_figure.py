@@ -1,6 +1,6 @@
 """The figure of README.md: what both systems reached, beside the published figures, from their tables.
 
-python -m experiments.overview_figure RUNS docs/images/small.png
+python -m experiments.reproduction.overview_figure RUNS docs/images/small.png
 
 RUNS holds the folders `weak-labels` and `model-selection` of two reproductions.
 """

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 import wandb
 
-from experiments import wandb_run as module
-from experiments.reproduction_tracking import group_of, track_tables
-from experiments.wandb_run import run_record, wandb_run
+from experiments.reproduction.tracking import group_of, track_tables
+from experiments.training import wandb_run as module
+from experiments.training.wandb_run import run_record, wandb_run
 from lightning_modules.errors import InputError
 
 pytestmark = pytest.mark.usefixtures("nobody_logged_in")

@@ -3,20 +3,19 @@
 import os
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from multiprocessing import get_context, parent_process
+from multiprocessing import get_context
 
 from rich.console import Console
 
 from callbacks.training_clock import duration
 from experiments.cli import main
 from experiments.freed_memory import keep_freed_memory
-from experiments.stage import Record, Stage
-from experiments.termination import TERMINATED, Terminated, end_on_sigterm
+from experiments.reproduction.stage import Record, Stage
+from experiments.termination import TERMINATED, Terminated, end_on_sigterm, end_with_parent
 from lightning_modules.errors import InputError
 
 CONSOLE = Console(highlight=False, soft_wrap=True, markup=False, emoji=False)
@@ -120,20 +119,13 @@ def _run_side_by_side(stages: Sequence[Stage], records: dict[str, Record], jobs:
 
 
 def _start_worker(threads: int) -> None:
-    """In a worker: take a share of the cores, keep memory, end with the process that started it, however that ends."""
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    """In a worker: as a command's own process begins, with a share of the cores."""
     end_on_sigterm()
+    end_with_parent()
     keep_freed_memory()
     import torch
 
     torch.set_num_threads(threads)
-
-
-def _end_with_parent() -> None:
-    parent = parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
 
 
 def _run_logged(stage: Stage) -> int:

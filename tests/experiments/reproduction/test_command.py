@@ -7,10 +7,10 @@ from typing import get_args
 
 import pytest
 
-from experiments import reproduce as module
-from experiments.model_selection_stages import model_selection_stages
-from experiments.reproduce import Preset, command
-from experiments.weak_labels_stages import weak_labels_stages
+from experiments.reproduction import command as module
+from experiments.reproduction.command import Preset, command
+from experiments.reproduction.model_selection_stages import model_selection_stages
+from experiments.reproduction.weak_labels_stages import weak_labels_stages
 from lightning_modules.errors import InputError
 
 PRESETS = get_args(Preset)

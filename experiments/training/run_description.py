@@ -10,11 +10,9 @@ from typing import Any
 
 import torch
 
+from experiments.run_files import CONFIGURATION_FILE, ENVIRONMENT_FILE, TESTED_FILE
 from lightning_modules.atomic_file import write_text_atomically
 
-CHECKPOINTS = "checkpoints"
-CONFIGURATION_FILE, ENVIRONMENT_FILE = "config.yaml", "environment.json"  # of a training
-TEST_FILE, TESTED_FILE = "test.yaml", "tested.json"
 _PACKAGES = (
     *("separatrix", "torch", "lightning", "torchaudio", "torchmetrics", "numpy"),
     *("pyloudnorm", "scikit-learn", "scipy", "soundfile"),
@@ -54,7 +52,7 @@ def environment() -> dict[str, Any]:
 
 def _revision() -> str | None:
     """The git revision of this project's checkout, with a plus sign where it has changes; None outside of one."""
-    root = Path(__file__).resolve().parent.parent
+    root = Path(__file__).resolve().parents[2]
     try:
         if Path(_git(root, "rev-parse", "--show-toplevel")) != root:  # installed inside somebody else's checkout
             return None

@@ -15,7 +15,7 @@ from datamodules.inspection import Inspection
 from datamodules.scene_statistics import SceneStatistics, distinct_classes_law
 
 MOST_LABELS = 20  # speakers are many
-PUBLISHED_INPUT = Path(__file__).parent / "published" / "weak_labels.csv"
+PUBLISHED_INPUT = Path(__file__).parents[1] / "published" / "weak_labels.csv"
 # Pishdadian et al. 2020, section 4.1: share of frames with 0..5 active classes, and the mean class prior.
 PUBLISHED_ACTIVE = (0.17, 0.28, 0.30, 0.18, 0.06, 0.01)
 PUBLISHED_PRIOR = 0.342

@@ -11,7 +11,7 @@ from rich.console import Console
 from callbacks.classifier_scores import CLASSIFIER_COLUMNS
 from callbacks.rows import read_rows, write_rows
 from callbacks.separation_evaluation import SCORE_COLUMNS
-from experiments.weak_labels_table import PUBLISHED, make_table
+from experiments.reproduction.weak_labels_table import PUBLISHED, make_table
 
 CLASSES = ["dog_bark", "siren"]
 SYSTEMS = ["clip", "frame", "strong", "gate", "ideal_ratio_mask"]
@@ -115,7 +115,7 @@ def test_the_report_tells_what_was_left_out_and_why(output):
     make_table(output)
     report = (output / "table.md").read_text()
     for system in SYSTEMS:
-        assert f"Left out of `{system}`: 12 rows (single class)." in report
+        assert f"Left out of {system}: 12 rows (single class)." in report
     assert "| n | 24 | 24 | 48 |" in report
 
 
@@ -148,7 +148,7 @@ def test_a_system_without_any_scored_row_has_no_cell_and_says_so(output):
     write_rows(output / "clip" / "scores.csv", SCORE_COLUMNS, rows)
     make_table(output)
     assert "clip" not in {line["row"] for line in read_rows(output / "table.csv")}
-    assert "Left out of `clip`: 30 rows (silent estimate)." in (output / "table.md").read_text()
+    assert "Left out of clip: 30 rows (silent estimate)." in (output / "table.md").read_text()
 
 
 def test_the_table_says_what_its_figures_are_of(output):

@@ -2,8 +2,9 @@
 
 from pathlib import Path
 
-from experiments.configuration import where_shipped
-from experiments.stage import Stage, best_checkpoint, config_options, data_options
+from experiments.configuration import config_options, data_options, where_shipped
+from experiments.reproduction.stage import Stage
+from experiments.run_files import best_checkpoint
 
 
 def weak_labels_stages(preset: str, output: Path, settings: list[str], roots: dict[str, str]) -> list[Stage]:
@@ -27,11 +28,11 @@ def weak_labels_stages(preset: str, output: Path, settings: list[str], roots: di
         needs = ["bank"]
         checkpoint: tuple[str, ...] = ()
         if sizes:
-            listens = ("--model.judge", best_checkpoint(output / judge)) if judge else ()
+            listens = ("--model.judge", str(best_checkpoint(output / judge))) if judge else ()
             stages.append(
                 Stage(f"{row}.fit", ("fit", *arguments, *listens), run, ("bank", *([f"{judge}.fit"] if judge else ())))
             )
-            needs, checkpoint = [f"{row}.fit"], ("--ckpt_path", best_checkpoint(run))
+            needs, checkpoint = [f"{row}.fit"], ("--ckpt_path", str(best_checkpoint(run)))
         stages.append(Stage(f"{row}.test", ("test", *arguments, *checkpoint), run, tuple(needs)))
 
     # What needs no judge comes first: side by side with the judges it leaves no core idle at the end.

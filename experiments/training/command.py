@@ -21,19 +21,20 @@ from torch.distributed import DistError, destroy_process_group, is_available, is
 import separatrix  # noqa: F401  (public classes can then be named without their module)
 from callbacks.epoch_lines import EpochLines
 from callbacks.estimate_files import EstimateFiles
-from callbacks.run_overview import RunOverview
 from callbacks.stopping import Stopping
 from callbacks.training_progress import TrainingProgress
 from datamodules.sound_bank import MissingBankError
 from experiments.configuration import options, with_named_configs
-from experiments.end_on_sigterm import EndOnSigterm
-from experiments.lightning_messages import silence
 from experiments.next_steps import going_on, separates, tell_of_run
-from experiments.ranks import cluster_environment, of_slurm, ranks_of, refused_trainer
-from experiments.run_description import CHECKPOINTS, CONFIGURATION_FILE, TEST_FILE, write_description
+from experiments.run_files import CHECKPOINTS, CONFIGURATION_FILE, TEST_FILE, VALIDATION_FILE, last_checkpoint
 from experiments.termination import interruption
-from experiments.tracking import LoggerName, WandbTracking, curve_callbacks, curve_loggers
-from experiments.training_parser import TrainingParser, parser_settings
+from experiments.training.end_on_sigterm import EndOnSigterm
+from experiments.training.lightning_messages import silence
+from experiments.training.parser import TrainingParser, parser_settings
+from experiments.training.ranks import cluster_environment, of_slurm, ranks_of, refused_trainer
+from experiments.training.run_description import write_description
+from experiments.training.run_overview import RunOverview
+from experiments.training.tracking import LoggerName, WandbTracking, curve_callbacks, curve_loggers
 from lightning_modules.base_module import SeparatrixModule
 from lightning_modules.checkpoint import AtomicCheckpointIO, read_checkpoint
 from lightning_modules.errors import InputError
@@ -108,7 +109,7 @@ class SeparatrixCLI(LightningCLI):
         # Once training starts: one that is refused leaves the description of an earlier one as it is.
         describe = LambdaCallback(
             on_train_start=lambda trainer, module: self._describe(run, CONFIGURATION_FILE),
-            on_validation_start=lambda trainer, module: self._describe(run, "validate.yaml"),
+            on_validation_start=lambda trainer, module: self._describe(run, VALIDATION_FILE),
             on_test_start=lambda trainer, module: self._describe(run, TEST_FILE, weights_digest(module.state_dict())),
         )
         given = trainer_config.get("callbacks") or []
@@ -183,7 +184,7 @@ class SeparatrixCLI(LightningCLI):
 
     def _describe(self, run: Path, file: str, tested: str | None = None) -> None:
         """Write down what runs: the resolved configuration, versions and revision."""
-        fitting = file == "validate.yaml" and self.subcommand == "fit"
+        fitting = file == VALIDATION_FILE and self.subcommand == "fit"
         if not self.trainer.is_global_zero or fitting:
             return
         write_description(run, file, self._configuration(run), tested)
@@ -206,11 +207,9 @@ class SeparatrixCLI(LightningCLI):
         Raises:
             InputError: the folder holds a training and no checkpoint is given to go on from, or cannot be written to.
         """
-        last = Path(self.trainer.default_root_dir) / CHECKPOINTS / "last.ckpt"
-        if last.exists() and not self._get(self.config, "ckpt_path"):
-            raise InputError(
-                f"{last.parent.parent}: holds a training; --ckpt_path last goes on, another --run starts anew"
-            )
+        run = Path(self.trainer.default_root_dir)
+        if last_checkpoint(run).exists() and not self._get(self.config, "ckpt_path"):
+            raise InputError(f"{run}: holds a training; --ckpt_path last goes on, another --run starts anew")
         self._prepare()
 
     def _prepare(self) -> None:

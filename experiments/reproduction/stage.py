@@ -9,7 +9,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from experiments.configuration import config_path, options
+from experiments.configuration import config_path
+from experiments.run_files import last_checkpoint
 from lightning_modules.atomic_file import write_text_atomically
 from lightning_modules.errors import InputError
 
@@ -31,15 +32,10 @@ class Stage:
     needs: tuple[str, ...] = ()
 
     @property
-    def last_checkpoint(self) -> Path:
-        """Where a training keeps what it goes on from."""
-        return self.run / "checkpoints" / "last.ckpt"
-
-    @property
     def begun(self) -> bool:
         """Whether the folder holds a part of the command's results, which the command goes on from."""
         results = {
-            "fit": self.last_checkpoint,
+            "fit": last_checkpoint(self.run),
             "validate": self.run / "validation_scores.parts",
             "test": self.run / "scores.parts",
         }.get(self.arguments[0])
@@ -52,8 +48,8 @@ class Stage:
 
     def command(self) -> list[str]:
         """Arguments of `separatrix`, going on from the last epoch where there is one."""
-        resumed = self.arguments[0] == "fit" and self.last_checkpoint.exists()
-        return [*self.arguments, *(("--ckpt_path", str(self.last_checkpoint)) if resumed else ())]
+        resumed = self.arguments[0] == "fit" and last_checkpoint(self.run).exists()
+        return [*self.arguments, *(("--ckpt_path", str(last_checkpoint(self.run))) if resumed else ())]
 
     def shown(self, launch: Sequence[str] = ()) -> str:
         """The command as a shell takes it; `launch` starts its ranks, if it has any."""
@@ -68,21 +64,6 @@ class Stage:
 
     def __str__(self) -> str:
         return self.shown()
-
-
-def config_options(*names: str) -> list[str]:
-    """`--config` for each of these configurations."""
-    return [word for name in names for word in ("--config", name)]
-
-
-def data_options(settings: list[str]) -> list[str]:
-    """Those of the settings that are of the data."""
-    return [word for option in options(settings) if option[0].startswith("--data.") for word in option]
-
-
-def best_checkpoint(run: Path) -> str:
-    """Where a training keeps the weights of its best epoch."""
-    return str(run / "checkpoints" / "best.ckpt")
 
 
 class Record:

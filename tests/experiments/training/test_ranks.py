@@ -7,7 +7,7 @@ from lightning.pytorch.plugins.environments import SLURMEnvironment
 from lightning.pytorch.utilities import rank_zero
 
 from experiments.cli import main
-from experiments.ranks import job_tasks, launched, ranks_of
+from experiments.training.ranks import job_tasks, launched, ranks_of
 from lightning_modules.errors import InputError
 
 VARIABLES = ("LOCAL_RANK", "RANK", "GROUP_RANK", "NODE_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "MASTER_ADDR")

@@ -6,22 +6,19 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from rich.box import SIMPLE
 from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
 
 from callbacks.classifier_scores import CLASSIFIER_COLUMNS, CLASSIFIER_FILE
 from callbacks.row_evaluation import SCORES_FILE
 from callbacks.rows import each_row, read_rows, value_of, write_rows
 from callbacks.separation_evaluation import SCORE_COLUMNS
 from callbacks.summary import OVERALL, Summary, left_out_counts, summarise
-from experiments.sections import markdown_text, table_console
+from experiments.sections import Section, markdown, table_console, terminal_table
 from lightning_modules.atomic_file import write_text_atomically
 
 ROWS = ("input", "clip", "frame", "strong", "gate", "ideal_ratio_mask")
 JUDGES = ("judge_frame", "judge_clip")
-PUBLISHED = Path(__file__).parent / "published" / "weak_labels.csv"
+PUBLISHED = Path(__file__).parents[1] / "published" / "weak_labels.csv"
 TABLE_COLUMNS = ("row", "class", "mean_db", "std_db", "median_db", "n", "published_mean_db", "published_std_db")
 NAMES = {
     "input": "input SI-SDR",
@@ -74,9 +71,10 @@ def make_table(output: Path, note: str = "") -> None:
         [(c.row, c.label, c.ours.mean, c.ours.std, c.ours.median, c.ours.n, *(c.published or ("", ""))) for c in cells],
     )
     left_out = {row: left_out_counts(output / row / SCORES_FILE) for row in systems}
-    parts = (note and f"{note}\n", markdown(cells, left_out), percentile_markdown(output))
+    scores = score_section(cells, left_out)
+    parts = (note and f"{note}\n", markdown(scores), markdown(percentile_section(output)))
     write_text_atomically(output / "table.md", "\n".join(filter(None, parts)))
-    _print(cells, note)
+    _print(scores, note)
 
 
 def table_cells(scores: Mapping[str, Path], classes: Sequence[str]) -> list[Cell]:
@@ -103,42 +101,39 @@ def table_cells(scores: Mapping[str, Path], classes: Sequence[str]) -> list[Cell
     return cells
 
 
-def markdown(cells: Sequence[Cell], left_out: dict[str, dict[str, int]]) -> str:
-    """The table as Markdown: mean ± standard deviation in dB, the published figures in brackets."""
+def score_section(cells: Sequence[Cell], left_out: Mapping[str, Mapping[str, int]]) -> Section:
+    """Mean ± standard deviation in dB by row and class, the published figures in brackets.
+
+    Args:
+        cells: of the table.
+        left_out: how many rows of each system have no score, by the reason.
+    """
     labels = list(dict.fromkeys(cell.label for cell in cells))
-    headings = [markdown_text(_heading(label)) for label in labels]
-    lines = ["| dB | " + " | ".join(headings) + " |", "|---" * (len(labels) + 1) + "|"]
+    rows = []
     for row in ROWS:
         shown = {cell.label: _text(cell) for cell in cells if cell.row == row}
-        lines.append(f"| {NAMES[row]} | " + " | ".join(shown.get(label, "") for label in labels) + " |")
+        rows.append([NAMES[row], *(shown.get(label, "") for label in labels)])
     counts = {cell.label: cell.ours.n for cell in cells if cell.row == "input"}
-    lines.append("| n | " + " | ".join(str(counts.get(label, 0)) for label in labels) + " |")
-    lines += [
-        "",
-        "Mean ± standard deviation over (mixture, class) rows; in brackets the published figures (ICASSP 2020).",
-    ]
+    rows.append(["n", *(str(counts.get(label, 0)) for label in labels)])
+    remarks = ["Mean ± standard deviation over (mixture, class) rows; in brackets the published figures (ICASSP 2020)."]
     for row, reasons in left_out.items():
         if reasons:
-            counted = ", ".join(f"{n} rows ({markdown_text(why)})" for why, n in reasons.items())
-            lines.append(f"Left out of `{row}`: {counted}.")
-    return "\n".join(lines) + "\n"
+            counted = ", ".join(f"{n} rows ({why})" for why, n in reasons.items())
+            remarks.append(f"Left out of {row}: {counted}.")
+    return Section("", ["dB", *(label.replace("_", " ") for label in labels)], rows, remarks)
 
 
-def percentile_markdown(output: Path) -> str:
+def percentile_section(output: Path) -> Section:
     """How the output SI-SDR of each system is distributed over its rows: where weak labels keep up, and where not."""
     shares = (5, 25, 50, 75, 95)
-    lines = ["| output SI-SDR, dB | " + " | ".join(f"{share} %" for share in shares) + " |", "|---" * 6 + "|"]
+    rows = []
     for row in ROWS[1:]:
         path = output / row / SCORES_FILE
         values = [value_of(path, line, "si_sdr_db") for line in each_row(path, SCORE_COLUMNS) if not line["left_out"]]
-        name = NAMES[row].removeprefix("Δ ")
         points = [f"{value:.1f}" for value in np.percentile(values, shares)] if values else [""] * len(shares)
-        lines.append(f"| {name} | " + " | ".join(points) + " |")
-    return "\n".join([*lines, "", "Percentiles over (mixture, class) rows."]) + "\n"
-
-
-def _heading(label: str) -> str:
-    return label.replace("_", " ")
+        rows.append([NAMES[row].removeprefix("Δ "), *points])
+    header = ["output SI-SDR, dB", *(f"{share} %" for share in shares)]
+    return Section("", header, rows, ["Percentiles over (mixture, class) rows."])
 
 
 def _text(cell: Cell) -> str:
@@ -146,23 +141,14 @@ def _text(cell: Cell) -> str:
     return ours if cell.published is None else f"{ours} [{cell.published[0]:.1f} ± {cell.published[1]:.1f}]"
 
 
-def _print(cells: Sequence[Cell], note: str) -> None:
+def _print(scores: Section, note: str) -> None:
     console = table_console()
-    table = _terminal_table(cells, means_only=False)
-    if Console(width=1000).measure(table).maximum > console.width:
-        table = _terminal_table(cells, means_only=True)
+    # A published figure stands below ours: side by side the columns would be too many for a terminal.
+    rows = [[cell.replace(" [", "\n[").replace("± ", "±") for cell in row] for row in scores.rows]
+    shown = scores._replace(title="ours [published]", rows=rows)
+    if Console(width=1000).measure(terminal_table(shown)).maximum > console.width:
+        shown = shown._replace(rows=[[re.sub(r" ±[\d.]+", "", cell) for cell in row] for row in rows])
         note = f"The terminal is too narrow for standard deviations: they are in table.md.\n{note}"
-    console.print(table)
+    console.print(terminal_table(shown))
     if note:
         console.print(note.rstrip(), markup=False)
-
-
-def _terminal_table(cells: Sequence[Cell], means_only: bool) -> Table:
-    labels = list(dict.fromkeys(cell.label for cell in cells))
-    table = Table("dB", *(escape(_heading(label)) for label in labels), title=r"ours \[published]", box=SIMPLE)
-    for row in ROWS:
-        shown = {cell.label: _text(cell).replace(" [", "\n[").replace("± ", "±") for cell in cells if cell.row == row}
-        if means_only:
-            shown = {label: re.sub(r" ±[\d.]+", "", text) for label, text in shown.items()}
-        table.add_row(NAMES[row], *(escape(shown.get(label, "")) for label in labels))
-    return table

@@ -11,8 +11,8 @@ from datamodules.corpora.folder_per_class import FolderPerClass
 from datamodules.inspection import BankOnDemand, inspect_table
 from datamodules.scene_statistics import distinct_classes_law, scene_statistics
 from datamodules.urban_scenes import URBAN_CLASSES
-from experiments.check import PAIR_CORPORA, SCENE_CORPORA, Scenes, check_clips
 from experiments.cli import main
+from experiments.data.check import PAIR_CORPORA, SCENE_CORPORA, Scenes, check_clips
 
 FEW = ["--mixtures", "200", "--scored", "10", "--classes", "[car_horn,dog_bark]"]
 

@@ -3,12 +3,13 @@
 import json
 from pathlib import Path
 
-from experiments.configuration import where_shipped
-from experiments.stage import Stage, best_checkpoint, config_options, data_options
+from experiments.configuration import config_options, data_options, where_shipped
+from experiments.reproduction.stage import Stage
+from experiments.run_files import best_checkpoint
 
 DOMAINS = ("speech", "music", "environmental")
-# Which corpus a domain's mixtures are made of.
-CORPORA = {"speech": "librispeech", "music": "musdb18", "environmental": "urbansound8k"}
+# What a domain's mixtures are made of.
+CORPUS_OF = {"speech": "librispeech", "music": "musdb18", "environmental": "urbansound8k"}
 
 
 def model_selection_stages(preset: str, output: Path, settings: list[str], roots: dict[str, str]) -> list[Stage]:
@@ -25,13 +26,13 @@ def model_selection_stages(preset: str, output: Path, settings: list[str], roots
     for domain in DOMAINS:
         preset_says = where_shipped(f"deep_clustering/{preset}/data", f"deep_clustering/{preset}/{domain}")
         data[domain] = config_options("deep_clustering/base", f"deep_clustering/{domain}", *preset_says)
-        data[domain] += ["--data.corpus.root", roots[CORPORA[domain]]] if roots else []
+        data[domain] += ["--data.corpus.root", roots[CORPUS_OF[domain]]] if roots else []
         stages.append(Stage(f"{domain}.bank", ("bank", *data[domain], *data_options(settings)), output / domain))
     for domain in DOMAINS:
         model = config_options("deep_clustering/model", *where_shipped(f"deep_clustering/{preset}/model"))
         arguments = ("fit", *model, *data[domain], "--run", str(output / domain), *settings)
         stages.append(Stage(f"{domain}.fit", arguments, output / domain, (f"{domain}.bank",)))
-    checkpoints = json.dumps([best_checkpoint(output / domain) for domain in DOMAINS])
+    checkpoints = json.dumps([str(best_checkpoint(output / domain)) for domain in DOMAINS])
     needs = tuple(f"{domain}.fit" for domain in DOMAINS)
     for domain in DOMAINS:
         run = output / "selection" / domain

@@ -6,7 +6,7 @@ import pytest
 from matplotlib.image import imread
 
 from callbacks.figures import write_figure
-from experiments.overview_figure import overview_figure, panels
+from experiments.reproduction.overview_figure import overview_figure, panels
 
 HEADER = ("row", "class", "mean_db", "n", "published_mean_db")
 

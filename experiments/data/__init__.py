@@ -1,0 +1,1 @@
+"""What a corpus holds, its bank, and mixtures as files."""
