@@ -83,7 +83,7 @@ def test_published_figures_stand_beside_the_rows_that_the_paper_has(output):
 
 @pytest.mark.parametrize("columns", [40, 60, 80, 120])
 def test_the_table_fits_the_terminal_and_says_what_a_narrow_one_leaves_out(output, monkeypatch, capsys, columns):
-    monkeypatch.setattr("experiments.weak_labels_table.table_console", lambda: Console(width=columns))
+    monkeypatch.setattr("experiments.reproduction.weak_labels_table.table_console", lambda: Console(width=columns))
     make_table(output)
     shown = capsys.readouterr().out
     assert max(map(len, shown.splitlines())) <= columns
