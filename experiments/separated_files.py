@@ -136,8 +136,8 @@ def _require_nothing_else(folder: Path) -> None:
 def _require_room(folder: Path, needed: int) -> None:
     """Raise InputError at once for what a disk would refuse after minutes."""
     place = next(place for place in (folder.absolute(), *folder.absolute().parents) if place.exists())
-    free = shutil.disk_usage(place).free
-    if needed > free:
+    total, _, free = shutil.disk_usage(place)
+    if total and needed > free:  # some file systems of a network do not tell
         sizes = f"needs {needed / 1e6:.0f} MB, {free / 1e6:.0f} MB are free"
         raise InputError(f"{folder}: {sizes}; choose another --output")
 
