@@ -32,7 +32,7 @@ STEPS = {document: steps(document) for document in DOCUMENTS}
 PLACES = [(document, place) for document, found in STEPS.items() for place in range(len(found))]
 TYPED = [step for found in STEPS.values() for step in found if step.kind == "command"]
 RUN = ("README.md", "docs/extending.md")
-TRIED = ("bank", "check", "fit", "validate", "test", "predict", "synthesize")
+TRIED = ("bank", "check", "fit", "validate", "test", "predict", "synthesize", "separate", "export", "card")
 # What stands for `...` in a command.
 LEFT_OUT = {"fit": ["--config", "weak_labels/base", "--config", "weak_labels/strong"]}
 URBAN_CLASSES = ("car_horn", "dog_bark", "drilling", "gun_shot", "jackhammer", "siren", "street_music")
@@ -103,7 +103,8 @@ def shrink(settings: Any) -> None:
         settings = settings[settings[chosen]] if isinstance(settings.get(chosen), str) else settings
     for section, sizes in TINY.items():
         chosen = settings.get(section)
-        chosen = chosen.get("init_args", chosen) if chosen else {}
+        # `separate --model` is a list of paths.
+        chosen = chosen.get("init_args", chosen) if isinstance(chosen, jsonargparse.Namespace) else {}
         for name in sizes.keys() & chosen.keys():
             chosen[name] = sizes[name]
         if isinstance(chosen.get("channels"), list | tuple):
@@ -134,6 +135,7 @@ def workplaces(recordings, urbansound_factory, separatrix, tmp_path_factory) -> 
         folder = tmp_path_factory.mktemp("reader")
         for name, target in links.items():
             (folder / name).symlink_to(target)
+        soundfile.write(folder / "recording.wav", tone(1), 16_000)
         for domain in ("speech", "music"):
             trainer = Trainer(accelerator="cpu", logger=False, enable_progress_bar=False)
             trainer.strategy.connect(DeepClustering(domain, units=4, layers=1, dimensions=3))

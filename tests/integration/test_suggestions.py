@@ -92,6 +92,7 @@ def test_a_misspelt_word_of_a_configuration(content, meant, told, tmp_path):
         ("bank --config weak_labels/base --data.duratoin 3", "did you mean --data.duration?"),
         ("synthesize --config weak_labels/base --output X --split tst", "did you mean test?"),
         ("synthesize --config weak_labels/base", "--output: needed; see the examples of --help"),
+        ("separate recording.wav --output separated", "--model: needed; see the examples of --help"),
         ("ranks --trainer.device 3", "did you mean --trainer.devices?"),
         ("benchmark renderin", "did you mean rendering?"),
     ],

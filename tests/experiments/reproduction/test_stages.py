@@ -137,7 +137,8 @@ def test_a_launcher_starts_the_ranks_of_every_stage_but_the_bank(tmp_path, comma
     words = f"-n 4 {sys.executable} -m experiments.cli"
     assert seen.read_text().splitlines() == [f"{words} test --run {tmp_path / name}" for name in "ab"]
     assert not commands
-    assert f"{program} -n 4 separatrix test --run {tmp_path / 'a'}" in capfd.readouterr().out
+    assert "to do: a, b" in capfd.readouterr().out
+    assert stage(tmp_path, "a").shown(launch) == f"{program} -n 4 separatrix test --run {tmp_path / 'a'}"
     bank = stage(tmp_path, "bank", command="bank")
     assert bank.words(launch) == [sys.executable, "-m", "experiments.cli", *bank.arguments]
     assert bank.shown(launch) == str(bank)

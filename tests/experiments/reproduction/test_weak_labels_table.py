@@ -6,6 +6,7 @@ from itertools import product
 import numpy as np
 import pandas
 import pytest
+from rich.console import Console
 
 from callbacks.classifier_scores import CLASSIFIER_COLUMNS
 from callbacks.rows import read_rows, write_rows
@@ -78,6 +79,16 @@ def test_published_figures_stand_beside_the_rows_that_the_paper_has(output):
             expected = ("", "")
         assert (line["published_mean_db"], line["published_std_db"]) == expected
     assert len(published) == 24
+
+
+@pytest.mark.parametrize("columns", [40, 60, 80, 120])
+def test_the_table_fits_the_terminal_and_says_what_a_narrow_one_leaves_out(output, monkeypatch, capsys, columns):
+    monkeypatch.setattr("experiments.reproduction.weak_labels_table.table_console", lambda: Console(width=columns))
+    make_table(output)
+    shown = capsys.readouterr().out
+    assert max(map(len, shown.splitlines())) <= columns
+    assert ("±" in shown) != ("too narrow" in " ".join(shown.split()))
+    assert columns == 40 or "[-5.4" in shown  # the published input, beside ours
 
 
 def test_the_published_overall_stands_beside_the_same_classes_only(output):
