@@ -1,5 +1,7 @@
 """A run's mixtures, and what its models make of them, made again from its configuration, bank and checkpoints."""
 
+import contextlib
+import importlib
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +54,9 @@ def separator_of(run: Run) -> LightningModule:
             name: run.setting("model", name) for name in ("method", "classes", "sample_rate", "window", "hop")
         }
         return ReferenceSeparator(**{name: value for name, value in settings.items() if value is not None}).eval()
+    # The configuration is the user's word for what may be imported; what is not there load_module names.
+    with contextlib.suppress(ImportError, ValueError):
+        importlib.import_module(run.model_path.rpartition(".")[0])
     return load_module(run.best, WeakLabelSeparator, DeepClustering).eval()
 
 

@@ -59,9 +59,14 @@ class Run:
         return self.folder / SCORES_FILE
 
     @property
+    def model_path(self) -> str:
+        """Where the model's class is imported from; empty where nothing says it."""
+        return str(self._section("model").get("class_path", ""))
+
+    @property
     def model(self) -> str:
         """Name of the model's class, such as `WeakLabelSeparator`; empty where nothing says it."""
-        return str(self._section("model").get("class_path", "")).rpartition(".")[2]
+        return self.model_path.rpartition(".")[2]
 
     @property
     def precision(self) -> str:

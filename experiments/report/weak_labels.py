@@ -61,7 +61,8 @@ def score_table(paths: Mapping[str, Path], classes: Sequence[str]) -> Table:
         for count in left_out_counts(paths[row]).items():
             left_out.setdefault(count, []).append(system_name(row))
     remarks += [
-        f"Left out: {n} rows of {', '.join(of)} ({reason}: {MEANINGS.get(reason, 'no score')})."
+        f"Left out: {n} {'row' if n == 1 else 'rows'} of {', '.join(of)} "
+        f"({reason}: {MEANINGS.get(reason, 'no score')})."
         for (reason, n), of in left_out.items()
     ]
     published = "ICASSP 2020" if any(cell.published for cell in cells) else ""

@@ -2,7 +2,10 @@
 
 import base64
 import io
+import os
 import re
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -16,7 +19,7 @@ from experiments.report.drawing import Drawings
 from experiments.report.examples import at_ranks
 from experiments.report.learning_curves import read_curves
 from experiments.report.media import LOUDEST, PICTURE, Pictures, audio, common_gain
-from experiments.report.mixtures import lies_in
+from experiments.report.mixtures import lies_in, separator_of
 from experiments.report.page import columns, with_minus_signs
 from experiments.report.run_folder import Run
 from lightning_modules.errors import InputError
@@ -153,6 +156,25 @@ def test_models_are_found_in_a_folder_that_was_moved(tmp_path):
     (tmp_path / "speech" / "checkpoints" / "best.ckpt").touch()
     assert lies_in(tmp_path, "/gone/speech/checkpoints/best.ckpt") == tmp_path / "speech/checkpoints/best.ckpt"
     assert str(lies_in(tmp_path, "/gone/music/checkpoints/best.ckpt")) == "/gone/music/checkpoints/best.ckpt"
+
+
+def test_a_class_of_ones_own_is_found_by_the_configuration(tmp_path, monkeypatch):
+    (tmp_path / "narrow_models.py").write_text(
+        "from separatrix import WeakLabelSeparator\n\nclass Narrow(WeakLabelSeparator):\n    pass\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    run = tmp_path / "run"
+    (run / "checkpoints").mkdir(parents=True)
+    (run / "config.yaml").write_text("model: {class_path: narrow_models.Narrow}\n")
+    program = f"""from lightning import Trainer
+from narrow_models import Narrow
+trainer = Trainer(accelerator="cpu", logger=False, enable_progress_bar=False)
+trainer.strategy.connect(Narrow(classes=["a", "b"], units=4, layers=1, supervision="strong"))
+trainer.save_checkpoint({str(run / "checkpoints" / "best.ckpt")!r})"""
+    # Elsewhere, for the class is not to be known here.
+    paths = os.pathsep.join((str(tmp_path), os.getcwd(), os.environ.get("PYTHONPATH", "")))
+    subprocess.run([sys.executable, "-c", program], env={**os.environ, "PYTHONPATH": paths}, check=True)
+    assert type(separator_of(Run(run, "run"))).__name__ == "Narrow"
 
 
 def test_minus_signs_are_those_of_figures_alone():
