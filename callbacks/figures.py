@@ -107,11 +107,11 @@ def embedding_figure(
             panel.scatter([], [], s=36, c=PALETTE[label % len(PALETTE)], label=f"{name} {label + 1}")
         panel.set(xlim=(-reach, reach), ylim=(-reach, reach), aspect="equal")
         panel.set_title("clusters" if name == "cluster" else "true dominant source", fontsize=11)
-        panel.set_xlabel(f"principal component 1 ({explained[0]:.0%} of variance)")
+        panel.set_xlabel(f"component 1 ({explained[0]:.0%} of variance)")
         if len(labels):
             panel.legend()
         panel.grid(alpha=0.3)
-    panels[0].set_ylabel(f"principal component 2 ({explained[1]:.0%} of variance)")
+    panels[0].set_ylabel(f"component 2 ({explained[1]:.0%} of variance)")
     figure.suptitle(title, fontsize=11, wrap=True, parse_math=False)
     return figure
 

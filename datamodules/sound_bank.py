@@ -17,11 +17,10 @@ from typing import Any, TypeVar
 
 import numpy as np
 import torch
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from datamodules.corpora.audio_file import resample
 from datamodules.corpora.corpus import Clip, Corpus
+from datamodules.progress_bar import progress_bar
 from lightning_modules.errors import InputError
 
 FORMAT = 1
@@ -247,17 +246,9 @@ def _prepared_clips(
     torch_threads = torch.get_num_threads()
     # Threads, not processes: decoding, filtering and resampling release the interpreter, and threads end with it.
     pool = ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,)) if workers else None
-    bar = Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        console=Console(stderr=True),
-        disable=not progress,
-    )
     try:
         # pyloudnorm sets the process's warning filters aside for a moment, which threads would leave changed.
-        with bar, warnings.catch_warnings():
+        with progress_bar(progress) as bar, warnings.catch_warnings():
             torch.set_num_threads(1)
             results = in_order(pool, prepare, clips, 2 * workers) if pool else map(prepare, clips)
             yield from bar.track(results, len(clips), description=f"sound bank of {corpus.name}, {sample_rate} Hz")

@@ -64,7 +64,8 @@ def export_module(
         beyond = [name for name, weight in weights.items() if not weight.isfinite().all()]
         if beyond:
             raise InputError(f"--half: {beyond[0]} is beyond what float16 holds (65504); export without it")
-        card["half"] = _rounding(module, weights, compared(module, recording))
+        # Weights that were rounded before do not differ again: what the card says of them stays true.
+        card["half"] = card.get("half") or _rounding(module, weights, compared(module, recording))
     write_exported(output, card, weights)
     return read_checkpoint(output)["card"]
 

@@ -79,7 +79,8 @@ def write_program(
             raise InputError(f"{path}: torch.export makes no program of a {kind} ({reason}); leave it out") from error
     file = io.BytesIO()
     torch.export.save(program, file, extra_files={CARD_FILE: json.dumps(card)})
-    differences = _differences(torch.export.load(io.BytesIO(file.getvalue())).module(), module, mixtures, str(path))
+    heard = {name: heard_by(module, mixture) for name, mixture in mixtures.items()}
+    differences = _differences(torch.export.load(io.BytesIO(file.getvalue())).module(), network, heard, str(path))
     with atomic_file(path) as partial:
         partial.write_bytes(file.getvalue())
     return differences
@@ -92,13 +93,12 @@ def noise(mixtures: int, samples: int) -> Tensor:
 
 @torch.no_grad()
 def _differences(
-    program: nn.Module, module: SeparatrixModule, mixtures: Mapping[str, Tensor], path: str
+    program: nn.Module, network: nn.Module, heard: Mapping[str, Tensor], path: str
 ) -> list[tuple[str, float]]:
     found = []
-    for name, mixture in mixtures.items():
-        heard = heard_by(module, mixture)
-        expected = network_of(module)(heard)
-        difference = float((program(heard) - expected).abs().max())
+    for name, features in heard.items():
+        expected = network(features)
+        difference = float((program(features) - expected).abs().max())
         if not difference <= LARGEST_DIFFERENCE * max(1.0, float(expected.abs().max())):
             raise InputError(f"{path}: on {name} the program differs from the model by {difference:.2g}; leave it out")
         found.append((name, difference))

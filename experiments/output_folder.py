@@ -6,6 +6,8 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+import soundfile
+
 from lightning_modules.errors import InputError
 
 
@@ -35,12 +37,20 @@ def new_folder(path: Path, overwrite: bool, made_by_us: str) -> Iterator[Path]:
         unfinished.mkdir(parents=True)
         try:
             yield unfinished
-            if occupied:
-                shutil.rmtree(replaced, ignore_errors=True)
-                os.rename(target, replaced)
-            os.rename(unfinished, target)
+            try:
+                if occupied:
+                    shutil.rmtree(replaced, ignore_errors=True)
+                    os.rename(target, replaced)
+                os.rename(unfinished, target)
+            except BaseException:  # an interruption, too: what was there is put back
+                if occupied and not target.exists():
+                    os.rename(replaced, target)
+                raise
         finally:
             shutil.rmtree(unfinished, ignore_errors=True)
         shutil.rmtree(replaced, ignore_errors=True)
     except OSError as error:
         raise InputError(f"{path}: cannot be written ({error.strerror or error}); choose another --output") from None
+    except soundfile.SoundFileError:  # libsndfile keeps to itself what the system said
+        reason = "a sound file was not taken, as by a full disk"
+        raise InputError(f"{path}: cannot be written ({reason}); choose another --output") from None

@@ -17,7 +17,7 @@ from datamodules.corpora.audio_file import AudioFile, scan_audio
 from experiments.command_parser import Explaining, command_parser
 from experiments.separated_files import MANIFEST, SourceFormat, is_separated, separate_file
 from lightning_modules.deep_clustering.selection import ModelSelection
-from lightning_modules.errors import InputError
+from lightning_modules.errors import InputError, printable
 from lightning_modules.recordings.clustering import Judgement
 from lightning_modules.recordings.separator import Select, Separator
 
@@ -47,14 +47,14 @@ def command(arguments: list[str]) -> None:
     if not settings.overwrite:
         for path, folder in list(folders.items()):
             if is_separated(folder, path, settings.model, settings.select, settings.format):
-                console.print(f"{path}: separated before, {folder}; --overwrite does it again", markup=False)
+                _say(console, f"{path}: separated before, {folder}; --overwrite does it again")
                 del folders[path]
             elif folder.is_dir() and any(folder.iterdir()):
                 raise InputError(f"{folder}: not empty; choose another --output, or replace it with --overwrite")
     if not folders:
         return
     separator = Separator.from_checkpoints(settings.model, settings.select, settings.device)
-    console.print(_plan(separator, len(folders)), markup=False)
+    _say(console, _plan(separator, len(folders)))
     refused = []
     for path, folder in folders.items():
         try:
@@ -65,7 +65,7 @@ def command(arguments: list[str]) -> None:
             print(f"separatrix separate: {error}", file=sys.stderr)
             refused.append(path)
     if len(refused) < len(folders):
-        console.print(f"next: listen to what lies in {settings.output}", markup=False)
+        _say(console, f"next: listen to what lies in {settings.output}")
     if refused:
         raise InputError(f"{', '.join(refused)}: not separated; the other {len(folders) - len(refused)} are")
 
@@ -97,10 +97,14 @@ def _folders(files: Sequence[str], output: Path) -> dict[str, Path]:
     """The folder of each recording, named after it.
 
     Raises:
-        InputError: two recordings would share one.
+        InputError: two recordings would share one, or what is given is none.
     """
     folders: dict[str, Path] = {}
     for path in files:
+        if Path(path).is_dir():
+            raise InputError(f"{path}: a folder; give the recordings in it, such as {Path(path) / '*.wav'}")
+        if Path(path).stem in ("", ".", ".."):
+            raise InputError(f"{path}: no folder can be named after it; give it another name")
         folder = output / Path(path).stem
         if folder in folders.values():
             raise InputError(
@@ -130,9 +134,9 @@ def _separate(
     audio = scan_audio(path)
     seconds = audio.samples / audio.rate
     channels = {1: "mono", 2: "stereo"}.get(audio.channels, f"{audio.channels} channels")
-    console.print(f"{path}: {_clock(seconds)}, {audio.rate} Hz, {channels}", markup=False)
+    _say(console, f"{path}: {_clock(seconds)}, {audio.rate} Hz, {channels}")
     for remark in _remarks(separator, audio):
-        console.print(f"  {remark}", markup=False)
+        _say(console, f"  {remark}")
     begun = time.perf_counter()
     with _progress(seconds) as advance:
         done = separate_file(separator, path, folder, source_format, overwrite, advance, audio)
@@ -140,9 +144,14 @@ def _separate(
     if done.judgements:
         console.print(_table(done.judgements))
     if done.scale < 1:
-        console.print(f"  all sources times {done.scale:.3f}, so that the loudest fits into 24 bits", markup=False)
+        _say(console, f"  all sources times {done.scale:.3g}, so that the loudest fits into 24 bits")
     names = ", ".join(file.name for file in done.files)
-    console.print(f"  {folder}: {names}, {MANIFEST}; {took:.1f} s, {seconds / took:.1f} x real time", markup=False)
+    _say(console, f"  {folder}: {names}, {MANIFEST}; {took:.1f} s, {seconds / took:.1f} x real time")
+
+
+def _say(console: Console, line: str) -> None:
+    """A line; names of files may hold what would colour a terminal or break the line."""
+    console.print(printable(line), markup=False)
 
 
 def _remarks(separator: Separator, audio: AudioFile) -> Iterator[str]:

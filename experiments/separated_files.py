@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import shutil
 from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -72,6 +73,10 @@ def separate_file(
         raise InputError(f"{path}: {audio.channels} channels, FLAC holds {MOST_FLAC_CHANNELS}; use --format float")
     if Path(path).resolve().is_relative_to(Path(folder).resolve()):
         raise InputError(f"{path}: lies in {folder}, where its sources would be; choose another --output")
+    if overwrite:
+        _require_nothing_else(Path(folder))
+    files_at_once = len(separator.names) + (source_format != "float")
+    _require_room(Path(folder), 4 * audio.samples * audio.channels * files_at_once)
     judgements: list[Judgement] = []
     with new_folder(Path(folder), overwrite, made_by_us=MANIFEST) as unfinished:
         files = [unfinished / f"{name}.wav" for name in separator.names]
@@ -105,7 +110,36 @@ def is_separated(
     except (OSError, ValueError):
         return False
     request = _request(path, checkpoints, select, source_format)
-    return isinstance(found, dict) and newest < made and request == {name: found.get(name) for name in request}
+    same = isinstance(found, dict) and newest < made and request == {name: found.get(name) for name in request}
+    return same and all((folder / file).is_file() for file in _listed(found))
+
+
+def _listed(manifest: Any) -> list[str]:
+    """The names of the sources in a manifest, which may be anybody's."""
+    sources = manifest.get("sources") if isinstance(manifest, dict) else None
+    return [name for name in sources if isinstance(name, str)] if isinstance(sources, list) else []
+
+
+def _require_nothing_else(folder: Path) -> None:
+    """Raise InputError where files were added to a folder that is to be replaced."""
+    manifest = folder / MANIFEST
+    try:
+        made = {MANIFEST, *_listed(json.loads(manifest.read_text()))}
+    except (OSError, ValueError):
+        return  # nothing that would be replaced, or an interrupted writing
+    # Hidden files are the notes of file managers.
+    added = sorted(file.name for file in folder.iterdir() if file.name not in made and file.name[0] != ".")
+    if added:
+        raise InputError(f"{folder / added[0]}: was not written by `separate`; move it, or choose another --output")
+
+
+def _require_room(folder: Path, needed: int) -> None:
+    """Raise InputError at once for what a disk would refuse after minutes."""
+    place = next(place for place in (folder.absolute(), *folder.absolute().parents) if place.exists())
+    free = shutil.disk_usage(place).free
+    if needed > free:
+        sizes = f"needs {needed / 1e6:.0f} MB, {free / 1e6:.0f} MB are free"
+        raise InputError(f"{folder}: {sizes}; choose another --output")
 
 
 def _request(
@@ -138,9 +172,9 @@ def _write_floats(
     with contextlib.ExitStack() as opened:
         sinks = [
             opened.enter_context(
-                soundfile.SoundFile(file, "w", audio.rate, audio.channels, "FLOAT", format="RF64" if large else "WAV")
+                soundfile.SoundFile(name, "w", audio.rate, audio.channels, "FLOAT", format="RF64" if large else "WAV")
             )
-            for file in files
+            for name in map(os.fsencode, files)  # of any bytes, which soundfile itself would not encode
         ]
         for block in separator.stream(recording, judgements, advance):
             peak = max(peak, float(block.abs().max()) if block.numel() else 0.0)
@@ -162,11 +196,11 @@ def _forget_time(file: Path) -> None:
 
 def _in_24_bits(file: Path, source_format: SourceFormat, scale: float) -> Path:
     """Replace a float file; the new one's path."""
-    with soundfile.SoundFile(file) as floats:
+    with soundfile.SoundFile(os.fsencode(file)) as floats:
         partial = file.with_suffix(".24")
         written = "FLAC" if source_format == "flac" else ("RF64" if floats.format == "RF64" else "WAV")
         with soundfile.SoundFile(
-            partial, "w", floats.samplerate, floats.channels, "PCM_24", format=written
+            os.fsencode(partial), "w", floats.samplerate, floats.channels, "PCM_24", format=written
         ) as integers:
             for block in floats.blocks(BLOCK, dtype="float32"):
                 integers.write(block * np.float32(scale))

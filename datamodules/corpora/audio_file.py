@@ -155,7 +155,8 @@ def _opened(path: str | os.PathLike[str], name: str, way_out: str) -> Iterator[s
             if not status.st_size:
                 raise InputError(f"{name}: empty file; {way_out}")
             if file.read(4) not in _MAGIC:
-                raise InputError(f"{name}: not readable as audio (no WAV, FLAC, Ogg or AIFF file); {way_out}")
+                reason = "no WAV, FLAC, Ogg or AIFF file; ffmpeg makes one of MP3, M4A and others"
+                raise InputError(f"{name}: not readable as audio ({reason}); {way_out}")
             lacking = _lacking_wav_bytes(file)
             if lacking:
                 raise InputError(f"{name}: truncated, {lacking} bytes of audio fewer than its header says; {way_out}")

@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 from jsonargparse.typing import restricted_number_type
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from callbacks.separation_scores import LeftOut, score_separation
 from datamodules.corpora.audio_file import LOWEST_RATE
@@ -20,6 +19,7 @@ from datamodules.corpora.procedural import Procedural
 from datamodules.corpora.urbansound8k import UrbanSound8K
 from datamodules.inspection import BankOnDemand, Inspection, inspect_all, inspect_table
 from datamodules.mixtures import LARGEST_SEED, MOST_MIXTURES, require_measurable
+from datamodules.progress_bar import progress_bar
 from datamodules.recipes import SceneRecipes, SceneRules
 from datamodules.rendering import render
 from datamodules.scene_statistics import scene_statistics
@@ -167,14 +167,14 @@ def check_scenes(corpus: Corpus | Path, scenes: Scenes, console: Console) -> Non
     inspections = check_clips(corpus, scenes.folds, scenes.geometry.sample_rate, console)
     bank = BankOnDemand.of(inspections, scenes.geometry.sample_rate, None if isinstance(corpus, Path) else corpus)
     recipes = scenes.recipes(bank)
-    with _progress() as bar:
+    with progress_bar() as bar:
         counted = (recipes(index) for index in bar.track(range(scenes.mixtures), description="counting mixtures"))
         statistics = scene_statistics(counted, bank, scenes.geometry, scenes.samples, len(scenes.classes))
     console.print(distinct_table(statistics, scenes.rules.event_rate), active_table(statistics))
 
     scores: dict[str, list[float]] = defaultdict(list)
     if scenes.scored and not isinstance(corpus, Path):
-        with _progress() as bar:
+        with progress_bar() as bar:
             rows = bar.track(
                 input_si_sdr(recipes, bank, scenes),
                 min(scenes.scored, scenes.mixtures),
@@ -198,7 +198,7 @@ def _inspect(corpus: Corpus | Path, folds: Collection[Fold] | None, sample_rate:
         inspections = inspect_table(corpus, sample_rate)
         return [found for found in inspections if folds is None or found.clip.fold in folds]
     clips = [clip for clip in corpus.clips() if folds is None or clip.fold in folds]
-    with _progress() as bar:
+    with progress_bar() as bar:
 
         def track(results: Iterable[Inspection]) -> Iterable[Inspection]:
             return bar.track(results, len(clips), description=f"decoding {corpus.name}")
@@ -226,16 +226,6 @@ def _print_findings(inspections: Sequence[Inspection], decoded: bool, console: C
         if most is not None and len(lines) > most:
             console.print(f"... and {len(lines) - most} more; direct the report into a file to list all of them")
     console.print(f"{len(inspections)} clips decoded: {len(broken)} broken, {len(silent)} without a loudness")
-
-
-def _progress() -> Progress:
-    return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        console=Console(stderr=True),
-    )
 
 
 def _example(corpus: str) -> str:

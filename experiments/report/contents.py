@@ -67,7 +67,7 @@ class Contents:
         if self.folder.system == "weak-labels":
             self._separation(self._tested_rows())
         elif self.folder.system == "model-selection":
-            self._model_selection([run for run in runs if run.name.startswith(f"{SELECTION}/")])
+            self._model_selection(self._tested_selections())
         elif runs[0].scores.is_file():
             self._single(runs[0])
         judges = [run for run in runs if (run.folder / CLASSIFIER_FILE).is_file()]
@@ -89,6 +89,16 @@ class Contents:
         for name in JUDGES:
             if not (self.folder.path / name / CLASSIFIER_FILE).is_file():
                 self.missing.append(f"Judge {name}: it has not been tested yet.")
+        return there
+
+    def _tested_selections(self) -> list[Run]:
+        """The domains on which models have been selected; a model's own domain is expected to be one."""
+        selections = [run for run in self.folder.runs if run.name.startswith(f"{SELECTION}/")]
+        there = [run for run in selections if run.scores.is_file()]
+        trained = [f"{SELECTION}/{run.name}" for run in self.folder.runs if run not in selections]
+        for name in dict.fromkeys((*trained, *(run.name for run in selections))):
+            if name not in [run.name for run in there]:
+                self.missing.append(f"Domain {name.rpartition('/')[2]}: no model was selected on its mixtures yet.")
         return there
 
     def _single(self, run: Run) -> None:

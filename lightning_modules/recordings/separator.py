@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from lightning_modules.base_module import SeparatrixModule
 from lightning_modules.checkpoint import load_module
 from lightning_modules.deep_clustering.module import DeepClustering
 from lightning_modules.deep_clustering.selection import ModelSelection
@@ -25,12 +26,20 @@ from lightning_modules.recordings.windows import (
     joined,
     windows,
 )
-from lightning_modules.setting_checks import require_whole
+from lightning_modules.setting_checks import require_positive, require_whole
 from lightning_modules.weak_labels.separator_module import WeakLabelSeparator
 
 Select = Literal["file", "segment"]
 RESIDUAL = "residual"
 LOWEST_RATE, HIGHEST_RATE = 1000, 768_000
+MOST_CHANNELS = 1024  # of a file, too; [n, channels] by mistake has more
+LARGEST_SAMPLE = 2.0**31  # of a file, too; squares stay finite
+# What windows do by themselves: a class that does it in another way would be passed over in silence.
+_DONE_BY_WINDOWS: dict[type[SeparatrixModule], tuple[str, ...]] = {
+    WeakLabelSeparator: ("forward",),
+    DeepClustering: ("forward", "separate", "embed", "embed_analysed", "analyse"),
+    ModelSelection: ("forward", "select", "trust"),
+}
 
 
 class Span(NamedTuple):
@@ -89,6 +98,9 @@ class Separator:
             likeness where segments overlap.
         device: to compute on; CUDA where there is one unless given.
         span: of the windows, which are the segments, too.
+
+    Raises:
+        InputError: a class is named `residual`, a model's class separates in a way of its own, or the span is none.
     """
 
     def __init__(
@@ -100,6 +112,11 @@ class Separator:
     ) -> None:
         if RESIDUAL in model.classes:
             raise InputError(f"classes: {RESIDUAL} is what the other sources leave; train with another name")
+        for each in (model, *(model.deep_clustering_models if isinstance(model, ModelSelection) else ())):
+            _require_usual(each)
+        require_positive(**span._asdict())
+        if not span.fade <= span.overlap:
+            raise InputError(f"fade: {span.fade:g} s; no longer than the overlap, {span.overlap:g} s, is possible")
         self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         self.model = model.to(self.device).eval()
         self.select = select
@@ -141,16 +158,17 @@ class Separator:
         """Separate a recording in memory.
 
         Args:
-            samples: [channels, n] or [n].
+            samples: floating-point numbers, full scale at 1 as in training, [channels, n] or [n].
             rate: in Hz.
 
+        Returns:
+            The sources, float32, on the CPU.
+
         Raises:
-            InputError: there are no samples, some are not finite, or the rate is none of sound.
+            InputError: these are no such samples, some are not finite or immense, or the rate is none of sound.
         """
         require_whole(LOWEST_RATE, HIGHEST_RATE, rate=rate)
-        recording = torch.as_tensor(samples, dtype=torch.float32)
-        if recording.dim() not in (1, 2) or not recording.numel() or not recording.isfinite().all():
-            raise InputError(f"samples: {list(recording.shape)}; finite samples, [channels, n] or [n], are needed")
+        recording = _float32(samples)
         channels = recording.reshape(-1, recording.shape[-1])
         judgements: list[Judgement] = []
         blocks = self.stream(Recording(lambda: [channels], channels.shape[-1], rate), judgements)
@@ -222,6 +240,39 @@ class Separator:
             clustering = Clustering(selection, segment, lambda _: heard(window))  # noqa: B023, called before the next
             judgements.append(clustering.judgement(window.start / self.sample_rate, window.stop / self.sample_rate))
             yield window, clustering.estimates(Excerpt(whole, samples))
+
+
+def _require_usual(model: SeparatrixModule) -> None:
+    """Refuse a class that overrides what windows do by themselves."""
+    for kind, methods in _DONE_BY_WINDOWS.items():
+        for method in methods if isinstance(model, kind) else ():
+            if getattr(type(model), method) is not getattr(kind, method):
+                raise InputError(
+                    f"{type(model).__name__}: has its own `{method}`, which windows of a recording cannot follow; "
+                    f"call the model itself on mixtures"
+                )
+
+
+def _float32(samples: Tensor | np.ndarray) -> Tensor:
+    """A recording in memory, [channels, n] or [n].
+
+    Raises:
+        InputError: it is none.
+    """
+    samples = samples if isinstance(samples, Tensor) else np.asarray(samples)
+    if not (samples.is_floating_point() if isinstance(samples, Tensor) else samples.dtype.kind == "f"):
+        expected = "floating-point numbers, full scale at 1 (16-bit integers / 32768)"
+        raise InputError(f"samples: {samples.dtype}; {expected}, are needed")
+    if isinstance(samples, np.ndarray):
+        with np.errstate(over="ignore"):  # copied: torch takes no reversed, foreign-endian or read-only memory
+            samples = torch.from_numpy(np.array(samples, np.float32, order="C"))
+    recording = samples.detach().float()
+    channels = len(recording) if recording.dim() == 2 else 1
+    if recording.dim() not in (1, 2) or not recording.numel() or channels > MOST_CHANNELS:
+        raise InputError(f"samples: {list(recording.shape)}; [n] or [channels, n], up to {MOST_CHANNELS}, are needed")
+    if not (recording.abs() <= LARGEST_SAMPLE).all():
+        raise InputError(f"samples: NaN, infinite or beyond {LARGEST_SAMPLE:.0e}; finite ones are needed")
+    return recording
 
 
 def _cut(blocks: Iterable[Tensor], samples: int) -> Iterator[Tensor]:

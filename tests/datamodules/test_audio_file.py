@@ -153,7 +153,7 @@ def test_samples_of_which_nothing_computed_stays_finite_are_an_error(tmp_path):
 def test_only_the_formats_of_corpora_are_opened_whatever_a_file_is_called(tmp_path, kind):
     soundfile.write(tmp_path / "a", NOISE, 16_000, format=kind)
     (tmp_path / "a").rename(tmp_path / "a.wav")
-    assert "not readable as audio (no WAV, FLAC, Ogg or AIFF file)" in error_of(tmp_path / "a.wav")
+    assert "not readable as audio (no WAV, FLAC, Ogg or AIFF file; ffmpeg makes one" in error_of(tmp_path / "a.wav")
 
 
 @pytest.mark.parametrize("kind", ["WAV", "WAVEX", "RF64", "FLAC", "OGG", "AIFF"])

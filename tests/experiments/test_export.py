@@ -187,6 +187,8 @@ def test_half_precision_halves_the_size_and_the_card_says_what_it_costs(run, tmp
     size = sum(weight.numel() for weight in exact.state_dict().values())
     # JSON for JSON the headers are of nearly the same length.
     assert whole.stat().st_size - half.stat().st_size == pytest.approx(2 * size, abs=300)
+    again = export_module(half, tmp_path / "again.safetensors", half=True)
+    assert again["half"] == card["half"]  # of rounded weights nothing more is lost, and what was lost stays told
     with torch.no_grad():
         exact.separator.mask.bias[0] = 1e5
     with pytest.raises(InputError, match=r"--half: separator\.mask\.bias is beyond what float16 holds"):
@@ -309,6 +311,13 @@ def test_torch_alone_runs_programs_on_any_number_of_mixtures_and_frames(tmp_path
     assert ours == []
     assert len(found) == len(cards) and all(card in cards for _, card in found)
     assert max(difference for differences, _ in found for difference in differences) < 1e-5
+
+
+def test_a_model_that_learnt_with_dropout_becomes_a_program_on_the_command_line(tmp_path):
+    made = DeepClustering(units=4, layers=2, dimensions=3, dropout=0.5, **GEOMETRY)
+    path = str(save(made, tmp_path / "speech.ckpt"))
+    assert main(["export", path, "--output", f"{path}.safetensors", "--program", f"{path}.pt2"]) == 0
+    assert Path(f"{path}.pt2").exists()
 
 
 def test_a_program_that_differs_is_not_written(tmp_path, monkeypatch):

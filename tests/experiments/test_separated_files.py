@@ -1,6 +1,9 @@
 """Sources as files: the recording's rate, channels and length, nothing clipped, nothing replaced unasked."""
 
 import json
+import os
+import resource
+import shutil
 from typing import Any
 
 import numpy as np
@@ -9,7 +12,7 @@ import soundfile
 import torch
 
 from datamodules.corpora.audio_file import scan_audio
-from experiments.separated_files import MANIFEST, separate_file
+from experiments.separated_files import MANIFEST, is_separated, separate_file
 from lightning_modules.errors import InputError
 from lightning_modules.recordings.separator import Separator, Span
 from lightning_modules.weak_labels.separator_module import WeakLabelSeparator
@@ -140,3 +143,61 @@ def test_flac_is_refused_for_more_channels_than_it_holds(separator, tmp_path):
     soundfile.write(tmp_path / "many.wav", np.zeros((800, 9)), RATE)
     with pytest.raises(InputError, match=r"9 channels, FLAC holds 8; use --format float"):
         separate_file(separator, tmp_path / "many.wav", tmp_path / "out", "flac")
+
+
+def test_a_disk_without_room_is_told_before_the_work_begins(separator, recording, tmp_path, monkeypatch):
+    path, samples = recording()
+    monkeypatch.setattr(shutil, "disk_usage", lambda place: shutil._ntuple_diskusage(10**6, 10**6, 3 * samples.nbytes))
+    separate_file(separator, path, tmp_path / "floats")
+    with pytest.raises(InputError, match=r"out: needs 0 MB, 0 MB are free; choose another --output$"):
+        separate_file(separator, path, tmp_path / "out", "pcm24")  # a file in float beside the one made of it
+    assert not list(tmp_path.glob("*out*"))
+
+
+@pytest.mark.parametrize("source_format", ["float", "flac"])
+def test_a_disk_that_fills_up_leaves_no_folder_and_the_older_one_as_it_was(
+    separator, recording, tmp_path, source_format
+):
+    path, samples = recording()
+    done = separate_file(separator, path, tmp_path / "out")
+    before = {file.name: file.read_bytes() for file in done.folder.iterdir()}
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (samples.nbytes // 2, limits[1]))  # no file may grow beyond
+    try:
+        with pytest.raises(InputError, match=r"out: cannot be written \([^\n]*\); choose another --output$"):
+            separate_file(separator, path, tmp_path / "out", source_format, overwrite=True)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert {file.name: file.read_bytes() for file in done.folder.iterdir()} == before
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["out", path.name]
+
+
+def test_a_folder_to_which_files_were_added_is_not_replaced(separator, recording, tmp_path):
+    path, _ = recording()
+    done = separate_file(separator, path, tmp_path / "out")
+    (done.folder / ".DS_Store").touch()
+    assert separate_file(separator, path, tmp_path / "out", "flac", overwrite=True).files[0].suffix == ".flac"
+    (done.folder / "horn, cleaned.wav").write_text("an hour's work")
+    with pytest.raises(InputError, match=r"out/horn, cleaned\.wav: was not written by `separate`; move it"):
+        separate_file(separator, path, tmp_path / "out", overwrite=True)
+    assert (done.folder / "horn, cleaned.wav").read_text() == "an hour's work"
+
+
+@pytest.mark.parametrize("source_format", ["float", "flac"])
+def test_a_name_that_is_no_text_is_kept_byte_for_byte(separator, recording, tmp_path, source_format):
+    path, _ = recording()
+    odd = os.path.join(os.fsencode(tmp_path), b"caf\xe9.wav")
+    os.rename(path, odd)
+    done = separate_file(separator, os.fsdecode(odd), os.fsdecode(odd[:-4]), source_format)
+    written = {MANIFEST, *(file.name for file in done.files)}
+    assert set(os.listdir(odd[:-4])) == set(map(os.fsencode, written))
+
+
+def test_what_lost_a_source_is_not_separated_any_more(separator, recording, tmp_path):
+    path, _ = recording()
+    done = separate_file(separator, path, tmp_path / "out")
+    settings = (str(path), [], "file", "float")
+    os.utime(done.folder / MANIFEST, (2**31, 2**31))
+    assert is_separated(done.folder, *settings)
+    done.files[0].unlink()
+    assert not is_separated(done.folder, *settings)

@@ -140,6 +140,8 @@ def test_what_cannot_be_done_is_refused_in_one_line_before_anything_is(separatri
         ([*models([separatrix.best("judge_frame")]), street], "a checkpoint of EventClassifier"),
         ([*models([tmp_path / "none.ckpt"]), street], "none.ckpt"),
         ([*models([weak]), street, other], "another recording is named street"),
+        ([*models([weak]), tmp_path / "other"], "a folder; give the recordings in it, such as "),
+        ([*models([weak]), tmp_path / "...wav"], "...wav: no folder can be named after it"),
         ([*models([weak])], "files"),
         ([street], "model"),
     ]
@@ -147,3 +149,16 @@ def test_what_cannot_be_done_is_refused_in_one_line_before_anything_is(separatri
         outcome = separatrix.run("separate", *arguments, "--output", tmp_path / "out")
         assert outcome.status == 2 and reason in outcome.err and len(outcome.err.splitlines()) == 1, outcome.err
     assert not (tmp_path / "out").exists()
+
+
+def test_what_a_file_s_name_holds_cannot_colour_or_break_the_lines(separatrix, tmp_path):
+    odd = [tmp_path / name for name in ("\x1b[31mred.wav", "two\nlines.wav", "[bold].wav", os.fsdecode(b"caf\xe9.wav"))]
+    for path in odd:
+        with path.open("wb") as file:
+            soundfile.write(file, np.zeros(800), 8000, format="WAV")
+    command = ["separate", *models([separatrix.best("strong")]), *odd, "--output", tmp_path / "out"]
+    for told in (separatrix.succeed(*command), separatrix.succeed(*command)):  # the second time all are there
+        for shown in (r"\x1b[31mred.wav: ", r"two\nlines.wav: ", "[bold].wav: ", r"caf\udce9.wav: "):
+            assert sum(shown in line for line in told.out.splitlines()) == 1
+        assert all(line.isprintable() for line in told.out.splitlines())
+    assert sorted(os.listdir(tmp_path / "out")) == sorted(path.stem for path in odd)

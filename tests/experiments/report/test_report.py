@@ -149,6 +149,18 @@ def test_rows_that_are_not_there_yet_are_named_and_the_others_shown(report, read
     assert "Δ strong labels" in headings and "Δ frame labels" not in headings
 
 
+def test_domains_without_a_selection_are_named_and_the_others_shown(report, read_page, model_selection, tmp_path):
+    folder = shutil.copytree(model_selection, tmp_path / "half")
+    shutil.rmtree(folder / "selection" / "music")
+    (folder / "selection" / "speech" / "scores.csv").unlink()
+    status, printed = report(folder, "--no-audio")
+    assert status == 0
+    for domain in ("speech", "music"):
+        assert f"missing: Domain {domain}: no model was selected on its mixtures yet." in printed
+    headings = [e.text for e in read_page(folder / "report.html").all("th")]
+    assert "environmental" in headings and "music" not in headings
+
+
 def test_damaged_rows_cost_their_part_of_the_page_alone(report, read_page, model_selection, tmp_path):
     folder = shutil.copytree(model_selection, tmp_path / "damaged")
     (folder / "selection" / "music" / "scores.csv").write_text("no,rows\n1,2\n")

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from lightning import Trainer
@@ -313,3 +314,73 @@ def test_work_is_told_in_seconds_of_the_recording(selection):
         for _ in separator.stream(Recording(lambda: [x], x.shape[-1], RATE), advance=told.append):
             assert told
         assert abs(sum(told) - 2) < 1e-6
+
+
+@pytest.mark.parametrize(
+    "as_given",
+    [
+        lambda x: x.double(),
+        lambda x: x.clone().requires_grad_(),
+        lambda x: x.numpy().astype(">f8"),
+        lambda x: x.numpy()[:, ::-1].copy()[:, ::-1],
+        lambda x: x.mT.contiguous().mT,
+        lambda x: np.broadcast_to(x.numpy(), x.shape),
+    ],
+    ids=["float64", "with gradients", "big-endian", "backwards in memory", "transposed in memory", "read-only"],
+)
+@pytest.mark.filterwarnings("error")
+def test_samples_may_lie_in_memory_as_they_will(as_given):
+    x, separator = mixture(0.3, channels=2), Separator(class_separator(), span=CHUNKS)
+    given = as_given(x)
+    assert torch.equal(stacked(separator, given), stacked(separator, x))
+    assert not stacked(separator, given).requires_grad and not stacked(separator, given).is_inference()
+
+
+@pytest.mark.parametrize(
+    ("samples", "expected"),
+    [
+        (np.zeros((2, 800), np.int16), "samples: int16; floating-point"),
+        (torch.zeros(2, 800, dtype=torch.complex64), r"samples: torch\.complex64; floating-point"),
+        (np.zeros((RATE, 2)), r"samples: \[8000, 2\]; \[n\] or \[channels, n\], up to 1024, are needed"),
+        (np.full(800, 1e300), "samples: NaN, infinite or beyond 2e"),
+        (torch.full((1, 800), 1e35), "samples: NaN, infinite or beyond 2e"),
+    ],
+    ids=["integers", "complex", "channels last", "beyond float32", "immense"],
+)
+@pytest.mark.filterwarnings("error")
+def test_samples_that_no_model_was_made_for_are_refused(samples, expected):
+    with pytest.raises(InputError, match=f"^{expected}[^\n]*$"):
+        Separator(class_separator())(samples, RATE)
+
+
+def test_a_class_that_separates_in_a_way_of_its_own_is_refused_rather_than_passed_over(selection, tmp_path):
+    class Doubled(WeakLabelSeparator):
+        def forward(self, mixture: Tensor) -> Tensor:
+            return 2 * super().forward(mixture)
+
+    class Softer(DeepClustering):
+        def separate(self, *arguments: Any) -> Any:
+            return super().separate(*arguments)
+
+    class Cautious(ModelSelection):
+        measure = "caution"
+
+        def trust(self, judged: Any) -> Tensor:
+            return -super().trust(judged)
+
+    softer = write(Softer(**{"dimensions": 4, **TINY}), tmp_path / "softer.ckpt")
+    usual = write(clustering_model(bounded=False), tmp_path / "usual.ckpt")
+    refused = {
+        "Doubled: has its own `forward`": lambda: Separator(Doubled("strong", classes=["horn"], **TINY)),
+        "Softer: has its own `separate`": lambda: Separator.from_checkpoints([usual, softer]),
+        "Cautious: has its own `trust`": lambda: Separator(Cautious([usual])),
+    }
+    for reason, make in refused.items():
+        with pytest.raises(InputError, match=f"^{reason}[^\n]*$"):
+            make()
+
+
+@pytest.mark.parametrize("span", [Span(8, 0.2, 0.5), Span(0), Span(8, -1), Span(float("nan"))])
+def test_a_span_of_which_no_windows_can_be_made_is_refused_in_one_line(span):
+    with pytest.raises(InputError, match=r"^(window|overlap|fade): [^\n]*$"):
+        Separator(class_separator(), span=span)

@@ -1,0 +1,62 @@
+"""What imports what: the packages' order, and cores that stay plain torch and numpy."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+# What each package may take from the others; models and data meet in the batch, the geometry and the errors alone.
+TAKEN = {
+    "lightning_modules": {"datamodules.batch"},
+    "datamodules": {
+        "lightning_modules.errors",
+        "lightning_modules.setting_checks",
+        "lightning_modules.spectrogram",
+    },
+    "callbacks": {"lightning_modules", "datamodules.batch"},
+    "experiments": {"lightning_modules", "datamodules", "callbacks", "separatrix"},
+}
+# What wires networks and data to the trainer, or saves its files; all else below experiments knows no Lightning.
+WIRING = {
+    "datamodules/mixtures.py",
+    "lightning_modules/base_module.py",
+    "lightning_modules/checkpoint.py",
+    "lightning_modules/exported_model.py",
+    "lightning_modules/training_state.py",
+}
+FILES = sorted(path.relative_to(ROOT).as_posix() for package in TAKEN for path in (ROOT / package).rglob("*.py"))
+
+
+def imported(file: str) -> set[str]:
+    """The modules that a file imports, wherever in it."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse((ROOT / file).read_text())):
+        if isinstance(node, ast.Import):
+            found |= {each.name for each in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{file}: names its modules relative to itself"
+            found.add(str(node.module))
+    return found
+
+
+@pytest.mark.parametrize("package", TAKEN)
+def test_imports_go_one_way(package):
+    ours = (*TAKEN, "separatrix")
+    for file in (file for file in FILES if file.startswith(f"{package}/")):
+        for module in imported(file):
+            if module.split(".")[0] in ours and not module.startswith(package):
+                allowed = any(module == taken or module.startswith(f"{taken}.") for taken in TAKEN[package])
+                assert allowed, f"{file} imports {module}"
+
+
+def test_networks_losses_recipes_and_rendering_know_neither_lightning_nor_a_tracker():
+    for file in FILES:
+        if file.startswith(("lightning_modules/", "datamodules/")) and file not in WIRING:
+            libraries = {module.split(".")[0] for module in imported(file)}
+            assert not libraries & {"lightning", "wandb"}, f"{file} imports {libraries & {'lightning', 'wandb'}}"
+    assert set(FILES) >= WIRING
+
+
+def test_a_file_that_wires_imports_lightning():
+    assert all("lightning" in {module.split(".")[0] for module in imported(file)} for file in WIRING)
