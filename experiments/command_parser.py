@@ -1,6 +1,7 @@
 """The parser of every command: help that ends in an example, and errors that say what was probably meant."""
 
 from argparse import Action, ArgumentError, RawDescriptionHelpFormatter
+from textwrap import fill
 from typing import Any
 
 from jsonargparse import ArgumentParser, DefaultHelpFormatter, Namespace
@@ -19,7 +20,11 @@ _TITLES = {
 
 
 class HelpFormatter(RawDescriptionHelpFormatter, DefaultHelpFormatter):
-    """Keeps the lines of a description as they are, so that its example can be copied."""
+    """Fills a description's paragraphs to the terminal, and keeps those with indented lines: examples can be copied."""
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        paragraphs = text.split("\n\n")
+        return "\n\n".join(each if "\n  " in f"\n{each}" else fill(each, width) for each in paragraphs)
 
     def _expand_help(self, action: Action) -> str:
         return super()._expand_help(action).replace("type: <class 'Path'>", "type: path")
@@ -29,7 +34,7 @@ def description(text: str, *examples: str) -> str:
     """What `--help` says first: what the command does, and commands to copy.
 
     Args:
-        text: what it does, in lines as they shall be printed.
+        text: what it does, in paragraphs; one with indented lines is printed as it is.
         examples: arguments of `separatrix`.
     """
     title = "example:" if len(examples) == 1 else "examples:"
@@ -78,7 +83,7 @@ def command_parser(command: str, text: str, *examples: str, **settings: Any) -> 
 
     Args:
         command: its name.
-        text: what it does, in lines as they shall be printed.
+        text: what it does, in paragraphs; one with indented lines is printed as it is.
         examples: arguments of `separatrix`.
         settings: further ones of the parser.
     """

@@ -66,7 +66,7 @@ prints; what is complete is not done again. Settings of data and trainer go to e
 EXAMPLES = (
     "reproduce weak-labels --preset demo",
     "reproduce weak-labels --preset small --data-root DATA",
-    "reproduce model-selection --preset small --data-root DATA --output runs/small",
+    "reproduce model-selection --preset small --data-root DATA",
 )
 
 
