@@ -16,6 +16,7 @@ from rich.text import Text
 from datamodules.corpora.audio_file import AudioFile, scan_audio
 from experiments.command_parser import Explaining, command_parser
 from experiments.separated_files import MANIFEST, SourceFormat, is_separated, separate_file
+from experiments.terminal_lines import show_lines
 from lightning_modules.deep_clustering.selection import ModelSelection
 from lightning_modules.errors import InputError, printable
 from lightning_modules.recordings.clustering import Judgement
@@ -65,7 +66,7 @@ def command(arguments: list[str]) -> None:
             print(f"separatrix separate: {error}", file=sys.stderr)
             refused.append(path)
     if len(refused) < len(folders):
-        _say(console, f"next: listen to what lies in {settings.output}")
+        show_lines([("next", f"listen to what lies in {settings.output}")])
     if refused:
         raise InputError(f"{', '.join(refused)}: not separated; the other {len(folders) - len(refused)} are")
 

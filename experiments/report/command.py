@@ -9,6 +9,7 @@ from experiments.command_parser import Explaining, command_parser
 from experiments.report.contents import Contents
 from experiments.report.page import html
 from experiments.report.run_folder import open_run_folder
+from experiments.terminal_lines import show_lines
 from lightning_modules.atomic_file import write_text_atomically
 from lightning_modules.errors import InputError
 
@@ -53,8 +54,8 @@ def command(arguments: list[str]) -> None:
     write_text_atomically(output, html(page))
     for reason in page.missing:
         console.print(f"missing: {reason}")
-    console.print(f"{output}: {len(page.parts)} parts, {output.stat().st_size / 1e6:.1f} MB")
-    console.print("next: open it in a browser; it needs no network, and can be sent as it is")
+    made = f"{output}: {len(page.parts)} parts, {output.stat().st_size / 1e6:.1f} MB"
+    show_lines([("made", made), ("next", "open it in a browser; it needs no network, and can be sent as it is")])
 
 
 def _device(name: str) -> torch.device:

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from experiments.run_files import CONFIGURATION_FILE, ENVIRONMENT_FILE, TESTED_FILE
+from experiments.terminal_lines import counted
 from lightning_modules.atomic_file import write_text_atomically
 
 _PACKAGES = (
@@ -41,9 +42,10 @@ def write_description(run: Path, file: str, configuration: str, tested: str | No
 
 def environment() -> dict[str, Any]:
     """Versions, machine and revision."""
+    cores, threads = counted(os.cpu_count() or 1, "core"), counted(torch.get_num_threads(), "thread")
     return {
         "python": platform.python_version(),
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores, {torch.get_num_threads()} threads",
+        "machine": f"{platform.machine()}, {cores}, {threads}",
         "devices": [torch.cuda.get_device_name(number) for number in range(torch.cuda.device_count())],
         "versions": {package: version(package) for package in _PACKAGES},
         "revision": _revision(),
