@@ -159,15 +159,15 @@ def test_models_are_found_in_a_folder_that_was_moved(tmp_path):
 
 
 def test_a_class_of_ones_own_is_found_by_the_configuration(tmp_path, monkeypatch):
-    (tmp_path / "narrow_models.py").write_text(
+    (tmp_path / "models_of_a_report.py").write_text(
         "from separatrix import WeakLabelSeparator\n\nclass Narrow(WeakLabelSeparator):\n    pass\n"
     )
     monkeypatch.syspath_prepend(tmp_path)
     run = tmp_path / "run"
     (run / "checkpoints").mkdir(parents=True)
-    (run / "config.yaml").write_text("model: {class_path: narrow_models.Narrow}\n")
+    (run / "config.yaml").write_text("model: {class_path: models_of_a_report.Narrow}\n")
     program = f"""from lightning import Trainer
-from narrow_models import Narrow
+from models_of_a_report import Narrow
 trainer = Trainer(accelerator="cpu", logger=False, enable_progress_bar=False)
 trainer.strategy.connect(Narrow(classes=["a", "b"], units=4, layers=1, supervision="strong"))
 trainer.save_checkpoint({str(run / "checkpoints" / "best.ckpt")!r})"""
