@@ -67,20 +67,16 @@ from lightning_modules.deep_clustering.confidence import (
 )
 from lightning_modules.deep_clustering.jensen_shannon import jensen_shannon
 from lightning_modules.deep_clustering.k_means import Clusters, k_means
+from lightning_modules.deep_clustering.level_features import level_features
 from lightning_modules.deep_clustering.losses import deep_clustering_loss, dominant_source, whitened_k_means_loss
 from lightning_modules.deep_clustering.module import DeepClustering
-from lightning_modules.deep_clustering.network import EmbeddingNetwork, level_features
 from lightning_modules.deep_clustering.selection import Judged, ModelSelection
 from lightning_modules.errors import InputError
+from lightning_modules.networks import BLSTM, CRNN, BandSplit
 from lightning_modules.recordings.separator import Separator
 from lightning_modules.spectrogram import Geometry, istft, log_magnitude, stft
-from lightning_modules.weak_labels.classifier import (
-    ConvolutionalRecurrentClassifier,
-    RecurrentClassifier,
-    clip_logits,
-    pool_frame_labels,
-)
 from lightning_modules.weak_labels.classifier_module import EventClassifier
+from lightning_modules.weak_labels.labels import clip_logits, pool_frame_labels
 from lightning_modules.weak_labels.losses import (
     classification_loss,
     estimate_classification_loss,
@@ -90,13 +86,15 @@ from lightning_modules.weak_labels.losses import (
     truncated_magnitude_loss,
 )
 from lightning_modules.weak_labels.references import ReferenceSeparator
-from lightning_modules.weak_labels.separator import MaskSeparator
 from lightning_modules.weak_labels.separator_module import WeakLabelSeparator
 
 __all__ = [
+    "BLSTM",
+    "CRNN",
     "MUSDB18",
     "AudioExamples",
     "AutoClip",
+    "BandSplit",
     "Batch",
     "Calibration",
     "ClassifierScores",
@@ -104,12 +102,10 @@ __all__ = [
     "Clusters",
     "Confidence",
     "Confusion",
-    "ConvolutionalRecurrentClassifier",
     "Corpus",
     "Correlation",
     "DeepClustering",
     "Difference",
-    "EmbeddingNetwork",
     "EmbeddingPictures",
     "EnsembleScore",
     "EstimateFiles",
@@ -122,7 +118,6 @@ __all__ = [
     "Judged",
     "LeftOut",
     "LibriSpeech",
-    "MaskSeparator",
     "MixtureDataModule",
     "MixtureDataset",
     "ModelSelection",
@@ -132,7 +127,6 @@ __all__ = [
     "ProceduralMusic",
     "ProceduralVoices",
     "Recipe",
-    "RecurrentClassifier",
     "ReferenceSeparator",
     "SceneRecipes",
     "SceneRules",

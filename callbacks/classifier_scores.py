@@ -15,8 +15,8 @@ from torchmetrics.classification import MultilabelAccuracy, MultilabelAveragePre
 from callbacks.rows import write_rows
 from callbacks.tracked_tables import track_rows
 from lightning_modules.activation import sigmoid
-from lightning_modules.weak_labels.classifier import clip_logits
 from lightning_modules.weak_labels.classifier_module import Judgement
+from lightning_modules.weak_labels.labels import clip_logits
 
 CLASSIFIER_COLUMNS = ("supervision", "level", "class", "average_precision", "f1", "accuracy", "n", "positives")
 CLASSIFIER_FILE = "classifier.csv"

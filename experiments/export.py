@@ -11,7 +11,7 @@ from experiments.card import card_table
 from experiments.command_parser import Explaining, command_parser
 from experiments.configuration import config_options
 from experiments.model_card import KINDS, new_card
-from experiments.network_program import heard_by, network_of, noise, write_program
+from experiments.network_program import NetworkOf, heard_by, noise, write_program
 from experiments.next_steps import tell
 from lightning_modules.base_module import SeparatrixModule
 from lightning_modules.checkpoint import load_module, read_checkpoint
@@ -84,10 +84,10 @@ def compared(module: SeparatrixModule, recording: str | Path | None) -> dict[str
 @torch.no_grad()
 def _rounding(module: SeparatrixModule, weights: dict[str, Tensor], mixtures: dict[str, Tensor]) -> dict[str, float]:
     """The largest difference that rounded weights make in what the network puts out, by mixture."""
-    exact = {name: network_of(module)(heard_by(module, mixture)) for name, mixture in mixtures.items()}
+    exact = {name: NetworkOf(module)(heard_by(module, mixture)) for name, mixture in mixtures.items()}
     own = {name: weight.clone() for name, weight in module.state_dict().items()}
     module.load_state_dict(weights)
-    rounded = {name: network_of(module)(heard_by(module, mixture)) for name, mixture in mixtures.items()}
+    rounded = {name: NetworkOf(module)(heard_by(module, mixture)) for name, mixture in mixtures.items()}
     module.load_state_dict(own)
     return {f"largest difference on {name}": float((rounded[name] - exact[name]).abs().max()) for name in exact}
 

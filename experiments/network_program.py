@@ -26,14 +26,22 @@ CARD_FILE = "card.json"
 LARGEST_DIFFERENCE = 1e-4
 
 
-def network_of(module: SeparatrixModule) -> nn.Module:
-    """The network in a module: magnitudes to masks, magnitudes to logits, or features to embeddings."""
-    if isinstance(module, WeakLabelSeparator):
-        return module.separator
-    if isinstance(module, EventClassifier):
-        return module.classifier
-    assert isinstance(module, DeepClustering)
-    return module.network
+class NetworkOf(nn.Module):
+    """The network of a module and what belongs to it: magnitudes to masks or to logits, or features to embeddings."""
+
+    def __init__(self, module: SeparatrixModule) -> None:
+        super().__init__()
+        self.module = module
+
+    def forward(self, heard: Tensor) -> Tensor:
+        """[B, bins, F] -> masks [B, C, bins, F], logits [B, C, F'] or embeddings [B, F·bins, D]."""
+        module = self.module
+        if isinstance(module, WeakLabelSeparator):
+            return module.masks(heard)
+        if isinstance(module, EventClassifier):
+            return module(heard)
+        assert isinstance(module, DeepClustering)
+        return module.embedding(heard)
 
 
 @torch.no_grad()
@@ -63,7 +71,7 @@ def write_program(
     Raises:
         InputError: torch cannot make one of this network, or the two differ by more than rounding.
     """
-    network = copy.deepcopy(network_of(module)).eval().requires_grad_(False)
+    network = NetworkOf(copy.deepcopy(module)).eval().requires_grad_(False)
     # Of the convolutional judge's weights, whose channels lie last in memory, torch.export would warn.
     network.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
     # Two mixtures: of one, torch would make a program for one.
@@ -75,7 +83,7 @@ def write_program(
         try:
             program = torch.export.export(network, (example,), dynamic_shapes=({0: some, 2: some},), strict=False)
         except Exception as error:  # of a network of one's own: torch raises whatever it stumbles over
-            kind, reason = type(network).__name__, (str(error).strip() or type(error).__name__).splitlines()[0]
+            kind, reason = type(module.network).__name__, (str(error).strip() or type(error).__name__).splitlines()[0]
             raise InputError(f"{path}: torch.export makes no program of a {kind} ({reason}); leave it out") from error
     file = io.BytesIO()
     torch.export.save(program, file, extra_files={CARD_FILE: json.dumps(card)})

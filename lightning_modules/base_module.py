@@ -1,32 +1,42 @@
 """What every trainable system shares: geometry, optimiser, reproducible epochs, checkpoints that say what they are."""
 
+import copy
+import inspect
 from typing import Any, Literal
 
 import torch
 from lightning import LightningModule
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
 
 from datamodules.batch import Batch
+from lightning_modules.batch_invariance import evaluate_batch_invariantly
+from lightning_modules.choices import OptimizerCallable, SchedulerCallable, described, made_of
 from lightning_modules.errors import InputError
 from lightning_modules.loss_watch import LossWatch
 from lightning_modules.mixture_mean import MixtureMean
-from lightning_modules.setting_checks import require_whole
+from lightning_modules.setting_checks import require_one_of
 from lightning_modules.spectrogram import Geometry
 from lightning_modules.training_state import require_usable_state
 
+Interval = Literal["epoch", "step"]
+
 
 class SeparatrixModule(LightningModule):
-    """A LightningModule on one spectrogram geometry, trained with Adam.
+    """A LightningModule on one spectrogram geometry.
 
-    Subclasses call `save_hyperparameters()` with plain values, `sample_rate`, `window`, `hop` and `learning_rate` among
-    them, and name in `identity` what a checkpoint and the data must agree on.
+    Subclasses call `save_hyperparameters()`, with `sample_rate`, `window` and `hop` among them, and name in `identity`
+    what a checkpoint and the data must agree on.
 
     Args:
         sample_rate: in Hz.
         window: of the spectrogram, in samples.
         hop: of the spectrogram, in samples.
-        learning_rate: of Adam.
-        halve_after: epochs without a better validation loss after which the rate is halved; never unless given.
+        optimizer: of the parameters that are to be learnt.
+        scheduler: of the optimiser's learning rate; the rate stays unless given. One on a metric follows the validation
+            loss, after every epoch that ends in a validation.
+        scheduler_interval: whether the schedule steps every `epoch` or every optimiser `step`.
     """
 
     # Whether estimates come in any order, and are to be compared with the sources in the best one.
@@ -35,17 +45,30 @@ class SeparatrixModule(LightningModule):
     learns = True
 
     def __init__(
-        self, sample_rate: int, window: int, hop: int, learning_rate: float, halve_after: int | None = None
+        self,
+        sample_rate: int,
+        window: int,
+        hop: int,
+        optimizer: OptimizerCallable = torch.optim.Adam,
+        scheduler: SchedulerCallable | None = None,
+        scheduler_interval: Interval = "epoch",
     ) -> None:
         super().__init__()
-        if halve_after is not None:
-            require_whole(1, 1_000_000, halve_after=halve_after)
+        require_one_of(("epoch", "step"), scheduler_interval=scheduler_interval)
         self.geometry = Geometry(sample_rate, window, hop)
-        self.learning_rate = learning_rate
-        self.halve_after = halve_after
+        self.optimizer = optimizer
+        self.scheduler = scheduler
+        self.scheduler_interval = scheduler_interval
         self.validation_loss = MixtureMean()
         self._validated = False  # whether the epoch under way has been: not every one need be
         self._watch = {split: LossWatch(split) for split in ("train", "validation")}
+
+    def save_hyperparameters(self, *args: Any, frame: Any = None, **options: Any) -> None:
+        """As Lightning's; classes are kept as their path and settings, which a checkpoint can hold."""
+        frame = frame or inspect.currentframe().f_back  # type: ignore[union-attr]  # of CPython
+        super().save_hyperparameters(*args, frame=frame, **options)
+        self.hparams.update({name: described(value) for name, value in self.hparams.items() if callable(value)})
+        self._hparams_initial = copy.deepcopy(self._hparams)
 
     def identity(self) -> dict[str, Any]:
         """What data, checkpoint and model must have in common, in words a user knows."""
@@ -73,18 +96,28 @@ class SeparatrixModule(LightningModule):
         require_same_identity(self.identity(), offered, "the model", "the data")
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
-        """Adam on what is to be learnt; the rate is halved when the validation loss stops falling, if asked for."""
+        """The optimiser on what is to be learnt, and its schedule."""
         learnt = [parameter for parameter in self.parameters() if parameter.requires_grad]
-        optimizer = torch.optim.Adam(learnt, lr=self.learning_rate)
-        if self.halve_after is None:
+        optimizer = made_of(self.optimizer, Optimizer)(learnt)
+        if self.scheduler is None:
             return optimizer
-        # Torch halves after one epoch more than its patience.
-        scheduler = torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, factor=0.5, patience=self.halve_after - 1)
-        # Lightning is not to know its kind: it would ask for a validation loss after epochs that have none.
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "reduce_on_plateau": False}}
+        return {
+            "optimizer": optimizer,
+            "lr_scheduler": {
+                "scheduler": made_of(self.scheduler, LRScheduler)(optimizer),
+                "monitor": "validation_loss",
+                "interval": self.scheduler_interval,
+                "strict": False,  # not every epoch, or training, is validated
+            },
+        }
 
     def lr_scheduler_step(self, scheduler: Any, metric: Any) -> None:
-        """Nothing: Lightning would step after writing the epoch's checkpoint, and a resumed run would lack the step."""
+        """As Lightning's for schedules of time; one on a metric has stepped already, in `on_train_epoch_end`.
+
+        Lightning would step it after writing the epoch's checkpoint, and a resumed training would lack the step.
+        """
+        if metric is None:
+            super().lr_scheduler_step(scheduler, metric)
 
     def on_validation_epoch_start(self) -> None:
         """Look at the training losses first: weights that one of them has spoilt would be blamed on validation."""
@@ -96,11 +129,22 @@ class SeparatrixModule(LightningModule):
         self._validated = True
 
     def on_train_epoch_end(self) -> None:
-        """Look at the losses to the last one and step the schedule, before the epoch's checkpoint is written."""
+        """Look at the losses to the last one, and step schedules on a metric before the checkpoint is written."""
         self._watch["train"].check(self.current_epoch)
         for config in self.trainer.lr_scheduler_configs if self._validated else ():
-            config.scheduler.step(self.trainer.callback_metrics["validation_loss"])  # type: ignore[arg-type]
+            if config.reduce_on_plateau:
+                config.scheduler.step(self.trainer.callback_metrics[config.monitor or "validation_loss"])  # type: ignore[arg-type]
         self._validated = False
+
+    def on_validation_start(self) -> None:
+        """Compute so that rows do not depend on batches."""
+        evaluate_batch_invariantly(True)
+
+    def on_validation_end(self) -> None:
+        """Compute as fast as possible."""
+        evaluate_batch_invariantly(False)
+
+    on_test_start, on_test_end = on_validation_start, on_validation_end
 
     def on_train_batch_start(self, batch: Any, batch_index: int) -> None:
         """Seed torch from (seed, epoch, rank), so that a resumed training draws what an uninterrupted one would.

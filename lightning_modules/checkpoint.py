@@ -14,6 +14,7 @@ from lightning.pytorch.plugins.io import TorchCheckpointIO
 
 from lightning_modules.atomic_file import atomic_file
 from lightning_modules.base_module import SeparatrixModule
+from lightning_modules.earlier_settings import with_current_names
 from lightning_modules.errors import InputError
 from lightning_modules.exported_model import is_exported, read_exported
 from lightning_modules.plain_values import nested_values
@@ -59,7 +60,7 @@ def read_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
         raise InputError(f"{path}: its settings are not plain values; a file written by `separatrix fit` is needed")
     for name, weight in checkpoint["state_dict"].items():
         _require_weight(f"{path}: {name}", weight)
-    return checkpoint
+    return with_current_names(checkpoint)
 
 
 def load_module(path: str | os.PathLike[str], *kinds: type[M]) -> M:

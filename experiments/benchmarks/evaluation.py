@@ -30,8 +30,8 @@ from experiments.benchmarks.published import PublishedEmbeddingNetwork, Publishe
 from experiments.benchmarks.scores import si_sdr
 from experiments.benchmarks.trainer import quiet_trainer
 from lightning_modules.base_module import SeparatrixModule
+from lightning_modules.deep_clustering.level_features import level_features
 from lightning_modules.deep_clustering.module import DeepClustering
-from lightning_modules.deep_clustering.network import level_features
 from lightning_modules.deep_clustering.selection import ModelSelection
 from lightning_modules.spectrogram import istft, stft
 from lightning_modules.weak_labels.separator_module import WeakLabelSeparator
@@ -39,7 +39,7 @@ from lightning_modules.weak_labels.separator_module import WeakLabelSeparator
 MODELS = ("speech", "music", "environmental")
 MIXTURES, REFERENCE_MIXTURES = 16, 4
 RUNS = 3
-SIZES: dict[str, int] = {}  # of the networks, where they are not to be the published ones
+SIZES: dict[str, Any] = {}  # `network`, where it is not to be the published one
 
 Row = list[Any]
 Pair = tuple[float, float]
@@ -51,7 +51,7 @@ def benchmark_evaluation(device: torch.device) -> Iterator[Comparison]:
     with tempfile.TemporaryDirectory() as folder, threadpool_limits(torch.get_num_threads()):
         with pairs(MIXTURES, "test", duration=4) as data:
             selection = _untrained_selection(Path(folder), device)
-            networks = [PublishedEmbeddingNetwork(model.network).to(device).eval() for model in _models(selection)]
+            networks = [PublishedEmbeddingNetwork(model).to(device).eval() for model in _models(selection)]
             theirs: tuple[tuple[Callable[..., list[Row]], str, float | None], ...] = (
                 (_nussl_rows, "the same networks, else nussl's steps (SciPy, scikit-learn, NumPy), one by one", 3),
                 (_selection_rows, "the same networks, torch, scikit-learn's clusters, torchmetrics, one by one", None),
@@ -67,8 +67,8 @@ def benchmark_evaluation(device: torch.device) -> Iterator[Comparison]:
                     agreeing=0.9,
                 )
         with scenes(MIXTURES, "test") as data:
-            separator = WeakLabelSeparator("strong", classes=data.classes, **SIZES)  # type: ignore[arg-type]
-            network = PublishedSeparator(separator.separator).to(device).eval()
+            separator = WeakLabelSeparator("strong", classes=data.classes, **SIZES)
+            network = PublishedSeparator(separator).to(device).eval()
             columns = ("input_si_sdr_db", "si_sdr_db")
             yield _comparison(
                 "evaluation of 4-s mixtures by a weak-label separator, rows on disk",
@@ -89,7 +89,7 @@ def _untrained_selection(folder: Path, device: torch.device) -> ModelSelection:
     for number, name in enumerate(MODELS):
         torch.manual_seed(number)
         trainer = quiet_trainer(device)
-        trainer.strategy.connect(DeepClustering(name, **SIZES))  # type: ignore[arg-type]
+        trainer.strategy.connect(DeepClustering(name, **SIZES))
         paths.append(f"{folder}/{name}.ckpt")
         trainer.save_checkpoint(paths[-1])
     return ModelSelection(paths)

@@ -17,6 +17,7 @@ from experiments.benchmarks.comparison import Comparison
 from experiments.benchmarks.noise_corpus import scenes
 from experiments.benchmarks.trainer import train
 from lightning_modules.deep_clustering.losses import deep_clustering_loss
+from lightning_modules.networks import BLSTM, CRNN
 from lightning_modules.weak_labels.classifier_module import EventClassifier
 from lightning_modules.weak_labels.separator_module import WeakLabelSeparator
 
@@ -108,8 +109,9 @@ def _write_rows(mixtures: int) -> None:
 
 
 def _train(data: MixtureDataModule, device: torch.device) -> Any:
-    separator = WeakLabelSeparator("frame", classes=data.classes, units=64, layers=1)
-    separator.judge = EventClassifier("frame", classes=data.classes, channels=(2, 4, 8), units=16)
+    separator = WeakLabelSeparator("frame", classes=data.classes, network=partial(BLSTM, units=64, layers=1))
+    network = partial(CRNN, channels=(2, 4, 8), units=16)
+    separator.judge = EventClassifier("frame", classes=data.classes, network=network)
     separator.judge.requires_grad_(False)
     return train(separator, data, 2, device)
 

@@ -14,7 +14,7 @@ from experiments.benchmarks.trainer import train
 from experiments.benchmarks.training import CHANNELS, GPU_STEPS, PAIRS, SCENES, SIZES, STEPS, weak_label_separator
 from lightning_modules.base_module import SeparatrixModule
 from lightning_modules.deep_clustering.module import DeepClustering
-from lightning_modules.weak_labels.classifier import ConvolutionalRecurrentClassifier
+from lightning_modules.networks import CRNN
 
 BINS, FRAMES, ESTIMATES, CLASSES = 257, 501, 5, 5
 RUNS = 3
@@ -24,7 +24,7 @@ def benchmark_options(device: torch.device) -> Iterator[Comparison]:
     """Reduced precision of whole training steps, and the layout of the judge's feature maps."""
     steps = GPU_STEPS if device.type == "cuda" else STEPS
     with pairs((steps + 1) * PAIRS, duration=4, batch_size=PAIRS) as data:
-        module = DeepClustering("noise", excerpt_frames=None, **SIZES)  # type: ignore[arg-type]
+        module = DeepClustering("noise", excerpt_frames=None, **SIZES)
         yield _reduced(f"deep clustering training step, {PAIRS} mixtures", module, data, steps, device)
     with scenes((steps + 1) * SCENES, batch_size=SCENES) as data:
         for supervision in ("frame", "strong"):
@@ -32,7 +32,7 @@ def benchmark_options(device: torch.device) -> Iterator[Comparison]:
             separator = weak_label_separator(supervision, data)
             work = f"weak-label training step, {supervision} labels, {SCENES} mixtures"
             yield _reduced(work, separator, data, steps, device)
-    judge = ConvolutionalRecurrentClassifier(BINS, CLASSES, CHANNELS).requires_grad_(False).to(device)
+    judge = CRNN(BINS, CLASSES, CHANNELS).requires_grad_(False).to(device)
     plain = copy.deepcopy(judge)
     plain.convolutions.to(memory_format=torch.contiguous_format)
     magnitude = torch.rand(ESTIMATES, BINS, FRAMES, device=device)

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from lightning_modules.deep_clustering.network import EmbeddingNetwork
-from lightning_modules.weak_labels.classifier import ConvolutionalRecurrentClassifier
-from lightning_modules.weak_labels.separator import MaskSeparator
+from lightning_modules.deep_clustering.module import DeepClustering
+from lightning_modules.networks import BLSTM, CRNN
+from lightning_modules.weak_labels.separator_module import WeakLabelSeparator
 
 
 class PublishedEmbeddingNetwork(nn.Module):
@@ -22,11 +22,11 @@ class PublishedEmbeddingNetwork(nn.Module):
         ours: whose weights to copy.
     """
 
-    def __init__(self, ours: nn.Module) -> None:
+    def __init__(self, ours: DeepClustering) -> None:
         super().__init__()
-        assert isinstance(ours, EmbeddingNetwork)
-        self.lstm = copy.deepcopy(ours.recurrent.lstm)
-        self.linear = copy.deepcopy(ours.embedding)
+        assert isinstance(ours.network, BLSTM)
+        self.lstm = copy.deepcopy(ours.network.recurrent.lstm)
+        self.linear = copy.deepcopy(ours.network.output)
         self.dimensions = ours.dimensions
 
     def forward(self, features: Tensor) -> Tensor:
@@ -43,12 +43,12 @@ class PublishedSeparator(nn.Module):
         ours: whose weights to copy.
     """
 
-    def __init__(self, ours: nn.Module) -> None:
+    def __init__(self, ours: WeakLabelSeparator) -> None:
         super().__init__()
-        assert isinstance(ours, MaskSeparator)
-        self.lstm = copy.deepcopy(ours.recurrent.lstm)
-        self.linear = copy.deepcopy(ours.mask)
-        self.classes = ours.classes
+        assert isinstance(ours.network, BLSTM)
+        self.lstm = copy.deepcopy(ours.network.recurrent.lstm)
+        self.linear = copy.deepcopy(ours.network.output)
+        self.classes = len(ours.classes)
 
     def forward(self, magnitude: Tensor) -> Tensor:
         """[B, F, T] -> masks, [B, C, F, T]."""
@@ -64,7 +64,7 @@ class PublishedJudge(nn.Module):
         ours: whose weights to copy.
     """
 
-    def __init__(self, ours: ConvolutionalRecurrentClassifier) -> None:
+    def __init__(self, ours: CRNN) -> None:
         super().__init__()
         found = [layer for layer in ours.modules() if isinstance(layer, nn.Conv2d)]
         convolutions = [copy.deepcopy(layer).to(memory_format=torch.contiguous_format) for layer in found]  # type: ignore[call-overload]
@@ -73,7 +73,7 @@ class PublishedJudge(nn.Module):
             *(layer for pair in zip(convolutions, poolings, strict=True) for layer in (pair[0], nn.ReLU(), pair[1]))
         )
         self.lstm = copy.deepcopy(ours.recurrent.lstm)
-        self.linear = copy.deepcopy(ours.classes)
+        self.linear = copy.deepcopy(ours.output)
 
     def forward(self, magnitude: Tensor) -> Tensor:
         """[B, F, T] -> logits, [B, C, T // 4]."""

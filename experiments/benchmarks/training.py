@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -22,15 +22,14 @@ from experiments.benchmarks.published import (
 )
 from experiments.benchmarks.trainer import train, train_plainly
 from lightning_modules.base_module import SeparatrixModule
+from lightning_modules.deep_clustering.level_features import level_features
 from lightning_modules.deep_clustering.module import DeepClustering
-from lightning_modules.deep_clustering.network import EmbeddingNetwork, level_features
+from lightning_modules.networks import BLSTM, CRNN
 from lightning_modules.spectrogram import stft
-from lightning_modules.weak_labels.classifier import ConvolutionalRecurrentClassifier
 from lightning_modules.weak_labels.classifier_module import EventClassifier
-from lightning_modules.weak_labels.separator import MaskSeparator
 from lightning_modules.weak_labels.separator_module import Supervision, WeakLabelSeparator
 
-SIZES: dict[str, int] = {}  # of the networks, where they are not to be the published ones
+SIZES: dict[str, Any] = {}  # `network`, where it is not to be the published one
 CHANNELS = (32, 64, 128)  # of the judge
 PAIRS, SCENES = 8, 2  # mixtures a step
 STEPS, GPU_STEPS = 2, 20
@@ -56,7 +55,7 @@ def benchmark_training(device: torch.device) -> Iterator[Comparison]:
     """Steps from mixtures that are yet to be rendered, and how far ahead of them the loader is."""
     steps = GPU_STEPS if device.type == "cuda" else STEPS
     with pairs((steps + 1) * PAIRS, duration=4, batch_size=PAIRS) as data:
-        module = DeepClustering("noise", excerpt_frames=None, **SIZES)  # type: ignore[arg-type]
+        module = DeepClustering("noise", excerpt_frames=None, **SIZES)
         work = f"deep clustering training step, {PAIRS} mixtures of 4 s, with loading and AutoClip"
         plain = plain_deep_clustering(module, batches(data, device), three_products)
         yield _step(work, module, data, plain, "the same with nussl's operations for the loss", 1.2, device)
@@ -80,18 +79,20 @@ def batches(data: MixtureDataModule, device: torch.device) -> list[Batch]:
 
 def weak_label_separator(supervision: Supervision, data: MixtureDataModule) -> WeakLabelSeparator:
     """An untrained separator with an untrained judge that is frozen, where it needs one."""
-    separator = WeakLabelSeparator(supervision, classes=data.classes, **SIZES)  # type: ignore[arg-type]
+    separator = WeakLabelSeparator(supervision, classes=data.classes, **SIZES)
     separator.prior.copy_(data.class_prior())
     if supervision != "strong":
-        separator.judge = EventClassifier(supervision, classes=data.classes, channels=CHANNELS).requires_grad_(False)
+        separator.judge = EventClassifier(
+            supervision, classes=data.classes, network=partial(CRNN, channels=CHANNELS)
+        ).requires_grad_(False)
         separator.judge.prior.copy_(separator.prior)
     return separator
 
 
 def plain_deep_clustering(module: DeepClustering, of: Sequence[Batch], loss: Callable[..., Tensor]) -> Plain:
     """Deep clustering with one of the published ways to compute the loss, checked against the module."""
-    assert isinstance(module.network, EmbeddingNetwork)
-    network = PublishedEmbeddingNetwork(module.network).to(of[0].mixture.device)
+    assert isinstance(module.network, BLSTM)
+    network = PublishedEmbeddingNetwork(module).to(of[0].mixture.device)
     inputs = []
     for batch in of:
         magnitude, sources = (stft(signal, module.geometry).abs() for signal in (batch.mixture, batch.sources))
@@ -104,17 +105,17 @@ def plain_deep_clustering(module: DeepClustering, of: Sequence[Batch], loss: Cal
     network.eval(), module.to(of[0].mixture.device).eval()
     features, _, weight = inputs[0]
     sources = stft(of[0].sources, module.geometry).abs().mT.flatten(2)
-    ours = module.loss(module.network(features), weight, sources)
-    _check(ours, module.network.embedding, plain(*inputs[0]), network.linear)
+    ours = module.loss(module.embedding(features), weight, sources)
+    _check(ours, module.network.output, plain(*inputs[0]), network.linear)
     network.train(), module.train()
     return Plain(network, plain, inputs)
 
 
 def plain_weak_labels(module: WeakLabelSeparator, of: Sequence[Batch]) -> Plain:
     """Strong supervision or frame labels, checked against the module."""
-    assert isinstance(module.separator, MaskSeparator)
+    assert isinstance(module.network, BLSTM)
     device = of[0].mixture.device
-    network, prior = PublishedSeparator(module.separator).to(device), module.to(device).prior
+    network, prior = PublishedSeparator(module).to(device), module.to(device).prior
     magnitudes = [stft(batch.mixture, module.geometry).abs() for batch in of]
     inputs: list[tuple[Tensor, ...]]
     if module.judge is None:
@@ -124,15 +125,15 @@ def plain_weak_labels(module: WeakLabelSeparator, of: Sequence[Batch]) -> Plain:
         def plain(magnitude: Tensor, sources: Tensor, labels: Tensor) -> Tensor:
             return module.strong_scale * strong_loss(magnitude, network(magnitude), sources, labels, prior)
     else:
-        assert isinstance(module.judge.classifier, ConvolutionalRecurrentClassifier)
-        judge = PublishedJudge(module.judge.classifier).to(device)
+        assert isinstance(module.judge.network, CRNN)
+        judge = PublishedJudge(module.judge.network).to(device)
         inputs = [(magnitude, batch.frame_labels) for magnitude, batch in zip(magnitudes, of, strict=True)]
 
         def plain(magnitude: Tensor, labels: Tensor) -> Tensor:  # type: ignore[misc]
             return frame_label_loss(magnitude, network(magnitude), judge, labels, prior, module.alpha)
 
-    ours = module.loss(magnitudes[0], module.separator(magnitudes[0]), of[0])
-    _check(ours, module.separator.mask, plain(*inputs[0]), network.linear)
+    ours = module.loss(magnitudes[0], module.masks(magnitudes[0]), of[0])
+    _check(ours, module.network.output, plain(*inputs[0]), network.linear)
     return Plain(network, plain, inputs)
 
 

@@ -4,18 +4,22 @@ from typing import Any, Literal, NamedTuple, get_args
 
 import torch
 from torch import Tensor, nn
+from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from datamodules.batch import Batch
 from lightning_modules.autoclip import AutoClip
-from lightning_modules.base_module import SeparatrixModule
+from lightning_modules.base_module import Interval, SeparatrixModule
+from lightning_modules.choices import NetworkCallable, OptimizerCallable, SchedulerCallable, choice, made_of
 from lightning_modules.deep_clustering.clustering import loudest, points_at, soft_masks
 from lightning_modules.deep_clustering.draws import Stream, uniform_at
 from lightning_modules.deep_clustering.k_means import k_means
+from lightning_modules.deep_clustering.level_features import InputFloor, level_features
 from lightning_modules.deep_clustering.losses import deep_clustering_loss, dominant_source, whitened_k_means_loss
-from lightning_modules.deep_clustering.network import EmbeddingNetwork, InputFloor, level_features
 from lightning_modules.deep_clustering.unit_sigmoid import plain_sigmoid, unit_sigmoid
 from lightning_modules.errors import InputError
-from lightning_modules.recurrent import MOST_UNITS, LSTMStart
+from lightning_modules.networks import BLSTM
+from lightning_modules.networks.blstm import MOST_UNITS
+from lightning_modules.networks.heads import embeddings
 from lightning_modules.setting_checks import (
     MOST_SOURCES,
     require_between,
@@ -86,11 +90,7 @@ class DeepClustering(SeparatrixModule):
         window: of the spectrogram, in samples.
         hop: of the spectrogram, in samples.
         dimensions: of the embedding, D.
-        units: LSTM units a direction.
-        layers: LSTM layers.
-        dropout: between layers, while training.
-        lstm_start: of the LSTM's weights, `open_gate` or `uniform` (BidirectionalLSTM).
-        embedding_start: how wide the embedding layer starts (EmbeddingNetwork).
+        network: from normalised levels, [B, bins, F], to what embeddings are made of, bins·D numbers a frame.
         activation: `unit_sigmoid`, embeddings of unit norm, or `sigmoid`, without: an ablation. Distances are then up
             to √(D/2) times as large, and with them the sharpness of masks and the confidence.
         input_floor: `relative` to a mixture's loudest bin, or `absolute`, 10⁻⁸ on its power.
@@ -100,8 +100,10 @@ class DeepClustering(SeparatrixModule):
         clustered_share: share of the bins, the loudest, that k-means looks at.
         mask_sharpness: β of the masks exp(-β·distance).
         clip_percentile: gradients are clipped to this percentile of their own norms (AutoClip); not unless given.
-        learning_rate: of Adam.
-        halve_after: epochs without a better validation loss after which the rate is halved; never unless given.
+        optimizer: of the parameters that are to be learnt.
+        scheduler: of the optimiser's learning rate; one on a metric follows the validation loss. The rate is halved
+            after 5 epochs without a better one.
+        scheduler_interval: whether the schedule steps every `epoch` or every optimiser `step`.
     """
 
     permutation_invariant = True
@@ -114,11 +116,7 @@ class DeepClustering(SeparatrixModule):
         window: int = 512,
         hop: int = 128,
         dimensions: int = 20,
-        units: int = 300,
-        layers: int = 2,
-        dropout: float = 0.3,
-        lstm_start: LSTMStart = "open_gate",
-        embedding_start: float = 8.0,
+        network: NetworkCallable = choice(BLSTM, units=300, layers=2, dropout=0.3, output_init_scale=8.0),
         activation: Activation = "unit_sigmoid",
         input_floor: InputFloor = "relative",
         floor_db: float = 80.0,
@@ -127,10 +125,12 @@ class DeepClustering(SeparatrixModule):
         clustered_share: float = 0.1,
         mask_sharpness: float = 5.0,
         clip_percentile: float | None = 10.0,
-        learning_rate: float = 2e-4,
-        halve_after: int | None = 5,
+        optimizer: OptimizerCallable = choice(torch.optim.Adam, lr=2e-4),
+        # Torch halves after one epoch more than its patience.
+        scheduler: SchedulerCallable | None = choice(ReduceLROnPlateau, factor=0.5, patience=4),
+        scheduler_interval: Interval = "epoch",
     ) -> None:
-        super().__init__(sample_rate, window, hop, learning_rate, halve_after)
+        super().__init__(sample_rate, window, hop, optimizer, scheduler, scheduler_interval)
         require_names("domain", [domain])
         require_one_of(tuple(LOSSES), loss=loss)
         require_one_of(tuple(ACTIVATIONS), activation=activation)
@@ -139,11 +139,8 @@ class DeepClustering(SeparatrixModule):
         require_whole(1, MOST_UNITS, dimensions=dimensions)
         if excerpt_frames is not None:
             require_whole(1, 1_000_000, excerpt_frames=excerpt_frames)
-        require_positive(clustered_share=clustered_share, mask_sharpness=mask_sharpness, learning_rate=learning_rate)
-        require_between(0, 1, clustered_share=clustered_share, dropout=dropout)
-        if dropout == 1:
-            raise InputError(f"dropout: {dropout}; below 1 is needed, or nothing passes")
-        require_positive(floor_db=floor_db, embedding_start=embedding_start)
+        require_positive(clustered_share=clustered_share, mask_sharpness=mask_sharpness, floor_db=floor_db)
+        require_between(0, 1, clustered_share=clustered_share)
         require_between(0, 300, floor_db=floor_db)
         if clip_percentile is not None:
             require_between(0, 100, clip_percentile=clip_percentile)
@@ -158,27 +155,9 @@ class DeepClustering(SeparatrixModule):
         self.clustered_share = clustered_share
         self.mask_sharpness = mask_sharpness
         self.autoclip = None if clip_percentile is None else AutoClip(clip_percentile)
-        self.network = self.make_network(
-            dimensions=dimensions,
-            units=units,
-            layers=layers,
-            dropout=dropout,
-            lstm_start=lstm_start,
-            embedding_start=embedding_start,
-            activation=ACTIVATIONS[activation],
-        )
-
-    def make_network(self, **sizes: Any) -> nn.Module:
-        """The embedding network. A subclass may give another; `self.hparams` holds the subclass's own settings.
-
-        Args:
-            **sizes: what `EmbeddingNetwork` takes besides the number of bins.
-
-        Returns:
-            A module from features, [B, bins, F], to vectors (unit ones, as a rule), frame after frame, float32,
-            [B, F·bins, D].
-        """
-        return EmbeddingNetwork(self.geometry.bins, **sizes)
+        self.dimensions = dimensions
+        bins = self.geometry.bins
+        self.network = made_of(network, nn.Module)(bins, bins * dimensions)
 
     @property
     def classes(self) -> list[str]:
@@ -219,7 +198,12 @@ class DeepClustering(SeparatrixModule):
 
     def embed_analysed(self, analysed: Analysed) -> Embedded:
         """The embeddings of mixtures that this model, or one of the same `hearing`, has analysed."""
-        return Embedded(analysed.spectrum, analysed.magnitude, analysed.loudest, self.network(analysed.features))
+        embedding = self.embedding(analysed.features)
+        return Embedded(analysed.spectrum, analysed.magnitude, analysed.loudest, embedding)
+
+    def embedding(self, features: Tensor) -> Tensor:
+        """Embeddings of all bins, frame after frame: [B, bins, F] -> [B, N, D], float32."""
+        return embeddings(self.network(features), self.dimensions, ACTIVATIONS[self.activation])
 
     def source_magnitudes(self, sources: Tensor) -> Tensor:
         """Magnitudes of the true sources in the same order of bins: [B, Q, T] -> [B, Q, N]."""
@@ -270,7 +254,7 @@ class DeepClustering(SeparatrixModule):
         # Features before the cut: an excerpt that falls into silence looks as it does within its mixture.
         features, magnitude, sources = self._excerpt(batch.indices, features, magnitude, sources)
         return self.log_loss(
-            self.loss(self.network(features), magnitude.mT.flatten(1), sources.mT.flatten(2)), batch, "train"
+            self.loss(self.embedding(features), magnitude.mT.flatten(1), sources.mT.flatten(2)), batch, "train"
         )
 
     def _excerpt(self, indices: Tensor, *spectrograms: Tensor) -> list[Tensor]:

@@ -88,7 +88,7 @@ class ModelSelection(SeparatrixModule):
         models = [load_module(path, DeepClustering) for path in checkpoints]
         _require_comparable(checkpoints, models)
         first = models[0]
-        super().__init__(first.geometry.sample_rate, first.geometry.window, first.geometry.hop, first.learning_rate)
+        super().__init__(first.geometry.sample_rate, first.geometry.window, first.geometry.hop)
         # Where the checkpoints lie is no part of what they are.
         self.save_hyperparameters(
             {

@@ -7,8 +7,6 @@ from torch import Tensor
 from lightning_modules.recordings.analysis import hear, mask
 from lightning_modules.recordings.running_moments import RunningMoments
 from lightning_modules.recordings.windows import Excerpt, Window, WindowedRecording
-from lightning_modules.spectrogram import log_magnitude
-from lightning_modules.weak_labels.separator import MaskSeparator
 from lightning_modules.weak_labels.separator_module import WeakLabelSeparator
 
 
@@ -30,20 +28,17 @@ class ClassMasks:
         self.model = model
         self._heard = heard
         self._deviation_and_mean: tuple[Tensor, Tensor] | None = None
-        network = model.separator
-        if len(recording) > 1 and isinstance(network, MaskSeparator) and network.input_normalisation == "mixture":
+        if len(recording) > 1 and model.input_normalisation == "mixture":
             moments = RunningMoments()
             for excerpt in recording:
                 spectrogram = hear(excerpt, model.geometry)
-                moments.add(log_magnitude(spectrogram.own_magnitude, network.epsilon))
+                moments.add(model.input_features(spectrogram.own_magnitude))
             deviation, mean = moments.deviation_and_mean()
             self._deviation_and_mean = deviation.to(model.device), mean.to(model.device)
 
     def estimates(self, excerpt: Excerpt) -> Tensor:
         """The sources in a window, [C, channels, n]."""
         spectrogram = hear(excerpt, self.model.geometry)
-        # A network of one's own knows no statistics of more than it hears.
-        shared = [] if self._deviation_and_mean is None else [self._deviation_and_mean]
-        (masks,) = self.model.separator(spectrogram.magnitude, *shared)
+        (masks,) = self.model.masks(spectrogram.magnitude, self._deviation_and_mean)
         self._heard(excerpt.window)
         return mask(masks, spectrogram, self.model.geometry)

@@ -9,8 +9,8 @@ from torch import Tensor
 from lightning_modules.deep_clustering.clustering import loudest, points_at, soft_masks
 from lightning_modules.deep_clustering.confidence import Confidence, draw_points, mask_clusters, measure, refit
 from lightning_modules.deep_clustering.k_means import k_means
+from lightning_modules.deep_clustering.level_features import LevelStatistics, level, level_features
 from lightning_modules.deep_clustering.module import DeepClustering
-from lightning_modules.deep_clustering.network import LevelStatistics, level, level_features
 from lightning_modules.deep_clustering.selection import ModelSelection
 from lightning_modules.recordings.analysis import Spectrogram, hear, mask
 from lightning_modules.recordings.running_moments import RunningMoments
@@ -107,7 +107,7 @@ class Clustering:
     @staticmethod
     def _embed(model: DeepClustering, spectrogram: Spectrogram, statistics: LevelStatistics | None) -> Tensor:
         """Of all bins of a window, frame after frame, [1, N, D]."""
-        return model.network(level_features(spectrogram.magnitude, model.input_floor, model.floor_db, statistics))
+        return model.embedding(level_features(spectrogram.magnitude, model.input_floor, model.floor_db, statistics))
 
     def _judge(self, selection: ModelSelection, model: DeepClustering, sampled: Sampled) -> Judged:
         identity = torch.zeros(1, dtype=torch.int64, device=sampled.magnitude.device)

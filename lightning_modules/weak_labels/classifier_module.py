@@ -1,24 +1,24 @@
 """The LightningModule of the judge: a sound-event classifier that learns from labels of mixtures."""
 
 from collections.abc import Sequence
-from typing import Any, Literal, TypedDict, get_args
+from typing import Any, TypedDict, get_args
 
+import torch
 from torch import Tensor, nn
 
 from datamodules.batch import Batch
-from lightning_modules.errors import InputError
-from lightning_modules.recurrent import MOST_UNITS, LSTMStart
-from lightning_modules.setting_checks import require_one_of, require_positive, require_whole
+from lightning_modules.base_module import Interval
+from lightning_modules.choices import NetworkCallable, OptimizerCallable, SchedulerCallable, choice, made_of
+from lightning_modules.networks import CRNN
+from lightning_modules.setting_checks import require_one_of, require_positive
 from lightning_modules.spectrogram import stft
-from lightning_modules.weak_labels.classifier import (
-    ConvolutionalRecurrentClassifier,
-    RecurrentClassifier,
+from lightning_modules.weak_labels.labels import (
+    LabelSupervision,
+    WeakLabelModule,
+    logits_at_label_rate,
     pool_frame_labels,
 )
-from lightning_modules.weak_labels.labels import LabelSupervision, WeakLabelModule, logits_at_label_rate
 from lightning_modules.weak_labels.losses import classification_loss
-
-Architecture = Literal["convolutional", "recurrent"]
 
 
 class Judgement(TypedDict):
@@ -44,14 +44,13 @@ class EventClassifier(WeakLabelModule):
         sample_rate: in Hz.
         window: of the spectrogram, in samples.
         hop: of the spectrogram, in samples.
-        architecture: `convolutional` (convolutions and one LSTM) or `recurrent` (LSTM layers at the full frame rate).
-        channels: of the three convolutions.
-        units: LSTM units a direction.
-        layers: LSTM layers of the recurrent architecture.
-        gain: the linear magnitudes are multiplied by it.
-        lstm_start: of the LSTM's weights, `open_gate` or `uniform` (BidirectionalLSTM).
-        learning_rate: of Adam.
-        halve_after: epochs without a better validation loss after which the rate is halved; never unless given.
+        network: from linear magnitudes, [B, bins, F], to the logits of the classes, C numbers a frame; CRNN, or the
+            smaller BLSTM of 2 layers of 100 units at the full frame rate. The input is a *linear* magnitude: a
+            logarithm's gradient would explode where a separator's mask closes.
+        gain: the magnitudes are multiplied by it; 1 as published, about 100 helps small runs.
+        optimizer: of the parameters that are to be learnt.
+        scheduler: of the optimiser's learning rate; one on a metric follows the validation loss.
+        scheduler_interval: whether the schedule steps every `epoch` or every optimiser `step`.
     """
 
     def __init__(
@@ -61,54 +60,28 @@ class EventClassifier(WeakLabelModule):
         sample_rate: int = 16000,
         window: int = 512,
         hop: int = 128,
-        architecture: Architecture = "convolutional",
-        channels: Sequence[int] = (32, 64, 128),
-        units: int = 100,
-        layers: int = 2,
+        network: NetworkCallable = choice(CRNN, channels=[32, 64, 128], units=100),
         gain: float = 1.0,
-        lstm_start: LSTMStart = "open_gate",
-        learning_rate: float = 1e-4,
-        halve_after: int | None = None,
+        optimizer: OptimizerCallable = choice(torch.optim.Adam, lr=1e-4),
+        scheduler: SchedulerCallable | None = None,
+        scheduler_interval: Interval = "epoch",
     ) -> None:
         super().__init__(
             classes=classes,
             sample_rate=sample_rate,
             window=window,
             hop=hop,
-            learning_rate=learning_rate,
-            halve_after=halve_after,
+            optimizer=optimizer,
+            scheduler=scheduler,
+            scheduler_interval=scheduler_interval,
         )
         require_one_of(get_args(LabelSupervision), supervision=supervision)
-        require_one_of(get_args(Architecture), architecture=architecture)
-        require_positive(gain=gain, learning_rate=learning_rate)
-        if not isinstance(channels, list | tuple) or len(channels) != 3:
-            raise InputError(f"channels: {channels!r}; three numbers of channels are needed")
-        for number in channels:
-            require_whole(1, MOST_UNITS, channels=number)
-        if architecture == "convolutional" and self.geometry.bins < 8:
-            raise InputError(f"window: {window}; a convolutional judge needs one of 14 samples at least")
-        classes, channels = list(classes), list(channels)
+        require_positive(gain=gain)
+        classes = list(classes)
         self.save_hyperparameters()
         self.supervision = supervision
-        self.classifier = self.make_network(
-            architecture=architecture, channels=channels, units=units, layers=layers, gain=gain, lstm_start=lstm_start
-        )
-
-    def make_network(self, **sizes: Any) -> nn.Module:
-        """The classifier. A subclass may give another; `self.hparams` holds the subclass's own settings.
-
-        Args:
-            **sizes: the settings `architecture`, `channels`, `units`, `layers`, `gain` and `lstm_start`.
-
-        Returns:
-            A module from linear magnitudes, [B, bins, F], to float32 logits, [B, C, F // frame_reduction]. It has the
-            attribute `frame_reduction`, and computes the same in training and in evaluation mode, once frozen.
-        """
-        bins, classes = self.geometry.bins, len(self.classes)
-        units, gain, lstm_start = sizes["units"], sizes["gain"], sizes["lstm_start"]
-        if sizes["architecture"] == "convolutional":
-            return ConvolutionalRecurrentClassifier(bins, classes, sizes["channels"], units, gain, lstm_start)
-        return RecurrentClassifier(bins, classes, units, sizes["layers"], gain, lstm_start)
+        self.gain = gain
+        self.network = made_of(network, nn.Module)(self.geometry.bins, len(classes))
 
     def identity(self) -> dict[str, Any]:
         """Rate, geometry, classes and supervision."""
@@ -117,11 +90,11 @@ class EventClassifier(WeakLabelModule):
     @property
     def frame_reduction(self) -> int:
         """Spectrogram frames to one frame of the logits."""
-        return int(self.classifier.frame_reduction)  # type: ignore[arg-type]  # torch: any attribute may be a module
+        return int(getattr(self.network, "frame_reduction", 1))
 
     def forward(self, magnitude: Tensor) -> Tensor:
         """Logits, [B, C, F'], of linear magnitudes, [B, bins, F]."""
-        return self.classifier(magnitude)
+        return self.network(self.gain * magnitude).float()
 
     def loss(self, logits: Tensor, batch: Batch) -> Tensor:
         """The classification loss of each mixture, [B]. A subclass may give another."""

@@ -5,12 +5,12 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from datamodules.batch import Batch
 from lightning_modules.base_module import SeparatrixModule
 from lightning_modules.errors import InputError
 from lightning_modules.setting_checks import require_names
-from lightning_modules.weak_labels.classifier import clip_logits, pool_frame_labels
 from lightning_modules.weak_labels.losses import prior_weight
 
 LabelSupervision = Literal["frame", "clip"]
@@ -60,3 +60,13 @@ class WeakLabelModule(SeparatrixModule):
 def logits_at_label_rate(logits: Tensor, supervision: LabelSupervision) -> Tensor:
     """The logits that the labels speak of: every frame's, or the maximum over frames as the clip's only one."""
     return logits if supervision == "frame" else clip_logits(logits).unsqueeze(-1)
+
+
+def pool_frame_labels(labels: Tensor, reduction: int) -> Tensor:
+    """Frame labels at a classifier's rate: active where any of `reduction` frames is, [B, C, F] -> [B, C, F']."""
+    return functional.max_pool1d(labels, reduction)
+
+
+def clip_logits(logits: Tensor) -> Tensor:
+    """Clip-level logits, [B, C]: the maximum over frames (a probability's maximum is the maximal logit's)."""
+    return logits.amax(-1)

@@ -35,7 +35,7 @@ class ReferenceSeparator(SeparatrixModule):
         window: int = 512,
         hop: int = 128,
     ) -> None:
-        super().__init__(sample_rate=sample_rate, window=window, hop=hop, learning_rate=0.0)
+        super().__init__(sample_rate=sample_rate, window=window, hop=hop)
         require_one_of(get_args(Method), method=method)
         require_names("classes", classes)
         self.classes = list(classes)

@@ -7,11 +7,14 @@ import torch
 from torch import Tensor, nn
 
 from datamodules.batch import Batch
+from lightning_modules.base_module import Interval
 from lightning_modules.checkpoint import load_module
+from lightning_modules.choices import NetworkCallable, OptimizerCallable, SchedulerCallable, choice, made_of
 from lightning_modules.errors import InputError
-from lightning_modules.recurrent import LSTMStart
+from lightning_modules.networks import BLSTM
+from lightning_modules.networks.heads import class_masks
 from lightning_modules.setting_checks import require_between, require_one_of, require_positive
-from lightning_modules.spectrogram import istft, stft
+from lightning_modules.spectrogram import istft, log_magnitude, stft
 from lightning_modules.weak_labels.classifier_module import EventClassifier
 from lightning_modules.weak_labels.labels import WeakLabelModule, logits_at_label_rate
 from lightning_modules.weak_labels.losses import (
@@ -21,8 +24,8 @@ from lightning_modules.weak_labels.losses import (
     prior_weight,
     truncated_magnitude_loss,
 )
-from lightning_modules.weak_labels.separator import InputNormalisation, MaskSeparator
 
+InputNormalisation = Literal["none", "mixture"]
 Supervision = Literal["strong", "frame", "clip"]
 
 
@@ -42,17 +45,16 @@ class WeakLabelSeparator(WeakLabelModule):
         sample_rate: in Hz.
         window: of the spectrogram, in samples.
         hop: of the spectrogram, in samples.
-        units: LSTM units a direction.
-        layers: LSTM layers.
+        network: from log-magnitudes, [B, bins, F], to the logits of the masks, C·bins numbers a frame.
         epsilon: floor of the separator's logarithmic input.
         input_normalisation: of that input: `none`, or to mean 0 and variance 1 over each `mixture`.
-        lstm_start: of the LSTM's weights, `open_gate` or `uniform` (BidirectionalLSTM).
         alpha: weight α of the mixture loss; 0 leaves classification alone.
         classification: weight of the judge's loss; 0 leaves the mixture loss alone.
         strong_scale: factor of the strong loss; at these magnitudes the bare one has gradients below Adam's epsilon.
         quiet_frames: frames below this share of the mixture's loudest one are left out of the spectral losses.
-        learning_rate: of Adam.
-        halve_after: epochs without a better validation loss after which the rate is halved; never unless given.
+        optimizer: of the parameters that are to be learnt.
+        scheduler: of the optimiser's learning rate; one on a metric follows the validation loss.
+        scheduler_interval: whether the schedule steps every `epoch` or every optimiser `step`.
     """
 
     def __init__(
@@ -64,29 +66,29 @@ class WeakLabelSeparator(WeakLabelModule):
         sample_rate: int = 16000,
         window: int = 512,
         hop: int = 128,
-        units: int = 600,
-        layers: int = 3,
+        network: NetworkCallable = choice(BLSTM, units=600, layers=3),
         epsilon: float = 1e-8,
         input_normalisation: InputNormalisation = "none",
-        lstm_start: LSTMStart = "open_gate",
         alpha: float = 100.0,
         classification: float = 1.0,
         strong_scale: float = 1000.0,
         quiet_frames: float = 0.01,
-        learning_rate: float = 1e-4,
-        halve_after: int | None = None,
+        optimizer: OptimizerCallable = choice(torch.optim.Adam, lr=1e-4),
+        scheduler: SchedulerCallable | None = None,
+        scheduler_interval: Interval = "epoch",
     ) -> None:
         super().__init__(
             classes=classes,
             sample_rate=sample_rate,
             window=window,
             hop=hop,
-            learning_rate=learning_rate,
-            halve_after=halve_after,
+            optimizer=optimizer,
+            scheduler=scheduler,
+            scheduler_interval=scheduler_interval,
         )
         require_one_of(get_args(Supervision), supervision=supervision)
         require_one_of(get_args(InputNormalisation), input_normalisation=input_normalisation)
-        require_positive(epsilon=epsilon, strong_scale=strong_scale, learning_rate=learning_rate)
+        require_positive(epsilon=epsilon, strong_scale=strong_scale)
         require_between(0, 1e9, alpha=alpha, classification=classification)
         require_between(0, 1, quiet_frames=quiet_frames)
         classes = list(classes)
@@ -97,21 +99,18 @@ class WeakLabelSeparator(WeakLabelModule):
         self.classification = classification
         self.strong_scale = strong_scale
         self.quiet_frames = quiet_frames
-        self.separator = self.make_network(
-            units=units,
-            layers=layers,
-            epsilon=epsilon,
-            input_normalisation=input_normalisation,
-            lstm_start=lstm_start,
-        )
+        self.epsilon = epsilon
+        self.input_normalisation = input_normalisation
+        bins = self.geometry.bins
+        self.network = made_of(network, nn.Module)(bins, len(classes) * bins)
         self.joint = joint_judge is not None
         self.judge: EventClassifier | None = None
         if supervision != "strong" and joint_judge is not None:
             if judge is not None:
                 raise InputError("judge and joint_judge: give a trained judge or the settings of a joint one, not both")
-            unknown = joint_judge.keys() - {"architecture", "channels", "units", "layers", "gain", "lstm_start"}
+            unknown = joint_judge.keys() - {"network", "gain"}
             if unknown:
-                raise InputError(f"joint_judge: no setting {', '.join(sorted(unknown))} of a judge's network")
+                raise InputError(f"joint_judge: no setting {', '.join(sorted(unknown))}; a judge has network and gain")
             self.judge = EventClassifier(
                 **{
                     **joint_judge,
@@ -122,17 +121,6 @@ class WeakLabelSeparator(WeakLabelModule):
                     "hop": hop,
                 }
             )
-
-    def make_network(self, **sizes: Any) -> nn.Module:
-        """The mask network. A subclass may give another; `self.hparams` holds the subclass's own settings.
-
-        Args:
-            **sizes: what `MaskSeparator` takes besides the numbers of bins and sources.
-
-        Returns:
-            A module from magnitudes of mixtures, [B, bins, F], to masks in [0, 1], float32, [B, C, bins, F].
-        """
-        return MaskSeparator(self.geometry.bins, len(self.classes), **sizes)
 
     def identity(self) -> dict[str, Any]:
         """Rate, geometry, classes and supervision."""
@@ -154,10 +142,28 @@ class WeakLabelSeparator(WeakLabelModule):
         if self.judge is not None and self.joint:
             self.judge.prior.copy_(self.prior)
 
+    def input_features(self, magnitude: Tensor) -> Tensor:
+        """Logarithms of magnitudes, above the floor, before any normalisation, [B, bins, F]."""
+        return log_magnitude(magnitude, self.epsilon)
+
+    def masks(self, magnitude: Tensor, deviation_and_mean: tuple[Tensor, Tensor] | None = None) -> Tensor:
+        """Masks in [0, 1] of every class, float32, [B, C, bins, F], from mixtures' magnitudes, [B, bins, F].
+
+        Args:
+            magnitude: of the mixture, or of a part of it.
+            deviation_and_mean: for `mixture` normalisation those of the whole mixture's features, [B, 1, 1] each, where
+                `magnitude` is a part; of `magnitude` itself unless given.
+        """
+        features = self.input_features(magnitude)
+        if self.input_normalisation == "mixture":
+            deviation, mean = deviation_and_mean or torch.std_mean(features, dim=(1, 2), keepdim=True)
+            features = (features - mean) / deviation.clamp_min(1e-3)
+        return class_masks(self.network(features), len(self.classes))
+
     def forward(self, mixture: Tensor) -> Tensor:
         """Estimated sources, [B, C, T], of mixtures, [B, T]: each mask times the mixture's spectrum, its phase kept."""
         spectrum = stft(mixture, self.geometry)
-        return self._resynthesise(spectrum, self.separator(spectrum.abs()), mixture.shape[-1])
+        return self._resynthesise(spectrum, self.masks(spectrum.abs()), mixture.shape[-1])
 
     def _resynthesise(self, spectrum: Tensor, masks: Tensor, samples: int) -> Tensor:
         return istft(masks * spectrum.unsqueeze(1), self.geometry, samples)
@@ -205,13 +211,13 @@ class WeakLabelSeparator(WeakLabelModule):
     def training_step(self, batch: Batch, batch_index: int) -> Tensor:
         """Mean loss of the batch."""
         magnitude = stft(batch.mixture, self.geometry).abs()
-        return self.log_loss(self.loss(magnitude, self.separator(magnitude), batch), batch, "train")
+        return self.log_loss(self.loss(magnitude, self.masks(magnitude), batch), batch, "train")
 
     def validation_step(self, batch: Batch, batch_index: int) -> Tensor:
         """Log the loss that stopping and checkpoints follow; hand the estimates [B, C, T] to the callbacks."""
         spectrum = stft(batch.mixture, self.geometry)
         magnitude = spectrum.abs()
-        masks = self.separator(magnitude)
+        masks = self.masks(magnitude)
         self.log_loss(self.loss(magnitude, masks, batch), batch, "validation")
         return self._resynthesise(spectrum, masks, batch.mixture.shape[-1])
 
@@ -253,7 +259,11 @@ def frozen_judge(checkpoint: str | None, separator: WeakLabelSeparator) -> Event
             raise InputError(
                 f"{checkpoint}: {name} is {judge.identity()[name]}, the separator's {value}; train a judge that agrees"
             )
-    # cuDNN has no backward pass for recurrent layers in evaluation mode. Without dropout and batch normalisation
-    # training mode computes the same.
-    judge.requires_grad_(False).train()
+    judge.requires_grad_(False).eval()
+    for layer in judge.modules():
+        if isinstance(layer, nn.RNNBase):
+            # cuDNN has no backward pass for recurrent layers in evaluation mode; without dropout, training mode
+            # computes the same.
+            layer.dropout = 0.0
+            layer.train()
     return judge

@@ -22,7 +22,7 @@ from experiments.card import card_table, read_card
 from experiments.cli import main
 from experiments.export import export_module
 from experiments.model_card import LICENCES, known_licence
-from experiments.network_program import heard_by, network_of, noise, write_program
+from experiments.network_program import NetworkOf, heard_by, noise, write_program
 from lightning_modules.checkpoint import AtomicCheckpointIO, load_module, read_checkpoint
 from lightning_modules.deep_clustering.module import DeepClustering
 from lightning_modules.errors import InputError
@@ -180,7 +180,7 @@ def test_half_precision_halves_the_size_and_the_card_says_what_it_costs(run, tmp
     exact, rounded = (load_module(path, WeakLabelSeparator).eval() for path in (whole, half))
     with torch.inference_mode():
         heard = heard_by(exact, noise(1, 10_400))
-        difference = (network_of(exact)(heard) - network_of(rounded)(heard)).abs().max()
+        difference = (NetworkOf(exact)(heard) - NetworkOf(rounded)(heard)).abs().max()
     assert card["half"]["largest difference on noise"] == pytest.approx(float(difference))
     assert 0 < difference < 0.01
     assert 0 < card["half"]["largest difference on the recording"] < 0.01
@@ -298,7 +298,7 @@ def test_torch_alone_runs_programs_on_any_number_of_mixtures_and_frames(tmp_path
         assert [what for what, _ in told] == ["noise"] and 0 <= told[0][1] < 1e-5
         with torch.no_grad():
             heard = [heard_by(module, noise(*size)) for size in ((1, 500), (2, 1000), (5, 333), (1, 9000))]
-            torch.save([(each, network_of(module)(each)) for each in heard], f"{path}.cases")
+            torch.save([(each, NetworkOf(module)(each)) for each in heard], f"{path}.cases")
     outcome = subprocess.run(
         [sys.executable, "-c", ALONE, *map(str, tmp_path.glob("*.pt2"))],
         env={name: value for name, value in os.environ.items() if name != "PYTHONPATH"} | {"OMP_NUM_THREADS": "1"},

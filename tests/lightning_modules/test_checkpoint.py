@@ -8,13 +8,13 @@ import pytest
 import torch
 from lightning import Trainer
 from lightning.pytorch.core.mixins.hparams_mixin import _given_hyperparameters_context
+from lightning_modules.weak_labels.separator import MaskSeparator
 from torch import nn
 
 from lightning_modules.checkpoint import AtomicCheckpointIO, load_module, read_checkpoint
 from lightning_modules.deep_clustering.module import DeepClustering
 from lightning_modules.errors import InputError
 from lightning_modules.weak_labels.classifier_module import EventClassifier
-from lightning_modules.weak_labels.separator import MaskSeparator
 from lightning_modules.weak_labels.separator_module import WeakLabelSeparator
 
 SETTINGS: dict[str, Any] = {"classes": ["horn", "dog"], "sample_rate": 8000, "window": 32, "hop": 16, "units": 3}

@@ -2,7 +2,6 @@
 
 import pytest
 import torch
-
 from lightning_modules.recurrent import BidirectionalLSTM
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 from lightning import LightningDataModule, Trainer
+from lightning_modules.deep_clustering.network import level_features
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
@@ -17,7 +18,6 @@ from datamodules.corpora.procedural import Procedural
 from datamodules.source_pairs import SourcePairs
 from lightning_modules.checkpoint import load_module
 from lightning_modules.deep_clustering.module import DeepClustering
-from lightning_modules.deep_clustering.network import level_features
 from lightning_modules.errors import InputError
 from lightning_modules.spectrogram import Geometry, istft, stft
 

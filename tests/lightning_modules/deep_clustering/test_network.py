@@ -3,9 +3,8 @@
 import numpy as np
 import pytest
 import torch
-from torch import Tensor
-
 from lightning_modules.deep_clustering.network import EmbeddingNetwork, level_features
+from torch import Tensor
 
 B, BINS, FRAMES, D = 3, 9, 7, 4
 

@@ -2,14 +2,13 @@
 
 import pytest
 import torch
-from torch import nn
-
 from lightning_modules.weak_labels.classifier import (
     ConvolutionalRecurrentClassifier,
     RecurrentClassifier,
     clip_logits,
     pool_frame_labels,
 )
+from torch import nn
 
 BINS, CLASSES = 17, 3
 

@@ -2,7 +2,6 @@
 
 import pytest
 import torch
-
 from lightning_modules.weak_labels.separator import MaskSeparator
 
 BINS, CLASSES = 9, 3

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 import torch
 from lightning import LightningDataModule, Trainer
+from lightning_modules.weak_labels.classifier import clip_logits, pool_frame_labels
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
@@ -13,7 +14,6 @@ from datamodules.batch import Batch
 from lightning_modules.checkpoint import load_module, read_checkpoint
 from lightning_modules.errors import InputError
 from lightning_modules.spectrogram import Geometry, stft
-from lightning_modules.weak_labels.classifier import clip_logits, pool_frame_labels
 from lightning_modules.weak_labels.classifier_module import EventClassifier
 from lightning_modules.weak_labels.losses import (
     classification_loss,

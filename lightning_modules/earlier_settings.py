@@ -1,0 +1,71 @@
+"""Checkpoints and exported models of version 0.1.0 and before, under the names of today.
+
+Networks and optimisers were settings of their module then: sizes of the LSTM, a learning rate of Adam, epochs after
+which it was halved.
+"""
+
+from typing import Any
+
+_INITS = {"open_gate": "orthogonal", "uniform": "uniform"}
+_WEIGHTS = {
+    "separator.recurrent.": "network.recurrent.",
+    "separator.mask.": "network.output.",
+    "classifier.convolutions.": "network.convolutions.",
+    "classifier.recurrent.": "network.recurrent.",
+    "classifier.classes.": "network.output.",
+    "network.embedding.": "network.output.",
+}
+
+
+def with_current_names(checkpoint: dict[str, Any]) -> dict[str, Any]:
+    """A checkpoint's contents, settings and weights under today's names; one of today is left as it is."""
+    settings = checkpoint["hyper_parameters"]
+    if "learning_rate" not in settings:
+        return checkpoint
+    settings = dict(settings)
+    take = settings.pop
+    settings["optimizer"] = {"class_path": "torch.optim.Adam", "init_args": {"lr": take("learning_rate")}}
+    halve_after = take("halve_after", None)
+    if isinstance(halve_after, int):
+        schedule = {"factor": 0.5, "patience": halve_after - 1}
+        settings["scheduler"] = {"class_path": "torch.optim.lr_scheduler.ReduceLROnPlateau", "init_args": schedule}
+    else:
+        settings["scheduler"] = None
+    settings["network"] = _network(settings)
+    if isinstance(settings.get("joint_judge"), dict):
+        judge = dict(settings["joint_judge"])
+        settings["joint_judge"] = {"network": _network({"architecture": "convolutional", **judge})}
+        settings["joint_judge"] |= {"gain": judge["gain"]} if "gain" in judge else {}
+    return {**checkpoint, "hyper_parameters": settings, "state_dict": _renamed(checkpoint["state_dict"])}
+
+
+def _network(settings: dict[str, Any]) -> dict[str, Any]:
+    """The network that the settings say, which are taken out."""
+    sizes: dict[str, Any] = {
+        name: settings.pop(name) for name in ("channels", "units", "layers", "dropout") if name in settings
+    }
+    if "lstm_start" in settings:
+        start = settings.pop("lstm_start")
+        sizes["lstm_init"] = _INITS.get(start, start) if isinstance(start, str) else start
+    if "embedding_start" in settings:
+        sizes["output_init_scale"] = settings.pop("embedding_start")
+    name = "BLSTM"
+    architecture = settings.pop("architecture", None)
+    if architecture == "convolutional":
+        name = "CRNN"
+        sizes.pop("layers", None)
+    elif architecture is not None:
+        sizes.pop("channels", None)
+        sizes = {"units": 100, "layers": 2, **sizes}
+    return {"class_path": f"lightning_modules.networks.{name}", "init_args": sizes}
+
+
+def _renamed(weights: dict[str, Any]) -> dict[str, Any]:
+    """Weights by today's names, also those of a classifier within a separator."""
+    renamed = {}
+    for name, value in weights.items():
+        own = str(name).removeprefix("judge.")
+        prefix = "judge." if own != name else ""
+        found = next((old for old in _WEIGHTS if own.startswith(old)), None)
+        renamed[f"{prefix}{_WEIGHTS[found]}{own.removeprefix(found)}" if found else name] = value
+    return renamed

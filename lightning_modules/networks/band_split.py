@@ -1,0 +1,94 @@
+"""Band-split recurrent network: sequences over time within each frequency band, and over bands within each frame."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from lightning_modules.errors import InputError
+from lightning_modules.networks.blstm import MOST_LAYERS, MOST_UNITS, BidirectionalLSTM
+from lightning_modules.setting_checks import require_whole
+
+
+class BandSplit(nn.Module):
+    """Band split, alternating time and band LSTMs, one decoder a band (Luo and Yu, 2023, section III).
+
+    A band's bins become one vector; residual layers exchange information over time and over bands in turn. Bands are
+    narrow at low frequencies and grow in proportion to frequency. Here the features are real, and the decoders have no
+    gated linear unit.
+
+    Args:
+        inputs: frequency bins of a frame.
+        outputs: numbers a frame. A multiple of the inputs becomes so many maps over all bins; any other number, such
+            as a classifier's, is read from all bands together.
+        bands: their number, at most that of the bins.
+        features: size of a band's vector.
+        units: LSTM units a direction.
+        layers: pairs of a time and a band LSTM.
+
+    Raises:
+        InputError: a size that is not possible.
+    """
+
+    def __init__(
+        self, inputs: int, outputs: int, bands: int = 20, features: int = 48, units: int = 48, layers: int = 3
+    ) -> None:
+        super().__init__()
+        require_whole(1, MOST_UNITS, bands=bands, features=features, units=units)
+        require_whole(1, MOST_LAYERS, layers=layers)
+        if bands > inputs:
+            raise InputError(f"bands: {bands}; at most the {inputs} frequency bins of a frame are possible")
+        self.widths = band_widths(inputs, bands)
+        self.encoders = nn.ModuleList(
+            nn.Sequential(nn.LayerNorm(width), nn.Linear(width, features)) for width in self.widths
+        )
+        self.over_time = nn.ModuleList(_ResidualLSTM(features, units) for _ in range(layers))
+        self.over_bands = nn.ModuleList(_ResidualLSTM(features, units) for _ in range(layers))
+        self.maps = outputs // inputs if outputs % inputs == 0 else None
+        sizes = [bands * features] if self.maps is None else [features] * bands
+        numbers = [outputs] if self.maps is None else [width * self.maps for width in self.widths]
+        self.decoders = nn.ModuleList(
+            nn.Sequential(nn.LayerNorm(size), nn.Linear(size, 4 * features), nn.Tanh(), nn.Linear(4 * features, number))
+            for size, number in zip(sizes, numbers, strict=True)
+        )
+
+    def forward(self, features: Tensor) -> Tensor:
+        """[B, inputs, F] -> maps, [B, outputs // inputs, inputs, F], or [B, outputs, F]."""
+        bands = features.mT.split(self.widths, -1)  # [B, F, width] each
+        hidden = torch.stack([encode(band) for encode, band in zip(self.encoders, bands, strict=True)], 1)
+        for over_time, over_bands in zip(self.over_time, self.over_bands, strict=True):
+            hidden = over_time(hidden)  # [B, K, F, features]
+            hidden = over_bands(hidden.transpose(1, 2)).transpose(1, 2)
+        if self.maps is None:
+            return self.decoders[0](hidden.transpose(1, 2).flatten(2)).mT
+        decoded = [
+            decode(band).unflatten(-1, (self.maps, -1))
+            for decode, band in zip(self.decoders, hidden.unbind(1), strict=True)
+        ]
+        return torch.cat(decoded, -1).permute(0, 2, 3, 1)
+
+
+class _ResidualLSTM(nn.Module):
+    """Normalised vectors -> bidirectional LSTM over the last but one dimension -> linear, added to what came in."""
+
+    def __init__(self, features: int, units: int) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(features)
+        self.recurrent = BidirectionalLSTM(features, units, layers=1)
+        self.output = nn.Linear(self.recurrent.outputs, features)
+
+    def forward(self, vectors: Tensor) -> Tensor:
+        """[B, S, F, features] -> the same shape; every one of the S sequences by itself."""
+        states = self.recurrent(self.norm(vectors).flatten(0, 1).mT)
+        return vectors + self.output(states).unflatten(0, vectors.shape[:2])
+
+
+def band_widths(bins: int, bands: int) -> Sequence[int]:
+    """Widths of bands that cover all bins, one bin at least each, in proportion to frequency above the narrow ones."""
+    # Edges e^(3k/K) - 1: linear below a tenth of the range, logarithmic above.
+    edges = torch.expm1(3 * torch.linspace(0, 1, bands + 1, dtype=torch.float64))
+    widths = (edges / edges[-1] * bins).round().long().diff().clamp_min(1)
+    # Bands that had no bin of their own took one: the widest give them back.
+    while (surplus := int(widths.sum()) - bins) > 0:
+        widths[widths.argmax()] -= min(surplus, 1)
+    return [int(width) for width in widths]

@@ -1,0 +1,31 @@
+"""What a network's outputs mean: masks of the mixture, or embeddings of its time-frequency bins."""
+
+from collections.abc import Callable
+
+from torch import Tensor
+
+from lightning_modules.activation import sigmoid
+
+
+def class_masks(outputs: Tensor, classes: int) -> Tensor:
+    """Masks in [0, 1], float32, [B, C, bins, F].
+
+    Args:
+        outputs: of a network, [B, C·bins, F], class after class, or maps, [B, C, bins, F].
+        classes: C.
+    """
+    maps = outputs if outputs.ndim == 4 else outputs.unflatten(1, (classes, -1))
+    # float32 from here on: the masks multiply magnitudes that the losses compare.
+    return sigmoid(maps.float())
+
+
+def embeddings(outputs: Tensor, dimensions: int, activation: Callable[[Tensor], Tensor]) -> Tensor:
+    """Embeddings of all bins, frame after frame, [B, F·bins, D], at least float32.
+
+    Args:
+        outputs: of a network, [B, bins·D, F], bin after bin, or maps, [B, D, bins, F].
+        dimensions: D.
+        activation: of every bin's logits, [..., D] -> [..., D], such as `unit_sigmoid`.
+    """
+    logits = outputs.permute(0, 3, 2, 1) if outputs.ndim == 4 else outputs.mT.unflatten(-1, (-1, dimensions))
+    return activation(logits).flatten(1, 2)
