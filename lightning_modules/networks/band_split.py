@@ -1,6 +1,8 @@
 """Band-split recurrent network: sequences over time within each frequency band, and over bands within each frame."""
 
+import math
 from collections.abc import Sequence
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -85,10 +87,11 @@ class _ResidualLSTM(nn.Module):
 
 def band_widths(bins: int, bands: int) -> Sequence[int]:
     """Widths of bands that cover all bins, one bin at least each, in proportion to frequency above the narrow ones."""
-    # Edges e^(3k/K) - 1: linear below a tenth of the range, logarithmic above.
-    edges = torch.expm1(3 * torch.linspace(0, 1, bands + 1, dtype=torch.float64))
-    widths = (edges / edges[-1] * bins).round().long().diff().clamp_min(1)
+    # Edges e^(3k/K) - 1: linear below a tenth of the range, logarithmic above. Plain numbers: a network may be made on
+    # torch's meta device, where tensors have none.
+    edges = [round(math.expm1(3 * band / bands) / math.expm1(3) * bins) for band in range(bands + 1)]
+    widths = [max(1, upper - lower) for lower, upper in pairwise(edges)]
     # Bands that had no bin of their own took one: the widest give them back.
-    while (surplus := int(widths.sum()) - bins) > 0:
-        widths[widths.argmax()] -= min(surplus, 1)
-    return [int(width) for width in widths]
+    while sum(widths) > bins:
+        widths[widths.index(max(widths))] -= 1
+    return widths

@@ -1,5 +1,6 @@
 """What is logged to be listened to: the same few mixtures, their sources in order, bounded."""
 
+from functools import partial
 from types import SimpleNamespace
 
 import numpy as np
@@ -13,9 +14,10 @@ from callbacks.audio_examples import COLUMNS, AudioExamples
 from callbacks.tracker import Tracker
 from datamodules.batch import Batch
 from lightning_modules.deep_clustering.module import DeepClustering
+from lightning_modules.networks import BLSTM
 from lightning_modules.weak_labels.separator_module import WeakLabelSeparator
 
-GEOMETRY = {"sample_rate": 8000, "window": 64, "hop": 32}
+TINY = {"sample_rate": 8000, "window": 64, "hop": 32, "network": partial(BLSTM, units=2, layers=1)}
 SAMPLES = 400
 
 
@@ -38,12 +40,12 @@ def undrawn(monkeypatch):
 
 @pytest.fixture
 def separator():
-    return WeakLabelSeparator(classes=["siren", "dog_bark", "gun_shot"], units=2, layers=1, **GEOMETRY)
+    return WeakLabelSeparator(classes=["siren", "dog_bark", "gun_shot"], **TINY)
 
 
 @pytest.fixture
 def clustering():
-    return DeepClustering(units=2, layers=1, dimensions=2, **GEOMETRY)
+    return DeepClustering(dimensions=2, **TINY)
 
 
 def batch(begin, count, sources):
@@ -73,7 +75,7 @@ def column(table, name):
 
 def samples(audio):
     values, rate = soundfile.read(audio._path)
-    assert rate == GEOMETRY["sample_rate"]
+    assert rate == TINY["sample_rate"]
     return values
 
 

@@ -1,5 +1,6 @@
 """Checkpoints as versions of one artifact."""
 
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -8,6 +9,7 @@ import torch
 
 from callbacks.checkpoint_artifacts import CheckpointArtifacts
 from callbacks.tracker import Tracker
+from lightning_modules.networks import BLSTM
 from lightning_modules.weak_labels.separator_module import WeakLabelSeparator
 
 
@@ -25,7 +27,8 @@ class Run:
 
 @pytest.fixture
 def separator():
-    return WeakLabelSeparator(classes=["siren", "dog_bark"], sample_rate=8000, window=256, units=2, layers=1)
+    tiny = partial(BLSTM, units=2, layers=1)
+    return WeakLabelSeparator(classes=["siren", "dog_bark"], sample_rate=8000, window=256, network=tiny)
 
 
 def finish(folder, separator, monkeypatch, tmp_path, best):

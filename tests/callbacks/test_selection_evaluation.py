@@ -1,6 +1,7 @@
 """Rows of a model selection under the real Trainer, against each model alone and SI-SDR by numpy."""
 
 import csv
+from functools import partial
 from itertools import permutations, product
 from pathlib import Path
 from typing import Any, Literal
@@ -26,6 +27,7 @@ from lightning_modules.deep_clustering.jensen_shannon import jensen_shannon
 from lightning_modules.deep_clustering.module import DeepClustering
 from lightning_modules.deep_clustering.selection import ModelSelection
 from lightning_modules.errors import InputError
+from lightning_modules.networks import BLSTM
 
 Fitted = Literal["refit", "masks"]
 
@@ -77,9 +79,9 @@ def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     folder, paths = tmp_path_factory.mktemp("models"), []
     for seed, domain in enumerate(DOMAINS):
         torch.manual_seed(seed)
-        model = DeepClustering(domain, dimensions=4, units=6, **SETTINGS)
+        model = DeepClustering(domain, dimensions=4, network=partial(BLSTM, units=6, layers=2, output_init_scale=8.0), **SETTINGS)
         with torch.no_grad():
-            model.network.embedding.weight.mul_(8)
+            model.network.output.weight.mul_(8)
         resting = trainer(folder)
         resting.strategy.connect(model)
         resting.save_checkpoint(folder / f"{domain}.ckpt")

@@ -2,6 +2,7 @@
 
 import json
 import math
+from functools import partial
 
 import numpy as np
 import pandas
@@ -26,10 +27,12 @@ from experiments.benchmarks import (
 from experiments.benchmarks.command import BENCHMARKS
 from experiments.benchmarks.comparison import Comparison, Measurement, Timed, measure
 from experiments.cli import main
+from lightning_modules.networks import BLSTM
 from lightning_modules.spectrogram import Geometry, stft
 
 CPU = torch.device("cpu")
-STEP = {"SIZES": {"units": 4, "layers": 1}, "CHANNELS": (2, 2, 2), "PAIRS": 2, "SCENES": 1}
+NETWORK = {"network": partial(BLSTM, units=4, layers=1)}
+STEP = {"SIZES": NETWORK, "CHANNELS": (2, 2, 2), "PAIRS": 2, "SCENES": 1}
 TINY = {
     noise_corpus: {"CLIPS_PER_CLASS": 2},
     rendering: {"MIXTURES": 4, "REFERENCE_MIXTURES": 2, "BATCH": 2},
@@ -37,16 +40,9 @@ TINY = {
     training: STEP | {"RUNS": 1},
     clustering: {"BINS": 40_000, "POINTS": 300, "BATCH": 2},
     scores: {"MIXTURES": 2, "SAMPLES": 8000},
-    evaluation: {"SIZES": {"units": 8, "layers": 1}, "MIXTURES": 3, "REFERENCE_MIXTURES": 1, "RUNS": 1},
-    options: {
-        "SIZES": {"units": 4, "layers": 1},
-        "CHANNELS": (2, 2, 2),
-        "PAIRS": 2,
-        "SCENES": 1,
-        "FRAMES": 40,
-        "RUNS": 1,
-    },
-    separation: {"LONG": 2, "SHORT": 1, "CLUSTERING": {"units": 4, "layers": 1}, "WEAK_LABELS": {"units": 4}},
+    evaluation: {"SIZES": NETWORK, "MIXTURES": 3, "REFERENCE_MIXTURES": 1, "RUNS": 1},
+    options: STEP | {"FRAMES": 40, "RUNS": 1},
+    separation: {"LONG": 2, "SHORT": 1, "CLUSTERING": NETWORK, "WEAK_LABELS": NETWORK},
     growth: {"FEW": 2, "MANY": 20, "MIXTURES": 6, "BATCH": 2, "BINS": 1000, "RUNS": 1},
 }
 ROWS = {

@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,15 +28,19 @@ from lightning_modules.checkpoint import AtomicCheckpointIO, load_module, read_c
 from lightning_modules.deep_clustering.module import DeepClustering
 from lightning_modules.errors import InputError
 from lightning_modules.exported_model import weights_digest, write_exported
+from lightning_modules.networks import BLSTM, CRNN, BandSplit
 from lightning_modules.weak_labels.classifier_module import EventClassifier
 from lightning_modules.weak_labels.separator_module import WeakLabelSeparator
 
 GEOMETRY: dict[str, Any] = {"sample_rate": 8000, "window": 32, "hop": 16}
-SETTINGS: dict[str, Any] = {**GEOMETRY, "classes": ["horn", "dog"], "units": 3}
+SETTINGS: dict[str, Any] = {**GEOMETRY, "classes": ["horn", "dog"]}
+TWO_LAYERS = partial(BLSTM, units=3, layers=2)
+BANDS = partial(BandSplit, bands=3, features=4, units=3, layers=1)
 MODULES = {
-    "separator": lambda: WeakLabelSeparator(layers=2, input_normalisation="mixture", **SETTINGS),
-    "judge": lambda: EventClassifier(channels=[2, 3, 4], **SETTINGS),
-    "deep clustering": lambda: DeepClustering(units=4, layers=2, dimensions=3, **GEOMETRY),
+    "separator": lambda: WeakLabelSeparator(network=TWO_LAYERS, input_normalisation="mixture", **SETTINGS),
+    "judge": lambda: EventClassifier(network=partial(CRNN, channels=[2, 3, 4], units=3), **SETTINGS),
+    "deep clustering": lambda: DeepClustering(network=TWO_LAYERS, dimensions=3, **GEOMETRY),
+    "band-split separator": lambda: WeakLabelSeparator(network=BANDS, **SETTINGS),
 }
 
 
@@ -49,7 +54,8 @@ def save(module: Any, path: Path) -> Path:
 @pytest.fixture
 def module():
     torch.manual_seed(0)
-    return WeakLabelSeparator(supervision="frame", judge="/home/somebody/judge/best.ckpt", **SETTINGS)
+    settings = {**SETTINGS, "network": partial(BLSTM, units=3)}
+    return WeakLabelSeparator(supervision="frame", judge="/home/somebody/judge/best.ckpt", **settings)
 
 
 @pytest.fixture
@@ -118,7 +124,7 @@ def test_what_is_not_known_is_none_and_shown_as_unknown(run, tmp_path):
 
 def test_a_configuration_of_another_model_says_nothing(run, tmp_path):
     configuration = yaml.safe_load((run / "config.yaml").read_text())
-    configuration["model"]["init_args"]["units"] = 4
+    configuration["model"]["init_args"]["network"]["init_args"]["units"] = 4
     (run / "config.yaml").write_text(yaml.safe_dump(configuration))
     card = export_module(run / "checkpoints" / "best.ckpt", tmp_path / "model.safetensors")
     assert card["training"]["data"] is card["data_licence"] is None
@@ -190,8 +196,8 @@ def test_half_precision_halves_the_size_and_the_card_says_what_it_costs(run, tmp
     again = export_module(half, tmp_path / "again.safetensors", half=True)
     assert again["half"] == card["half"]  # of rounded weights nothing more is lost, and what was lost stays told
     with torch.no_grad():
-        exact.separator.mask.bias[0] = 1e5
-    with pytest.raises(InputError, match=r"--half: separator\.mask\.bias is beyond what float16 holds"):
+        exact.network.output.bias[0] = 1e5
+    with pytest.raises(InputError, match=r"--half: network\.output\.bias is beyond what float16 holds"):
         export_module(save(exact, tmp_path / "large.ckpt"), tmp_path / "large.safetensors", half=True)
 
 
@@ -314,7 +320,8 @@ def test_torch_alone_runs_programs_on_any_number_of_mixtures_and_frames(tmp_path
 
 
 def test_a_model_that_learnt_with_dropout_becomes_a_program_on_the_command_line(tmp_path):
-    made = DeepClustering(units=4, layers=2, dimensions=3, dropout=0.5, **GEOMETRY)
+    network = partial(BLSTM, units=4, layers=2, dropout=0.5)
+    made = DeepClustering(network=network, dimensions=3, **GEOMETRY)
     path = str(save(made, tmp_path / "speech.ckpt"))
     assert main(["export", path, "--output", f"{path}.safetensors", "--program", f"{path}.pt2"]) == 0
     assert Path(f"{path}.pt2").exists()
@@ -323,9 +330,9 @@ def test_a_model_that_learnt_with_dropout_becomes_a_program_on_the_command_line(
 def test_a_program_that_differs_is_not_written(tmp_path, monkeypatch):
     module = MODULES["separator"]()
     other = MODULES["separator"]()
-    torch.nn.init.normal_(other.separator.mask.bias)
+    torch.nn.init.normal_(other.network.output.bias)
     original = torch.export.export
-    monkeypatch.setattr(torch.export, "export", lambda network, *a, **k: original(other.separator.eval(), *a, **k))
+    monkeypatch.setattr(torch.export, "export", lambda network, *a, **k: original(NetworkOf(other).eval(), *a, **k))
     with pytest.raises(InputError, match=r"m.pt2: on noise the program differs from the model by"):
         write_program(tmp_path / "m.pt2", module, {}, {"noise": noise(1, 1000)})
     assert not list(tmp_path.iterdir())
@@ -337,7 +344,7 @@ def test_a_network_that_torch_cannot_follow_is_refused_in_one_line(tmp_path):
             return magnitude if magnitude.sum() > 1 else -magnitude
 
     module = MODULES["separator"]()
-    module.separator = Undecided()
+    module.network = Undecided()
     with pytest.raises(InputError, match=r"m.pt2: torch.export makes no program of a Undecided \(.*\); leave it out$"):
         write_program(tmp_path / "m.pt2", module, {}, {"noise": noise(1, 1000)})
 
@@ -347,5 +354,5 @@ def test_making_a_program_leaves_torch_and_the_module_as_they_were(tmp_path):
     before = dict(torch.ops.aten.lstm.input.py_kernels)
     write_program(tmp_path / "m.pt2", module, {}, {"noise": noise(1, 1000)})
     assert dict(torch.ops.aten.lstm.input.py_kernels) == before
-    assert module.training and module.separator.training
+    assert module.training and module.network.training
     assert all(parameter.requires_grad for parameter in module.parameters())

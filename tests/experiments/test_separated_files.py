@@ -4,6 +4,7 @@ import json
 import os
 import resource
 import shutil
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ import torch
 from datamodules.corpora.audio_file import scan_audio
 from experiments.separated_files import MANIFEST, is_separated, separate_file
 from lightning_modules.errors import InputError
+from lightning_modules.networks import BLSTM
 from lightning_modules.recordings.separator import Separator, Span
 from lightning_modules.weak_labels.separator_module import WeakLabelSeparator
 
@@ -23,9 +25,8 @@ RATE = 11_025
 @pytest.fixture(scope="module")
 def separator() -> Separator:
     torch.manual_seed(0)
-    model = WeakLabelSeparator(
-        "strong", classes=["horn", "dog"], sample_rate=8000, window=64, hop=32, units=4, layers=1
-    )
+    tiny = partial(BLSTM, units=4, layers=1)
+    model = WeakLabelSeparator("strong", classes=["horn", "dog"], sample_rate=8000, window=64, hop=32, network=tiny)
     return Separator(model, span=Span(0.5, 0.1, 0.02), device="cpu")
 
 

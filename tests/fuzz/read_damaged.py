@@ -186,7 +186,8 @@ def exported(folder: Path) -> Subject:
 def _judge() -> tuple[dict[str, Any], EventClassifier]:
     torch.manual_seed(0)
     settings: dict[str, Any] = {"supervision": "frame", "classes": ["horn", "dog"], "sample_rate": 8000}
-    settings |= {"window": 32, "hop": 16, "architecture": "recurrent", "units": 3, "layers": 1, "gain": 2.0}
+    settings |= {"window": 32, "hop": 16, "gain": 2.0}
+    settings["network"] = {"class_path": "lightning_modules.networks.BLSTM", "init_args": {"units": 3, "layers": 1}}
     return settings, EventClassifier(**settings)
 
 

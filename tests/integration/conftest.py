@@ -50,8 +50,8 @@ PAIRS = {
 TRAINER = {"trainer.max_epochs": "1", "trainer.accelerator": "cpu"}
 # Networks as small as they get, by the class of the model.
 NETWORKS = {
-    "EventClassifier": {"model.architecture": "recurrent", "model.units": "5", "model.layers": "1"},
-    "WeakLabelSeparator": {"model.units": "6", "model.layers": "1"},
+    "EventClassifier": {"model.network": "BLSTM", "model.network.units": "5", "model.network.layers": "1"},
+    "WeakLabelSeparator": {"model.network.units": "6", "model.network.layers": "1"},
     "ReferenceSeparator": {},
 }
 

@@ -86,7 +86,7 @@ def music(separatrix, tmp_path_factory):
     data = [word for name in names for word in ("--config", f"deep_clustering/{name}")]
     tiny = {**separatrix.pairs, **separatrix.trainer, "data.corpus.songs": 20, "data.bank_folder": separatrix.banks}
     data += separatrix.as_options(tiny)
-    model = ["--config", "deep_clustering/model", "--model.units", "6", "--model.layers", "1"]
+    model = ["--config", "deep_clustering/model", "--model.network.units", "6", "--model.network.layers", "1"]
     trained = tmp_path_factory.mktemp("music")
     separatrix.succeed("fit", *model, *data, "--run", trained)
     return Music(model, data, trained)
@@ -97,8 +97,8 @@ def network(stage, preset):
     if stage == "bank":
         return ()
     if stage.startswith("judge") and preset != "demo":
-        return "--model.units", "6", "--model.channels", "[2,2,2]"
-    return "--model.units", "6", "--model.layers", "1"
+        return "--model.network.units", "6", "--model.network.channels", "[2,2,2]"
+    return "--model.network.units", "6", "--model.network.layers", "1"
 
 
 @pytest.fixture(scope="session")
@@ -161,7 +161,7 @@ def test_every_part_of_a_model_selection_runs_as_the_reproduction_combines_it(pr
     for stage in model_selection_stages(preset, tmp_path, settings, roots):
         domain, command = stage.name.split(".")
         further = separatrix.as_options(SMALL_CORPORA[preset].get(domain, {}))
-        sizes = ("--model.units", "6", "--model.layers", "1") if command == "fit" else ()
+        sizes = ("--model.network.units", "6", "--model.network.layers", "1") if command == "fit" else ()
         separatrix.succeed(*stage.arguments, *further, *sizes)
         used |= {word for before, word in pairwise(stage.arguments) if before == "--config"}
     of_others = {f"deep_clustering/{other}" for other in (*PRESETS, "ablations") if other != preset}

@@ -31,7 +31,7 @@ def test_a_training_is_the_same_with_any_number_of_workers_and_any_logger(name, 
 
 def test_a_training_is_the_same_with_as_many_threads_and_close_with_more(separatrix, with_threads, tmp_path):
     # Large enough to be shared out.
-    arguments = separatrix.arguments("strong", {"model.units": 64, "data.duration": 1.0})
+    arguments = separatrix.arguments("strong", {"model.network.units": 64, "data.duration": 1.0})
     for folder, threads in (("one", 1), ("two", 2), ("two again", 2)):
         with_threads(threads)
         separatrix.succeed("fit", *arguments, "--run", tmp_path / folder)

@@ -11,7 +11,7 @@ import io
 import re
 import shlex
 from collections.abc import Callable, Iterator
-from functools import cache
+from functools import cache, partial
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,7 @@ from lightning import Trainer
 from datamodules.corpora.folder_per_class import fold_of
 from experiments.cli import COMMANDS, main
 from lightning_modules.deep_clustering.module import DeepClustering
+from lightning_modules.networks import BLSTM
 
 STEPS = {document: steps(document) for document in DOCUMENTS}
 PLACES = [(document, place) for document, found in STEPS.items() for place in range(len(found))]
@@ -138,7 +139,7 @@ def workplaces(recordings, urbansound_factory, separatrix, tmp_path_factory) -> 
         soundfile.write(folder / "recording.wav", tone(1), 16_000)
         for domain in ("speech", "music"):
             trainer = Trainer(accelerator="cpu", logger=False, enable_progress_bar=False)
-            trainer.strategy.connect(DeepClustering(domain, units=4, layers=1, dimensions=3))
+            trainer.strategy.connect(DeepClustering(domain, network=partial(BLSTM, units=4, layers=1), dimensions=3))
             trainer.save_checkpoint(folder / "runs" / domain / "checkpoints" / "best.ckpt")
         if document not in RUN:
             (folder / "runs" / "strong").symlink_to(separatrix.systems / "strong")

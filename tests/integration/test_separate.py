@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import time
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ import torch
 from lightning import Trainer
 
 from lightning_modules.deep_clustering.module import DeepClustering
+from lightning_modules.networks import BLSTM
 
 CLASSES = ["car_horn", "dog_bark", "gun_shot", "jackhammer", "siren"]
 
@@ -25,7 +27,9 @@ def clustering(tmp_path_factory) -> list[str]:
         torch.manual_seed(seed)
         trainer = Trainer(accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False)
         trainer.strategy.connect(
-            DeepClustering(domain, sample_rate=8000, window=64, hop=32, units=4, layers=1, dimensions=4)
+            DeepClustering(
+                domain, sample_rate=8000, window=64, hop=32, network=partial(BLSTM, units=4, layers=1), dimensions=4
+            )
         )
         trainer.save_checkpoint(folder / f"{domain}.ckpt")
         paths.append(str(folder / f"{domain}.ckpt"))

@@ -20,7 +20,7 @@ SMALLEST, LARGEST = (
 def tiny(separatrix):
     """Settings that make a run small and its mixtures those of the tests' judges."""
     demo = {"data.sample_rate": 8000, "data.window": 256, "data.hop": 128, "data.bank_folder": separatrix.banks}
-    network = {"model.units": 6, "model.layers": 1}
+    network = {"model.network.units": 6, "model.network.layers": 1}
     return separatrix.as_options({**separatrix.scenes, **demo, **network, **separatrix.trainer})
 
 
@@ -69,7 +69,7 @@ def test_a_run_of_the_sweep_trains_in_a_folder_of_its_own_and_logs_what_the_swee
     assert any(row[SWEEP["metric"]["name"]] for row in separatrix.rows(curves))
     model = yaml.safe_load((run / "config.yaml").read_text())["model"]["init_args"]
     assert model["supervision"] == "frame"
-    assert model["learning_rate"] == SMALLEST["model.learning_rate"] and model["alpha"] == SMALLEST["model.alpha"]
+    assert model["optimizer"]["init_args"]["lr"] == SMALLEST["model.optimizer.lr"] and model["alpha"] == SMALLEST["model.alpha"]
 
 
 def test_every_supervision_and_the_largest_values_are_taken_in_the_order_of_the_agent(
@@ -95,7 +95,7 @@ def test_without_data_the_run_says_what_to_set(agent, monkeypatch, capfd):
 def test_the_file_is_one_that_wandb_sweep_takes():
     assert {"program", "method", "metric", "parameters", "command"} <= SWEEP.keys()
     assert SWEEP["method"] == "random" and SWEEP["metric"]["goal"] == "maximize"
-    assert SWEEP["parameters"].keys() == {"model.supervision", "model.learning_rate", "model.alpha"}
+    assert SWEEP["parameters"].keys() == {"model.supervision", "model.optimizer.lr", "model.alpha"}
     for choice in SWEEP["parameters"].values():
         if "distribution" in choice:
             assert choice["distribution"] == "log_uniform_values"

@@ -89,7 +89,7 @@ def test_a_weak_system_goes_on_as_well_as_it_ran_through(separatrix, tmp_path):
 
 def test_a_rate_that_is_halved_on_a_plateau_is_the_same_after_an_interruption(separatrix, tmp_path):
     # At this rate the loss soon stands still.
-    settings = {"model.learning_rate": 100, "model.halve_after": 1}
+    settings = {"model.optimizer.lr": 100, "model.scheduler": "ReduceLROnPlateau", "model.scheduler.patience": 0, "model.scheduler.factor": 0.5}
     for run, stops in (("through", [5]), ("cut", [4, 5])):
         for epochs in stops:
             arguments = separatrix.arguments("strong", {**settings, "trainer.max_epochs": epochs})
@@ -104,7 +104,7 @@ def test_a_rate_that_is_halved_on_a_plateau_is_the_same_after_an_interruption(se
 
 def test_a_training_that_had_stopped_early_is_not_resumed_for_another_epoch(separatrix, tmp_path):
     # At this rate the loss soon stands still.
-    settings = {"trainer.max_epochs": 9, "stopping.patience": 1, "model.learning_rate": 100}
+    settings = {"trainer.max_epochs": 9, "stopping.patience": 1, "model.optimizer.lr": 100}
     arguments = [*separatrix.arguments("strong", settings), "--run", tmp_path]
     separatrix.succeed("fit", *arguments)
     best_epoch, stopped = (read_checkpoint(path(tmp_path))["epoch"] for path in (best, last))

@@ -47,8 +47,8 @@ def test_a_training_says_what_it_is_before_the_first_epoch(judge, separatrix):
         "EventClassifier, frame supervision, classes car_horn, dog_bark, gun_shot, jackhammer, siren"
     ]
     weights = torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
-    size = sum(value.numel() for name, value in weights.items() if name.startswith("classifier."))
-    assert column(before, "network") == [f"classifier: RecurrentClassifier, {size:,} parameters to train"]
+    size = sum(value.numel() for name, value in weights.items() if name.startswith("network."))
+    assert column(before, "network") == [f"network: BLSTM, {size:,} parameters to train"]
     assert column(before, "geometry") == ["8000 Hz, window 256 and hop 128 samples (32 and 16 ms)"]
     assert column(before, "data") == [
         "UrbanScenes of procedural, mixtures of 0.5 s: 20 for training, 8 an epoch, 5 for validation"
@@ -64,13 +64,13 @@ def test_the_frozen_judge_of_a_separator_is_named_with_its_size(judge, separatri
     settings = {"model.judge": checkpoint}
     out = separatrix.succeed("fit", *separatrix.arguments("frame", settings), "--run", tmp_path / "run").out
     trained, frozen = (line for line in out.splitlines() if line.startswith("network"))
-    assert "separator: MaskSeparator, " in trained and trained.endswith(" parameters to train")
+    assert "network: BLSTM, " in trained and trained.endswith(" parameters to train")
     assert frozen.endswith(f" parameters frozen, of {checkpoint}") and "judge: EventClassifier, " in frozen
 
 
 def test_each_epoch_has_a_line_with_losses_the_best_so_far_patience_and_the_time_left(separatrix, tmp_path):
     # At this rate the second epoch is worse than the first.
-    settings = {**EPOCHS, "model.learning_rate": 100}
+    settings = {**EPOCHS, "model.optimizer.lr": 100}
     out = separatrix.succeed("fit", *separatrix.arguments("strong", settings), "--run", tmp_path).out
     lines = [line.split("  ") for line in out.splitlines() if line.startswith("epoch ")]
     (curves,) = tmp_path.glob("curves/*/metrics.csv")

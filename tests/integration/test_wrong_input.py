@@ -153,7 +153,7 @@ def test_an_untrained_model_is_not_evaluated(separatrix, refused, tmp_path):
         ("data.sample_rate", 16000, "sample_rate: the model has 16000, the checkpoint 8000; make them agree"),
         ("data.window", 512, "window: the model has 512, the checkpoint 256; make them agree"),
         ("data.classes", CLASSES, "classes: the model has ['car_horn', 'dog_bark'], the checkpoint ['car_horn', "),
-        ("model.units", 7, "give the network's settings as in training"),
+        ("model.network.units", 7, "give the network's settings as in training"),
     ],
 )
 def test_a_checkpoint_of_another_setting_is_refused_naming_both_sides(setting, value, told, evaluate):
@@ -349,7 +349,7 @@ def test_weights_that_a_gradient_has_spoilt_are_not_written_over_those_of_earlie
     outcome = separatrix.run("fit", *arguments)
     assert outcome.status == 2
     told = outcome.err.splitlines()[-1]
-    assert told.startswith("separatrix fit: separator.") and "not finite after epoch 2" in told
+    assert told.startswith("separatrix fit: network.") and "not finite after epoch 2" in told
     assert separatrix.listing(run / "checkpoints") == checkpoints
 
 

@@ -1,5 +1,6 @@
 """AutoClip against numpy's percentile: what it remembers, what it clips to, and that a resumed training goes on."""
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,10 @@ from torch.utils.data import DataLoader
 from datamodules.batch import Batch
 from lightning_modules.autoclip import AutoClip
 from lightning_modules.deep_clustering.module import DeepClustering
+from lightning_modules.networks import BLSTM
 from lightning_modules.spectrogram import Geometry
 
+NETWORK = partial(BLSTM, units=4, layers=2, dropout=0.3, output_init_scale=8.0)
 PERCENTILES = (0.0, 10.0, 37.5, 50.0, 100.0)
 
 
@@ -130,9 +133,8 @@ class GradientNorms(Callback):
 
 def fit(epochs: int, path: Path | None = None, **settings: Any) -> tuple[DeepClustering, Trainer, GradientNorms]:
     torch.manual_seed(0)
-    module = DeepClustering(
-        "noise", sample_rate=8000, window=32, hop=16, dimensions=3, units=4, excerpt_frames=9, **settings
-    )
+    tiny = {"sample_rate": 8000, "window": 32, "hop": 16, "dimensions": 3, "network": NETWORK}
+    module = DeepClustering("noise", excerpt_frames=9, **tiny, **settings)
     gradients = GradientNorms()
     trainer = Trainer(
         accelerator="cpu",

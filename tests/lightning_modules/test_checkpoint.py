@@ -1,6 +1,7 @@
 """Checkpoints: none runs code, a bad one is named in one line, and a failing save leaves the last one."""
 
 import pickle
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -8,16 +9,17 @@ import pytest
 import torch
 from lightning import Trainer
 from lightning.pytorch.core.mixins.hparams_mixin import _given_hyperparameters_context
-from lightning_modules.weak_labels.separator import MaskSeparator
-from torch import nn
+from torch import Tensor, nn
 
 from lightning_modules.checkpoint import AtomicCheckpointIO, load_module, read_checkpoint
 from lightning_modules.deep_clustering.module import DeepClustering
 from lightning_modules.errors import InputError
+from lightning_modules.networks import BLSTM
 from lightning_modules.weak_labels.classifier_module import EventClassifier
 from lightning_modules.weak_labels.separator_module import WeakLabelSeparator
 
-SETTINGS: dict[str, Any] = {"classes": ["horn", "dog"], "sample_rate": 8000, "window": 32, "hop": 16, "units": 3}
+SETTINGS: dict[str, Any] = {"classes": ["horn", "dog"], "sample_rate": 8000, "window": 32, "hop": 16}
+TINY = partial(BLSTM, units=3, layers=1)
 
 
 def save(module: Any, path: Path) -> Path:
@@ -30,7 +32,7 @@ def save(module: Any, path: Path) -> Path:
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch.manual_seed(0)
-    module = EventClassifier(architecture="recurrent", gain=2.5, **SETTINGS)
+    module = EventClassifier(network=TINY, gain=2.5, **SETTINGS)
     module.prior.copy_(torch.tensor([0.25, 0.75]))
     return save(module, tmp_path_factory.mktemp("trained") / "judge.ckpt")
 
@@ -52,7 +54,7 @@ def refusal(path: Path, kind: Any = EventClassifier) -> str:
 def test_a_module_comes_back_with_its_settings_weights_and_prior(trained):
     module = load_module(trained, EventClassifier)
     torch.manual_seed(0)
-    original = EventClassifier(architecture="recurrent", gain=2.5, **SETTINGS)
+    original = EventClassifier(network=TINY, gain=2.5, **SETTINGS)
     assert module.identity() == original.identity()
     assert module.prior.tolist() == [0.25, 0.75]
     heard = torch.rand(2, 17, 9)
@@ -69,31 +71,40 @@ def test_a_class_of_one_s_own_is_known_by_the_class_that_it_extends(path):
     class OwnJudge(EventClassifier):
         pass
 
-    save(OwnJudge(architecture="recurrent", **SETTINGS), path)
+    save(OwnJudge(network=TINY, **SETTINGS), path)
     assert type(load_module(path, EventClassifier)) is OwnJudge
 
 
+class Dense(nn.Module):
+    """A network of one's own."""
+
+    def __init__(self, inputs: int, outputs: int, width: int = 2) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(nn.Linear(inputs, width), nn.Tanh(), nn.Linear(width, outputs))
+
+    def forward(self, features: Tensor) -> Tensor:
+        return self.layers(features.mT).mT
+
+
 class Stretched(WeakLabelSeparator):
-    """A separator with a network, and a setting, of its own."""
+    """A separator with a setting of its own."""
 
     def __init__(self, width: int = 2, **settings: Any) -> None:
         super().__init__(**settings)
 
-    def make_network(self, **sizes: Any) -> nn.Module:
-        return MaskSeparator(self.geometry.bins, len(self.classes), sizes["units"] * self.hparams["width"], layers=1)
-
 
 def test_a_network_of_one_s_own_comes_back_with_its_settings(path):
-    module = Stretched(width=4, **SETTINGS)
+    module = Stretched(width=4, network=partial(Dense, width=3), **SETTINGS)
     save(module, path)
     restored = load_module(path, WeakLabelSeparator)
     assert type(restored) is Stretched and restored.hparams["width"] == 4
+    assert type(restored.network) is Dense
     mixture = torch.randn(1, 400)
     assert torch.equal(restored.eval()(mixture), module.eval()(mixture))
 
 
 def test_what_is_loaded_while_another_module_is_made_keeps_its_own_settings(path):
-    save(Stretched(width=4, **SETTINGS), path)
+    save(Stretched(width=4, network=TINY, **SETTINGS), path)
     # As LightningCLI makes modules: with the settings of the one that loads.
     with _given_hyperparameters_context({"width": 1, "_class_path": "somebody.Else"}, "maker"):
         restored = load_module(path, WeakLabelSeparator)
@@ -101,7 +112,7 @@ def test_what_is_loaded_while_another_module_is_made_keeps_its_own_settings(path
 
 
 def test_a_checkpoint_of_an_unknown_class_says_how_to_make_it_known(path):
-    module = EventClassifier(architecture="recurrent", **SETTINGS)
+    module = EventClassifier(network=TINY, **SETTINGS)
     save(module, path)
     checkpoint = torch.load(path, weights_only=True)
     torch.save({**checkpoint, "module": "SomebodysJudge"}, path)
@@ -110,8 +121,8 @@ def test_a_checkpoint_of_an_unknown_class_says_how_to_make_it_known(path):
 
 def test_settings_in_a_checkpoint_are_plain_values(trained):
     def plain(value: Any) -> bool:
-        if isinstance(value, list):
-            return all(map(plain, value))
+        if isinstance(value, list | dict):
+            return all(map(plain, value.values() if isinstance(value, dict) else value))
         return value is None or type(value) in (bool, int, float, str)
 
     settings = read_checkpoint(trained)["hyper_parameters"]
@@ -197,7 +208,11 @@ def test_a_checkpoint_of_another_kind_of_module_is_refused_with_both_named(train
 @pytest.mark.parametrize("change", ["another size", "an unknown setting"])
 def test_a_checkpoint_whose_settings_do_not_fit_its_weights_or_this_version_is_refused(change, trained, path):
     contents = read_checkpoint(trained)
-    contents["hyper_parameters"]["units" if change == "another size" else "mystery"] = 7
+    settings = contents["hyper_parameters"]
+    if change == "another size":
+        settings["network"]["init_args"]["units"] = 7
+    else:
+        settings["mystery"] = 7
     torch.save(contents, path)
     refusal(path)
 

@@ -2,6 +2,7 @@
 
 import json
 import struct
+from functools import partial
 from typing import Any
 
 import pytest
@@ -13,17 +14,22 @@ from lightning_modules.deep_clustering.module import DeepClustering
 from lightning_modules.deep_clustering.selection import ModelSelection
 from lightning_modules.errors import InputError
 from lightning_modules.exported_model import ENTRY, LONGEST_HEADER, write_exported
+from lightning_modules.networks import BLSTM, CRNN, BandSplit
 from lightning_modules.weak_labels.classifier_module import EventClassifier
 from lightning_modules.weak_labels.separator_module import WeakLabelSeparator
 
 GEOMETRY: dict[str, Any] = {"sample_rate": 8000, "window": 32, "hop": 16}
 CLASSES = ["horn", "dog"]
-JUDGE = {**GEOMETRY, "classes": CLASSES, "architecture": "recurrent", "units": 3, "layers": 1}
+BLSTM_OF_3 = {"class_path": "lightning_modules.networks.BLSTM", "init_args": {"units": 3, "layers": 1}}
+JUDGE = {**GEOMETRY, "classes": CLASSES, "network": BLSTM_OF_3}
+SMALL_CRNN = partial(CRNN, channels=[2, 3, 4], units=3)
+BANDS = partial(BandSplit, bands=3, features=4, units=3, layers=1)
 MODULES = {
-    "separator": lambda: WeakLabelSeparator(classes=CLASSES, units=3, layers=2, **GEOMETRY),
+    "separator": lambda: WeakLabelSeparator(classes=CLASSES, network=partial(BLSTM, units=3), **GEOMETRY),
     "recurrent judge": lambda: EventClassifier(**JUDGE),
-    "convolutional judge": lambda: EventClassifier(classes=CLASSES, channels=[2, 3, 4], units=3, **GEOMETRY),
-    "deep clustering": lambda: DeepClustering(units=4, layers=1, dimensions=3, **GEOMETRY),
+    "convolutional judge": lambda: EventClassifier(classes=CLASSES, network=SMALL_CRNN, **GEOMETRY),
+    "deep clustering": lambda: DeepClustering(network=BLSTM_OF_3, dimensions=3, **GEOMETRY),
+    "band-split deep clustering": lambda: DeepClustering(network=BANDS, dimensions=3, **GEOMETRY),
 }
 
 
@@ -78,7 +84,7 @@ def test_a_selection_takes_exported_models_beside_checkpoints(tmp_path):
     paths = []
     for seed, domain in enumerate(("speech", "music")):
         torch.manual_seed(seed)
-        module = DeepClustering(domain=domain, units=4, layers=1, dimensions=3, **GEOMETRY)
+        module = DeepClustering(domain=domain, network=BLSTM_OF_3, dimensions=3, **GEOMETRY)
         paths.append((tmp_path / f"{domain}.safetensors", tmp_path / f"{domain}.ckpt"))
         write_exported(paths[-1][0], card_of(module), module.state_dict())
         AtomicCheckpointIO().save_checkpoint(card_of(module) | {"state_dict": module.state_dict()}, paths[-1][1])
@@ -159,7 +165,7 @@ def test_weights_without_a_card_are_refused_with_what_writes_one(refusal):
         ({"module": ["EventClassifier"]}, "a checkpoint of something else"),
         ({"module": "ModelSelection", "hyper_parameters": {"checkpoints": ["/etc/passwd"]}}, "ModelSelection"),
         ({"hyper_parameters": None}, "not a checkpoint of this project"),
-        ({"hyper_parameters": {**JUDGE, "units": 10_000}}, "its settings say"),
+        ({"hyper_parameters": {**JUDGE, "network": {**BLSTM_OF_3, "init_args": {"units": 10_000}}}}, "its settings say"),
         ({"hyper_parameters": {**JUDGE, "gain": float("1e308") * 10}}, None),
         ({"hyper_parameters": {**JUDGE, "mystery": 1}}, "does not fit this version"),
         ({"hyper_parameters": {**JUDGE, "classes": ["../up", "x"]}}, "no name of a file"),

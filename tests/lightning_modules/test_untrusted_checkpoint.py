@@ -1,5 +1,6 @@
 """A checkpoint of anybody: memory follows the file's size; only finite weights and plain settings are taken."""
 
+import copy
 import resource
 import zipfile
 from typing import Any
@@ -17,9 +18,8 @@ SETTINGS: dict[str, Any] = {
     "sample_rate": 8000,
     "window": 32,
     "hop": 16,
-    "architecture": "recurrent",
-    "units": 3,
-    "layers": 1,
+    "network": {"class_path": "lightning_modules.networks.BLSTM", "init_args": {"units": 3, "layers": 1}},
+    "optimizer": {"class_path": "torch.optim.adam.Adam", "init_args": {"lr": 1e-3}},
 }
 
 
@@ -27,7 +27,7 @@ SETTINGS: dict[str, Any] = {
 def contents() -> dict[str, Any]:
     return {
         "state_dict": dict(EventClassifier(**SETTINGS).state_dict()),
-        "hyper_parameters": dict(SETTINGS),
+        "hyper_parameters": copy.deepcopy(SETTINGS),
         "module": "EventClassifier",
     }
 
@@ -50,8 +50,8 @@ def refusal(tmp_path):
 
 @pytest.mark.parametrize("value", [torch.nan, torch.inf, -torch.inf])
 def test_weights_that_are_not_finite_are_refused_by_name(value, contents, refusal):
-    contents["state_dict"]["classifier.classes.bias"][1] = value
-    assert "classifier.classes.bias holds NaN or infinite weights" in refusal(contents)
+    contents["state_dict"]["network.output.bias"][1] = value
+    assert "network.output.bias holds NaN or infinite weights" in refusal(contents)
 
 
 @pytest.mark.parametrize(
@@ -69,7 +69,7 @@ def test_weights_that_are_not_finite_are_refused_by_name(value, contents, refusa
     ids=lambda weight: str(weight)[:30],
 )
 def test_a_weight_that_is_no_ordinary_tensor_is_refused(weight, contents, refusal):
-    contents["state_dict"]["classifier.classes.bias"] = weight
+    contents["state_dict"]["network.output.bias"] = weight
     refusal(contents)
 
 
@@ -85,23 +85,25 @@ def test_weights_that_the_settings_do_not_ask_for_are_refused_by_name(change, co
 @pytest.mark.parametrize(
     "name, value",
     [
-        *(("units", value) for value in (10**9, 9_999, -1, 2.5, "3", None, [3], float("nan"))),
-        *(("layers", value) for value in (10**9, 99, 0, "1")),
+        *(("network.units", value) for value in (10**9, 9_999, -1, 2.5, "3", None, [3], float("nan"))),
+        *(("network.layers", value) for value in (10**9, 99, 0, "1")),
+        *(("network.mystery", value) for value in (1, None)),
         *(("sample_rate", value) for value in (10**12, 0, "8000")),
         *(("window", value) for value in (2**40, 33, -2)),
         *(
             ("classes", value)
             for value in ([], "horn", ["a/../b", "c"], ["\x1b[2J", "x"], ["a|b", "x"], 7, [["x"], "y"])
         ),
-        *(("learning_rate", value) for value in (float("inf"), -1.0, "fast")),
         *(("supervision", value) for value in ("strong", None, 3)),
-        *(("architecture", value) for value in ("magic", ["recurrent"])),
+        *(("network", value) for value in ("magic", ["BLSTM"], None, 3, {}, {"class_path": ["BLSTM"]})),
         *(("gain", value) for value in (float("nan"), "loud")),
         ("mystery", 1),
     ],
 )
 def test_settings_of_a_wrong_type_or_size_are_refused(name, value, contents, refusal):
-    contents["hyper_parameters"][name] = value
+    _, _, of_network = name.rpartition("network.")
+    settings = contents["hyper_parameters"]
+    (settings["network"]["init_args"] if of_network != name else settings)[of_network] = value
     refusal(contents)
 
 
@@ -150,7 +152,7 @@ def test_a_flipped_bit_in_a_weight_is_noticed(tmp_path, contents):
     path = tmp_path / "given.ckpt"
     torch.save(contents, path)
     whole = bytearray(path.read_bytes())
-    place = whole.index(contents["state_dict"]["classifier.classes.weight"].numpy().tobytes())
+    place = whole.index(contents["state_dict"]["network.output.weight"].numpy().tobytes())
     whole[place] ^= 1
     path.write_bytes(whole)
     with pytest.raises(InputError, match="is damaged"):
@@ -158,7 +160,7 @@ def test_a_flipped_bit_in_a_weight_is_noticed(tmp_path, contents):
 
 
 def test_settings_of_a_huge_network_ask_for_no_memory(contents, refusal):
-    contents["hyper_parameters"] |= {"units": 10_000, "layers": 100}  # half a terabyte
+    contents["hyper_parameters"]["network"]["init_args"] = {"units": 10_000, "layers": 100}  # half a terabyte
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     assert "its settings say" in refusal(contents)
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 200_000  # kilobytes

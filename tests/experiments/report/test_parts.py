@@ -166,10 +166,12 @@ def test_a_class_of_ones_own_is_found_by_the_configuration(tmp_path, monkeypatch
     run = tmp_path / "run"
     (run / "checkpoints").mkdir(parents=True)
     (run / "config.yaml").write_text("model: {class_path: models_of_a_report.Narrow}\n")
-    program = f"""from lightning import Trainer
+    program = f"""from functools import partial
+from lightning import Trainer
+from separatrix import BLSTM
 from models_of_a_report import Narrow
 trainer = Trainer(accelerator="cpu", logger=False, enable_progress_bar=False)
-trainer.strategy.connect(Narrow(classes=["a", "b"], units=4, layers=1, supervision="strong"))
+trainer.strategy.connect(Narrow(classes=["a", "b"], network=partial(BLSTM, units=4, layers=1), supervision="strong"))
 trainer.save_checkpoint({str(run / "checkpoints" / "best.ckpt")!r})"""
     # Elsewhere, for the class is not to be known here.
     paths = os.pathsep.join((str(tmp_path), os.getcwd(), os.environ.get("PYTHONPATH", "")))

@@ -1,6 +1,7 @@
 """Model selection: which models can be compared, whose estimates are kept, and that nothing else decides."""
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from lightning_modules.deep_clustering.confidence import Confidence, confidence,
 from lightning_modules.deep_clustering.module import DeepClustering
 from lightning_modules.deep_clustering.selection import ModelSelection
 from lightning_modules.errors import InputError
+from lightning_modules.networks import BLSTM
 from lightning_modules.spectrogram import Geometry
 from lightning_modules.weak_labels.classifier_module import EventClassifier
 
@@ -44,10 +46,11 @@ def saved(tmp_path_factory: pytest.TempPathFactory) -> Save:
         name = "-".join(map(str, (domain, seed, *settings.values())))
         if name not in made:
             torch.manual_seed(seed)
-            tiny = {"sample_rate": 8000, "window": 128, "hop": 64, "dimensions": 4, "units": 4, "dropout": 0.5}
+            tiny: dict[str, Any] = {"sample_rate": 8000, "window": 128, "hop": 64, "dimensions": 4}
+            tiny["network"] = partial(BLSTM, units=4, layers=2, dropout=0.5, output_init_scale=8.0)
             model = DeepClustering(domain, **{**tiny, **settings})
             with torch.no_grad():  # as decided as a trained model, and each on bins of its own
-                model.network.embedding.weight.mul_(8)
+                model.network.output.weight.mul_(8)
             made[name] = write(model, folder / f"{name}.ckpt")
         return made[name]
 
@@ -238,7 +241,8 @@ def test_models_of_three_sources_can_be_compared(saved):
 
 
 def test_a_checkpoint_of_another_module_is_refused_with_both_kinds_named(saved, tmp_path):
-    judge = EventClassifier(classes=["a", "b"], sample_rate=8000, window=32, hop=16, units=3, architecture="recurrent")
+    tiny = partial(BLSTM, units=3, layers=1)
+    judge = EventClassifier(classes=["a", "b"], sample_rate=8000, window=32, hop=16, network=tiny)
     path = write(judge, tmp_path / "judge.ckpt")
     with pytest.raises(InputError, match=f"^{path}: a checkpoint of EventClassifier; one of DeepClustering is needed$"):
         ModelSelection([saved("speech"), path])

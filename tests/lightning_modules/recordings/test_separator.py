@@ -1,6 +1,7 @@
 """Recordings in windows: what the model makes of the whole, at any rate and with any channels, without seams."""
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from lightning_modules.deep_clustering.k_means import k_means
 from lightning_modules.deep_clustering.module import DeepClustering
 from lightning_modules.deep_clustering.selection import ModelSelection
 from lightning_modules.errors import InputError
+from lightning_modules.networks import BLSTM
 from lightning_modules.recordings import clustering
 from lightning_modules.recordings.resampling import rate_ratio
 from lightning_modules.recordings.separator import Recording, Separator, Span
@@ -23,7 +25,7 @@ from lightning_modules.weak_labels.separator_module import WeakLabelSeparator
 
 RATE = 8000
 WHOLE, CHUNKS = Span(window=100), Span(window=0.5, overlap=0.1, fade=0.02)
-TINY: dict[str, Any] = {"sample_rate": RATE, "window": 64, "hop": 32, "units": 6, "layers": 1}
+TINY: dict[str, Any] = {"sample_rate": RATE, "window": 64, "hop": 32, "network": partial(BLSTM, units=6, layers=1)}
 
 
 class Nearby(nn.Module):
@@ -41,13 +43,14 @@ def class_separator(normalisation: str = "mixture", bounded: bool = True, seed: 
     torch.manual_seed(seed)
     model = WeakLabelSeparator("strong", classes=["horn", "dog"], input_normalisation=normalisation, **TINY)
     if bounded:
-        model.separator.recurrent = Nearby(model.geometry.bins, 12)  # type: ignore[assignment]
+        model.network.recurrent = Nearby(model.geometry.bins, 12)  # type: ignore[assignment]
     return model.eval()
 
 
 def clustering_model(seed: int = 0, bounded: bool = True, **settings: Any) -> DeepClustering:
     torch.manual_seed(seed)
-    model = DeepClustering(**{"domain": f"domain{seed}", "dimensions": 4, **TINY, **settings})
+    network = partial(BLSTM, units=6, layers=1, output_init_scale=8.0)
+    model = DeepClustering(**{"domain": f"domain{seed}", "dimensions": 4, **TINY, "network": network, **settings})
     if bounded:
         model.network.recurrent = Nearby(model.geometry.bins, 12)  # type: ignore[assignment]
     return model.eval()
@@ -123,10 +126,10 @@ def test_windows_of_class_masks_give_the_whole_where_the_network_hears_nearby_fr
 def test_a_network_of_ones_own_that_knows_magnitudes_alone_is_windowed_too():
     class Halves(nn.Module):
         def forward(self, magnitude: Tensor) -> Tensor:
-            return torch.full((1, 2, *magnitude.shape[1:]), 0.5)
+            return torch.zeros(1, 2, *magnitude.shape[1:])
 
     model, x = class_separator(), mixture(3.3)
-    model.separator = Halves()  # type: ignore[assignment]
+    model.network = Halves()  # type: ignore[assignment]
     with torch.inference_mode():
         assert error_db(stacked(Separator(model, span=CHUNKS), x)[:-1, 0], model(x)[0]) < -60
 
@@ -192,8 +195,8 @@ def test_sources_and_residual_have_the_recordings_shape_and_add_up_to_it(rate, c
 @pytest.mark.parametrize("rate", [RATE, 11_025, 44_100])
 def test_a_constant_mask_shows_no_seam_even_beside_an_impulse(rate):
     model = class_separator()
-    nn.init.zeros_(model.separator.mask.weight)
-    nn.init.zeros_(model.separator.mask.bias)  # every mask is 1/2
+    nn.init.zeros_(model.network.output.weight)
+    nn.init.zeros_(model.network.output.bias)  # every mask is 1/2
     separator = Separator(model, span=CHUNKS)
     time = torch.arange(round(1.6 * rate)) / rate
     tone = 0.3 * (2 * torch.pi * 440 * time).sin().unsqueeze(0)
@@ -282,8 +285,7 @@ def test_checkpoints_that_do_not_fit_together_are_refused_in_one_line(tmp_path):
     clusters = write(clustering_model(bounded=False), tmp_path / "clusters.ckpt")
     slower = write(clustering_model(bounded=False, sample_rate=4000), tmp_path / "slower.ckpt")
     three = write(clustering_model(bounded=False, sources=3), tmp_path / "three.ckpt")
-    sizes = {"architecture": "recurrent", "units": 3, "layers": 1, "sample_rate": RATE, "window": 64, "hop": 32}
-    judge = write(EventClassifier("frame", classes=["horn"], **sizes), tmp_path / "judge.ckpt")
+    judge = write(EventClassifier("frame", classes=["horn"], **TINY), tmp_path / "judge.ckpt")
     refused = {
         (): "model: none",
         (weak, clusters): "weak.ckpt: a WeakLabelSeparator, which separates by itself",

@@ -1,20 +1,22 @@
 """The judge and the separator under the real Trainer: what is frozen, what learns, from what, and what is refused."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import pytest
 import torch
 from lightning import LightningDataModule, Trainer
-from lightning_modules.weak_labels.classifier import clip_logits, pool_frame_labels
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from datamodules.batch import Batch
 from lightning_modules.checkpoint import load_module, read_checkpoint
 from lightning_modules.errors import InputError
+from lightning_modules.networks import BLSTM, CRNN
 from lightning_modules.spectrogram import Geometry, stft
 from lightning_modules.weak_labels.classifier_module import EventClassifier
+from lightning_modules.weak_labels.labels import clip_logits, pool_frame_labels
 from lightning_modules.weak_labels.losses import (
     classification_loss,
     estimate_classification_loss,
@@ -31,7 +33,8 @@ SAMPLES = 400
 FRAMES = GEOMETRY.frames(SAMPLES)
 PRIOR = torch.tensor([0.2, 0.5, 0.7])
 SHARED: dict[str, Any] = {"classes": CLASSES, "sample_rate": 8000, "window": 32, "hop": 16}
-JUDGE: dict[str, Any] = {"architecture": "convolutional", "channels": [2, 3, 4], "units": 4, "gain": 10.0}
+JUDGE: dict[str, Any] = {"network": partial(CRNN, channels=[2, 3, 4], units=4), "gain": 10.0}
+FAST = partial(torch.optim.Adam, lr=1e-2)
 
 
 def random_batch(size: int, seed: int = 0) -> Batch:
@@ -74,8 +77,8 @@ def trainer(epochs: int = 2, **settings: Any) -> Trainer:
 
 def separator(supervision: str, **settings: Any) -> WeakLabelSeparator:
     torch.manual_seed(1)
-    sizes = {"units": 4, "layers": 1, "learning_rate": 1e-2}
-    return WeakLabelSeparator(supervision=supervision, **{**SHARED, **sizes, **settings})  # type: ignore[arg-type]
+    tiny = {"network": partial(BLSTM, units=4, layers=1), "optimizer": FAST}
+    return WeakLabelSeparator(supervision=supervision, **{**SHARED, **tiny, **settings})  # type: ignore[arg-type]
 
 
 def weights(module: nn.Module) -> dict[str, Tensor]:
@@ -93,7 +96,7 @@ def judges(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     paths = {}
     for supervision in ("frame", "clip"):
         torch.manual_seed(0)
-        judge = EventClassifier(supervision=supervision, **SHARED, **JUDGE, learning_rate=1e-2)  # type: ignore[arg-type]
+        judge = EventClassifier(supervision=supervision, **SHARED, **JUDGE, optimizer=FAST)  # type: ignore[arg-type]
         training = trainer()
         training.fit(judge, datamodule=RandomScenes())
         paths[supervision] = str(tmp_path_factory.mktemp("judge") / f"{supervision}.ckpt")
@@ -120,12 +123,12 @@ def ready(judges: dict[str, str]) -> Callable[..., WeakLabelSeparator]:
 
 def test_training_leaves_every_bit_of_the_judge_and_changes_every_weight_of_the_separator(judges, supervision):
     model = separator(supervision, judge=judges[supervision])
-    before = weights(model.separator)
+    before = weights(model.network)
     trainer().fit(model, datamodule=RandomScenes())
     assert model.judge is not None
     assert_unchanged(weights(load_module(judges[supervision], EventClassifier)), weights(model.judge))
     assert not any(parameter.requires_grad or parameter.grad is not None for parameter in model.judge.parameters())
-    assert not any(torch.equal(before[name], after) for name, after in weights(model.separator).items())
+    assert not any(torch.equal(before[name], after) for name, after in weights(model.network).items())
 
 
 def test_the_judge_stays_in_training_mode_through_validation(judges):
@@ -139,8 +142,8 @@ def test_what_the_judge_says_alone_reaches_every_weight_of_the_separator(ready, 
     model = ready(supervision, alpha=0.0)
     batch = random_batch(4)
     magnitude = stft(batch.mixture, GEOMETRY).abs()
-    model.loss(magnitude, model.separator(magnitude), batch).sum().backward()
-    assert {name for name, p in model.separator.named_parameters() if p.grad is None or not p.grad.any()} == set()
+    model.loss(magnitude, model.masks(magnitude), batch).sum().backward()
+    assert {name for name, p in model.network.named_parameters() if p.grad is None or not p.grad.any()} == set()
     assert all(parameter.grad is None for parameter in model.judge.parameters())
 
 
@@ -175,7 +178,7 @@ def test_weak_loss_is_the_weighted_sum_of_what_the_judge_says_and_of_the_mixture
 ):
     model, batch = ready(supervision, alpha=alpha, classification=classification), random_batch(3)
     magnitude = stft(batch.mixture, GEOMETRY).abs()
-    masks = model.separator(magnitude)
+    masks = model.masks(magnitude)
     parts = parts_of_the_loss(model, magnitude, masks, batch)
     expected = classification * parts["classification"] + alpha * parts["mixture"]
     torch.testing.assert_close(model.loss(magnitude, masks, batch), expected)
@@ -186,7 +189,7 @@ def test_mixture_loss_alone_needs_no_judge(supervision):
     trainer().fit(model, datamodule=RandomScenes())
     assert model.judge is None
     magnitude = stft(batch.mixture, GEOMETRY).abs()
-    masks = model.separator(magnitude)
+    masks = model.masks(magnitude)
     active = batch.frame_labels if supervision == "frame" else batch.clip_labels.unsqueeze(-1).expand(-1, -1, FRAMES)
     expected = 7 * mixture_loss(magnitude, masks * magnitude.unsqueeze(1), active, loud_frames(magnitude))
     torch.testing.assert_close(model.loss(magnitude, masks, batch), expected)
@@ -196,7 +199,7 @@ def test_strong_loss_is_the_scaled_truncated_magnitude_error_of_the_isolated_sou
     model, batch = ready("strong", strong_scale=50.0, quiet_frames=0.3), random_batch(3)
     assert model.judge is None
     magnitude = stft(batch.mixture, GEOMETRY).abs()
-    masks = model.separator(magnitude)
+    masks = model.masks(magnitude)
     expected = 50 * truncated_magnitude_loss(
         magnitude,
         stft(batch.sources, GEOMETRY).abs(),
@@ -211,9 +214,9 @@ def test_losses_are_float32_under_autocast(ready, supervision):
     model, batch = ready(supervision), random_batch(3)
     magnitude = stft(batch.mixture, GEOMETRY).abs()
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        loss = model.loss(magnitude, model.separator(magnitude), batch)
+        loss = model.loss(magnitude, model.masks(magnitude), batch)
     assert loss.dtype == torch.float32
-    torch.testing.assert_close(loss, model.loss(magnitude, model.separator(magnitude), batch), rtol=0.05, atol=0)
+    torch.testing.assert_close(loss, model.loss(magnitude, model.masks(magnitude), batch), rtol=0.05, atol=0)
 
 
 def test_judges_loss_on_mixtures_is_the_classification_loss_at_the_labels_rate(judges, supervision):
@@ -235,7 +238,7 @@ def test_validation_loss_is_the_mean_over_mixtures_whatever_the_batches(judges, 
     losses = []
     for batch in scenes.val_dataloader():
         magnitude = stft(batch.mixture, GEOMETRY).abs()
-        losses.append(model.loss(magnitude, model.separator(magnitude), batch))
+        losses.append(model.loss(magnitude, model.masks(magnitude), batch))
     assert len(losses[0]) != len(losses[1])
     torch.testing.assert_close(training.callback_metrics["validation_loss"].float(), torch.cat(losses).mean())
 
@@ -243,10 +246,10 @@ def test_validation_loss_is_the_mean_over_mixtures_whatever_the_batches(judges, 
 def test_masks_of_one_give_every_class_the_mixture_itself():
     class Ones(nn.Module):
         def forward(self, magnitude: Tensor) -> Tensor:
-            return torch.ones_like(magnitude).unsqueeze(1).expand(-1, len(CLASSES), -1, -1)
+            return torch.full_like(magnitude, 100).unsqueeze(1).expand(-1, len(CLASSES), -1, -1)
 
     model, mixture = separator("strong"), random_batch(2).mixture
-    model.separator = Ones()  # type: ignore[assignment]
+    model.network = Ones()  # type: ignore[assignment]
     torch.testing.assert_close(model(mixture), mixture.unsqueeze(1).expand(-1, 3, -1), atol=1e-5, rtol=0)
 
 
@@ -256,9 +259,10 @@ def test_estimates_have_the_masks_magnitude_and_the_mixtures_phase():
 
     class Constant(nn.Module):
         def forward(self, magnitude: Tensor) -> Tensor:
-            return torch.tensor([0.0, 0.25, 1.0]).view(1, 3, 1, 1) * torch.ones_like(magnitude).unsqueeze(1)
+            masks = torch.tensor([0.0, 0.25, 1.0]).view(1, 3, 1, 1) * torch.ones_like(magnitude).unsqueeze(1)
+            return masks.logit()
 
-    model.separator = Constant()  # type: ignore[assignment]
+    model.network = Constant()  # type: ignore[assignment]
     expected = torch.tensor([0.0, 0.25, 1.0]).view(1, 3, 1, 1) * spectrum
     torch.testing.assert_close(stft(model(mixture), GEOMETRY), expected, atol=1e-6, rtol=0)
 
@@ -342,10 +346,10 @@ def test_checkpoint_of_another_supervision_or_class_list_is_refused_before_its_w
     training.fit(separator("strong"), datamodule=RandomScenes())
     training.save_checkpoint(tmp_path / "strong.ckpt")
     model = separator("frame", judge=judges["frame"])
-    before = weights(model.separator)
+    before = weights(model.network)
     with pytest.raises(InputError, match=r"^supervision: the model has frame, the checkpoint strong; [^\n]*$"):
         trainer().fit(model, datamodule=RandomScenes(), ckpt_path=tmp_path / "strong.ckpt", weights_only=True)
-    assert_unchanged(before, weights(model.separator))
+    assert_unchanged(before, weights(model.network))
 
 
 def test_checkpoint_of_another_kind_or_size_is_refused_in_one_line(judges, tmp_path):
@@ -355,9 +359,9 @@ def test_checkpoint_of_another_kind_or_size_is_refused_in_one_line(judges, tmp_p
     for model, path, message in (
         (separator("strong"), judges["frame"], "ckpt_path: a checkpoint of EventClassifier; one of WeakLabelSeparator"),
         (
-            separator("strong", units=5),
+            separator("strong", network=partial(BLSTM, units=5, layers=1)),
             tmp_path / "strong.ckpt",
-            r"ckpt_path: separator\S* is .* in the model; .*as in training",
+            r"ckpt_path: network\S* is .* in the model; .*as in training",
         ),
     ):
         with pytest.raises(InputError, match=message):
@@ -399,7 +403,7 @@ def test_a_joint_judge_also_learns_from_the_mixtures(supervision):
     model, batch = separator(supervision, joint_judge=JUDGE), random_batch(3)
     trainer(epochs=0).fit(model, datamodule=RandomScenes())
     magnitude = stft(batch.mixture, GEOMETRY).abs()
-    masks = model.separator(magnitude)
+    masks = model.masks(magnitude)
     parts = parts_of_the_loss(model, magnitude, masks, batch)
     expected = parts["classification"] + 100 * parts["mixture"] + parts["judge"]
     torch.testing.assert_close(model.loss(magnitude, masks, batch), expected)
@@ -409,7 +413,7 @@ def test_a_joint_judge_without_settings_is_the_published_one_and_learns_from_the
     model, batch = separator("frame", joint_judge={}), random_batch(2)
     trainer(epochs=0).fit(model, datamodule=RandomScenes())
     magnitude = stft(batch.mixture, GEOMETRY).abs()
-    masks = model.separator(magnitude)
+    masks = model.masks(magnitude)
     parts = parts_of_the_loss(model, magnitude, masks, batch)
     expected = parts["classification"] + 100 * parts["mixture"] + parts["judge"]
     torch.testing.assert_close(model.loss(magnitude, masks, batch), expected)
@@ -429,8 +433,8 @@ def test_class_prior_comes_from_the_training_data_and_stays_off_0_and_1():
 @pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
 def test_on_a_gpu_the_frozen_judge_stays_and_the_separator_learns_through_it(judges, supervision, precision):
     model = separator(supervision, judge=judges[supervision], alpha=0.0)
-    before = weights(model.separator)
+    before = weights(model.network)
     trainer(accelerator="gpu", devices=1, precision=precision).fit(model, datamodule=RandomScenes())
     assert model.judge is not None
     assert_unchanged(weights(load_module(judges[supervision], EventClassifier)), weights(model.judge))
-    assert not any(torch.equal(before[name], after) for name, after in weights(model.separator).items())
+    assert not any(torch.equal(before[name], after) for name, after in weights(model.network).items())
