@@ -6,6 +6,8 @@ from typing import Any
 
 from jsonargparse import ArgumentParser, DefaultHelpFormatter, Namespace
 
+from lightning_modules import networks
+
 # In place of what Lightning says of them, which is not how it is here.
 _SETTINGS = {
     "--config": "a configuration file, or a shipped configuration by name; repeatable, the later ones override",
@@ -27,7 +29,11 @@ class HelpFormatter(RawDescriptionHelpFormatter, DefaultHelpFormatter):
         return "\n\n".join(each if "\n  " in f"\n{each}" else fill(each, width) for each in paragraphs)
 
     def _expand_help(self, action: Action) -> str:
-        return super()._expand_help(action).replace("type: <class 'Path'>", "type: path")
+        text = super()._expand_help(action).replace("type: <class 'Path'>", "type: path")
+        if ", known subclasses: torch.nn.Module" in text:  # all that torch and torchmetrics have
+            names = ", ".join(networks.__all__)
+            return f"{text.partition(', known subclasses:')[0]}; {names}, or MODULE.CLASS of your own)"
+        return text
 
 
 def description(text: str, *examples: str) -> str:

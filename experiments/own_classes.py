@@ -1,22 +1,31 @@
 """Classes of a user's own: from where they are imported, and how a command learns of those that no option names.
 
-A class that a configuration or an option names, such as `--model my_models.MySeparator`, is imported by that name. A
-checkpoint only states its class's name, and nothing is ever imported for it: that is what `--import my_models` is for.
+A class that a configuration or an option names, such as `--model.network my_networks.Mine`, is imported by that name. A
+checkpoint only states its classes' names, and nothing is ever imported for it: that is what `--import my_networks` is
+for.
 """
 
 import importlib
+import importlib.util
 import os
 import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
+from lightning_modules.choices import named_modules
 from lightning_modules.errors import InputError
 
 OPTION = "--import"
+# Packages of this project, which a folder of the same name in the user's own cannot replace.
+OURS = ("lightning_modules", "datamodules", "callbacks", "experiments", "separatrix")
 
 
 def find_in_current_folder() -> None:
     """Let modules of the current folder be imported, after all that is installed: it takes no installed one's place."""
-    if "" not in sys.path:
-        sys.path.append("")
+    folder = os.getcwd()  # not "": jsonargparse changes the folder while it reads a configuration
+    if folder not in sys.path:
+        sys.path.append(folder)
 
 
 def import_own(arguments: list[str]) -> list[str]:
@@ -43,14 +52,48 @@ def import_own(arguments: list[str]) -> list[str]:
     return others
 
 
+def own_modules(settings: Any) -> list[str]:
+    """Modules of the classes that settings name, other than this project's and installed ones, each once.
+
+    Args:
+        settings: plain values, such as a resolved configuration or a module's hyper-parameters.
+    """
+    paths = dict.fromkeys(path.rpartition(".")[0] for path in _class_paths(settings))
+    return [module for module in paths if module in named_modules or _is_in_current_folder(module)]
+
+
+def clash(module: str) -> str | None:
+    """What is told of a module of the current folder that a folder or file of this project hides."""
+    top = module.split(".")[0]
+    if top not in OURS or importlib.util.find_spec(top) is None:
+        return None
+    own = Path(*module.split("."))
+    if not (own.with_suffix(".py").is_file() or own.is_dir()):
+        return None
+    return f"{module}: {top} is a package of Separatrix itself, which hides your {top}; give yours another name"
+
+
+def _class_paths(settings: Any) -> Iterator[str]:
+    for name, value in settings.items() if isinstance(settings, dict) else enumerate(settings):
+        if name in ("class_path", "_class_path") and isinstance(value, str):
+            yield value
+        elif isinstance(value, dict | list | tuple):
+            yield from _class_paths(value)
+
+
+def _is_in_current_folder(module: str) -> bool:
+    top = module.split(".")[0]
+    return top not in OURS and bool(top) and (Path(f"{top}.py").is_file() or Path(top).is_dir())
+
+
 def _import(module: str) -> None:
     if not all(part.isidentifier() for part in module.split(".")):
-        raise InputError(f"{OPTION} {module}: the name of a module is needed, such as my_models for my_models.py")
+        raise InputError(f"{OPTION} {module}: the name of a module is needed, such as my_networks for my_networks.py")
     try:
         importlib.import_module(module)
     except ModuleNotFoundError as error:
         if error.name is None or not f"{module}.".startswith(f"{error.name}."):
             raise  # one that the module itself asks for
-        raise InputError(
-            f"{OPTION} {module}: no such module in {os.getcwd()}, nor an installed one; start the command where it is"
-        ) from None
+        told = clash(module) or f"no such module in {os.getcwd()}, nor an installed one; start the command where it is"
+        raise InputError(f"{OPTION} {told}" if clash(module) else f"{OPTION} {module}: {told}") from None
+    named_modules.add(module)

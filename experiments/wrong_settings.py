@@ -1,6 +1,7 @@
 """What is wrong with a setting, in one line: its name, what was expected, and what was probably meant."""
 
 import inspect
+import os
 import pkgutil
 import re
 from collections.abc import Collection, Iterator
@@ -8,15 +9,26 @@ from collections.abc import Collection, Iterator
 from jsonargparse import ArgumentParser
 from lightning import Callback, LightningDataModule
 from lightning.pytorch.profilers import Profiler
+from torch import nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 import separatrix
 from datamodules.corpora.corpus import Corpus
+from experiments.own_classes import clash
 from experiments.suggestion import probable, probably
 from lightning_modules.base_module import SeparatrixModule
 from lightning_modules.errors import printable
 
+# Settings of models before networks, optimisers and schedules became classes of their own, and where they are now.
+MOVED = {
+    **{name: f"network.{name}" for name in ("units", "layers", "channels", "dropout")},
+    "lstm_start": "network.lstm_init",
+    "embedding_start": "network.output_init_scale",
+    "architecture": "network, CRNN or BLSTM",
+    "learning_rate": "optimizer.lr",
+    "halve_after": "scheduler, a ReduceLROnPlateau with patience one less",
+}
 # What the class that a setting names must be, by the last part of the setting's name.
 KINDS: dict[str, type] = {
     "model": SeparatrixModule,
@@ -24,20 +36,24 @@ KINDS: dict[str, type] = {
     "corpus": Corpus,
     "callbacks": Callback,
     "profiler": Profiler,
+    "network": nn.Module,
     "optimizer": Optimizer,
-    "lr_scheduler": LRScheduler,
+    "scheduler": LRScheduler,
 }
 # Lines of jsonargparse's messages that tell of types, not of the setting.
 _OF_TYPES = ("Does not validate against", "Subtypes:", "Errors:", "- Expected a <class 'NoneType'>", "Given value")
 _KEY = re.compile(r'Parser key "([^"]+)"')
 _NO_SETTING = re.compile(r"class_path '([^']+)': Option '([^']+)' is not accepted")
+_NO_SETTING_OF_CALLABLE = re.compile(r"Option '([^']+)' is not accepted\. Got value: Namespace\(class_path='([^']+)'")
+_NO_MODULE = re.compile(r"(?:class_path '([\w.]+)': )?(?:No module named|module) '[\w.]+'(?:.*Got value: ([\w.]+))?")
+_SEVERAL = re.compile(r"Multiple subclasses with name (\w+)\. Give the full class path to avoid ambiguity: ([\w.]+\w)")
 _NO_CLASS = re.compile(r"(?:--([\w.]+)\.help: )?.*Expected a dot import path string: (\S+)")
 _ABSTRACT = re.compile(r"Expected an instantiatable class, but \S*\.(\w+) is abstract")
 _CHOICES = re.compile(r"invalid choice: '([^']*)' \(choose from (.*)\)")
 _ARGUMENT = re.compile(r"argument (\S+?):")
 _LITERAL = re.compile(r"Expected a typing\.Literal\[([^\]]*)\]")
 _VALUE = re.compile(r"(?:Got value|Given value): (.*)$", re.MULTILINE)
-_TYPE = re.compile(r"Expected a <class '(\w+)'>\. Got value: (.*)$")
+_TYPE = re.compile(r"Expected a <class '(\w+)'>\. Got value: (.*?)(?:\. Got value: .*)?$")
 _UNKNOWN = re.compile(r"unrecognized arguments: (\S+)|does not accept option '([^']+)'")
 _REQUIRED = "the following arguments are required: "
 
@@ -54,6 +70,13 @@ def explained(message: str, parser: ArgumentParser) -> str:
     setting = ".".join(keys)
     if found := _NO_SETTING.search(line):
         return _no_setting(".".join(_KEY.findall(line[: found.start()])), found[1], found[2], parser)
+    if found := _NO_SETTING_OF_CALLABLE.search(line):
+        return _no_setting(setting, found[2], found[1], parser)
+    if found := _NO_MODULE.search(line):
+        module = (found[1] or found[2]).rpartition(".")[0]
+        return f"{setting}: {clash(module) or f'no module {module} in {os.getcwd()}, nor an installed one'}"
+    if found := _SEVERAL.search(line):
+        return f"{setting}: several modules have a {found[1]}; give one by its module, such as {found[2]}"
     if found := _NO_CLASS.search(line):
         return _no_class(found[1] or setting, found[2])
     if found := _ABSTRACT.search(line):
@@ -67,8 +90,9 @@ def explained(message: str, parser: ArgumentParser) -> str:
         return _no_choice(setting, given[1] if given else "", list(dict.fromkeys(values)))
     if found := _UNKNOWN.search(line):
         return _unknown((found[1] or found[2]).split("=")[0], parser)
-    if line.startswith(_REQUIRED):
-        return _required(line.removeprefix(_REQUIRED).split(", "), parser)
+    if _REQUIRED in line:
+        before, _, names = line.partition(_REQUIRED)
+        return f"{setting}.{names}: needed" if before else _required(names.split(", "), parser)
     if found := _TYPE.search(line):
         return printable(f"{setting}: {found[2]}; expected {found[1]}")
     return line
@@ -87,6 +111,8 @@ def _no_setting(setting: str, class_path: str, option: str, parser: ArgumentPars
     setting = f"--{setting}" if typed else setting
     told = f"{setting}.{option}: {name} has no such setting"
     section = option.partition(".")[0]
+    if option in MOVED:
+        return f"{told} any more; it is {setting}.{MOVED[option]}"
     if option != section and (meant := probable(section, ["init_args"])):
         return f"{told}; did you mean {setting}.{meant}?"
     meant = probable(option.removeprefix("init_args."), settings)

@@ -31,6 +31,7 @@ from experiments.termination import interruption
 from experiments.training.end_on_sigterm import EndOnSigterm
 from experiments.training.lightning_messages import silence
 from experiments.training.parser import TrainingParser, parser_settings
+from experiments.training.precision import PreciseTrainer
 from experiments.training.ranks import cluster_environment, of_slurm, ranks_of, refused_trainer
 from experiments.training.run_description import write_description
 from experiments.training.run_overview import RunOverview
@@ -51,9 +52,11 @@ class SeparatrixCLI(LightningCLI):
             SeparatrixModule,
             LightningDataModule,
             args=with_named_configs(arguments),
+            trainer_class=PreciseTrainer,
             subclass_mode_model=True,
             subclass_mode_data=True,
             save_config_callback=None,
+            auto_configure_optimizers=False,  # they are settings of the model
             seed_everything_default=0,
             parser_class=TrainingParser,
             parser_kwargs={"prog": "separatrix", "description": "", **parser_settings()},

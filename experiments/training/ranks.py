@@ -20,6 +20,7 @@ from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from experiments.command_parser import command_parser
 from experiments.data_configuration import with_sections
 from experiments.terminal_lines import counted
+from experiments.training.precision import PreciseTrainer
 from lightning_modules.errors import InputError
 
 DESCRIPTION = """What SLURM's or torchrun's variables lead to with these settings of the trainer: nodes, ranks, devices.
@@ -183,7 +184,7 @@ def command(arguments: list[str]) -> None:
         action=ActionConfigFile,
         help="a file or shipped configuration, of which data and trainer count; repeatable",
     )
-    parser.add_class_arguments(Trainer, "trainer", instantiate=False)
+    parser.add_class_arguments(PreciseTrainer, "trainer", instantiate=False)
     parser.add_subclass_arguments(LightningDataModule, "data", required=False, help="for the mixtures of a step")
     settings = parser.parse_args(with_sections(arguments[1:], ("data", "trainer")))
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)  # what it says of every trainer is no answer
