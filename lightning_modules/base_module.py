@@ -12,7 +12,7 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from datamodules.batch import Batch
 from lightning_modules.batch_invariance import evaluate_batch_invariantly
-from lightning_modules.choices import OptimizerCallable, SchedulerCallable, described, made_of
+from lightning_modules.choices import OptimizerCallable, SchedulerCallable, made_of, without_callables
 from lightning_modules.errors import InputError
 from lightning_modules.loss_watch import LossWatch
 from lightning_modules.mixture_mean import MixtureMean
@@ -67,7 +67,7 @@ class SeparatrixModule(LightningModule):
         """As Lightning's; classes are kept as their path and settings, which a checkpoint can hold."""
         frame = frame or inspect.currentframe().f_back  # type: ignore[union-attr]  # of CPython
         super().save_hyperparameters(*args, frame=frame, **options)
-        self.hparams.update({name: described(value) for name, value in self.hparams.items() if callable(value)})
+        self.hparams.update(without_callables(dict(self.hparams)))
         self._hparams_initial = copy.deepcopy(self._hparams)
 
     def identity(self) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from lightning_modules import networks
 from lightning_modules.errors import InputError
+from lightning_modules.plain_values import nested_values
 
 NetworkCallable = Callable[[int, int], nn.Module]
 OptimizerCallable = Callable[[Iterable[nn.Parameter]], Optimizer]
@@ -24,12 +25,15 @@ SchedulerCallable = Callable[[Optimizer], LRScheduler]
 
 T = TypeVar("T")
 
+_PLAIN = (dict, list, tuple, str, bool, int, float, type(None))
+
 named_modules: set[str] = set()  # that the user imported by name, wherever they are installed
 
 
 def choice(cls: type, **settings: Any) -> Any:
     """A class and settings as plain values: the default of a parameter that takes a callable."""
-    path = f"{networks.__name__}.{cls.__name__}" if cls.__name__ in networks.__all__ else _path(cls)
+    ours = getattr(networks, cls.__name__, None) is cls  # a class of the user's own may have the same name
+    path = f"{networks.__name__}.{cls.__name__}" if ours else _path(cls)
     return {"class_path": path, "init_args": settings}
 
 
@@ -37,12 +41,26 @@ def described(callable_: Callable[..., Any]) -> dict[str, Any]:
     """The choice that a class, or functools.partial of one, is.
 
     Raises:
-        InputError: it is another callable, which a checkpoint could not name.
+        InputError: it is another callable, or has settings that are no plain values: a checkpoint could not hold it.
     """
     partial = callable_ if isinstance(callable_, functools.partial) else functools.partial(callable_)
-    if not isinstance(partial.func, type) or partial.args:
-        raise InputError(f"{callable_}: give a class, or functools.partial of one with its settings by name")
+    if not isinstance(partial.func, type) or partial.args or "." in partial.func.__qualname__:
+        raise InputError(
+            f"{callable_}: give a class of a module's top level, or functools.partial of one with its settings by name"
+        )
+    for name, value in partial.keywords.items():
+        if not all(isinstance(inner, _PLAIN) for inner in nested_values(value) or ()):
+            raise InputError(
+                f"{partial.func.__name__}: {name} is {value!r}; numbers, words and lists of them are needed"
+            )
     return choice(partial.func, **partial.keywords)
+
+
+def without_callables(value: Any) -> Any:
+    """A setting, whose callables, also those within dicts, are `described`."""
+    if isinstance(value, dict):
+        return {name: without_callables(of_name) for name, of_name in value.items()}
+    return described(value) if callable(value) else value
 
 
 def made_of(chosen: Any, kind: type[T]) -> Callable[..., T]:
@@ -62,7 +80,8 @@ def made_of(chosen: Any, kind: type[T]) -> Callable[..., T]:
     if not isinstance(path, str) or not isinstance(settings, dict):
         raise InputError(f"{chosen!r}: neither a callable nor class_path and init_args of a {kind.__name__}")
     module, _, name = path.rpartition(".")
-    cls = getattr(networks if not module else sys.modules.get(module), name, None)
+    known = sys.modules.get(module) if module else networks
+    cls = getattr(known, "__dict__", {}).get(name)  # asked for what they lack, some modules import others
     if not isinstance(cls, type) or not _may_be_made(cls):
         told = f"--import {module} makes a class of your own known" if module else "give its module, too"
         raise InputError(f"{path}: no such class is known here; {told}")
@@ -79,8 +98,10 @@ def _may_be_made(cls: type) -> bool:
     file = getattr(sys.modules.get(module), "__file__", None)
     if file is None:
         return module == "__main__"
-    installed = {Path(sysconfig.get_path(name)).resolve() for name in ("stdlib", "purelib", "platlib")}
-    return installed.isdisjoint(Path(file).resolve().parents)
+    folders = Path(file).resolve().parents
+    # Also those of the user and of the system, which sysconfig does not tell.
+    installed = any(folder.name in ("site-packages", "dist-packages") for folder in folders)
+    return not installed and Path(sysconfig.get_path("stdlib")).resolve() not in folders
 
 
 def _path(cls: type) -> str:

@@ -16,8 +16,8 @@ class BandSplit(nn.Module):
     """Band split, alternating time and band LSTMs, one decoder a band (Luo and Yu, 2023, section III).
 
     A band's bins become one vector; residual layers exchange information over time and over bands in turn. Bands are
-    narrow at low frequencies and grow in proportion to frequency. Here the features are real, and the decoders have no
-    gated linear unit.
+    narrow at low frequencies and grow in proportion to frequency. Here the features are real, bands are not normalised
+    before they are encoded, and the decoders have no gated linear unit.
 
     Args:
         inputs: frequency bins of a frame.
@@ -41,9 +41,8 @@ class BandSplit(nn.Module):
         if bands > inputs:
             raise InputError(f"bands: {bands}; at most the {inputs} frequency bins of a frame are possible")
         self.widths = band_widths(inputs, bands)
-        self.encoders = nn.ModuleList(
-            nn.Sequential(nn.LayerNorm(width), nn.Linear(width, features)) for width in self.widths
-        )
+        # Normalised, a band of one bin would say nothing, one of two a sign, and none how loud it is.
+        self.encoders = nn.ModuleList(nn.Linear(width, features) for width in self.widths)
         self.over_time = nn.ModuleList(_ResidualLSTM(features, units) for _ in range(layers))
         self.over_bands = nn.ModuleList(_ResidualLSTM(features, units) for _ in range(layers))
         self.maps = outputs // inputs if outputs % inputs == 0 else None

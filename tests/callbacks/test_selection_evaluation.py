@@ -79,7 +79,9 @@ def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     folder, paths = tmp_path_factory.mktemp("models"), []
     for seed, domain in enumerate(DOMAINS):
         torch.manual_seed(seed)
-        model = DeepClustering(domain, dimensions=4, network=partial(BLSTM, units=6, layers=2, output_init_scale=8.0), **SETTINGS)
+        model = DeepClustering(
+            domain, dimensions=4, network=partial(BLSTM, units=6, layers=2, output_init_scale=8.0), **SETTINGS
+        )
         with torch.no_grad():
             model.network.output.weight.mul_(8)
         resting = trainer(folder)

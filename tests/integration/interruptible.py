@@ -124,7 +124,15 @@ def commands(separatrix, bank_folder: Path) -> dict[str, tuple[list[str], str]]:
     pairs += separatrix.as_options(
         {**separatrix.pairs, "data.test_mixtures": "24", "data.bank_folder": bank_folder, "trainer.accelerator": "cpu"}
     )
-    clustering = [*_config("model"), *_config("demo/model"), *pairs, "--model.network.units", "8", "--trainer.max_epochs", "12"]
+    clustering = [
+        *_config("model"),
+        *_config("demo/model"),
+        *pairs,
+        "--model.network.units",
+        "8",
+        "--trainer.max_epochs",
+        "12",
+    ]
     models = [*_config("selection"), *pairs, "--model.checkpoints", "[{speech}/best.ckpt, {speech}/last.ckpt]"]
     frame = {**twelve_epochs, "model.judge": separatrix.best("judge_frame")}
     judge = [*separatrix.arguments("judge_frame"), "--ckpt_path", str(separatrix.best("judge_frame"))]

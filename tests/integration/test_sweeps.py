@@ -69,7 +69,10 @@ def test_a_run_of_the_sweep_trains_in_a_folder_of_its_own_and_logs_what_the_swee
     assert any(row[SWEEP["metric"]["name"]] for row in separatrix.rows(curves))
     model = yaml.safe_load((run / "config.yaml").read_text())["model"]["init_args"]
     assert model["supervision"] == "frame"
-    assert model["optimizer"]["init_args"]["lr"] == SMALLEST["model.optimizer.lr"] and model["alpha"] == SMALLEST["model.alpha"]
+    assert (
+        model["optimizer"]["init_args"]["lr"] == SMALLEST["model.optimizer.lr"]
+        and model["alpha"] == SMALLEST["model.alpha"]
+    )
 
 
 def test_every_supervision_and_the_largest_values_are_taken_in_the_order_of_the_agent(

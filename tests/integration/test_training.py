@@ -89,7 +89,8 @@ def test_a_weak_system_goes_on_as_well_as_it_ran_through(separatrix, tmp_path):
 
 def test_a_rate_that_is_halved_on_a_plateau_is_the_same_after_an_interruption(separatrix, tmp_path):
     # At this rate the loss soon stands still.
-    settings = {"model.optimizer.lr": 100, "model.scheduler": "ReduceLROnPlateau", "model.scheduler.patience": 0, "model.scheduler.factor": 0.5}
+    settings = {"model.optimizer.lr": 100, "model.scheduler": "torch.optim.lr_scheduler.ReduceLROnPlateau"}
+    settings |= {"model.scheduler.patience": 0, "model.scheduler.factor": 0.5}
     for run, stops in (("through", [5]), ("cut", [4, 5])):
         for epochs in stops:
             arguments = separatrix.arguments("strong", {**settings, "trainer.max_epochs": epochs})

@@ -59,13 +59,16 @@ def test_a_training_says_what_it_is_before_the_first_epoch(judge, separatrix):
     assert str(separatrix.banks) in column(before, "bank")[0]
 
 
-def test_the_frozen_judge_of_a_separator_is_named_with_its_size(judge, separatrix, tmp_path):
+def test_the_frozen_judge_of_a_separator_is_named_with_its_size_and_nothing_warns_of_it(
+    judge, separatrix, tmp_path, recwarn
+):
     checkpoint = judge[0] / "checkpoints" / "best.ckpt"
     settings = {"model.judge": checkpoint}
     out = separatrix.succeed("fit", *separatrix.arguments("frame", settings), "--run", tmp_path / "run").out
     trained, frozen = (line for line in out.splitlines() if line.startswith("network"))
     assert "network: BLSTM, " in trained and trained.endswith(" parameters to train")
     assert frozen.endswith(f" parameters frozen, of {checkpoint}") and "judge: EventClassifier, " in frozen
+    assert not [warning for warning in recwarn if "eval mode" in str(warning.message)]
 
 
 def test_each_epoch_has_a_line_with_losses_the_best_so_far_patience_and_the_time_left(separatrix, tmp_path):

@@ -165,7 +165,10 @@ def test_weights_without_a_card_are_refused_with_what_writes_one(refusal):
         ({"module": ["EventClassifier"]}, "a checkpoint of something else"),
         ({"module": "ModelSelection", "hyper_parameters": {"checkpoints": ["/etc/passwd"]}}, "ModelSelection"),
         ({"hyper_parameters": None}, "not a checkpoint of this project"),
-        ({"hyper_parameters": {**JUDGE, "network": {**BLSTM_OF_3, "init_args": {"units": 10_000}}}}, "its settings say"),
+        (
+            {"hyper_parameters": {**JUDGE, "network": {**BLSTM_OF_3, "init_args": {"units": 10_000}}}},
+            "its settings say",
+        ),
         ({"hyper_parameters": {**JUDGE, "gain": float("1e308") * 10}}, None),
         ({"hyper_parameters": {**JUDGE, "mystery": 1}}, "does not fit this version"),
         ({"hyper_parameters": {**JUDGE, "classes": ["../up", "x"]}}, "no name of a file"),

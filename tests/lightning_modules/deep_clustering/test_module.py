@@ -149,7 +149,7 @@ def test_k_means_looks_at_the_loudest_bins_alone():
     separator = model()
     separator.network = Given(misled)  # type: ignore[assignment]
     centres = separator.separate(separator.embed(batch.mixture), batch.indices, SAMPLES).centres
-    assert (centres[..., :2].sum(-1) > 0.999).all() and (centres[..., 4] == 0).all()
+    assert (centres[..., :2].sum(-1) > 0.999).all() and (centres[..., 4] < 1e-6).all()
 
 
 def test_estimates_add_up_to_the_mixture():

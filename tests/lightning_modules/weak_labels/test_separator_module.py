@@ -1,12 +1,23 @@
 """The judge and the separator under the real Trainer: what is frozen, what learns, from what, and what is refused."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 import pytest
 import torch
-from lightning import LightningDataModule, Trainer
+from tiny_systems import (
+    CLASSES,
+    FRAMES,
+    GEOMETRY,
+    GEOMETRY_SETTINGS,
+    PRIOR,
+    RandomScenes,
+    assert_unchanged,
+    random_batch,
+    trainer,
+    weights,
+)
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
@@ -27,67 +38,15 @@ from lightning_modules.weak_labels.losses import (
 )
 from lightning_modules.weak_labels.separator_module import WeakLabelSeparator
 
-CLASSES = ["horn", "dog", "siren"]
-GEOMETRY = Geometry(8000, 32, 16)
-SAMPLES = 400
-FRAMES = GEOMETRY.frames(SAMPLES)
-PRIOR = torch.tensor([0.2, 0.5, 0.7])
-SHARED: dict[str, Any] = {"classes": CLASSES, "sample_rate": 8000, "window": 32, "hop": 16}
+SHARED: dict[str, Any] = {"classes": CLASSES, **GEOMETRY_SETTINGS}
 JUDGE: dict[str, Any] = {"network": partial(CRNN, channels=[2, 3, 4], units=4), "gain": 10.0}
 FAST = partial(torch.optim.Adam, lr=1e-2)
-
-
-def random_batch(size: int, seed: int = 0) -> Batch:
-    """Noise of each class where its frame labels say so; every mixture holds a class, none of them all the time."""
-    generator = torch.Generator().manual_seed(seed)
-    labels = (torch.rand(size, len(CLASSES), FRAMES, generator=generator) < 0.3).float()
-    labels[:, :, 0] = torch.eye(len(CLASSES))[torch.arange(size) % len(CLASSES)]
-    labels[0, 2] = 0  # so that clip labels differ from all ones
-    gate = labels.repeat_interleave(GEOMETRY.hop, -1)[..., :SAMPLES]
-    sources = 0.3 * torch.randn(size, len(CLASSES), SAMPLES, generator=generator) * gate
-    return Batch(sources.sum(1), sources, labels, labels.amax(-1), torch.arange(size))
-
-
-class RandomScenes(LightningDataModule):
-    """Two training and two validation batches, the second of the latter smaller, always the same."""
-
-    def __init__(self, classes: Sequence[str] = CLASSES, geometry: Geometry = GEOMETRY) -> None:
-        super().__init__()
-        self.classes, self.geometry, self.seed = classes, geometry, 0
-
-    def class_prior(self) -> Tensor:
-        return PRIOR
-
-    def train_dataloader(self) -> DataLoader[Batch]:
-        return DataLoader([random_batch(4, 0), random_batch(4, 1)], batch_size=None)  # type: ignore[arg-type]
-
-    def val_dataloader(self) -> DataLoader[Batch]:
-        return DataLoader([random_batch(5, 2), random_batch(1, 3)], batch_size=None)  # type: ignore[arg-type]
-
-
-def trainer(epochs: int = 2, **settings: Any) -> Trainer:
-    quiet = {
-        "logger": False,
-        "enable_checkpointing": False,
-        "enable_progress_bar": False,
-        "enable_model_summary": False,
-    }
-    return Trainer(max_epochs=epochs, num_sanity_val_steps=0, **{"accelerator": "cpu", **quiet, **settings})
 
 
 def separator(supervision: str, **settings: Any) -> WeakLabelSeparator:
     torch.manual_seed(1)
     tiny = {"network": partial(BLSTM, units=4, layers=1), "optimizer": FAST}
     return WeakLabelSeparator(supervision=supervision, **{**SHARED, **tiny, **settings})  # type: ignore[arg-type]
-
-
-def weights(module: nn.Module) -> dict[str, Tensor]:
-    return {name: value.detach().cpu().clone() for name, value in module.state_dict().items()}
-
-
-def assert_unchanged(before: dict[str, Tensor], after: dict[str, Tensor]) -> None:
-    assert before.keys() == after.keys()
-    assert [name for name in before if not torch.equal(before[name], after[name])] == []
 
 
 @pytest.fixture(scope="module")
@@ -131,11 +90,33 @@ def test_training_leaves_every_bit_of_the_judge_and_changes_every_weight_of_the_
     assert not any(torch.equal(before[name], after) for name, after in weights(model.network).items())
 
 
-def test_the_judge_stays_in_training_mode_through_validation(judges):
-    model = separator("frame", judge=judges["frame"])
-    trainer().fit(model, datamodule=RandomScenes())
+class Normalised(nn.Module):
+    """A judge's network with what evaluation mode changes: batch normalisation and dropout."""
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__()
+        self.norm, self.dropout = nn.BatchNorm1d(inputs), nn.Dropout(0.5)
+        self.recurrent = nn.LSTM(inputs, 4, 2, batch_first=True, dropout=0.5)
+        self.output = nn.Linear(4, outputs)
+
+    def forward(self, magnitude: Tensor) -> Tensor:
+        return self.output(self.recurrent(self.dropout(self.norm(magnitude)).mT)[0]).mT
+
+
+def test_a_frozen_judge_is_in_evaluation_mode_but_for_its_lstm_and_its_statistics_stay(tmp_path):
+    judge = EventClassifier(supervision="frame", **SHARED, network=Normalised, optimizer=FAST)
+    training = trainer()
+    training.fit(judge, datamodule=RandomScenes())
+    training.save_checkpoint(tmp_path / "judge.ckpt")
+    model = separator("frame", judge=str(tmp_path / "judge.ckpt"))
+    trainer().fit(model, datamodule=RandomScenes())  # with a validation after each epoch
     assert model.judge is not None
-    assert all(module.training for module in model.judge.modules())
+    assert [layer for layer in model.judge.modules() if layer.training] == [model.judge.network.recurrent]
+    assert_unchanged(weights(judge), weights(model.judge))
+    magnitude = stft(random_batch(3).mixture, GEOMETRY).abs()
+    torch.testing.assert_close(model.judge(magnitude), judge.eval()(magnitude))
+    # In training mode it would say something else.
+    assert not torch.allclose(judge.train()(magnitude), model.judge(magnitude))
 
 
 def test_what_the_judge_says_alone_reaches_every_weight_of_the_separator(ready, supervision):
@@ -241,6 +222,52 @@ def test_validation_loss_is_the_mean_over_mixtures_whatever_the_batches(judges, 
         losses.append(model.loss(magnitude, model.masks(magnitude), batch))
     assert len(losses[0]) != len(losses[1])
     torch.testing.assert_close(training.callback_metrics["validation_loss"].float(), torch.cat(losses).mean())
+
+
+def magnitudes(frames: int = 11, batch: int = 2) -> Tensor:
+    return torch.rand(batch, GEOMETRY.bins, frames, generator=torch.Generator().manual_seed(1))
+
+
+def features_of(model: WeakLabelSeparator, magnitude: Tensor) -> Tensor:
+    """What reaches the network."""
+    seen = []
+    with model.network.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0])):
+        model.masks(magnitude)
+    return seen[0]
+
+
+def test_every_class_has_a_mask_between_0_and_1_for_every_bin():
+    masks = separator("strong").masks(1000 * magnitudes())
+    assert masks.shape == (2, 3, GEOMETRY.bins, 11)
+    assert masks.min() >= 0 and masks.max() <= 1
+    assert masks.unique().numel() > 100  # and they are not all the same
+
+
+def test_input_is_the_log_magnitude_with_its_floor():
+    magnitude = magnitudes()
+    magnitude[:, :, :3] = 0
+    torch.testing.assert_close(features_of(separator("strong", epsilon=1e-4), magnitude), (magnitude + 1e-4).log())
+
+
+def test_normalised_input_has_mean_0_and_variance_1_over_each_mixtures_bins():
+    quiet_and_loud = magnitudes() * torch.tensor([1e-4, 10.0]).view(2, 1, 1)
+    features = features_of(separator("strong", input_normalisation="mixture"), quiet_and_loud)
+    torch.testing.assert_close(features.mean((1, 2)), torch.zeros(2), atol=1e-5, rtol=0)
+    torch.testing.assert_close(features.std((1, 2)), torch.ones(2))
+
+
+def test_normalisation_makes_the_masks_independent_of_the_mixtures_level():
+    model = separator("strong", input_normalisation="mixture", epsilon=1e-20)
+    torch.testing.assert_close(model.masks(magnitudes()), model.masks(1e-3 * magnitudes()), atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("normalisation", ["none", "mixture"])
+def test_a_silent_mixture_has_finite_masks_and_gradients(normalisation):
+    model = separator("strong", input_normalisation=normalisation)
+    masks = model.masks(torch.zeros(2, GEOMETRY.bins, 11))
+    assert masks.isfinite().all()
+    gradients = torch.autograd.grad(masks.sum(), list(model.parameters()))
+    assert all(gradient.isfinite().all() for gradient in gradients)
 
 
 def test_masks_of_one_give_every_class_the_mixture_itself():

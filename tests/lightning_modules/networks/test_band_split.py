@@ -1,0 +1,105 @@
+"""The band-split network: bands that cover all bins, maps or numbers, and what an answer depends on."""
+
+import pytest
+import torch
+from torch import Tensor
+
+from lightning_modules.errors import InputError
+from lightning_modules.networks import BandSplit
+from lightning_modules.networks.band_split import band_widths
+
+BINS, FRAMES = 17, 9
+
+
+def tiny(outputs: int = 2 * BINS, **settings) -> BandSplit:
+    torch.manual_seed(0)
+    return BandSplit(BINS, outputs, **{"bands": 5, "features": 6, "units": 4, "layers": 2, **settings})
+
+
+def features(batch: int = 3, frames: int = FRAMES) -> Tensor:
+    return torch.randn(batch, BINS, frames, generator=torch.Generator().manual_seed(1))
+
+
+def test_bands_cover_every_bin_once_whatever_their_number():
+    for bins in (*range(1, 40), 129, 257, 513):
+        for bands in (*range(1, min(bins, 40) + 1), bins):
+            widths = band_widths(bins, bands)
+            assert len(widths) == bands and sum(widths) == bins and min(widths) >= 1, (bins, bands)
+
+
+def test_bands_are_narrow_at_low_frequencies_and_grow():
+    widths = band_widths(257, 20)
+    assert all(upper >= lower for lower, upper in zip(widths, widths[4:], strict=False))
+    assert widths[0] == 2 and widths[-1] == 38
+    assert band_widths(17, 17) == [1] * 17
+
+
+@pytest.mark.parametrize("maps", [1, 3, 20])
+def test_a_multiple_of_the_bins_becomes_maps(maps):
+    assert tiny(maps * BINS)(features()).shape == (3, maps, BINS, FRAMES)
+
+
+@pytest.mark.parametrize("outputs", [1, 5, BINS + 1])
+def test_any_other_number_is_read_from_all_bands_together(outputs):
+    network, heard = tiny(outputs), features(1).requires_grad_()
+    answer = network(heard)
+    assert answer.shape == (1, outputs, FRAMES)
+    (gradient,) = torch.autograd.grad(answer[0, 0, 4], heard)
+    assert (gradient != 0).all()  # every bin of every frame
+
+
+def test_every_bin_of_a_map_depends_on_all_bins_of_all_frames():
+    heard = features(1).requires_grad_()
+    masks = tiny()(heard)
+    for bin_ in (0, BINS - 1):
+        (gradient,) = torch.autograd.grad(masks[0, 1, bin_, 4], heard, retain_graph=True)
+        assert (gradient != 0).all()
+
+
+def test_a_band_is_decoded_into_its_own_bins_of_every_map():
+    network = tiny()
+    with torch.no_grad():
+        network.decoders[2][-1].bias += 100
+    changed = (network(features()) - tiny()(features())).abs() > 50
+    first = sum(network.widths[:2])
+    expected = torch.zeros(BINS, dtype=torch.bool)
+    expected[first : first + network.widths[2]] = True
+    assert torch.equal(changed, expected.view(1, 1, -1, 1).expand_as(changed))
+
+
+@pytest.mark.parametrize("outputs", [2 * BINS, 5])
+@pytest.mark.parametrize("training", [True, False])
+def test_a_mixture_gives_the_same_alone_as_in_a_batch(outputs, training):
+    network, heard = tiny(outputs).train(training), features(4)
+    with torch.set_grad_enabled(training):
+        alone = torch.cat([network(heard[b : b + 1]) for b in range(4)])
+        torch.testing.assert_close(network(heard), alone, atol=1e-5, rtol=0)
+
+
+def test_it_learns_to_tell_two_halves_of_the_bands_apart():
+    network, heard = tiny(), features(2)
+    wanted = torch.zeros(2, 2, BINS, FRAMES)
+    wanted[:, 0, :8], wanted[:, 1, 8:] = heard[:, :8], heard[:, 8:]
+    optimizer = torch.optim.Adam(network.parameters(), lr=1e-2)
+    losses = []
+    for _ in range(60):
+        loss = (network(heard) - wanted).square().mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    assert losses[-1] < 0.3 * losses[0]
+
+
+@pytest.mark.parametrize(
+    ("setting", "value"), [("bands", 0), ("bands", BINS + 1), ("features", 0), ("units", 0), ("layers", 0)]
+)
+def test_a_setting_that_is_not_possible_is_refused_by_name(setting, value):
+    with pytest.raises(InputError, match=rf"^{setting}: {value}; [^\n]*$"):
+        tiny(**{setting: value})
+
+
+def test_it_is_made_on_torchs_meta_device_where_sizes_of_checkpoints_are_compared():
+    with torch.device("meta"):
+        sizes = {name: value.shape for name, value in tiny().state_dict().items()}
+    assert sizes == {name: value.shape for name, value in tiny().state_dict().items()}

@@ -1,0 +1,104 @@
+"""The convolutional network: frame rates, shapes, and what its answers may depend on."""
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from lightning_modules.errors import InputError
+from lightning_modules.networks import CRNN
+from lightning_modules.weak_labels.labels import pool_frame_labels
+
+BINS, CLASSES = 17, 3
+
+
+def tiny(**settings) -> CRNN:
+    torch.manual_seed(0)
+    return CRNN(BINS, CLASSES, **{"channels": (2, 3, 4), "units": 5, **settings})
+
+
+def magnitudes(frames: int = 12, batch: int = 2) -> Tensor:
+    return torch.rand(batch, BINS, frames, generator=torch.Generator().manual_seed(1))
+
+
+def test_the_published_classifier_hears_501_frames_as_125():
+    network = CRNN(257, 5)
+    assert network(torch.zeros(1, 257, 501)).shape == (1, 5, 125)
+    assert pool_frame_labels(torch.zeros(1, 5, 501), network.frame_reduction).shape == (1, 5, 125)
+
+
+def test_the_published_classifier_is_three_convolutions_and_one_lstm_of_100_units_without_dropout_or_normalisation():
+    network = CRNN(257, 5)
+    convolutions = [layer for layer in network.modules() if isinstance(layer, nn.Conv2d)]
+    assert [(c.kernel_size, c.out_channels) for c in convolutions] == [((5, 5), 32), ((5, 5), 64), ((5, 5), 128)]
+    # 257 bins are pooled to 128, 64 and 32 rows of 128 channels.
+    lstm = next(layer for layer in network.modules() if isinstance(layer, nn.LSTM))
+    assert (lstm.input_size, lstm.hidden_size, lstm.num_layers, lstm.bidirectional) == (32 * 128, 100, 1, True)
+    assert not [
+        m for m in network.modules() if isinstance(m, nn.Dropout | nn.Dropout2d | nn.BatchNorm2d | nn.LayerNorm)
+    ]
+    assert lstm.dropout == 0
+
+
+def test_it_is_convolutions_pooling_lstm_and_linear_written_out():
+    network, heard = tiny(), magnitudes()
+    maps = heard.unsqueeze(1)
+    convolutions = [layer for layer in network.modules() if isinstance(layer, nn.Conv2d)]
+    for layer, pooling in zip(convolutions, ((2, 1), (2, 2), (2, 2)), strict=True):
+        maps = nn.functional.conv2d(maps, layer.weight, layer.bias, padding=2).relu()
+        maps = nn.functional.max_pool2d(maps, pooling)
+    states = network.recurrent.lstm(maps.flatten(1, 2).mT)[0]
+    torch.testing.assert_close(network(heard), network.output(states).mT)
+
+
+@pytest.mark.parametrize("frames", [4, 5, 7, 8, 30, 33])
+def test_labels_and_logits_have_the_same_frames_whatever_the_length(frames):
+    labels = pool_frame_labels(torch.zeros(2, CLASSES, frames), CRNN.frame_reduction)
+    assert tiny()(magnitudes(frames)).shape == labels.shape == (2, CLASSES, frames // 4)
+
+
+def test_training_and_evaluation_mode_compute_the_same():
+    network, heard = tiny(), magnitudes()
+    training = network.train()(heard)
+    assert torch.equal(network.eval()(heard), training)
+    assert torch.equal(network.train()(heard), training)
+
+
+@pytest.mark.parametrize("gradients", [True, False])
+def test_a_mixtures_logits_do_not_depend_on_the_rest_of_the_batch(gradients):
+    network, heard = tiny(), magnitudes(batch=4)
+    with torch.set_grad_enabled(gradients):
+        alone = torch.cat([network(heard[b : b + 1]) for b in range(4)])
+        torch.testing.assert_close(network(heard), alone)
+
+
+def test_an_answer_in_one_place_depends_on_the_future_and_on_the_past():
+    heard = magnitudes(48, batch=1).requires_grad_()
+    logits = tiny()(heard)
+    (gradient,) = torch.autograd.grad(logits[0, 0, logits.shape[-1] // 2], heard)
+    # Farther away than three convolutions see.
+    assert gradient[0, :, :12].any() and gradient[0, :, -12:].any()
+
+
+def test_gradient_to_a_silent_input_is_finite():
+    silence = torch.zeros(1, BINS, 12, requires_grad=True)
+    (gradient,) = torch.autograd.grad(tiny()(silence).sum(), silence)
+    assert gradient.isfinite().all()
+
+
+def test_another_number_of_bins_is_refused():
+    with pytest.raises(RuntimeError):
+        tiny()(torch.zeros(1, BINS + 8, 12))
+
+
+@pytest.mark.parametrize(
+    "settings", [{"channels": (2, 3)}, {"channels": 3}, {"channels": (2, 0, 4)}, {"units": 0}, {"lstm_init": "other"}]
+)
+def test_a_setting_that_is_not_possible_is_refused_by_name(settings):
+    with pytest.raises(InputError, match=rf"^{next(iter(settings))}: [^\n]*$"):
+        tiny(**settings)
+
+
+def test_too_few_bins_for_the_pooling_are_refused():
+    assert CRNN(8, 2, channels=(1, 1, 1), units=1)(torch.zeros(1, 8, 4)).shape == (1, 2, 1)
+    with pytest.raises(InputError, match=r"^window: 12; a CRNN needs one of 14 samples at least$"):
+        CRNN(7, 2)

@@ -1,0 +1,57 @@
+"""Masks and embeddings: which output stands for which class, bin and dimension, in either form of a network."""
+
+import pytest
+import torch
+
+from lightning_modules.deep_clustering.unit_sigmoid import plain_sigmoid, unit_sigmoid
+from lightning_modules.networks.heads import class_masks, embeddings
+
+B, CLASSES, BINS, FRAMES, D = 2, 3, 5, 7, 4
+
+
+def outputs(number: int) -> torch.Tensor:
+    return torch.randn(B, number, FRAMES, generator=torch.Generator().manual_seed(0))
+
+
+def test_the_mask_of_class_c_at_bin_f_is_the_sigmoid_of_output_number_c_times_bins_plus_f():
+    logits = outputs(CLASSES * BINS)
+    masks = class_masks(logits, CLASSES)
+    assert masks.shape == (B, CLASSES, BINS, FRAMES)
+    for c in range(CLASSES):
+        for f in range(BINS):
+            torch.testing.assert_close(masks[:, c, f], logits[:, c * BINS + f].sigmoid())
+
+
+def test_the_vector_of_frame_t_and_bin_f_is_number_t_times_bins_plus_f_made_of_outputs_from_f_times_d_on():
+    logits = outputs(BINS * D)
+    for activation in (unit_sigmoid, plain_sigmoid):
+        made = embeddings(logits, D, activation)
+        assert made.shape == (B, FRAMES * BINS, D)
+        for t in range(FRAMES):
+            for f in range(BINS):
+                vector = logits[:, f * D : (f + 1) * D, t].sigmoid()
+                expected = vector / vector.norm(dim=-1, keepdim=True) if activation is unit_sigmoid else vector
+                torch.testing.assert_close(made[:, t * BINS + f], expected)
+
+
+def test_maps_mean_the_same_as_numbers_in_a_row():
+    maps = outputs(CLASSES * BINS).unflatten(1, (CLASSES, BINS))
+    assert torch.equal(class_masks(maps, CLASSES), class_masks(maps.flatten(1, 2), CLASSES))
+    # Of embeddings the dimensions of a bin lie side by side, where maps lie one after the other.
+    row = maps.transpose(1, 2).flatten(1, 2)
+    assert torch.equal(embeddings(maps, CLASSES, unit_sigmoid), embeddings(row, CLASSES, unit_sigmoid))
+
+
+@pytest.mark.parametrize("precision", [torch.bfloat16, torch.float16])
+def test_masks_and_unit_vectors_are_float32_of_outputs_in_reduced_precision(precision):
+    logits = outputs(CLASSES * BINS)
+    masks, vectors = class_masks(logits.to(precision), CLASSES), embeddings(logits.to(precision), CLASSES, unit_sigmoid)
+    assert masks.dtype == vectors.dtype == torch.float32
+    torch.testing.assert_close(vectors.square().sum(-1), torch.ones(B, FRAMES * BINS))
+    torch.testing.assert_close(masks, class_masks(logits, CLASSES), atol=0.01, rtol=0)
+
+
+@pytest.mark.parametrize("value", [-1e4, -25.0, 60.0, 1e4])
+def test_saturated_outputs_leave_unit_vectors(value):
+    vectors = embeddings(torch.full((1, BINS * D, FRAMES), value), D, unit_sigmoid)
+    torch.testing.assert_close(vectors.square().sum(-1), torch.ones(1, FRAMES * BINS))

@@ -1,0 +1,73 @@
+"""What tests of the three systems share: random scenes, and a quiet trainer on a CPU."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from lightning import LightningDataModule, Trainer
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+
+from datamodules.batch import Batch
+from lightning_modules.spectrogram import Geometry
+
+CLASSES = ["horn", "dog", "siren"]
+GEOMETRY = Geometry(8000, 32, 16)
+GEOMETRY_SETTINGS: dict[str, Any] = {"sample_rate": 8000, "window": 32, "hop": 16}  # the same, of a module
+SAMPLES = 400
+FRAMES = GEOMETRY.frames(SAMPLES)
+PRIOR = torch.tensor([0.2, 0.5, 0.7])
+
+
+def random_batch(size: int, seed: int = 0) -> Batch:
+    """Noise of each class where its frame labels say so; every mixture holds a class, none of them all the time."""
+    generator = torch.Generator().manual_seed(seed)
+    labels = (torch.rand(size, len(CLASSES), FRAMES, generator=generator) < 0.3).float()
+    labels[:, :, 0] = torch.eye(len(CLASSES))[torch.arange(size) % len(CLASSES)]
+    labels[0, 2] = 0  # so that clip labels differ from all ones
+    gate = labels.repeat_interleave(GEOMETRY.hop, -1)[..., :SAMPLES]
+    sources = 0.3 * torch.randn(size, len(CLASSES), SAMPLES, generator=generator) * gate
+    return Batch(sources.sum(1), sources, labels, labels.amax(-1), torch.arange(size))
+
+
+class RandomScenes(LightningDataModule):
+    """Two training and two validation batches, the second of the latter smaller, always the same.
+
+    To the separator and the classifier they are scenes of three classes, to deep clustering mixtures of three noises.
+    """
+
+    domain, sources, seed = "noise", len(CLASSES), 0
+
+    def __init__(self, classes: Sequence[str] = CLASSES, geometry: Geometry = GEOMETRY) -> None:
+        super().__init__()
+        self.classes, self.geometry = classes, geometry
+
+    def class_prior(self) -> Tensor:
+        return PRIOR
+
+    def train_dataloader(self) -> DataLoader[Batch]:
+        return DataLoader([random_batch(4, 0), random_batch(4, 1)], batch_size=None)  # type: ignore[arg-type]
+
+    def val_dataloader(self) -> DataLoader[Batch]:
+        return DataLoader([random_batch(5, 2), random_batch(1, 3)], batch_size=None)  # type: ignore[arg-type]
+
+    test_dataloader = val_dataloader
+
+
+def trainer(epochs: int = 2, **settings: Any) -> Trainer:
+    quiet = {
+        "logger": False,
+        "enable_checkpointing": False,
+        "enable_progress_bar": False,
+        "enable_model_summary": False,
+    }
+    return Trainer(max_epochs=epochs, num_sanity_val_steps=0, **{"accelerator": "cpu", **quiet, **settings})
+
+
+def weights(module: nn.Module) -> dict[str, Tensor]:
+    return {name: value.detach().cpu().clone() for name, value in module.state_dict().items()}
+
+
+def assert_unchanged(before: dict[str, Tensor], after: dict[str, Tensor]) -> None:
+    assert before.keys() == after.keys()
+    assert [name for name in before if not torch.equal(before[name], after[name])] == []
