@@ -9,9 +9,9 @@ from rich.console import Console
 from rich.table import Table
 
 from experiments.command_parser import command_parser
-from experiments.model_card import KINDS, new_card
+from experiments.model_card import new_card
 from experiments.sections import Section, terminal_table
-from lightning_modules.checkpoint import load_module, read_checkpoint
+from lightning_modules.checkpoint import read_checkpoint
 from lightning_modules.exported_model import Card
 
 UNKNOWN = "unknown"
@@ -30,9 +30,8 @@ def read_card(path: str | Path) -> Card:
     Raises:
         InputError: the file cannot be read.
     """
-    module = load_module(path, *KINDS)  # a card of weights that do not fit would say nothing
     card: Card | None = read_checkpoint(path).get("card")
-    return card or new_card(Path(path), module)
+    return card or new_card(Path(path))
 
 
 def card_table(card: Card) -> Table:

@@ -56,11 +56,11 @@ def export_module(
     checkpoint, output = Path(checkpoint), Path(output)
     _require_free(output, overwrite)
     module = load_module(checkpoint, *KINDS).eval()
-    card = read_checkpoint(checkpoint).get("card") or new_card(checkpoint, module)
+    card = read_checkpoint(checkpoint).get("card") or new_card(checkpoint)
     card = {**card, "data_licence": data_licence or card.get("data_licence")}
     weights = module.state_dict()
     if half:
-        weights = {name: weight.half() for name, weight in weights.items()}
+        weights = {name: weight.half() if weight.is_floating_point() else weight for name, weight in weights.items()}
         beyond = [name for name, weight in weights.items() if not weight.isfinite().all()]
         if beyond:
             raise InputError(f"--half: {beyond[0]} is beyond what float16 holds (65504); export without it")

@@ -46,26 +46,29 @@ _OF_TRAINING = ("max_epochs", "precision", "accumulate_grad_batches", "gradient_
 _LEFT_OUT = ("root", "bank_folder", "workers", "corpus", "corpora")
 
 
-def new_card(checkpoint: Path, module: SeparatrixModule) -> Card:
-    """The card of a checkpoint.
+def new_card(checkpoint: Path) -> Card:
+    """The card of a checkpoint, which needs no class of it.
 
     Args:
         checkpoint: its file; where it lies in a run's folder, that tells of the training and the scores.
-        module: loaded from it.
 
     Raises:
         InputError: a file of the run is damaged.
     """
     contents = read_checkpoint(checkpoint)
     # The frozen judge is a file of the machine that trained; only trainings need it.
-    settings = {name: None if name == "judge" else value for name, value in module.hparams.items()}
+    settings = {
+        name: None if name == "judge" else value
+        for name, value in contents["hyper_parameters"].items()
+        if not name.startswith("_")
+    }
     run = checkpoint.resolve().parent.parent if checkpoint.resolve().parent.name == CHECKPOINTS else None
     configuration = _configuration(run, CONFIGURATION_FILE)
-    if not _is_of(module, configuration):  # a checkpoint that was put there from elsewhere
+    if not _is_of(contents["hyper_parameters"], configuration):  # a checkpoint that was put there from elsewhere
         configuration = {}
     environment = _portable(_described(run, ENVIRONMENT_FILE), ("versions", "revision")) if configuration else {}
     return {
-        "module": type(module).__name__,
+        "module": contents.get("module"),
         "hyper_parameters": settings,
         "training": {
             "epochs": _counted(contents.get("epoch"), first=1),
@@ -77,7 +80,7 @@ def new_card(checkpoint: Path, module: SeparatrixModule) -> Card:
         },
         "data_licence": known_licence(_settings(configuration.get("data")).get("corpus")),
         "code_licence": CODE_LICENCE,
-        "scores": _scores(run, module) if run else None,
+        "scores": _scores(run, contents) if run else None,
         "exported_with": f"separatrix {version('separatrix')}",
     }
 
@@ -98,9 +101,9 @@ def _configuration(run: Path | None, file: str) -> dict[str, Any]:
     return read_configuration(str(run / file)) if run is not None and (run / file).is_file() else {}
 
 
-def _is_of(module: SeparatrixModule, configuration: dict[str, Any]) -> bool:
-    """Whether a configuration has a model of the module's settings."""
-    stated, settings = _settings(configuration.get("model")), dict(module.hparams)
+def _is_of(settings: dict[str, Any], configuration: dict[str, Any]) -> bool:
+    """Whether a configuration has a model of these settings."""
+    stated = _settings(configuration.get("model"))
     return bool(stated) and all(settings[name] == stated[name] for name in settings.keys() & stated.keys())
 
 
@@ -138,19 +141,20 @@ def _joined(corpus: Any) -> list[Any]:
     return parts if isinstance(parts, list) else []
 
 
-def _scores(run: Path, module: SeparatrixModule) -> dict[str, Any] | None:
+def _scores(run: Path, contents: dict[str, Any]) -> dict[str, Any] | None:
     """What a test of these weights left in the run's folder, and the mixtures that it was on."""
-    if _described(run, TESTED_FILE).get("weights") != weights_digest(module.state_dict()):
+    if _described(run, TESTED_FILE).get("weights") != weights_digest(contents["state_dict"]):
         return None
     rows: list[dict[str, Any]]
-    if isinstance(module, EventClassifier):
-        path = run / CLASSIFIER_FILE
-        rows = [_scored(path, row) for row in each_row(path, CLASSIFIER_COLUMNS)] if path.is_file() else []
+    path = run / CLASSIFIER_FILE
+    if path.is_file():
+        rows = [_scored(path, row) for row in each_row(path, CLASSIFIER_COLUMNS)]
     else:
         path = run / SCORES_FILE
         # Parts are what an interrupted test leaves: the file beside them is an earlier one's.
         whole = path.is_file() and not path.with_suffix(".parts").exists()
-        classes: list[str] = list(module.classes)  # type: ignore[arg-type]
+        settings = contents["hyper_parameters"]
+        classes = settings.get("classes") or [f"source_{number + 1}" for number in range(settings.get("sources", 2))]
         rows = [summary._asdict() for summary in summarise(path, classes)] if whole else []
     return {"data": _data(_configuration(run, TEST_FILE).get("data")), "rows": rows} if rows else None
 

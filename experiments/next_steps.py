@@ -8,6 +8,7 @@ from lightning import LightningModule
 
 from callbacks.separation_evaluation import SUMMARY_FILE
 from experiments.configuration import config_options, options, where_shipped
+from experiments.own_classes import own_modules
 from experiments.run_files import CONFIGURATION_FILE, best_checkpoint, last_checkpoint
 from experiments.terminal_lines import show_lines
 from lightning_modules.weak_labels.classifier_module import EventClassifier
@@ -51,7 +52,9 @@ def tell_of_run(command: str, arguments: list[str], run: Path, model: LightningM
         made = [run / SUMMARY_FILE]
         following = [["report", str(run)]]
         if model.learns and separates(model):
-            following += [["separate", "--model", str(best_checkpoint(run)), "RECORDING.wav", "--output", "separated"]]
+            own = [word for module in own_modules(dict(model.hparams)) for word in ("--import", module)]
+            model_and_output = ["--model", str(best_checkpoint(run)), "RECORDING.wav", "--output", "separated"]
+            following += [["separate", *own, *model_and_output]]
     if command in ("fit", "test") and isinstance(model, EventClassifier):
         following += after_judge(arguments, run, model.supervision)
     tell(made, following)

@@ -83,7 +83,9 @@ def _class_paths(settings: Any) -> Iterator[str]:
 
 def _is_in_current_folder(module: str) -> bool:
     top = module.split(".")[0]
-    return top not in OURS and bool(top) and (Path(f"{top}.py").is_file() or Path(top).is_dir())
+    found = importlib.util.find_spec(top) if top and top not in OURS else None
+    places = [found.origin, *(found.submodule_search_locations or ())] if found is not None else []
+    return any(place and Path(place).resolve().parent == Path.cwd() for place in places)
 
 
 def _import(module: str) -> None:

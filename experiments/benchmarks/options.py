@@ -12,6 +12,7 @@ from experiments.benchmarks.comparison import Comparison
 from experiments.benchmarks.noise_corpus import pairs, scenes
 from experiments.benchmarks.trainer import train
 from experiments.benchmarks.training import CHANNELS, GPU_STEPS, PAIRS, SCENES, SIZES, STEPS, weak_label_separator
+from experiments.training.precision import runs_lstm
 from lightning_modules.base_module import SeparatrixModule
 from lightning_modules.deep_clustering.module import DeepClustering
 from lightning_modules.networks import CRNN
@@ -21,13 +22,15 @@ RUNS = 3
 
 
 def benchmark_options(device: torch.device) -> Iterator[Comparison]:
-    """Reduced precision of whole training steps, and the layout of the judge's feature maps."""
+    """Reduced precision of training steps, where the device can do it, and the layout of the classifier's maps."""
     steps = GPU_STEPS if device.type == "cuda" else STEPS
+    reduced = runs_lstm(torch.bfloat16, device.type)
     with pairs((steps + 1) * PAIRS, duration=4, batch_size=PAIRS) as data:
         module = DeepClustering("noise", excerpt_frames=None, **SIZES)
-        yield _reduced(f"deep clustering training step, {PAIRS} mixtures", module, data, steps, device)
+        if reduced:
+            yield _reduced(f"deep clustering training step, {PAIRS} mixtures", module, data, steps, device)
     with scenes((steps + 1) * SCENES, batch_size=SCENES) as data:
-        for supervision in ("frame", "strong"):
+        for supervision in ("frame", "strong") if reduced else ():
             data.train_sources = supervision == "strong"
             separator = weak_label_separator(supervision, data)
             work = f"weak-label training step, {supervision} labels, {SCENES} mixtures"

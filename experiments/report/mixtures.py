@@ -14,6 +14,7 @@ from datamodules.batch import Batch
 from datamodules.mixture_dataset import MixtureDataset
 from datamodules.mixtures import MixtureDataModule
 from experiments.data_configuration import data_parser
+from experiments.own_classes import own_modules
 from experiments.report.run_folder import Run
 from lightning_modules.checkpoint import load_module
 from lightning_modules.deep_clustering.module import DeepClustering
@@ -55,8 +56,9 @@ def separator_of(run: Run) -> LightningModule:
         }
         return ReferenceSeparator(**{name: value for name, value in settings.items() if value is not None}).eval()
     # The configuration is the user's word for what may be imported; what is not there load_module names.
-    with contextlib.suppress(ImportError, ValueError):
-        importlib.import_module(run.model_path.rpartition(".")[0])
+    for module in own_modules(run.model_settings):
+        with contextlib.suppress(ImportError, ValueError):
+            importlib.import_module(module)
     return load_module(run.best, WeakLabelSeparator, DeepClustering).eval()
 
 

@@ -59,14 +59,14 @@ class Run:
         return self.folder / SCORES_FILE
 
     @property
-    def model_path(self) -> str:
-        """Where the model's class is imported from; empty where nothing says it."""
-        return str(self._section("model").get("class_path", ""))
+    def model_settings(self) -> dict[str, Any]:
+        """The model's class and settings, its network's included; empty where nothing says them."""
+        return self._section("model")
 
     @property
     def model(self) -> str:
         """Name of the model's class, such as `WeakLabelSeparator`; empty where nothing says it."""
-        return self.model_path.rpartition(".")[2]
+        return str(self.model_settings.get("class_path", "")).rpartition(".")[2]
 
     @property
     def precision(self) -> str:

@@ -211,8 +211,9 @@ def test_the_fingerprint_changes_with_splits_sizes_times_and_missing_files(root)
 def test_the_excerpt_of_real_speech_has_its_speakers_and_is_read_whole(real_data):
     corpus = LibriSpeech(real_data)
     clips = corpus.clips()
-    for fold, speakers, utterances in (("train", 206, 1), ("validation", 45, 1), ("test", 5, 10)):
+    # Three of the speakers to learn from read for half a minute, in several utterances.
+    for fold, speakers, utterances in (("train", 206, 214), ("validation", 45, 45), ("test", 5, 50)):
         counts = Counter(clip.recording for clip in clips if clip.fold == fold)
-        assert len(counts) == speakers and set(counts.values()) == {utterances}
+        assert len(counts) == speakers and counts.total() == utterances
     samples, rate = corpus.read(clips[0])
-    assert rate == 16_000 and 0 < len(samples) <= 6 * rate and samples.any()
+    assert rate == 16_000 and 0 < len(samples) <= 12 * rate and samples.any()

@@ -160,9 +160,9 @@ def test_the_fingerprint_changes_with_rows_sizes_times_and_missing_files(corpus)
 def test_the_excerpt_of_real_recordings_is_read_whole(real_data):
     corpus = UrbanSound8K(real_data)
     clips = corpus.clips()
-    assert len(clips) == 785 and {clip.fold for clip in clips} == {1, 2, 3, 10}
+    assert len(clips) == 1791 and {clip.fold for clip in clips} == set(range(1, 11))
     samples, rate = corpus.read(clips[0])
-    assert rate == 22_050 and len(samples) > 0
+    assert rate in (16_000, 22_050) and len(samples) > 0
 
 
 def test_no_two_folds_of_the_whole_table_share_a_recording_of_the_five_classes(real_data, tmp_path):

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from experiments.cli import main
-from experiments.own_classes import find_in_current_folder, import_own
+from experiments.own_classes import find_in_current_folder, import_own, own_modules
 from lightning_modules.errors import InputError
 
 
@@ -19,7 +19,7 @@ def current_folder(tmp_path, monkeypatch):
     (tmp_path / "torch.py").write_text("raise RuntimeError('in place of an installed module')\n")
     (tmp_path / "own_broken.py").write_text("import nowhere_to_be_found\n")
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "path", [path for path in sys.path if path])
+    monkeypatch.setattr(sys, "path", list(sys.path))
     yield
     for name in ("own_one", "own_two"):
         sys.modules.pop(name, None)
@@ -35,7 +35,7 @@ def test_import_takes_modules_of_the_current_folder_and_leaves_the_other_argumen
 def test_a_module_of_the_current_folder_takes_no_installed_ones_place(tmp_path):
     find_in_current_folder()
     find_in_current_folder()
-    assert sys.path.count("") == 1
+    assert sys.path.count(str(tmp_path)) == 1
     found = {name: Path(PathFinder.find_spec(name, sys.path).origin) for name in ("torch", "own_two")}
     assert found["own_two"] == tmp_path / "own_two.py" and tmp_path not in found["torch"].parents
 
@@ -55,6 +55,23 @@ def test_what_cannot_be_imported_is_refused_in_one_line(arguments, message, caps
         import_own(["bank", *arguments])
     assert main(["bank", *arguments]) == 2
     assert len(capsys.readouterr().err.splitlines()) == 1
+
+
+def test_a_module_that_a_package_of_this_project_hides_is_told_so(tmp_path, capsys):
+    (tmp_path / "experiments").mkdir()
+    (tmp_path / "experiments" / "my_model.py").write_text("VALUE = 1\n")
+    assert main(["bank", "--import", "experiments.my_model"]) == 2
+    told = "experiments.my_model: experiments is a package of Separatrix itself, which hides your experiments"
+    assert capsys.readouterr().err == f"separatrix bank: --import {told}; give yours another name\n"
+
+
+def test_modules_of_ones_own_are_found_among_settings():
+    settings = {
+        "network": {"class_path": "own_one.Net", "init_args": {"inner": [{"class_path": "own_two.Layer"}]}},
+        "optimizer": {"class_path": "torch.optim.Adam"},
+        "_class_path": "lightning_modules.weak_labels.separator_module.WeakLabelSeparator",
+    }
+    assert own_modules(settings) == ["own_one", "own_two"]
 
 
 def test_what_is_missing_within_a_module_of_ones_own_is_told_with_its_place():
