@@ -19,7 +19,7 @@ from lightning_modules.deep_clustering.unit_sigmoid import plain_sigmoid, unit_s
 from lightning_modules.errors import InputError
 from lightning_modules.networks import BLSTM
 from lightning_modules.networks.blstm import MOST_UNITS
-from lightning_modules.networks.heads import embeddings
+from lightning_modules.networks.heads import embeddings, require_every_frame
 from lightning_modules.setting_checks import (
     MOST_SOURCES,
     require_between,
@@ -158,6 +158,7 @@ class DeepClustering(SeparatrixModule):
         self.dimensions = dimensions
         bins = self.geometry.bins
         self.network = made_of(network, nn.Module)(bins, bins * dimensions)
+        require_every_frame(self.network)
 
     @property
     def classes(self) -> list[str]:

@@ -2,9 +2,18 @@
 
 from collections.abc import Callable
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from lightning_modules.activation import sigmoid
+from lightning_modules.errors import InputError
+
+
+def require_every_frame(network: nn.Module) -> None:
+    """Raise InputError of a network that puts out fewer frames than it takes: masks and embeddings are of every one."""
+    reduction = getattr(network, "frame_reduction", 1)
+    if reduction != 1:
+        name = type(network).__name__
+        raise InputError(f"network: {name} puts out one frame for {reduction}; one that keeps all of them is needed")
 
 
 def class_masks(outputs: Tensor, classes: int) -> Tensor:

@@ -12,7 +12,7 @@ from lightning_modules.checkpoint import load_module
 from lightning_modules.choices import NetworkCallable, OptimizerCallable, SchedulerCallable, choice, made_of
 from lightning_modules.errors import InputError
 from lightning_modules.networks import BLSTM
-from lightning_modules.networks.heads import class_masks
+from lightning_modules.networks.heads import class_masks, require_every_frame
 from lightning_modules.setting_checks import require_between, require_one_of, require_positive
 from lightning_modules.spectrogram import istft, log_magnitude, stft
 from lightning_modules.weak_labels.classifier_module import EventClassifier
@@ -103,6 +103,7 @@ class WeakLabelSeparator(WeakLabelModule):
         self.input_normalisation = input_normalisation
         bins = self.geometry.bins
         self.network = made_of(network, nn.Module)(bins, len(classes) * bins)
+        require_every_frame(self.network)
         self.joint = joint_judge is not None
         self.judge: EventClassifier | None = None
         if supervision != "strong" and joint_judge is not None:

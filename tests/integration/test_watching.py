@@ -59,9 +59,7 @@ def test_a_training_says_what_it_is_before_the_first_epoch(judge, separatrix):
     assert str(separatrix.banks) in column(before, "bank")[0]
 
 
-def test_the_frozen_judge_of_a_separator_is_named_with_its_size_and_nothing_warns_of_it(
-    judge, separatrix, tmp_path, recwarn
-):
+def test_a_separators_frozen_judge_is_named_with_its_size_and_nothing_warns_of_it(judge, separatrix, tmp_path, recwarn):
     checkpoint = judge[0] / "checkpoints" / "best.ckpt"
     settings = {"model.judge": checkpoint}
     out = separatrix.succeed("fit", *separatrix.arguments("frame", settings), "--run", tmp_path / "run").out

@@ -166,7 +166,7 @@ def test_weights_without_a_card_are_refused_with_what_writes_one(refusal):
         ({"module": "ModelSelection", "hyper_parameters": {"checkpoints": ["/etc/passwd"]}}, "ModelSelection"),
         ({"hyper_parameters": None}, "not a checkpoint of this project"),
         (
-            {"hyper_parameters": {**JUDGE, "network": {**BLSTM_OF_3, "init_args": {"units": 10_000}}}},
+            {"hyper_parameters": {**JUDGE, "network": BLSTM_OF_3 | {"init_args": {"units": 9999}}}},
             "its settings say",
         ),
         ({"hyper_parameters": {**JUDGE, "gain": float("1e308") * 10}}, None),

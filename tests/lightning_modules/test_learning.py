@@ -1,0 +1,56 @@
+"""Each system learns with each network that fits it, through the Trainer; networks that do not fit are refused."""
+
+from functools import partial
+from typing import Any
+
+import pytest
+import torch
+from tiny_systems import CLASSES, GEOMETRY_SETTINGS, RandomScenes, trainer
+from torch.optim import Adam
+
+from lightning_modules.deep_clustering.module import DeepClustering
+from lightning_modules.errors import InputError
+from lightning_modules.networks import BLSTM, CRNN, BandSplit
+from lightning_modules.weak_labels.classifier_module import EventClassifier
+from lightning_modules.weak_labels.separator_module import WeakLabelSeparator
+
+NETWORKS = {
+    "BLSTM": partial(BLSTM, units=8, layers=1),
+    "BandSplit": partial(BandSplit, bands=5, features=6, units=6, layers=1),
+    "CRNN": partial(CRNN, channels=(2, 3, 4), units=8),
+}
+SYSTEMS: dict[str, Any] = {
+    "separator": partial(WeakLabelSeparator, "strong", classes=CLASSES, input_normalisation="mixture"),
+    "classifier": partial(EventClassifier, "frame", classes=CLASSES, gain=10.0),
+    "deep clustering": partial(DeepClustering, "noise", sources=len(CLASSES), dimensions=4, clip_percentile=None),
+}
+
+
+def made(system: str, network: str) -> Any:
+    torch.manual_seed(0)
+    return SYSTEMS[system](network=NETWORKS[network], optimizer=partial(Adam, lr=1e-2), **GEOMETRY_SETTINGS)
+
+
+@pytest.mark.parametrize(
+    ("system", "network"),
+    [
+        *[(system, network) for system in SYSTEMS for network in ("BLSTM", "BandSplit")],
+        ("classifier", "CRNN"),
+    ],
+)
+def test_each_system_learns_with_each_network_that_fits_it(system, network):
+    module = made(system, network)
+    before = {name: value.clone() for name, value in module.named_parameters()}
+    losses = []
+    for epochs in (1, 15):
+        training = trainer(epochs)
+        training.fit(module, datamodule=RandomScenes())
+        losses.append(float(training.callback_metrics["train_loss_epoch"]))
+    assert losses[1] < 0.9 * losses[0]
+    assert not [name for name, value in module.named_parameters() if torch.equal(before[name], value)]
+
+
+@pytest.mark.parametrize("system", ["separator", "deep clustering"])
+def test_masks_and_embeddings_need_a_network_that_keeps_every_frame(system):
+    with pytest.raises(InputError, match=r"^network: CRNN puts out one frame for 4; [^\n]* is needed$"):
+        made(system, "CRNN")
