@@ -98,11 +98,12 @@ class RowEvaluation(Callback, ABC):
 
 
 def _digest(trainer: Trainer, module: LightningModule) -> str:
-    """What rows depend on: the model's settings and weights, and the data's."""
+    """What rows depend on: the model's class, settings, weights and precision, and the data's settings."""
     digest = hashlib.sha256()
     data = trainer.datamodule  # type: ignore[attr-defined]
     split = SPLITS[trainer.state.fn.value]  # type: ignore[union-attr]
-    digest.update(repr((sorted(module.hparams.items()), data.identity(split))).encode())
+    kind = f"{type(module).__module__}.{type(module).__qualname__}"
+    digest.update(repr((kind, sorted(module.hparams.items()), trainer.precision, data.identity(split))).encode())
     for name, value in module.state_dict().items():
         digest.update(name.encode())
         digest.update(value.detach().cpu().contiguous().view(torch.uint8).numpy())

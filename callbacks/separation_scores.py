@@ -17,6 +17,7 @@ from lightning_modules.inner_products import inner_products
 
 BLOCK = 2048  # samples that fit into the cache for all signals of a batch, and whose sums no thread shares
 EXACT = 1e-10  # -100 dB
+INAUDIBLE = 1e-6  # -60 dB: beside a mixture at full scale what 16 bits have as noise
 EPSILON = torch.finfo(torch.float64).eps
 
 
@@ -55,12 +56,14 @@ class PairScores(NamedTuple):
         si_sdr: in dB, float64, [B, E, Q]; 0 where one of the two is silent, NaN where one is not finite, else within
             what double precision tells apart, ±156.5.
         exact: whether an estimate differs from a source by rounding alone, below -100 dB, bool, [B, E, Q].
+        inaudible: whether a source lies more than 60 dB below an estimate, bool, [B, E, Q].
         silent: whether an estimate is constant, bool, [B, E].
         silent_source: bool, [B, Q].
     """
 
     si_sdr: Tensor
     exact: Tensor
+    inaudible: Tensor
     silent: Tensor
     silent_source: Tensor
 
@@ -78,8 +81,8 @@ class PairScores(NamedTuple):
         """The same with estimates in the order of their sources."""
         order = self.best_order()
         pairs = order.unsqueeze(-1).expand_as(self.si_sdr)
-        si_sdr, exact = self.si_sdr.gather(1, pairs), self.exact.gather(1, pairs)
-        return PairScores(si_sdr, exact, self.silent.gather(1, order), self.silent_source)
+        si_sdr, exact, inaudible = (each.gather(1, pairs) for each in (self.si_sdr, self.exact, self.inaudible))
+        return PairScores(si_sdr, exact, inaudible, self.silent.gather(1, order), self.silent_source)
 
 
 def compare(sources: Tensor, systems: Sequence[Tensor]) -> list[PairScores]:
@@ -107,11 +110,14 @@ def compare(sources: Tensor, systems: Sequence[Tensor]) -> list[PairScores]:
     si_sdr = 10 * (cosine / (1 - cosine)).log10().masked_fill((constant + constant_source).bool(), 0)
     error = energy - 2 * product + source_energy + samples * (mean - source_mean).square()
     exact = error <= EXACT * (source_energy + samples * source_mean.square())
+    inaudible = source_energy < INAUDIBLE * energy
     silent = constant.squeeze(-1).bool()
     sizes = [count, *(system.shape[1] for system in systems)]
-    parts = zip(*(whole.split(sizes, 1) for whole in (si_sdr, exact, silent)), strict=True)
+    parts = zip(*(whole.split(sizes, 1) for whole in (si_sdr, exact, inaudible, silent)), strict=True)
     (*_, silent_source), *of_systems = parts
-    return [PairScores(pairs, same, constants, silent_source) for pairs, same, constants in of_systems]
+    return [
+        PairScores(pairs, same, unheard, constants, silent_source) for pairs, same, unheard, constants in of_systems
+    ]
 
 
 def _moments(signals: Sequence[Tensor], sources: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -173,10 +179,11 @@ def score_comparison(
 ) -> list[Score]:
     """Score every present class of every mixture.
 
-    With a single class the mixture is the source and the input SI-SDR infinite; a constant signal has none; and where a
-    mask that knows the truth gives back a source that overlaps with no other, the SI-SDR is that of single precision's
-    rounding, some 139 dB. All are decided beforehand, on the signals, and come back as rows without a score, so that
-    they can be counted.
+    A present class may be inaudible, as a drum is whose clip begins with silence and is cut before it sounds. With a
+    single audible class the mixture is the source and the input SI-SDR infinite; an inaudible source has none; and
+    where a mask that knows the truth gives back a source that overlaps with no other, the SI-SDR is that of single
+    precision's rounding, some 139 dB. All are decided beforehand, on the signals, and come back as rows without a
+    score, so that they can be counted.
 
     Args:
         heard: the mixtures compared with their sources, E = 1.
@@ -189,9 +196,11 @@ def score_comparison(
         Rows in the order of mixtures, then classes.
     """
     present = present.bool().cpu()
+    unheard_source = found.silent_source | heard.inaudible[:, 0]
+    audible = present & ~unheard_source
     undefined = {
-        LeftOut.SILENT_SOURCE: found.silent_source,
-        LeftOut.SINGLE_CLASS: (present.sum(-1, keepdim=True) == 1).expand_as(present),
+        LeftOut.SILENT_SOURCE: unheard_source,
+        LeftOut.SINGLE_CLASS: (audible.sum(-1, keepdim=True) == 1).expand_as(present),
         LeftOut.SILENT_ESTIMATE: found.silent,
         LeftOut.EXACT_ESTIMATE: found.exact.diagonal(dim1=1, dim2=2),
     }

@@ -40,6 +40,8 @@ class SoundEvent(NamedTuple):
 def sound_events(recipe: Recipe, bank: SoundBank, samples: int) -> list[SoundEvent]:
     """The events of a mixture of that many samples, by onset; intervals are those that are rendered.
 
+    One of which nothing is rendered, since it begins within half a sample of the mixture's end, is none.
+
     Events that begin together keep the recipe's order: of pairs, the order of the sources.
     """
     onsets, offsets = event_interval(bank, recipe, samples)
@@ -62,6 +64,7 @@ def sound_events(recipe: Recipe, bank: SoundBank, samples: int) -> list[SoundEve
             event_starts(bank, recipe).tolist(),
             strict=True,
         )
+        if offset > onset
     ]
     return sorted(events, key=lambda event: event.onset)
 

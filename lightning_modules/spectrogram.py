@@ -52,12 +52,14 @@ class Geometry:
     def frames_met(self, onset: Any, offset: Any) -> tuple[Any, Any]:
         """First frame, and the one after the last, whose window meets the samples [onset, offset).
 
-        Plain integers or integer arrays of one shape. The last may lie beyond the end of a finite signal.
+        Plain integers or integer arrays of one shape. The last may lie beyond the end of a finite signal. An interval
+        without samples meets no frame.
         """
         half = self.window // 2
         first = (onset - half) // self.hop + 1
+        first *= first > 0
         stop = -((-offset - half) // self.hop)  # ceil
-        return first * (first > 0), stop
+        return first, first + (stop - first) * (offset > onset)
 
 
 @lru_cache(maxsize=32)

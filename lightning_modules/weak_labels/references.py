@@ -38,7 +38,9 @@ class ReferenceSeparator(SeparatrixModule):
         super().__init__(sample_rate=sample_rate, window=window, hop=hop)
         require_one_of(get_args(Method), method=method)
         require_names("classes", classes)
-        self.classes = list(classes)
+        classes = list(classes)
+        self.save_hyperparameters()
+        self.classes = classes
         self.method = method
 
     def identity(self) -> dict[str, Any]:

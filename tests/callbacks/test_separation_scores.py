@@ -127,7 +127,7 @@ def test_what_has_no_score_is_left_out_with_its_reason_and_counted_as_a_row():
     assert [(row.mixture, row.label, row.left_out) for row in rows] == [
         (0, "dog_bark", LeftOut.SINGLE_CLASS),
         (1, "car_horn", LeftOut.SILENT_SOURCE),
-        (1, "dog_bark", LeftOut.NO),
+        (1, "dog_bark", LeftOut.SINGLE_CLASS),
         (2, "car_horn", LeftOut.NO),
         (2, "dog_bark", LeftOut.NO),
         (2, "siren", LeftOut.SILENT_ESTIMATE),
@@ -138,6 +138,19 @@ def test_what_has_no_score_is_left_out_with_its_reason_and_counted_as_a_row():
             assert math.isnan(row.si_sdr) and row.input_si_sdr == pytest.approx(formula(mixture[2], sources[2, 2]))
         else:
             assert all(map(math.isfinite, numbers)) if row.left_out is LeftOut.NO else all(map(math.isnan, numbers))
+
+
+@pytest.mark.parametrize(
+    ("level", "audible"), [(0, True), (-59, True), (-61, False), (-130, False), (-math.inf, False)]
+)
+def test_a_mixture_whose_other_sources_are_inaudible_is_of_a_single_class(level, audible):
+    sources = noise(1, 3, 4000) * torch.tensor([1.0, 10 ** (level / 20), 0.0]).view(1, 3, 1)
+    mixture, estimates = sources.sum(1), sources + 0.1 * noise(1, 3, 4000, seed=1)
+    rows = score_separation(mixture, sources, estimates, torch.tensor([[1, 1, 0]]), torch.arange(1), CLASSES)
+    reasons = [LeftOut.NO] * 2 if audible else [LeftOut.SINGLE_CLASS, LeftOut.SILENT_SOURCE]
+    assert [row.left_out for row in rows] == reasons
+    # Never infinite, nor what rounding makes of it.
+    assert all(abs(row.input_si_sdr) < 100 if audible else math.isnan(row.input_si_sdr) for row in rows)
 
 
 def test_a_batch_of_single_class_mixtures_has_rows_without_scores():

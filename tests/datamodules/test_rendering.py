@@ -5,6 +5,7 @@ import pyloudnorm
 import pytest
 import torch
 
+from datamodules.annotations import sound_events
 from datamodules.corpora.corpus import Clip
 from datamodules.inspection import BankOnDemand, Inspection
 from datamodules.recipes import Recipe, SceneRecipes, SceneRules
@@ -55,6 +56,15 @@ def recipes(bank) -> list[Recipe]:
 def scene(*events: tuple[int, int, float, float], starts: Sequence[float] | None = None) -> Recipe:
     clips, classes, onsets, loudness = map(np.array, zip(*events, strict=True))
     return Recipe(clips, classes, onsets, loudness, np.zeros(len(clips)) if starts is None else np.array(starts))
+
+
+def test_an_event_of_which_nothing_is_rendered_has_no_label(bank):
+    recipe = scene((3, 0, 0.5, -25.0), (5, 1, 3 - 0.4 / RATE, -25.0))  # the second begins within the last half sample
+    onsets, offsets = event_interval(bank, recipe, SAMPLES)
+    assert (offsets - onsets).tolist() == [9_000, 0]
+    batch = render([recipe], [0], bank, GEOMETRY, SAMPLES, 2)
+    assert batch.clip_labels.tolist() == [[1, 0]] and not batch.frame_labels[0, 1].any()
+    assert [event.label for event in sound_events(recipe, bank, SAMPLES)] == ["b"]
 
 
 def reference(recipe: Recipe, bank: BankOnDemand) -> np.ndarray:

@@ -2,6 +2,10 @@
 
 import pytest
 
+from callbacks import separation_evaluation
+from callbacks.separation_evaluation import score_row
+from lightning_modules.errors import InputError
+
 MIXTURES = 300
 
 
@@ -88,6 +92,25 @@ def test_references_need_no_checkpoint_and_gate_and_ideal_mask_differ(separatrix
         (float(g["si_sdr_db"]), float(i["si_sdr_db"])) for g, i in zip(gate, ideal, strict=True) if not g["left_out"]
     ]
     assert all(ideal_db > gate_db for gate_db, ideal_db in scored)
+
+
+def test_rows_of_one_reference_are_never_gone_on_with_by_another(separatrix, tmp_path, monkeypatch):
+    def interrupted(score):
+        if score.mixture == 3:
+            raise InputError("interrupted")
+        return score_row(score)
+
+    gate, ideal = (["test", *separatrix.arguments(row), "--run", tmp_path] for row in ("gate", "ideal_ratio_mask"))
+    with monkeypatch.context() as patch:
+        patch.setattr(separation_evaluation, "score_row", interrupted)
+        assert separatrix.run(*gate).status == 2
+    refused = separatrix.run(*ideal)
+    assert refused.status == 2 and "rows of an interrupted test of another model or data" in refused.err
+    higher = separatrix.run(*gate, "--trainer.precision", "64-true")
+    assert higher.status == 2 and "rows of an interrupted test of another model or data" in higher.err
+    separatrix.succeed(*gate)
+    separatrix.succeed(*gate[:-1], tmp_path / "whole")
+    assert (tmp_path / "scores.csv").read_bytes() == (tmp_path / "whole" / "scores.csv").read_bytes()
 
 
 def test_validation_reports_without_writing_rows(separatrix, tmp_path):
