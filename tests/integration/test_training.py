@@ -87,10 +87,17 @@ def test_a_weak_system_goes_on_as_well_as_it_ran_through(separatrix, tmp_path):
     assert separatrix.same_weights(last(tmp_path / "through"), last(tmp_path / "cut"))
 
 
-def test_a_rate_that_is_halved_on_a_plateau_is_the_same_after_an_interruption(separatrix, tmp_path):
-    # At this rate the loss soon stands still.
-    settings = {"model.optimizer.lr": 100, "model.scheduler": "torch.optim.lr_scheduler.ReduceLROnPlateau"}
-    settings |= {"model.scheduler.patience": 0, "model.scheduler.factor": 0.5}
+# At this rate the loss soon stands still.
+HALVED = {"model.optimizer.lr": 100, "model.scheduler": "torch.optim.lr_scheduler.ReduceLROnPlateau"}
+HALVED |= {"model.scheduler.patience": 0, "model.scheduler.factor": 0.5}
+# Two steps an epoch.
+CYCLE = {"model.optimizer": "SGD", "model.optimizer.lr": 0.1, "model.optimizer.momentum": 0.9}
+CYCLE |= {"model.scheduler": "OneCycleLR", "model.scheduler.max_lr": 0.1, "model.scheduler.total_steps": 10}
+CYCLE |= {"model.scheduler_interval": "step"}
+
+
+@pytest.mark.parametrize(("settings", "first"), [(HALVED, 100), (CYCLE, 0.1)], ids=["halved on a plateau", "one cycle"])
+def test_a_rate_that_changes_is_the_same_after_an_interruption(settings, first, separatrix, tmp_path):
     for run, stops in (("through", [5]), ("cut", [4, 5])):
         for epochs in stops:
             arguments = separatrix.arguments("strong", {**settings, "trainer.max_epochs": epochs})
@@ -99,7 +106,7 @@ def test_a_rate_that_is_halved_on_a_plateau_is_the_same_after_an_interruption(se
         read_checkpoint(last(tmp_path / run))["optimizer_states"][0]["param_groups"][0]["lr"]
         for run in ("through", "cut")
     ]
-    assert rates[0] == rates[1] < 100
+    assert rates[0] == rates[1] < first
     assert separatrix.same_weights(last(tmp_path / "through"), last(tmp_path / "cut"))
 
 

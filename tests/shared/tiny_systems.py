@@ -51,7 +51,7 @@ class RandomScenes(LightningDataModule):
     def val_dataloader(self) -> DataLoader[Batch]:
         return DataLoader([random_batch(5, 2), random_batch(1, 3)], batch_size=None)  # type: ignore[arg-type]
 
-    test_dataloader = val_dataloader
+    test_dataloader = predict_dataloader = val_dataloader
 
 
 def trainer(epochs: int = 2, **settings: Any) -> Trainer:
