@@ -15,7 +15,7 @@ from datamodules.corpora.audio_file import LONGEST_SECONDS, LOWEST_RATE
 from datamodules.corpora.corpus import Clip, Corpus, Fold
 from datamodules.mixture_dataset import MixtureDataset, WholeBatches, as_batch
 from datamodules.recipes import Recipes
-from datamodules.sampling import EpochSampler, EvaluationSampler
+from datamodules.sampling import EpochLoader, EpochSampler, EvaluationSampler
 from datamodules.sound_bank import SoundBank, build_sound_bank
 from lightning_modules.errors import InputError
 from lightning_modules.setting_checks import require_between, require_names, require_whole
@@ -275,7 +275,7 @@ class MixtureDataModule(LightningDataModule, ABC):
     def _loader(
         self, dataset: MixtureDataset, sampler: EpochSampler | EvaluationSampler, batch_size: int
     ) -> DataLoader[Batch]:
-        return DataLoader(
+        return EpochLoader(
             WholeBatches(dataset),
             batch_size=batch_size,
             sampler=sampler,

@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 from lightning import LightningDataModule, Trainer
-from lightning.pytorch.callbacks import LambdaCallback, ModelCheckpoint
+from lightning.pytorch.callbacks import LambdaCallback
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import CSVLogger
 from lightning.pytorch.loggers.csv_logs import ExperimentWriter
@@ -21,6 +21,7 @@ from torch.distributed import DistError, destroy_process_group, is_available, is
 import separatrix  # noqa: F401  (public classes can then be named without their module)
 from callbacks.epoch_lines import EpochLines
 from callbacks.estimate_files import EstimateFiles
+from callbacks.kept_checkpoint import KeptCheckpoint
 from callbacks.stopping import Stopping
 from callbacks.training_progress import TrainingProgress
 from datamodules.sound_bank import MissingBankError
@@ -94,15 +95,8 @@ class SeparatrixCLI(LightningCLI):
         run = Path(self._get(self.config, "run"))
         # Two callbacks: one with `save_last` would write last.ckpt only after epochs that are the best so far.
         keep = [
-            ModelCheckpoint(
-                dirpath=run / CHECKPOINTS,
-                filename=name,
-                monitor=monitor,
-                enable_version_counter=False,
-                # After the validation that belongs to the epoch, so that a resumed run starts with the next epoch.
-                save_on_train_epoch_end=True,
-            )
-            for name, monitor in (("best", "validation_loss"), ("last", None))
+            KeptCheckpoint(run / CHECKPOINTS, "best", monitor="validation_loss"),
+            KeptCheckpoint(run / CHECKPOINTS, "last"),
         ]
         trainer_config = self._get(self.config_init, "trainer", default={})
         progress = [TrainingProgress()] if sys.stdout.isatty() else []
