@@ -36,8 +36,8 @@ def require_usable_state(checkpoint: dict[str, Any], module: LightningModule, tr
             if callback.state_key in states:
                 given = states[callback.state_key]
                 # Numbers alone: lists of somebody's callback may grow.
-                own = {n: v for n, v in callback.state_dict().items() if isinstance(v, int | float | torch.Tensor)}
-                _require_like({n: own[n] for n in own if n in given}, {n: given[n] for n in own if n in given}, "state")
+                numbers = {n: v for n, v in callback.state_dict().items() if isinstance(v, int | float | torch.Tensor)}
+                _require_like(numbers, {name: given.get(name, value) for name, value in numbers.items()}, "state")
                 callback.load_state_dict(given)
     with _refused("loops"):
         if fitting or "loops" in checkpoint:
@@ -49,7 +49,7 @@ def require_usable_state(checkpoint: dict[str, Any], module: LightningModule, tr
     optimizers, schedules = _init_optimizers_and_lr_schedulers(module)
     with _refused("optimizer_states"):
         for optimizer, given in zip(optimizers, checkpoint["optimizer_states"], strict=True):
-            own = _state_after_a_step(optimizer)
+            own: dict[str, Any] = _state_after_a_step(optimizer)
             _require_like(own["param_groups"], given["param_groups"], "param_groups")
             # A weight that has had no gradient yet has no state; some optimisers keep more after more steps.
             for number in own["state"].keys() & given["state"].keys():

@@ -55,6 +55,8 @@ class WeakLabelSeparator(WeakLabelModule):
         halve_after: epochs without a better validation loss after which the rate is halved; never unless given.
     """
 
+    replaceable = frozenset({"judge"})
+
     def __init__(
         self,
         supervision: Supervision = "strong",
