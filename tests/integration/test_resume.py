@@ -40,11 +40,9 @@ def expected(ranks, number):
 
 
 @pytest.mark.parametrize(
-    ("workers", "ranks"), [(2, 2), *(pytest.param(*both, marks=pytest.mark.soak) for both in ((1, 1), (2, 1), (1, 2)))]
+    ("workers", "ranks"), [(1, 2), *(pytest.param(*both, marks=pytest.mark.soak) for both in ((1, 1), (2, 1), (2, 2)))]
 )
-def test_killed_or_at_its_end_a_training_goes_on_with_the_mixtures_of_the_next_epoch(
-    workers, ranks, separatrix, tmp_path
-):
+def test_a_killed_training_goes_on_with_the_mixtures_of_the_next_epoch(workers, ranks, separatrix, tmp_path):
     run = tmp_path / "run"
     settings = {"data.workers": workers, "data.batch_size": 4 // ranks, "trainer.devices": ranks}
     watched = ["--trainer.callbacks+", "faults.SeenMixtures", "--trainer.callbacks.folder"]
@@ -54,16 +52,18 @@ def test_killed_or_at_its_end_a_training_goes_on_with_the_mixtures_of_the_next_e
         return ["fit", *arguments, *watched, tmp_path / folder, "--run", run, "--ckpt_path", "last"]
 
     with separatrix.process(*fit(10_000, "killed"), PYTHONPATH=str(HERE)) as running:
-        while epochs(run) < 2:
+        while not epochs(run):
             assert running.poll() is None, running.communicate()
             time.sleep(0.05)
         os.killpg(running.pid, signal.SIGKILL)
     kept = epochs(run)
-    for number in (kept + 1, kept + 2):  # the second from a clean end
-        outcome = separatrix.run_process(*fit(number, "resumed"), PYTHONPATH=str(HERE))
-        assert outcome.status == 0, outcome.err
-    visits = {**seen(tmp_path / "killed"), **seen(tmp_path / "resumed")}
-    assert {visit: visits[visit] for visit in expected(ranks, kept + 2)} == expected(ranks, kept + 2)
+    outcome = separatrix.run_process(*fit(kept + 1, "resumed"), PYTHONPATH=str(HERE))
+    assert outcome.status == 0, outcome.err
+    assert {visit: seen(tmp_path / "killed")[visit] for visit in expected(ranks, kept)} == expected(ranks, kept)
+    assert seen(tmp_path / "resumed") == {
+        visit: expected(ranks, kept + 1)[visit] for visit in seen(tmp_path / "resumed")
+    }
+    assert {epoch for _, epoch in seen(tmp_path / "resumed")} == {kept}
 
 
 @pytest.fixture(scope="module")
