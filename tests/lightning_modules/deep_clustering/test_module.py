@@ -460,6 +460,8 @@ def test_a_checkpoint_of_another_domain_or_number_of_sources_is_refused(setting,
 def test_a_checkpoint_of_another_size_is_refused(setting, tmp_path):
     path = save(model(**{setting: 3}), tmp_path / "other.ckpt")
     with pytest.raises(InputError, match=r"^ckpt_path: network\.[^\n]*give the network's settings as in training$"):
+        trainer().validate(model(), datamodule=RandomPairs(), ckpt_path=path, weights_only=True)
+    with pytest.raises(InputError, match=f"^{setting}: [0-9]+, but 3 when the training began; go on with what it was"):
         trainer().fit(model(), datamodule=RandomPairs(), ckpt_path=path, weights_only=True)
 
 
