@@ -196,7 +196,7 @@ class SeparatrixModule(LightningModule):
             if not value.isfinite().all():
                 raise InputError(
                     f"{name}: not finite after epoch {self.current_epoch + 1}; the checkpoints of earlier epochs are "
-                    f"kept; lower the learning_rate or clip gradients"
+                    f"kept; lower the optimizer's lr or clip gradients"
                 )
         checkpoint["module"] = type(self).__name__
 
