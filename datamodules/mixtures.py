@@ -1,13 +1,16 @@
 """What the data modules of both systems share: mixtures rendered from a sound bank, by split and index."""
 
+import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Sequence
+from dataclasses import asdict, is_dataclass
 from itertools import combinations
 from typing import Any
 
 import numpy as np
 import torch
 from lightning import LightningDataModule
+from lightning.pytorch.trainer.states import TrainerFn
 from torch.utils.data import DataLoader
 
 from datamodules.batch import Batch, Split
@@ -15,10 +18,10 @@ from datamodules.corpora.audio_file import LONGEST_SECONDS, LOWEST_RATE
 from datamodules.corpora.corpus import Clip, Corpus, Fold
 from datamodules.mixture_dataset import MixtureDataset, WholeBatches, as_batch
 from datamodules.recipes import Recipes
-from datamodules.sampling import EpochSampler, EvaluationSampler
+from datamodules.sampling import EpochLoader, EpochSampler, EvaluationSampler
 from datamodules.sound_bank import SoundBank, build_sound_bank
 from lightning_modules.errors import InputError
-from lightning_modules.setting_checks import require_between, require_names, require_whole
+from lightning_modules.setting_checks import require_between, require_names, require_unchanged, require_whole
 from lightning_modules.spectrogram import HIGHEST_RATE, Geometry
 
 MOST_MIXTURES = 100_000_000  # their order is drawn in memory
@@ -256,6 +259,36 @@ class MixtureDataModule(LightningDataModule, ABC):
         bank = self.bank.path.name
         return bank, self.classes, self.geometry, self.rules(split), self.seed, folds, self.mixtures[split]
 
+    def state_dict(self) -> dict[str, Any]:
+        """What decides the mixtures that a training sees, as plain values, for its checkpoints.
+
+        Neither where the corpus and its bank lie nor how the mixtures are loaded.
+        """
+        geometry = self.geometry
+        settings = {"classes": list(self.classes), "seed": self.seed, "epoch_mixtures": self.epoch_mixtures}
+        settings |= {"sample_rate": geometry.sample_rate, "window": geometry.window, "hop": geometry.hop}
+        for split in ("train", "validation"):
+            numbers = self.clip_numbers(split)
+            clips = repr([(*self.bank.clips[number], int(self.bank.lengths[number])) for number in numbers])
+            digest = hashlib.sha256(clips.encode()).hexdigest()[:12]
+            settings[f"{split}_folds"] = sorted(self.folds[split], key=str)
+            settings[f"{split}_mixtures"] = self.mixtures[split]
+            settings[f"{split}_clips"] = f"{len(numbers)} clips of digest {digest}"
+            rules = self.rules(split)
+            settings[f"{split}_rules"] = (
+                asdict(rules) if is_dataclass(rules) and not isinstance(rules, type) else repr(rules)
+            )
+        return settings
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on with the mixtures that the training began with; an evaluation may be of any.
+
+        Raises:
+            InputError: a setting that decides them has changed.
+        """
+        if self.trainer and self.trainer.state.fn == TrainerFn.FITTING:
+            require_unchanged(self.state_dict(), state_dict)
+
     def predict_dataloader(self) -> DataLoader[Batch]:
         """The whole test set."""
         return self._evaluation_loader("test")
@@ -275,7 +308,7 @@ class MixtureDataModule(LightningDataModule, ABC):
     def _loader(
         self, dataset: MixtureDataset, sampler: EpochSampler | EvaluationSampler, batch_size: int
     ) -> DataLoader[Batch]:
-        return DataLoader(
+        return EpochLoader(
             WholeBatches(dataset),
             batch_size=batch_size,
             sampler=sampler,

@@ -1,9 +1,10 @@
 """In which order, and on which rank, the mixtures of a split are visited."""
 
 from collections.abc import Collection, Iterator
+from typing import Any
 
 import numpy as np
-from torch.utils.data import Sampler
+from torch.utils.data import DataLoader, Sampler
 
 from datamodules.recipes import identity_generator
 
@@ -72,3 +73,14 @@ class EvaluationSampler(Sampler[int]):
 
     def __iter__(self) -> Iterator[int]:
         return iter(self.indices)
+
+
+class EpochLoader(DataLoader[Any]):
+    """Torch's loader, whose workers take the first indices when the first batch is asked for, and not before.
+
+    Lightning makes a loader's iterator before it has restored a checkpoint and calls `set_epoch`; torch's would have
+    its workers begin with another epoch's mixtures by then.
+    """
+
+    def __iter__(self) -> Iterator[Any]:  # type: ignore[override]  # torch names its own iterator's class
+        yield from super().__iter__()

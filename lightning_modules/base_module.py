@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 import torch
 from lightning import LightningModule
+from lightning.pytorch.trainer.states import TrainerFn
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
@@ -16,7 +17,7 @@ from lightning_modules.choices import OptimizerCallable, SchedulerCallable, made
 from lightning_modules.errors import InputError
 from lightning_modules.loss_watch import LossWatch
 from lightning_modules.mixture_mean import MixtureMean
-from lightning_modules.setting_checks import require_one_of
+from lightning_modules.setting_checks import require_one_of, require_unchanged
 from lightning_modules.spectrogram import Geometry
 from lightning_modules.training_state import require_usable_state
 
@@ -43,6 +44,8 @@ class SeparatrixModule(LightningModule):
     permutation_invariant = False
     # Whether there is anything to learn: what has learnt is evaluated from a checkpoint.
     learns = True
+    # Settings that a resumed training takes as they are now: paths of what is read anew, which may have moved.
+    replaceable: frozenset[str] = frozenset()
 
     def __init__(
         self,
@@ -196,7 +199,7 @@ class SeparatrixModule(LightningModule):
             if not value.isfinite().all():
                 raise InputError(
                     f"{name}: not finite after epoch {self.current_epoch + 1}; the checkpoints of earlier epochs are "
-                    f"kept; lower the optimizer's lr or clip gradients"
+                    f"kept; clip gradients, or lower the learning rate in another --run"
                 )
         checkpoint["module"] = type(self).__name__
 
@@ -204,7 +207,8 @@ class SeparatrixModule(LightningModule):
         """Refuse a checkpoint of another kind or identity before any of its weights is taken.
 
         Raises:
-            InputError: kind of module, rate, geometry, classes, supervision or sizes differ.
+            InputError: kind of module, rate, geometry, classes, supervision or sizes differ; where a training goes on,
+                any setting but `replaceable` ones, or its state is not what this trainer would have saved.
         """
         kind, needed = checkpoint.get("module"), type(self).__name__
         if not isinstance(kind, str) or kind != needed:
@@ -212,6 +216,10 @@ class SeparatrixModule(LightningModule):
             raise InputError(f"ckpt_path: a checkpoint of {named}; one of {needed} is needed")
         stored = checkpoint.get("hyper_parameters", {})
         require_same_identity(self.identity(), stored, "the model", "the checkpoint")
+        if self._trainer is not None and self.trainer.state.fn == TrainerFn.FITTING:
+            # Names with an underscore are LightningCLI's notes on how it made the module.
+            kept = {name for name in self.hparams if not name.startswith("_")} - self.replaceable
+            require_unchanged({name: self.hparams[name] for name in sorted(kept)}, stored)
         weights, own = checkpoint["state_dict"], self.state_dict()
         for name in sorted(own.keys() | weights.keys()):
             shapes = [list(each[name].shape) if name in each else "missing" for each in (weights, own)]

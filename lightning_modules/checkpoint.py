@@ -1,6 +1,7 @@
 """Checkpoints and exported models: read without running code from them, written beside and renamed into place."""
 
 import os
+import pickletools
 import re
 import warnings
 import zipfile
@@ -23,6 +24,16 @@ M = TypeVar("M", bound=SeparatrixModule)
 
 # Lightning moves older checkpoints to its own version, taking for granted what they hold.
 _VERSION = re.compile(r"[2-9]\.\d{1,3}(\.\d{1,3})?((\.dev|\.post|a|b|rc)\d{1,8})*")
+_NUMBERS = {
+    **{"Float": torch.float32, "Double": torch.float64, "Half": torch.float16, "BFloat16": torch.bfloat16},
+    **{"Long": torch.int64, "Int": torch.int32, "Short": torch.int16, "Char": torch.int8, "Byte": torch.uint8},
+    "Bool": torch.bool,
+}
+# What torch.save writes of tensors and plain containers. Torch itself takes more, and with it memory as it was before.
+_GLOBALS = {
+    *("torch._utils _rebuild_tensor_v2", *(f"torch {kind}Storage" for kind in _NUMBERS)),
+    *("collections OrderedDict", "collections Counter", "__builtin__ set"),
+}
 
 
 def read_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
@@ -45,7 +56,7 @@ def read_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
             what = "exported model"
             checkpoint = read_exported(path)
         else:
-            _require_whole_archive(path)
+            _require_plain_archive(path)
             # Opened, for torch goes by the name; its advice on odd contents comes before it refuses them.
             with open(path, "rb") as file, warnings.catch_warnings(action="ignore"):
                 checkpoint = torch.load(file, map_location="cpu", weights_only=True)
@@ -129,26 +140,34 @@ def _named(name: Any, kinds: Sequence[type[M]]) -> type[M] | None:
     return None
 
 
-def _require_whole_archive(path: str | os.PathLike[str]) -> None:
-    """Refuse what is no whole archive as torch writes it: what inflates to more than the file, or the old formats.
+def _require_plain_archive(path: str | os.PathLike[str]) -> None:
+    """Refuse what torch.save does not write today: old formats, what inflates, damage, and a pickle of more than data.
 
     Raises:
         ValueError: with the reason.
     """
-    if not zipfile.is_zipfile(path):
-        raise ValueError("no archive, or not whole")
+    with open(path, "rb") as file:
+        if file.read(4) != b"PK\x03\x04":  # torch goes by these bytes: an archive may lie behind an old format
+            raise ValueError("no archive, or not whole")
     with zipfile.ZipFile(path) as archive:
         parts = archive.infolist()
-        if any(part.filename.endswith("/archive_format") for part in parts):
+        names = {part.filename.lower() for part in parts}  # torch takes upper and lower case for the same
+        if any(name.endswith("/archive_format") for name in names):
             raise ValueError("a program of torch.export, of which only torch makes something")
         stored = all(part.compress_type == zipfile.ZIP_STORED for part in parts)
         if not stored or sum(part.file_size for part in parts) > os.path.getsize(path):
             raise ValueError("a compressed archive")
         # Of a part that is marked as a folder or as empty torch reads nothing and gives what its memory held before.
-        if any(part.external_attr & 0x10 or part.compress_size != part.file_size for part in parts):
-            raise ValueError("an archive with folders")
+        if len(names) != len(parts) or any(
+            part.external_attr & 0x10 or part.compress_size != part.file_size for part in parts
+        ):
+            raise ValueError("an archive with folders, or with a name twice")
         if (damaged := archive.testzip()) is not None:
             raise ValueError(f"{damaged} is damaged")
+        pickled = archive.read(f"{parts[0].filename.split('/')[0]}/data.pkl")
+    for opcode, argument, _ in pickletools.genops(pickled):
+        if opcode.name == "GLOBAL" and argument not in _GLOBALS:
+            raise ValueError(f"its pickle asks for {argument}")
 
 
 def _are_plain(settings: dict[Any, Any]) -> bool:
@@ -165,13 +184,13 @@ def _is_plain(value: Any) -> bool:
 
 def _require_weight(name: str, weight: Any) -> None:
     """Raise InputError unless this is a tensor of finite numbers as long as its memory."""
-    if not (isinstance(weight, torch.Tensor) and weight.layout == torch.strided and weight.device.type == "cpu"):
-        raise InputError(f"{name} is not an ordinary tensor; a file written by `separatrix fit` is needed")
     # A view may repeat one number as often as it likes.
-    if weight.is_quantized or weight.numel() * weight.element_size() > weight.untyped_storage().nbytes():
+    if (
+        not isinstance(weight, torch.Tensor)
+        or weight.dtype not in _NUMBERS.values()
+        or weight.numel() * weight.element_size() > weight.untyped_storage().nbytes()
+    ):
         raise InputError(f"{name} is not an ordinary tensor; a file written by `separatrix fit` is needed")
-    if weight.dtype not in (torch.float32, torch.float64, torch.float16, torch.bfloat16):
-        raise InputError(f"{name} holds {weight.dtype}; floating-point numbers of 16 bits or more are needed")
     if not weight.isfinite().all():
         raise InputError(f"{name} holds NaN or infinite weights; take a checkpoint of an earlier epoch, or train again")
 

@@ -56,5 +56,5 @@ class LossWatch:
             f"loss: {float(losses[spoilt][0])} in epoch {epoch + 1} for {self.split} {named} "
             f"(batch: {', '.join(map(str, indices.tolist()))}); `separatrix synthesize --config RUN/config.yaml "
             f"--split {self.split} --start {first} --mixtures 1` renders it again; where it sounds right, lower the "
-            f"optimizer's lr or clip gradients"
+            f"learning_rate or clip gradients"
         )

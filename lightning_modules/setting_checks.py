@@ -63,6 +63,39 @@ def require_names(setting: str, names: Any) -> None:
         raise InputError(f"{setting}: {_shown(list(names))}; a list of different names is needed")
 
 
+def require_unchanged(settings: dict[str, Any], before: Any, where: str = "") -> None:
+    """Raise InputError naming a setting that is not what it was when the training began.
+
+    Args:
+        settings: by name; dicts of settings are compared one by one, under names with dots.
+        before: what the checkpoint says of them. What it does not mention it was written without, and is accepted.
+        where: what all names begin with.
+    """
+    if not isinstance(before, dict):
+        raise InputError(f"ckpt_path: no {where or 'settings'} that a training began with; give another checkpoint")
+    for name, value in settings.items():
+        earlier = before.get(name, None if where else value)
+        if isinstance(value, dict) and isinstance(earlier, dict):
+            # A class named within has all of its settings beside it: what is missing there is not given.
+            require_unchanged({**dict.fromkeys(earlier), **value}, earlier, f"{where}{name}.")
+        elif not _are_same(value, earlier):
+            raise InputError(
+                f"{where}{name}: {_shown(value)}, but {_shown(earlier)} when the training began; "
+                f"go on with what it was, or train anew in another --run"
+            )
+
+
+def _are_same(value: Any, other: Any) -> bool:
+    try:
+        return bool(_listed(value) == _listed(other))
+    except RuntimeError:  # of what is no plain value, or has no end
+        return False
+
+
+def _listed(value: Any) -> Any:
+    return list(map(_listed, value)) if isinstance(value, list | tuple) else value
+
+
 def _require_number(name: str, value: Any) -> None:
     if isinstance(value, bool) or not isinstance(value, Real) or not _is_finite(value):
         raise InputError(f"{name}: {_shown(value)}; a finite number is needed")

@@ -5,12 +5,13 @@ import os
 import shlex
 import shutil
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import yaml
 from lightning import LightningDataModule, Trainer
-from lightning.pytorch.callbacks import LambdaCallback, ModelCheckpoint
+from lightning.pytorch.callbacks import LambdaCallback
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import CSVLogger
 from lightning.pytorch.loggers.csv_logs import ExperimentWriter
@@ -21,10 +22,11 @@ from torch.distributed import DistError, destroy_process_group, is_available, is
 import separatrix  # noqa: F401  (public classes can then be named without their module)
 from callbacks.epoch_lines import EpochLines
 from callbacks.estimate_files import EstimateFiles
+from callbacks.kept_checkpoint import KeptCheckpoint
 from callbacks.stopping import Stopping
 from callbacks.training_progress import TrainingProgress
 from datamodules.sound_bank import MissingBankError
-from experiments.configuration import options, with_named_configs
+from experiments.configuration import options, read_configuration, with_named_configs
 from experiments.next_steps import going_on, separates, tell_of_run
 from experiments.run_files import CHECKPOINTS, CONFIGURATION_FILE, TEST_FILE, VALIDATION_FILE, last_checkpoint
 from experiments.termination import interruption
@@ -40,6 +42,7 @@ from lightning_modules.base_module import SeparatrixModule
 from lightning_modules.checkpoint import AtomicCheckpointIO, read_checkpoint
 from lightning_modules.errors import InputError
 from lightning_modules.exported_model import weights_digest
+from lightning_modules.setting_checks import require_unchanged
 
 
 class SeparatrixCLI(LightningCLI):
@@ -97,15 +100,8 @@ class SeparatrixCLI(LightningCLI):
         run = Path(self._get(self.config, "run"))
         # Two callbacks: one with `save_last` would write last.ckpt only after epochs that are the best so far.
         keep = [
-            ModelCheckpoint(
-                dirpath=run / CHECKPOINTS,
-                filename=name,
-                monitor=monitor,
-                enable_version_counter=False,
-                # After the validation that belongs to the epoch, so that a resumed run starts with the next epoch.
-                save_on_train_epoch_end=True,
-            )
-            for name, monitor in (("best", "validation_loss"), ("last", None))
+            KeptCheckpoint(run / CHECKPOINTS, "best", monitor="validation_loss"),
+            KeptCheckpoint(run / CHECKPOINTS, "last"),
         ]
         trainer_config = self._get(self.config_init, "trainer", default={})
         progress = [TrainingProgress()] if sys.stdout.isatty() else []
@@ -195,24 +191,32 @@ class SeparatrixCLI(LightningCLI):
     def _configuration(self, run: Path) -> str:
         """The resolved configuration, as YAML."""
         config = self.config[self.subcommand].clone()
-        checkpoint = config["ckpt_path"]
-        if (
-            self.subcommand == "fit"
-            and checkpoint
-            and Path(checkpoint).parent.resolve() == (run / CHECKPOINTS).resolve()
-        ):
+        if self._resumes(run):
             config["ckpt_path"] = None  # to go on from the run's own last epoch is no part of what makes it again
         return self._parser(self.subcommand).dump(config, skip_link_targets=False, skip_none=False)
 
+    def _resumes(self, run: Path) -> bool:
+        """Whether this is a training that goes on from a checkpoint of its own folder."""
+        checkpoint = self._get(self.config, "ckpt_path")
+        return (
+            self.subcommand == "fit"
+            and bool(checkpoint)
+            and Path(checkpoint).parent.resolve() == (run / CHECKPOINTS).resolve()
+        )
+
     def before_fit(self) -> None:
-        """Refuse a run's folder that holds a training already, and decode the corpus.
+        """Refuse a run's folder that holds a training already, or one begun otherwise, and decode the corpus.
 
         Raises:
-            InputError: the folder holds a training and no checkpoint is given to go on from, or cannot be written to.
+            InputError: the folder holds a training and no checkpoint is given to go on from, or cannot be written to;
+                the training to go on with began with another seed or kind of data.
         """
         run = Path(self.trainer.default_root_dir)
         if last_checkpoint(run).exists() and not self._get(self.config, "ckpt_path"):
             raise InputError(f"{run}: holds a training; --ckpt_path last goes on, another --run starts anew")
+        if self._resumes(run) and (run / CONFIGURATION_FILE).exists():
+            begun = read_configuration(str(run / CONFIGURATION_FILE))
+            require_unchanged(_of_no_checkpoint(self.config[self.subcommand]), _of_no_checkpoint(begun))
         self._prepare()
 
     def _prepare(self) -> None:
@@ -265,6 +269,13 @@ class SeparatrixCLI(LightningCLI):
 def _tells_of_another_rank(error: RuntimeError) -> bool:
     gloo = ("Connection closed by peer", "Connection reset by peer", "Connection refused")
     return isinstance(error, DistError) or any(words in str(error) for words in gloo)
+
+
+def _of_no_checkpoint(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Of a training's configuration: what decides its result, and can be compared with an earlier one's only here."""
+    data = config.get("data") or {}
+    kind = str(data.get("class_path", "")).split(".")[-1]  # a class may be imported from more than one place
+    return {"seed_everything": config.get("seed_everything"), "data": kind}
 
 
 def _of_data(option: str) -> bool:

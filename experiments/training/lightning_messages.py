@@ -7,7 +7,6 @@ _WARNINGS = (
     ".*LightningCLI's args parameter is intended to run from within Python.*",
     ".*does not have many workers.*",
     ".*Checkpoint directory .* exists and is not empty.*",
-    ".*The dirpath has changed from .*",
     ".*The number of training batches .* is smaller than the logging interval.*",
     ".*isinstance.treespec, LeafSpec.* is deprecated.*",
     r".*module\(s\) in eval mode at the start of training.*",  # a frozen judge is

@@ -57,6 +57,8 @@ class WeakLabelSeparator(WeakLabelModule):
         scheduler_interval: whether the schedule steps every `epoch` or every optimiser `step`.
     """
 
+    replaceable = frozenset({"judge"})
+
     def __init__(
         self,
         supervision: Supervision = "strong",

@@ -313,8 +313,10 @@ def test_a_fresh_process_ends_with_the_line_and_status_2(separatrix, tmp_path):
 def test_a_loss_that_is_not_finite_names_mixtures_that_can_be_rendered_and_leaves_the_checkpoints(separatrix, tmp_path):
     run = tmp_path / "run"
     shutil.copytree(separatrix.systems / "strong", run)
+    last = torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)
+    last["hyper_parameters"]["strong_scale"] = 1e39  # beyond the largest float32
+    torch.save(last, run / "checkpoints" / "last.ckpt")
     checkpoints = separatrix.listing(run / "checkpoints")
-    # Beyond the largest float32. Checkpoints hold no such setting, so that the training goes on with it.
     settings = {"model.strong_scale": "1e39", "trainer.max_epochs": "2"}
     outcome = separatrix.run("fit", *separatrix.arguments("strong", settings), "--ckpt_path", "last", "--run", run)
     assert outcome.status == 2

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from torch import nn
 
 from lightning_modules.checkpoint import AtomicCheckpointIO, load_module, read_checkpoint
 from lightning_modules.errors import InputError
@@ -59,7 +60,9 @@ def test_weights_that_are_not_finite_are_refused_by_name(value, contents, refusa
     [
         1.0,
         [1.0, 2.0],
-        torch.zeros(2, dtype=torch.int64),
+        torch.zeros(2, dtype=torch.complex64),
+        torch.zeros(2).to(torch.float8_e4m3fn),
+        nn.Parameter(torch.zeros(2)),
         torch.zeros(1).expand(2),
         torch.zeros(1).expand(10**6, 10**6),  # a petabyte if it were written out
         torch.zeros(2).to_sparse(),
@@ -124,6 +127,62 @@ def test_settings_that_hold_each_other_or_double_without_end_are_refused(content
 def test_parts_of_another_type_are_refused(part, value, contents, refusal):
     contents[part] = value
     refusal(contents)
+
+
+def test_a_polyglot_of_the_old_format_with_an_archive_behind_it_is_refused(tmp_path, contents):
+    for name, new in (("old.ckpt", False), ("new.ckpt", True)):
+        torch.save(contents, tmp_path / name, _use_new_zipfile_serialization=new)
+    path = tmp_path / "both.ckpt"
+    path.write_bytes((tmp_path / "old.ckpt").read_bytes() + (tmp_path / "new.ckpt").read_bytes())
+    assert zipfile.is_zipfile(path) and torch.load(path, weights_only=True)["module"] == "EventClassifier"
+    with pytest.raises(InputError, match=r"both.ckpt: not a readable checkpoint .* \(no archive, or not whole\)$"):
+        read_checkpoint(path)
+
+
+class Called:
+    """Unpickled, what a class or function makes of these arguments."""
+
+    def __init__(self, *call: Any) -> None:
+        self.call = call
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return self.call[0], self.call[1:]
+
+
+@pytest.mark.parametrize(
+    "call", [(torch.Tensor, 2), (torch.FloatTensor, 2), (bytearray, 10**6), (complex, 1, 2)], ids=str
+)
+def test_memory_as_it_was_before_and_memory_without_bytes_are_not_asked_for(call, contents, refusal, tmp_path):
+    contents["state_dict"]["classifier.classes.bias"] = Called(*call)
+    assert "its pickle asks for" in refusal(contents)
+    torch.load(tmp_path / "given.ckpt", weights_only=True)  # which torch would give
+
+
+@pytest.mark.parametrize("whole", [b"K\x02\x85", b"X\x01\x00\x00\x002"], ids=["view", "part"])
+def test_a_tensor_of_more_numbers_than_its_part_is_refused(whole, contents, tmp_path):
+    path, given = tmp_path / "given.ckpt", tmp_path / "more.ckpt"
+    torch.save({**contents, "state_dict": {"bias": torch.zeros(2)}}, path)
+    with zipfile.ZipFile(path) as archive, zipfile.ZipFile(given, "w") as more:
+        for part in archive.infolist():
+            data = archive.read(part)
+            if part.filename.endswith("data.pkl"):
+                number = b"K\x02t" if whole.startswith(b"X") else b"K\x02\x85"  # of the part, or of the view
+                assert data.count(number) == 1
+                data = data.replace(number, b"J\x00\x00\x00\x40" + number[2:])  # 2**30
+            more.writestr(part.filename, data)
+    with pytest.raises(InputError, match="not a readable checkpoint"):
+        read_checkpoint(given)
+
+
+def test_whole_numbers_and_truth_values_are_weights_too(tmp_path, contents):
+    counts = {
+        "batches": torch.tensor(7),
+        "mask": torch.tensor([True, False]),
+        "bytes": torch.tensor([255], dtype=torch.uint8),
+    }
+    torch.save(contents | {"state_dict": counts}, tmp_path / "given.ckpt")
+    read = read_checkpoint(tmp_path / "given.ckpt")["state_dict"]
+    assert all(torch.equal(read[name], value) and read[name].dtype == value.dtype for name, value in counts.items())
 
 
 def test_an_archive_that_inflates_is_refused_before_it_does(tmp_path, contents):
