@@ -31,7 +31,6 @@ from callbacks.model_selection import Confusion, EnsembleScore, confusion, ensem
 from callbacks.selection_evaluation import SelectionEvaluation
 from callbacks.selection_rows import Evaluated, read_evaluated
 from callbacks.separation_evaluation import SeparationEvaluation
-from callbacks.separation_scores import LeftOut, Score, in_best_order, score_separation, si_sdr
 from callbacks.summary import Summary, summarise
 from callbacks.training_curves import TrainingCurves
 from datamodules.batch import Batch
@@ -74,6 +73,7 @@ from lightning_modules.deep_clustering.selection import Judged, ModelSelection
 from lightning_modules.errors import InputError
 from lightning_modules.networks import BLSTM, CRNN, BandSplit
 from lightning_modules.recordings.separator import Separator
+from lightning_modules.separation_scores import LeftOut, Score, in_best_order, score_separation, si_sdr
 from lightning_modules.spectrogram import Geometry, istft, log_magnitude, stft
 from lightning_modules.weak_labels.classifier_module import EventClassifier
 from lightning_modules.weak_labels.labels import clip_logits, pool_frame_labels

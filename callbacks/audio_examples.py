@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from callbacks.figures import separation_figure
-from callbacks.separation_scores import in_best_order, score_separation
 from callbacks.tracker import Tracker, trackers
 from datamodules.batch import Batch
+from lightning_modules.separation_scores import in_best_order, score_separation
 from lightning_modules.setting_checks import require_whole
 from lightning_modules.spectrogram import stft
 
@@ -64,8 +64,13 @@ class AudioExamples(Callback):
     ) -> None:
         """Keep a batch's first mixtures, as long as some are wanted."""
         wanted = self.mixtures - len(self._examples)
-        fitting = trainer.state.fn is TrainerFn.FITTING
-        if wanted <= 0 or not trackers(trainer) or (fitting and trainer.current_epoch % self.every_epochs):
+        between = trainer.state.fn is TrainerFn.FITTING and trainer.current_epoch % self.every_epochs
+        if (
+            wanted <= 0
+            or trainer.sanity_checking
+            or not trackers(trainer)
+            or (fitting and trainer.current_epoch % self.every_epochs)
+        ):
             return
         for tracker in trackers(trainer):
             tracker.attempt(lambda: self._keep(pl_module, outputs, Batch(*(field[:wanted] for field in batch))))

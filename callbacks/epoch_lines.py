@@ -1,11 +1,13 @@
 """One line an epoch: in a log all that is seen of a training, on a terminal what stays above the progress bar."""
 
+import math
 from collections.abc import Iterator
+from typing import Any
 
 import rich
 from lightning import Callback, LightningModule, Trainer
-from lightning.pytorch.callbacks import EarlyStopping
 
+from callbacks.epoch_checkpoint import epoch_is_whole
 from callbacks.training_clock import TrainingClock, duration, epoch_limit
 
 
@@ -20,26 +22,47 @@ class EpochLines(Callback):
 
     def __init__(self) -> None:
         self._clock = TrainingClock()
-        self._epoch = 0
+        self._validated = False  # whether the epoch under way has been: not every one need be
+        self._best = {"epoch": 0, "loss": math.inf}  # of the epochs whose checkpoints are kept
         self._facts: list[str] = []  # of an epoch whose line is still to be printed
         self._time = ""
         self._left: float | None = None
 
+    def state_dict(self) -> dict[str, Any]:
+        """The best epoch so far."""
+        return dict(self._best)
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on comparing with it."""
+        self._best = dict(state_dict)
+
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Start the clock."""
         self._clock.start(trainer.current_epoch)
+        self._validated = False  # not by the sanity check
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Print the line of the epoch before."""
         self._print(trainer)
         self._clock.start_epoch()
 
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Know of it."""
+        self._validated = True
+
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Note what the epoch came to."""
-        limit = epoch_limit(trainer)
-        of = "" if limit is None else f"/{limit}"
-        self._epoch = trainer.current_epoch + 1
-        self._facts = [f"epoch {self._epoch}{of}", *_scores(trainer)]
+        limit, epoch = epoch_limit(trainer), trainer.current_epoch + 1
+        cut_short = "" if epoch_is_whole(trainer) else " stopped within it, not kept"
+        self._facts = [f"epoch {epoch}{'' if limit is None else f'/{limit}'}{cut_short}"]
+        self._facts += _scores(trainer, self._validated)
+        loss = trainer.callback_metrics.get("validation_loss")
+        if self._validated and not cut_short and loss is not None and loss < self._best["loss"]:
+            self._best = {"epoch": epoch, "loss": float(loss)}
+            self._facts.append("best so far")
+        elif self._best["epoch"]:
+            self._facts.append(f"best: epoch {self._best['epoch']} ({self._best['loss']:.3f})")
+        self._validated = False
         self._time = duration(self._clock.epoch_seconds)
         self._left = self._clock.left(trainer, 1.0)
 
@@ -50,22 +73,21 @@ class EpochLines(Callback):
 
     def _print(self, trainer: Trainer) -> None:
         if trainer.is_global_zero and self._facts:
+            stopping = trainer.early_stopping_callback
+            if stopping is not None and stopping.wait_count:
+                self._facts[-1] += f", patience {stopping.wait_count}/{stopping.patience}"
             left = f", {duration(self._left)} left" if self._left else ""
-            line = "  ".join((*self._facts, *_standing(trainer, self._epoch), f"{self._time}{left}"))
+            line = "  ".join((*self._facts, f"{self._time}{left}"))
             rich.get_console().print(line, markup=False, highlight=False, emoji=False, soft_wrap=True)
         self._facts = []
 
 
-def _validated(trainer: Trainer) -> bool:
-    return (trainer.current_epoch + 1) % (trainer.check_val_every_n_epoch or 1) == 0
-
-
-def _scores(trainer: Trainer) -> Iterator[str]:
+def _scores(trainer: Trainer, validated: bool) -> Iterator[str]:
     """The epoch's losses and scores, in words; a score for one class alone is for the curves."""
     metrics = {name: float(value) for name, value in trainer.callback_metrics.items() if "/" not in name}
     if "train_loss_epoch" in metrics:
         yield f"training loss {metrics['train_loss_epoch']:.3f}"
-    if not _validated(trainer):
+    if not validated:
         return
     if "validation_loss" in metrics:
         yield f"validation loss {metrics['validation_loss']:.3f}"
@@ -73,17 +95,3 @@ def _scores(trainer: Trainer) -> Iterator[str]:
         if name.startswith("validation_") and name != "validation_loss":
             words = name.removeprefix("validation_").replace("_", " ")
             yield f"{words.removesuffix(' db')} {value:.2f} dB" if words.endswith(" db") else f"{words} {value:.3f}"
-
-
-def _standing(trainer: Trainer, epoch: int) -> Iterator[str]:
-    """After an epoch, from 1 on: the best one so far, and how much patience is left."""
-    stopping = trainer.early_stopping_callback
-    if not isinstance(stopping, EarlyStopping) or not stopping.best_score.isfinite():
-        return
-    if stopping.wait_count == 0:
-        yield "best so far"
-        return
-    # Patience counts validations, which need not come after every epoch.
-    every = trainer.check_val_every_n_epoch or 1
-    best = epoch // every * every - stopping.wait_count * every
-    yield f"best: epoch {best} ({float(stopping.best_score):.3f}), patience {stopping.wait_count}/{stopping.patience}"

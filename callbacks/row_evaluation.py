@@ -27,6 +27,7 @@ class RowEvaluation(Callback, ABC):
         files: name of the row file in the run's folder, by stage (`validate`, `test`); other stages leave none.
     """
 
+    scores_tests = True  # the module itself need not
     columns: Sequence[str]
     files: ClassVar[dict[str, str]] = {"test": SCORES_FILE}
 

@@ -13,11 +13,11 @@ from torch import Tensor
 
 from callbacks.row_evaluation import SCORES_FILE, SPLITS, RowEvaluation
 from callbacks.selection_rows import MEASURES, SELECTION_COLUMNS, SEPARATOR, read_evaluated
-from callbacks.separation_scores import compare, score_comparison
 from callbacks.tracked_tables import track_rows
 from datamodules.batch import Batch
 from lightning_modules.deep_clustering.jensen_shannon import jensen_shannon
 from lightning_modules.errors import InputError, printable
+from lightning_modules.separation_scores import compare, score_comparison
 
 VALIDATION_SCORES_FILE = "validation_scores.csv"
 

@@ -13,12 +13,12 @@ from torch import Tensor
 
 from callbacks.row_evaluation import RowEvaluation
 from callbacks.rows import write_rows
-from callbacks.separation_scores import LeftOut, Score, compare, score_comparison
 from callbacks.summary import Summary, left_out_counts, summarise, summary_table
 from callbacks.tracked_tables import track_rows
 from datamodules.batch import Batch
 from lightning_modules.errors import printable
 from lightning_modules.mixture_mean import MixtureMean
+from lightning_modules.separation_scores import LeftOut, Score, compare, score_comparison
 
 SCORE_COLUMNS = ("index", "class", "left_out", "input_si_sdr_db", "si_sdr_db", "improvement_db")
 SUMMARY_FILE = "summary.csv"

@@ -1,5 +1,6 @@
 """How long a training still takes."""
 
+import math
 import time
 
 from lightning import Trainer
@@ -14,9 +15,12 @@ def duration(seconds: float) -> str:
 
 
 def epoch_limit(trainer: Trainer) -> int | None:
-    """After how many epochs the training ends at the latest; None where something else than epochs limits it."""
-    epochs = trainer.max_epochs
-    return None if epochs in (None, -1) or trainer.max_steps != -1 else epochs
+    """With which epoch the training ends at the latest, by epochs or steps; None where neither limits it."""
+    limits = [] if trainer.max_epochs in (None, -1) else [trainer.max_epochs]
+    if trainer.max_steps != -1 and math.isfinite(trainer.num_training_batches):
+        steps = math.ceil(trainer.num_training_batches / trainer.accumulate_grad_batches)
+        limits.append(math.ceil(trainer.max_steps / max(steps, 1)))
+    return min(limits, default=None)
 
 
 class TrainingClock:

@@ -30,7 +30,9 @@ def tell(made: Iterable[Path | str], commands: Iterable[Sequence[str]] = ()) -> 
     show_lines(("" if name == last else name, told) for last, (name, told) in zip(before, lines, strict=False))
 
 
-def tell_of_run(command: str, arguments: list[str], run: Path, model: LightningModule) -> None:
+def tell_of_run(
+    command: str, arguments: list[str], run: Path, model: LightningModule, tested: str | None = None
+) -> None:
     """Of a `fit`, `validate`, `test` or `predict` that has come to its end.
 
     Args:
@@ -38,25 +40,29 @@ def tell_of_run(command: str, arguments: list[str], run: Path, model: LightningM
         arguments: with the command.
         run: folder of the run.
         model: that was trained or used.
+        tested: the checkpoint that was evaluated, if any.
     """
+    kept = next((path for path in (best_checkpoint(run), last_checkpoint(run)) if path.exists()), None)
     made: list[Path] = []
     following: list[list[str]] = []
     if command == "fit":
         configuration = run / CONFIGURATION_FILE
         made = [best_checkpoint(run), last_checkpoint(run), configuration]
         made += sorted((run / "curves").glob("*"), key=lambda path: path.stat().st_mtime)[-1:]
-        following = [["test", "--config", str(configuration), "--run", str(run), "--ckpt_path", "best"]]
+        if kept is not None and configuration.exists():
+            following = [["test", "--config", str(configuration), "--run", str(run), "--ckpt_path", kept.stem]]
     elif command == "validate":
         following = [["test", *arguments[1:]]]
     elif command == "test":
         made = [run / SUMMARY_FILE]
-        following = [["report", str(run)]]
-        if model.learns and separates(model):
+        following = [["report", str(run)]] if any(map(Path.exists, made)) or isinstance(model, EventClassifier) else []
+        if tested and model.learns and separates(model):
             own = [word for module in own_modules(dict(model.hparams)) for word in ("--import", module)]
-            model_and_output = ["--model", str(best_checkpoint(run)), "RECORDING.wav", "--output", "separated"]
+            model_and_output = ["--model", tested, "RECORDING.wav", "--output", "separated"]
             following += [["separate", *own, *model_and_output]]
-    if command in ("fit", "test") and isinstance(model, EventClassifier):
-        following += after_judge(arguments, run, model.supervision)
+    judge = tested if command == "test" else kept
+    if command in ("fit", "test") and isinstance(model, EventClassifier) and judge:
+        following += after_judge(arguments, run, model.supervision, str(judge))
     tell(made, following)
 
 
@@ -65,13 +71,14 @@ def separates(model: LightningModule) -> bool:
     return type(model).predict_step is not LightningModule.predict_step
 
 
-def after_judge(arguments: list[str], run: Path, supervision: str) -> list[list[str]]:
+def after_judge(arguments: list[str], run: Path, supervision: str, checkpoint: str) -> list[list[str]]:
     """The training of the separator that listens to a judge, on the same data; none where it is not known.
 
     Args:
         arguments: of the judge's training or test, with shipped configurations.
         run: the judge's folder.
         supervision: of the judge, `frame` or `clip`.
+        checkpoint: of the judge.
     """
     given = options(arguments[1:])
     judge = f"weak_labels/judge_{supervision}"
@@ -89,7 +96,7 @@ def after_judge(arguments: list[str], run: Path, supervision: str) -> list[list[
         elif option[0] == "--config":
             words += option
     separator = run.with_name(supervision if run.name != supervision else f"{supervision}_separator")
-    return [["fit", *words, "--model.judge", str(best_checkpoint(run)), "--run", str(separator)]]
+    return [["fit", *words, "--model.judge", checkpoint, "--run", str(separator)]]
 
 
 def after_bank(arguments: list[str], data: str) -> list[str]:

@@ -17,6 +17,7 @@ from lightning_modules.choices import OptimizerCallable, SchedulerCallable, made
 from lightning_modules.errors import InputError
 from lightning_modules.loss_watch import LossWatch
 from lightning_modules.mixture_mean import MixtureMean
+from lightning_modules.separation_scores import LeftOut, in_best_order, score_separation
 from lightning_modules.setting_checks import require_one_of, require_unchanged
 from lightning_modules.spectrogram import Geometry
 from lightning_modules.training_state import require_usable_state
@@ -63,6 +64,7 @@ class SeparatrixModule(LightningModule):
         self.scheduler = scheduler
         self.scheduler_interval = scheduler_interval
         self.validation_loss = MixtureMean()
+        self.test_si_sdr, self.test_improvement = MixtureMean(), MixtureMean()
         self._validated = False  # whether the epoch under way has been: not every one need be
         self._watch = {split: LossWatch(split) for split in ("train", "validation")}
 
@@ -148,6 +150,28 @@ class SeparatrixModule(LightningModule):
         evaluate_batch_invariantly(False)
 
     on_test_start, on_test_end = on_validation_start, on_validation_end
+
+    def on_test_batch_end(self, outputs: Any, batch: Batch, batch_index: int, loader_index: int = 0) -> None:
+        """Log the mean scores of a test, which `Trainer.test` returns, unless a callback scores it."""
+        if not any(getattr(callback, "scores_tests", False) for callback in self.trainer.callbacks):  # type: ignore[attr-defined]
+            self.log_test_scores(outputs, batch)
+
+    def log_test_scores(self, outputs: Any, batch: Batch) -> None:
+        """Log SI-SDR and its improvement, in dB, over all sources that have one, of what the test step returned.
+
+        Args:
+            outputs: estimates, [B, Q, T].
+            batch: with their sources.
+        """
+        estimates = in_best_order(outputs, batch.sources) if self.permutation_invariant else outputs
+        present, names = batch.clip_labels, [""] * batch.sources.shape[1]
+        scores = score_separation(batch.mixture, batch.sources, estimates, present, batch.indices, names)
+        pairs = [(each.si_sdr, each.si_sdr - each.input_si_sdr) for each in scores if each.left_out is LeftOut.NO]
+        reached, improved = torch.tensor(pairs, device=self.device).reshape(-1, 2).unbind(-1)
+        self.test_si_sdr.update(reached)
+        self.test_improvement.update(improved)
+        means = {"test_si_sdr_db": self.test_si_sdr, "test_improvement_db": self.test_improvement}
+        self.log_dict(means, on_epoch=True, batch_size=len(batch.indices))
 
     def on_train_batch_start(self, batch: Any, batch_index: int) -> None:
         """Seed torch from (seed, epoch, rank), so that a resumed training draws what an uninterrupted one would.

@@ -10,8 +10,8 @@ from torchmetrics.functional.audio import (
     scale_invariant_signal_distortion_ratio,
 )
 
-from callbacks.separation_scores import compare
 from experiments.benchmarks.comparison import Comparison
+from lightning_modules.separation_scores import compare
 
 MIXTURES, SOURCES, SAMPLES = 32, 2, 64_000
 

@@ -9,7 +9,6 @@ import numpy as np
 from jsonargparse.typing import restricted_number_type
 from rich.console import Console
 
-from callbacks.separation_scores import LeftOut, score_separation
 from datamodules.corpora.audio_file import LOWEST_RATE
 from datamodules.corpora.corpus import Corpus, Fold
 from datamodules.corpora.folder_per_class import FolderPerClass
@@ -28,6 +27,7 @@ from experiments.command_parser import command_parser
 from experiments.data.check_tables import active_table, corpus_table, distinct_table, per_class_table
 from experiments.next_steps import after_check, tell
 from lightning_modules.errors import InputError
+from lightning_modules.separation_scores import LeftOut, score_separation
 from lightning_modules.setting_checks import require_names, require_whole
 from lightning_modules.spectrogram import HIGHEST_RATE, Geometry
 

@@ -9,7 +9,6 @@ import torch
 from lightning import LightningModule
 from torch import Tensor
 
-from callbacks.separation_scores import in_best_order
 from datamodules.batch import Batch
 from datamodules.mixture_dataset import MixtureDataset
 from datamodules.mixtures import MixtureDataModule
@@ -19,6 +18,7 @@ from experiments.report.run_folder import Run
 from lightning_modules.checkpoint import load_module
 from lightning_modules.deep_clustering.module import DeepClustering
 from lightning_modules.errors import InputError
+from lightning_modules.separation_scores import in_best_order
 from lightning_modules.weak_labels.references import ReferenceSeparator
 from lightning_modules.weak_labels.separator_module import WeakLabelSeparator
 

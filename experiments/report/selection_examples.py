@@ -7,7 +7,6 @@ import numpy as np
 import torch
 
 from callbacks.selection_rows import Evaluated
-from callbacks.separation_scores import compare, in_best_order
 from datamodules.batch import Batch
 from datamodules.mixture_dataset import MixtureDataset
 from experiments.report.drawing import colour_of, variable
@@ -18,6 +17,7 @@ from experiments.report.page import Cell, Example, Listening, Sound, Table
 from experiments.report.run_folder import Run
 from lightning_modules.deep_clustering.selection import ModelSelection, Selection
 from lightning_modules.errors import InputError
+from lightning_modules.separation_scores import compare, in_best_order
 
 
 class SelectionExamples:

@@ -13,7 +13,6 @@ from callbacks.figures import PALETTE
 from callbacks.rows import each_row, index_of, value_of
 from callbacks.selection_rows import Floats
 from callbacks.separation_evaluation import SCORE_COLUMNS
-from callbacks.separation_scores import score_separation
 from datamodules.batch import Batch
 from experiments.report.charts import timeline_chart
 from experiments.report.drawing import Drawings, colour_of, variable
@@ -26,6 +25,7 @@ from experiments.report.weak_labels import system_name
 from lightning_modules.activation import sigmoid
 from lightning_modules.checkpoint import load_module
 from lightning_modules.errors import InputError
+from lightning_modules.separation_scores import score_separation
 from lightning_modules.spectrogram import stft
 from lightning_modules.weak_labels.classifier_module import EventClassifier
 

@@ -12,7 +12,6 @@ from callbacks.figures import PALETTE
 from callbacks.rows import each_row, read_rows, value_of
 from callbacks.selection_rows import Floats
 from callbacks.separation_evaluation import SCORE_COLUMNS
-from callbacks.separation_scores import LeftOut
 from callbacks.summary import OVERALL, left_out_counts
 from experiments.report.charts import bin_shares, box_chart, box_limits, histogram_chart, score_chart
 from experiments.report.drawing import Drawings, colour_of, variable
@@ -20,6 +19,7 @@ from experiments.report.page import Block, Cell, Charts, Table
 from experiments.report.run_folder import Run
 from experiments.reproduction.weak_labels_table import NAMES, table_cells
 from experiments.reproduction.weak_labels_table import Cell as Summarised
+from lightning_modules.separation_scores import LeftOut
 
 QUANTITIES = {"si_sdr_db": "output SI-SDR (dB)", "improvement_db": "SI-SDR improvement (dB)"}
 UNPROCESSED = "input"

@@ -11,7 +11,7 @@ from typing import Any
 
 import yaml
 from lightning import LightningDataModule, Trainer
-from lightning.pytorch.callbacks import LambdaCallback
+from lightning.pytorch.callbacks import LambdaCallback, ProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import CSVLogger
 from lightning.pytorch.loggers.csv_logs import ExperimentWriter
@@ -20,9 +20,9 @@ from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from torch.distributed import DistError, destroy_process_group, is_available, is_initialized
 
 import separatrix  # noqa: F401  (public classes can then be named without their module)
+from callbacks.epoch_checkpoint import EpochCheckpoint, is_of_a_whole_epoch
 from callbacks.epoch_lines import EpochLines
 from callbacks.estimate_files import EstimateFiles
-from callbacks.kept_checkpoint import KeptCheckpoint
 from callbacks.stopping import Stopping
 from callbacks.training_progress import TrainingProgress
 from datamodules.sound_bank import MissingBankError
@@ -38,6 +38,7 @@ from experiments.training.ranks import cluster_environment, of_slurm, ranks_of, 
 from experiments.training.run_description import write_description
 from experiments.training.run_overview import RunOverview
 from experiments.training.tracking import LoggerName, WandbTracking, curve_callbacks, curve_loggers
+from experiments.training.trainer_options import DEFAULTS, as_list, require_honoured
 from lightning_modules.base_module import SeparatrixModule
 from lightning_modules.checkpoint import AtomicCheckpointIO, read_checkpoint
 from lightning_modules.errors import InputError
@@ -56,6 +57,7 @@ class SeparatrixCLI(LightningCLI):
             LightningDataModule,
             args=with_named_configs(arguments),
             trainer_class=PreciseTrainer,
+            trainer_defaults=DEFAULTS,
             subclass_mode_model=True,
             subclass_mode_data=True,
             save_config_callback=None,
@@ -94,44 +96,54 @@ class SeparatrixCLI(LightningCLI):
                     f"{config['ckpt_path']}: an exported model, which is no state of a training; go on from the "
                     f"checkpoint that it was made of"
                 )
+            if self.config["subcommand"] == "fit" and not is_of_a_whole_epoch(checkpoint):
+                raise InputError(
+                    f"{config['ckpt_path']}: written within an epoch, where no training goes on exactly; give one that "
+                    f"was written at an epoch's end"
+                )
 
     def instantiate_trainer(self, **settings: Any) -> Trainer:
         """A trainer that keeps the best and the last checkpoint in the run's folder and logs where it was told to."""
         run = Path(self._get(self.config, "run"))
         # Two callbacks: one with `save_last` would write last.ckpt only after epochs that are the best so far.
         keep = [
-            KeptCheckpoint(run / CHECKPOINTS, "best", monitor="validation_loss"),
-            KeptCheckpoint(run / CHECKPOINTS, "last"),
+            EpochCheckpoint(run / CHECKPOINTS, "best", monitor="validation_loss"),
+            EpochCheckpoint(run / CHECKPOINTS, "last"),
         ]
-        trainer_config = self._get(self.config_init, "trainer", default={})
-        progress = [TrainingProgress()] if sys.stdout.isatty() else []
+        options = self._get(self.config_init, "trainer", default={})
+        command = str(self.subcommand)
+        require_honoured(options, command)
+        given = as_list(options.get("callbacks"))
+        shows = options.get("enable_progress_bar")
+        if shows is None:
+            shows = sys.stdout.isatty() or any(isinstance(callback, ProgressBar) for callback in given)
+        if shows and not any(isinstance(callback, ProgressBar) for callback in given):
+            given.append(TrainingProgress())
+        logger: LoggerName = self._get(self.config, "logger")
+        loggers = curve_loggers(logger, options.get("logger"), run)
         # Once training starts: one that is refused leaves the description of an earlier one as it is.
         describe = LambdaCallback(
             on_train_start=lambda trainer, module: self._describe(run, CONFIGURATION_FILE),
             on_validation_start=lambda trainer, module: self._describe(run, VALIDATION_FILE),
             on_test_start=lambda trainer, module: self._describe(run, TEST_FILE, weights_digest(module.state_dict())),
         )
-        given = trainer_config.get("callbacks") or []
-        logger: LoggerName = self._get(self.config, "logger")
-        command = str(self.subcommand)
         self._tracking = WandbTracking(
-            run if logger == "wandb" and command != "predict" else None,
+            run if logger == "wandb" and command != "predict" and not options.get("fast_dev_run") else None,
             command,
             self._get(self.config, "group"),
             lambda: yaml.safe_load(self._configuration(run)),
         )
-        curves = curve_callbacks(logger, command, run / CHECKPOINTS, given)
+        curves = curve_callbacks(logger, command, run / CHECKPOINTS, given) if loggers else []
         # The tracking first: the others log into its run. Lightning adds `stopping`.
         callbacks = [
             self._tracking,
             *given,
             EndOnSigterm(),
-            *progress,
             RunOverview(),
             EpochLines(),
             describe,
             *curves,
-            *keep,
+            *(keep if options.get("enable_checkpointing") is not False else ()),
         ]
         if self.subcommand == "predict":
             callbacks.append(EstimateFiles())
@@ -139,12 +151,9 @@ class SeparatrixCLI(LightningCLI):
             return super().instantiate_trainer(
                 default_root_dir=run,
                 callbacks=callbacks,
-                logger=curve_loggers(logger, run),
-                plugins=[*(trainer_config.get("plugins") or []), AtomicCheckpointIO(), *_cluster()],
-                use_distributed_sampler=False,
-                num_sanity_val_steps=0,
-                enable_progress_bar=sys.stdout.isatty(),
-                enable_model_summary=False,
+                logger=loggers,
+                plugins=[*as_list(options.get("plugins")), AtomicCheckpointIO(), *_cluster()],
+                enable_progress_bar=shows,
                 **settings,
             )
 
@@ -155,8 +164,12 @@ class SeparatrixCLI(LightningCLI):
                 with self._tracking.until_finished():
                     super()._run_subcommand(subcommand)
             except MisconfigurationException as error:
-                name = type(self.model).__name__
-                raise InputError(f"{subcommand}: not for a {name} ({str(error).splitlines()[0]})") from None
+                told, name = " ".join(str(error).split()), type(self.model).__name__
+                raise InputError(f"{subcommand}: not for a {name} ({told})" if "_step()" in told else told) from None
+            except ValueError as error:
+                if "val_check_interval" not in str(error):
+                    raise
+                raise InputError(f"--trainer: {' '.join(str(error).split())}") from None
             except RuntimeError as error:
                 if self.trainer.world_size > 1 and _tells_of_another_rank(error):
                     raise InputError("another rank ended; its own message says why") from error
@@ -166,7 +179,10 @@ class SeparatrixCLI(LightningCLI):
                     error.add_note(going_on(self._arguments, Path(self.trainer.default_root_dir)))
                 raise
             if self.trainer.is_global_zero:
-                tell_of_run(subcommand, self._arguments, Path(self.trainer.default_root_dir), self.model)
+                tested = self.trainer.ckpt_path
+                tell_of_run(
+                    subcommand, self._arguments, Path(self.trainer.default_root_dir), self.model, tested and str(tested)
+                )
         except InputError:
             # Lightning makes the folder of the curves before anything is checked: what is refused leaves none.
             curves = next((logger.log_dir for logger in self.trainer.loggers if isinstance(logger, CSVLogger)), None)
@@ -184,7 +200,7 @@ class SeparatrixCLI(LightningCLI):
     def _describe(self, run: Path, file: str, tested: str | None = None) -> None:
         """Write down what runs: the resolved configuration, versions and revision."""
         fitting = file == VALIDATION_FILE and self.subcommand == "fit"
-        if not self.trainer.is_global_zero or fitting:
+        if not self.trainer.is_global_zero or fitting or self.trainer.fast_dev_run:  # type: ignore[attr-defined]
             return
         write_description(run, file, self._configuration(run), tested)
 

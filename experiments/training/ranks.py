@@ -162,7 +162,7 @@ def refused_trainer() -> Iterator[None]:
         if not str(error.args[0]).startswith("SLURM_"):
             raise
         raise InputError(f"{error.args[0]} is not set, although SLURM_NTASKS is; start the command with srun") from None
-    except (MisconfigurationException, RuntimeError, TypeError, ValueError) as error:
+    except (MisconfigurationException, ImportError, RuntimeError, TypeError, ValueError) as error:
         told = " ".join(str(error).split())
         alone = "SLURM_JOB_ID" in os.environ and "machine only has" in told
         hint = " (with --gpus-per-task a task sees its own GPU alone: ask for --gres=gpu:N)" if alone else ""

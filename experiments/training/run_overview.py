@@ -4,10 +4,11 @@ from collections.abc import Iterator
 
 import torch
 from lightning import Callback, LightningModule, Trainer
+from lightning.pytorch.callbacks import Timer
 from torch import nn
 
 from callbacks.row_evaluation import SPLITS
-from callbacks.training_clock import epoch_limit
+from callbacks.training_clock import duration
 from datamodules.mixtures import MixtureDataModule
 from experiments.terminal_lines import counted, show_lines
 from lightning_modules.base_module import SeparatrixModule
@@ -113,7 +114,13 @@ def _machine(trainer: Trainer, data: MixtureDataModule) -> str:
 
 
 def _length(trainer: Trainer) -> str:
-    limit, stopping = epoch_limit(trainer), trainer.early_stopping_callback
-    epochs = "until it is stopped" if limit is None else f"at most {counted(limit, 'epoch')}"
-    patience = f", patience {stopping.patience}" if stopping is not None else ""
-    return f"{epochs}{patience}; Ctrl-C stops, `--ckpt_path last` goes on after the last complete epoch"
+    limits = [] if trainer.max_epochs in (None, -1) else [counted(trainer.max_epochs, "epoch")]
+    if trainer.max_steps != -1:
+        limits.append(counted(trainer.max_steps, "step"))
+    limits += [duration(timer.time_remaining() or 0) for timer in trainer.callbacks if isinstance(timer, Timer)]
+    length = f"at most {', '.join(limits)}" if limits else "until it is stopped"
+    stopping = trainer.early_stopping_callback
+    patience = f", patience {stopping.patience}" if stopping is not None and trainer.enable_validation else ""
+    if trainer.fast_dev_run or not trainer.checkpoint_callbacks:
+        return f"{length}{patience}; keeps no checkpoint"
+    return f"{length}{patience}; Ctrl-C stops, `--ckpt_path last` goes on after the last complete epoch"

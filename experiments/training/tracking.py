@@ -13,15 +13,30 @@ from callbacks.audio_examples import AudioExamples
 from callbacks.checkpoint_artifacts import CheckpointArtifacts
 from callbacks.tracker import Tracker
 from callbacks.training_curves import TrainingCurves
+from experiments.training.trainer_options import as_list
 from experiments.training.wandb_run import wandb_run
+from lightning_modules.errors import InputError
 
 LoggerName = Literal["csv", "wandb", "none"]
 
 
-def curve_loggers(name: LoggerName, run: Path) -> list[Logger] | bool:
-    """Loggers of a trainer from its start on. W&B's comes later, with `WandbTracking`."""
+def curve_loggers(name: LoggerName, given: Any, run: Path) -> list[Logger]:
+    """Loggers of a trainer from its start on. W&B's comes later, with `WandbTracking`.
+
+    Args:
+        name: of the project's.
+        given: the trainer's option `logger`: loggers instead of the curves in the run's folder, or False for none.
+        run: its folder.
+
+    Raises:
+        InputError: none is wanted, and W&B is.
+    """
+    if given is False and name == "wandb":
+        raise InputError("--trainer.logger false: W&B is asked for; give --logger csv or none, or leave it out")
+    if given is False or name == "none":
+        return as_list(given)
     # Each start has a folder of its own under `curves`: a resumed run goes on and erases nothing.
-    return False if name == "none" else [CSVLogger(run, name="curves")]
+    return as_list(given) or [CSVLogger(run, name="curves")]
 
 
 def curve_callbacks(name: LoggerName, command: str, checkpoints: Path, given: Sequence[Callback]) -> list[Callback]:
@@ -35,11 +50,21 @@ def curve_callbacks(name: LoggerName, command: str, checkpoints: Path, given: Se
     """
     callbacks: list[Callback] = []
     if name != "none" and command == "fit":
-        callbacks += [TrainingCurves(), LearningRateMonitor("epoch")]
+        callbacks += [TrainingCurves(), LearningRates()]
     if name == "wandb":
         callbacks += [AudioExamples(), CheckpointArtifacts(checkpoints)]
     kinds = {type(callback) for callback in given}
     return [callback for callback in callbacks if type(callback) not in kinds]
+
+
+class LearningRates(LearningRateMonitor):
+    """Logs each learning rate when its schedule may change it: every step or every epoch; without schedule by epoch."""
+
+    def on_train_start(self, trainer: Trainer, *args: Any, **kwargs: Any) -> None:
+        """Lightning would log a rate that stays at every step, too."""
+        if not trainer.lr_scheduler_configs:
+            self.logging_interval = "epoch"
+        super().on_train_start(trainer, *args, **kwargs)
 
 
 class WandbTracking(Callback):

@@ -172,6 +172,11 @@ class ModelSelection(SeparatrixModule):
 
     validation_step = test_step
 
+    def log_test_scores(self, outputs: Selection, batch: Batch) -> None:
+        """Log the scores of what was picked."""
+        mixtures = torch.arange(len(batch.indices), device=self.device)
+        super().log_test_scores(outputs["estimates"][outputs["picked"], mixtures], batch)
+
     def predict_step(self, batch: Batch, batch_index: int) -> Tensor:
         """The picked estimates, [B, Q, T]."""
         return self(batch.mixture, batch.indices)

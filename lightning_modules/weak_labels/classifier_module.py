@@ -5,8 +5,10 @@ from typing import Any, TypedDict, get_args
 
 import torch
 from torch import Tensor, nn
+from torchmetrics.classification import MultilabelAveragePrecision
 
 from datamodules.batch import Batch
+from lightning_modules.activation import sigmoid
 from lightning_modules.base_module import Interval
 from lightning_modules.choices import NetworkCallable, OptimizerCallable, SchedulerCallable, choice, made_of
 from lightning_modules.networks import CRNN
@@ -82,6 +84,7 @@ class EventClassifier(WeakLabelModule):
         self.supervision = supervision
         self.gain = gain
         self.network = made_of(network, nn.Module)(self.geometry.bins, len(classes))
+        self.test_average_precision = MultilabelAveragePrecision(len(classes))
 
     def identity(self) -> dict[str, Any]:
         """Rate, geometry, classes and supervision."""
@@ -117,3 +120,9 @@ class EventClassifier(WeakLabelModule):
         logits = self(stft(batch.mixture, self.geometry).abs())
         frame_labels = pool_frame_labels(batch.frame_labels, self.frame_reduction)
         return Judgement(logits=logits, frame_labels=frame_labels, clip_labels=batch.clip_labels)
+
+    def log_test_scores(self, outputs: Judgement, batch: Batch) -> None:
+        """Log the mean average precision over classes, at the logits' frame rate."""
+        logits, labels = (outputs[name].mT.flatten(0, 1) for name in ("logits", "frame_labels"))  # type: ignore[literal-required]
+        self.test_average_precision.update(sigmoid(logits), labels.int())
+        self.log("test_frame_average_precision", self.test_average_precision, on_epoch=True, batch_size=len(labels))

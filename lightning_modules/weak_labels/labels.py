@@ -23,6 +23,7 @@ class WeakLabelModule(SeparatrixModule):
     """
 
     prior: Tensor
+    supervision: str
 
     def __init__(self, classes: Sequence[str], **settings: Any) -> None:
         super().__init__(**settings)
@@ -44,7 +45,12 @@ class WeakLabelModule(SeparatrixModule):
         if stage == "fit":
             data = getattr(self.trainer, "datamodule", None)
             if data is None:
-                raise InputError("fit: plain loaders know no class prior; give a data module such as UrbanScenes")
+                if self.supervision == "clip":  # weighs nothing by it
+                    return
+                raise InputError(
+                    f"fit: {self.supervision} supervision weighs frames by the class prior, which plain loaders do not "
+                    f"know; give a data module such as UrbanScenes"
+                )
             # A class active in every training frame, or in none, would get an infinite weight.
             self.prior.copy_(data.class_prior().clamp(1e-3, 1 - 1e-3))
 

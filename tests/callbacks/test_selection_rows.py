@@ -9,8 +9,8 @@ import pytest
 
 from callbacks.rows import write_rows
 from callbacks.selection_rows import MEASURES, SELECTION_COLUMNS, SILENT_ESTIMATE, read_evaluated
-from callbacks.separation_scores import LeftOut
 from lightning_modules.errors import InputError
+from lightning_modules.separation_scores import LeftOut
 
 MODELS = ("speech", "music")
 

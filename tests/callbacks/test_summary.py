@@ -9,9 +9,9 @@ from rich.console import Console
 
 from callbacks.rows import read_rows, write_rows
 from callbacks.separation_evaluation import SCORE_COLUMNS, score_row
-from callbacks.separation_scores import LeftOut, Score
 from callbacks.summary import left_out_counts, summarise, summary_table
 from lightning_modules.errors import InputError
+from lightning_modules.separation_scores import LeftOut, Score
 
 CLASSES = ("siren", "dog_bark", "car_horn")
 

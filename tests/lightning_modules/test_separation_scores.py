@@ -8,7 +8,7 @@ import pytest
 import torch
 from torchmetrics.functional.audio import scale_invariant_signal_distortion_ratio
 
-from callbacks.separation_scores import LeftOut, compare, in_best_order, is_silent, score_separation, si_sdr
+from lightning_modules.separation_scores import LeftOut, compare, in_best_order, is_silent, score_separation, si_sdr
 
 CLASSES = ["car_horn", "dog_bark", "siren"]
 

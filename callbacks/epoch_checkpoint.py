@@ -1,4 +1,4 @@
-"""The checkpoints that a run's folder keeps, wherever the folder lies by now."""
+"""The checkpoints that a run's folder keeps: of whole epochs, from which a training goes on exactly."""
 
 from pathlib import Path
 from typing import Any
@@ -9,8 +9,11 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.trainer.states import TrainerFn
 
 
-class KeptCheckpoint(ModelCheckpoint):
-    """One checkpoint in a run's `checkpoints`, written over at the ends of epochs.
+class EpochCheckpoint(ModelCheckpoint):
+    """One checkpoint in a run's `checkpoints`, written over at the ends of whole epochs.
+
+    Lightning ends an epoch also where `max_steps`, `max_time` or early stopping cut it short. A checkpoint written then
+    knows how many batches were left, but its loader begins anew.
 
     A resumed training takes the best score from the run's own checkpoint, and no path: a folder may have been moved
     since, and what a file names as an earlier checkpoint would be removed.
@@ -50,6 +53,12 @@ class KeptCheckpoint(ModelCheckpoint):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Nothing more: the paths are this folder's."""
 
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Save after a whole epoch, and by a metric only once there is one."""
+        measured = self.monitor is None or self.monitor in trainer.callback_metrics
+        if measured and epoch_is_whole(trainer):
+            super().on_train_epoch_end(trainer, pl_module)
+
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Begin a new epoch behind a finished one.
 
@@ -62,3 +71,19 @@ class KeptCheckpoint(ModelCheckpoint):
             progress.current.completed = progress.total.completed = progress.current.processed
             loop.on_iteration_done()
             loop.epoch_loop.on_iteration_done()
+
+
+def epoch_is_whole(trainer: Trainer) -> bool:
+    """Whether the training has seen the last batch of the epoch under way."""
+    progress = trainer.fit_loop.epoch_loop.batch_progress
+    return progress.is_last_batch or progress.current.ready >= trainer.num_training_batches
+
+
+def is_of_a_whole_epoch(checkpoint: dict[str, Any]) -> bool:
+    """Whether a checkpoint was written at an epoch's end; one that does not tell may be."""
+    try:
+        loop = checkpoint["loops"]["fit_loop"]
+        batches, epochs = loop["epoch_loop.batch_progress"], loop["epoch_progress"]["current"]
+        return bool(batches["is_last_batch"]) and epochs["processed"] == epochs["ready"]
+    except (KeyError, TypeError):
+        return True

@@ -1,0 +1,66 @@
+"""Options of Lightning's Trainer: those that have another default here, and those that are refused."""
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+from lightning_modules.errors import InputError
+
+DEFAULTS: dict[str, Any] = {
+    "num_sanity_val_steps": 0,  # what a run needs is checked before it starts, and the first line is an epoch's
+    "enable_model_summary": False,  # the overview of a run counts its parameters
+    "use_distributed_sampler": False,
+}
+
+
+class _Refusal(NamedTuple):
+    """Of some values of an option: which, why, and what to say instead."""
+
+    holds: Callable[[Any], object]
+    reason: str
+    commands: tuple[str, ...] = ("fit", "validate", "test", "predict")
+
+
+_IN_32_BITS = "spectra and losses are computed in 32 bits, whatever the network's; bf16-mixed reduces the network alone"
+_REFUSED = {
+    "default_root_dir": _Refusal(lambda folder: folder is not None, "everything that a run makes lies in --run"),
+    "use_distributed_sampler": _Refusal(bool, "the data share their mixtures out over ranks, none of them twice"),
+    "barebones": _Refusal(bool, "leaves neither checkpoints nor lines; `separatrix benchmark` measures speed"),
+    "model_registry": _Refusal(
+        lambda name: name is not None, "checkpoints stay in the run's folder; --logger wandb keeps copies"
+    ),
+    "precision": _Refusal(lambda name: name in ("64", 64, "64-true", "16-true", "bf16-true"), _IN_32_BITS),
+    "limit_train_batches": _Refusal(lambda limit: limit == 0, "nothing would be learnt", ("fit",)),
+    "accumulate_grad_batches": _Refusal(lambda batches: batches < 1, "a step takes one batch at least", ("fit",)),
+    # It would write over what a whole evaluation left.
+    "fast_dev_run": _Refusal(
+        bool, "of `fit` only; --trainer.limit_test_batches shortens", ("validate", "test", "predict")
+    ),
+}
+
+
+def require_honoured(options: Mapping[str, Any], command: str) -> None:
+    """Refuse what would not be done.
+
+    Args:
+        options: of the trainer.
+        command: `fit`, `validate`, `test` or `predict`.
+
+    Raises:
+        InputError: an option has a value that this project does not honour.
+    """
+    for name, refusal in _REFUSED.items():
+        if command in refusal.commands and refusal.holds(options.get(name)):
+            raise InputError(f"--trainer.{name} {options[name]}: {refusal.reason}")
+    strategy = options.get("strategy")
+    kind = strategy if isinstance(strategy, str) else type(strategy).__name__
+    if kind.lower().startswith(("fsdp", "deepspeed", "modelparallel")):
+        raise InputError(
+            f"--trainer.strategy {kind}: shards a model, and with it the checkpoints; these models fit on a device; ddp"
+        )
+
+
+def as_list(given: Any) -> list[Any]:
+    """Callbacks, loggers or plugins, of which Lightning takes one, several or none."""
+    if given is None or isinstance(given, bool):
+        return []
+    return list(given) if isinstance(given, list | tuple) else [given]
