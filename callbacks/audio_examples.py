@@ -65,12 +65,7 @@ class AudioExamples(Callback):
         """Keep a batch's first mixtures, as long as some are wanted."""
         wanted = self.mixtures - len(self._examples)
         between = trainer.state.fn is TrainerFn.FITTING and trainer.current_epoch % self.every_epochs
-        if (
-            wanted <= 0
-            or trainer.sanity_checking
-            or not trackers(trainer)
-            or (fitting and trainer.current_epoch % self.every_epochs)
-        ):
+        if wanted <= 0 or not trackers(trainer) or trainer.sanity_checking or between:
             return
         for tracker in trackers(trainer):
             tracker.attempt(lambda: self._keep(pl_module, outputs, Batch(*(field[:wanted] for field in batch))))

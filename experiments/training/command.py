@@ -179,10 +179,8 @@ class SeparatrixCLI(LightningCLI):
                     error.add_note(going_on(self._arguments, Path(self.trainer.default_root_dir)))
                 raise
             if self.trainer.is_global_zero:
-                tested = self.trainer.ckpt_path
-                tell_of_run(
-                    subcommand, self._arguments, Path(self.trainer.default_root_dir), self.model, tested and str(tested)
-                )
+                tested = str(self.trainer.ckpt_path) if self.trainer.ckpt_path else None
+                tell_of_run(subcommand, self._arguments, Path(self.trainer.default_root_dir), self.model, tested)
         except InputError:
             # Lightning makes the folder of the curves before anything is checked: what is refused leaves none.
             curves = next((logger.log_dir for logger in self.trainer.loggers if isinstance(logger, CSVLogger)), None)

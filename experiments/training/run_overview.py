@@ -114,13 +114,14 @@ def _machine(trainer: Trainer, data: MixtureDataModule) -> str:
 
 
 def _length(trainer: Trainer) -> str:
+    callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]
     limits = [] if trainer.max_epochs in (None, -1) else [counted(trainer.max_epochs, "epoch")]
     if trainer.max_steps != -1:
         limits.append(counted(trainer.max_steps, "step"))
-    limits += [duration(timer.time_remaining() or 0) for timer in trainer.callbacks if isinstance(timer, Timer)]
+    limits += [duration(timer.time_remaining() or 0) for timer in callbacks if isinstance(timer, Timer)]
     length = f"at most {', '.join(limits)}" if limits else "until it is stopped"
     stopping = trainer.early_stopping_callback
     patience = f", patience {stopping.patience}" if stopping is not None and trainer.enable_validation else ""
-    if trainer.fast_dev_run or not trainer.checkpoint_callbacks:
+    if trainer.fast_dev_run or not trainer.checkpoint_callbacks:  # type: ignore[attr-defined]
         return f"{length}{patience}; keeps no checkpoint"
     return f"{length}{patience}; Ctrl-C stops, `--ckpt_path last` goes on after the last complete epoch"

@@ -123,6 +123,6 @@ class EventClassifier(WeakLabelModule):
 
     def log_test_scores(self, outputs: Judgement, batch: Batch) -> None:
         """Log the mean average precision over classes, at the logits' frame rate."""
-        logits, labels = (outputs[name].mT.flatten(0, 1) for name in ("logits", "frame_labels"))  # type: ignore[literal-required]
+        logits, labels = (outputs[name].mT.flatten(0, 1) for name in ("logits", "frame_labels"))
         self.test_average_precision.update(sigmoid(logits), labels.int())
         self.log("test_frame_average_precision", self.test_average_precision, on_epoch=True, batch_size=len(labels))

@@ -23,7 +23,6 @@ class WeakLabelModule(SeparatrixModule):
     """
 
     prior: Tensor
-    supervision: str
 
     def __init__(self, classes: Sequence[str], **settings: Any) -> None:
         super().__init__(**settings)
@@ -45,10 +44,11 @@ class WeakLabelModule(SeparatrixModule):
         if stage == "fit":
             data = getattr(self.trainer, "datamodule", None)
             if data is None:
-                if self.supervision == "clip":  # weighs nothing by it
+                supervision = self.identity().get("supervision")
+                if supervision == "clip":  # weighs nothing by it
                     return
                 raise InputError(
-                    f"fit: {self.supervision} supervision weighs frames by the class prior, which plain loaders do not "
+                    f"fit: {supervision} supervision weighs frames by the class prior, which plain loaders do not "
                     f"know; give a data module such as UrbanScenes"
                 )
             # A class active in every training frame, or in none, would get an infinite weight.

@@ -59,7 +59,8 @@ def validate(examples, module, batches, outputs, epoch=0, fn=TrainerFn.FITTING, 
     """The tables that a validation logs."""
     run = Run()
     loggers = [Tracker(run)] if rank == 0 else []
-    trainer = SimpleNamespace(loggers=loggers, state=SimpleNamespace(fn=fn), current_epoch=epoch, global_step=5)
+    state = {"state": SimpleNamespace(fn=fn), "current_epoch": epoch, "global_step": 5, "sanity_checking": False}
+    trainer = SimpleNamespace(loggers=loggers, **state)
     examples.on_validation_start(trainer, module)
     for number, (of_batch, output) in enumerate(zip(batches, outputs, strict=True)):
         examples.on_validation_batch_end(trainer, module, output, of_batch, number)

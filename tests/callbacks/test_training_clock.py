@@ -30,8 +30,9 @@ def now(monkeypatch):
     return seconds
 
 
-def trainer(epoch, epochs, steps=-1):
-    return SimpleNamespace(current_epoch=epoch, max_epochs=epochs, max_steps=steps)
+def trainer(epoch, epochs, steps=-1, accumulate=1):
+    limits = {"max_epochs": epochs, "max_steps": steps, "accumulate_grad_batches": accumulate}
+    return SimpleNamespace(current_epoch=epoch, num_training_batches=7, **limits)
 
 
 def test_what_is_left_is_the_rest_of_the_epochs_at_the_pace_so_far(now):
@@ -52,9 +53,16 @@ def test_a_training_that_goes_on_counts_only_its_own_epochs(now):
     assert clock.left(trainer(7, 10), 1.0) == pytest.approx(8 / 2 * 2)
 
 
-def test_nothing_is_told_where_no_number_of_epochs_limits_the_training(now):
+def test_nothing_is_told_where_neither_epochs_nor_steps_limit_the_training(now):
     clock = TrainingClock()
     clock.start(epoch=0)
     now[0] += 8
-    for limited in (trainer(1, -1), trainer(1, None), trainer(1, 10, steps=50)):
+    for limited in (trainer(1, -1), trainer(1, None)):
         assert epoch_limit(limited) is None and clock.left(limited, 0.5) is None
+
+
+def test_the_last_epoch_is_that_of_the_last_step_where_steps_end_sooner():
+    assert epoch_limit(trainer(1, 10, steps=50)) == 8  # of 7 steps each
+    assert epoch_limit(trainer(1, None, steps=49)) == 7
+    assert epoch_limit(trainer(1, 3, steps=50)) == 3
+    assert epoch_limit(trainer(1, -1, steps=8, accumulate=2)) == 2  # of 4 steps each, the last of a single batch
