@@ -12,7 +12,14 @@ from importlib.metadata import version
 from experiments.freed_memory import keep_freed_memory
 from experiments.own_classes import find_in_current_folder, import_own
 from experiments.suggestion import probable
-from experiments.termination import INTERRUPTED, TERMINATED, end_on_sigterm, end_with_parent, interruption
+from experiments.termination import (
+    INTERRUPTED,
+    TERMINATED,
+    end_on_sigterm,
+    end_with_parent,
+    interruption,
+    within_another_command,
+)
 from lightning_modules.errors import InputError, printable
 
 # What is for what: command -> module, whose function `command` it is; modules are imported only when asked for.
@@ -84,6 +91,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         143 after an interruption by the user and by a scheduler.
     """
     own_process = arguments is None
+    tells_how_to_go_on = own_process and not within_another_command()
     if own_process:
         end_on_sigterm()
         end_with_parent()
@@ -112,7 +120,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             status = error.code if isinstance(error.code, int) else int(error.code is not None)
         if status is not None:
             rank = os.environ.get("SLURM_PROCID") or os.environ.get("LOCAL_RANK") or "0"
-            if own_process and status in (INTERRUPTED, TERMINATED) and rank == "0":
+            if tells_how_to_go_on and status in (INTERRUPTED, TERMINATED) and rank == "0":
                 again = getattr(error, "__notes__", None) or [shlex.join(["separatrix", *arguments])]
                 print(f"\ninterrupted; this goes on from here:\n  {again[0]}", file=sys.stderr)
             return status

@@ -1,8 +1,10 @@
 """`separatrix export`: a trained model as one file that travels, and on request its network as a program."""
 
+import contextlib
 from pathlib import Path
 
 import torch
+from jsonargparse import Namespace
 from rich.console import Console
 from torch import Tensor
 
@@ -13,6 +15,7 @@ from experiments.configuration import config_options
 from experiments.model_card import KINDS, new_card
 from experiments.network_program import NetworkOf, heard_by, noise, write_program
 from experiments.next_steps import tell
+from experiments.sole_writer import sole_writer
 from lightning_modules.base_module import SeparatrixModule
 from lightning_modules.checkpoint import load_module, read_checkpoint
 from lightning_modules.errors import InputError
@@ -128,6 +131,14 @@ def command(arguments: list[str]) -> None:
         if not (given.program or given.half):
             raise InputError("--recording: compares --program or --half with the model; give one of them, too")
         read_audio(given.recording)  # before anything is written
+    with contextlib.ExitStack() as alone:
+        alone.enter_context(sole_writer(given.output, "--output"))
+        if given.program is not None:
+            alone.enter_context(sole_writer(given.program, "--program"))
+        _export(given)
+
+
+def _export(given: Namespace) -> None:
     console = Console(emoji=False, highlight=False, soft_wrap=True)
     console.print(f"exporting {given.checkpoint}", markup=False)
     card = export_module(

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import soundfile
 
+from experiments.sole_writer import sole_writer
 from lightning_modules.errors import InputError
 
 
@@ -21,8 +22,14 @@ def new_folder(path: Path, overwrite: bool, made_by_us: str) -> Iterator[Path]:
         made_by_us: the file by which a folder is known to be replaceable: no other is ever removed.
 
     Raises:
-        InputError: something is there that must stay, or the place cannot be written to.
+        InputError: something is there that must stay, another process writes it, or the place cannot be written to.
     """
+    with sole_writer(path, "--output"), _new_folder(path, overwrite, made_by_us) as folder:
+        yield folder
+
+
+@contextlib.contextmanager
+def _new_folder(path: Path, overwrite: bool, made_by_us: str) -> Iterator[Path]:
     if path.exists() and not path.is_dir():
         raise InputError(f"{path}: is a file; choose a folder with --output")
     occupied = path.is_dir() and any(path.iterdir())

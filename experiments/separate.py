@@ -16,6 +16,7 @@ from rich.text import Text
 from datamodules.corpora.audio_file import AudioFile, scan_audio
 from experiments.command_parser import Explaining, command_parser
 from experiments.separated_files import MANIFEST, SourceFormat, is_separated, separate_file
+from experiments.sole_writer import InUseError
 from experiments.terminal_lines import show_lines
 from lightning_modules.deep_clustering.selection import ModelSelection
 from lightning_modules.errors import InputError, printable
@@ -60,6 +61,8 @@ def command(arguments: list[str]) -> None:
     for path, folder in folders.items():
         try:
             _separate(console, separator, path, folder, settings.format, settings.overwrite)
+        except InUseError:
+            raise  # the same command, as a rule: to go on with the next recording would be to race it
         except InputError as error:
             if len(folders) == 1:
                 raise

@@ -4,12 +4,13 @@ Nothing is saved at the last moment: epochs, rows and stages are on disk as soon
 beside its place and renamed. To end is to stop.
 """
 
+import contextlib
 import os
 import signal
 import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import lru_cache
 from multiprocessing import parent_process
 from types import FrameType
@@ -39,23 +40,40 @@ def end_on_sigterm() -> None:
 def end_with_parent() -> None:
     """End a rank, or a worker, soon after the process that started it, however that ends; others end by themselves.
 
-    Rank 0 leaves its number to those that it starts, for it may be gone before they come to look.
+    A command leaves its number to the ranks that it starts, for it may be gone before they come to look, and a
+    reproduction to its stages.
     """
     if (of_worker := parent_process()) is not None:
         threading.Thread(target=_end_after, args=(of_worker.join,), daemon=True).start()
         return
+    above = os.environ.get(_PARENT)
     if "LOCAL_RANK" not in os.environ:
         os.environ[_PARENT] = str(os.getpid())
-        return
+        if above != str(os.getppid()):
+            return
     # torchrun starts its ranks itself: a number in the environment is of a process further up.
-    of_rank_0 = None if "TORCHELASTIC_RUN_ID" in os.environ else os.environ.get(_PARENT)
-    parent = int(of_rank_0 or os.getppid())
+    parent = int(above) if above and "TORCHELASTIC_RUN_ID" not in os.environ else os.getppid()
 
     def parent_gone() -> None:
         while os.getppid() == parent:
             time.sleep(1)
 
     threading.Thread(target=_end_after, args=(parent_gone,), daemon=True).start()
+
+
+def within_another_command() -> bool:
+    """Whether another command started this one, such as a reproduction its stages. To ask before `end_with_parent`."""
+    return _PARENT in os.environ
+
+
+@contextlib.contextmanager
+def held_back(*signals: signal.Signals) -> Iterator[None]:
+    """Let signals arrive after the block. A process that is started within it inherits that, and never gets them."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, signals)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _end_after(wait: Callable[[], None]) -> None:

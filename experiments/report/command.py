@@ -9,6 +9,7 @@ from experiments.command_parser import Explaining, command_parser
 from experiments.report.contents import Contents
 from experiments.report.page import html
 from experiments.report.run_folder import open_run_folder
+from experiments.sole_writer import sole_writer
 from experiments.terminal_lines import show_lines
 from lightning_modules.atomic_file import write_text_atomically
 from lightning_modules.errors import InputError
@@ -49,9 +50,10 @@ def command(arguments: list[str]) -> None:
 
     console = Console(emoji=False, highlight=False, soft_wrap=True, markup=False)
     console.print(f"{folder.path}: {folder.what}")
-    contents = Contents(folder, 0 if given.no_audio else given.examples, device, console.print)
-    page = contents.page()
-    write_text_atomically(output, html(page))
+    with sole_writer(output, "--output"):
+        contents = Contents(folder, 0 if given.no_audio else given.examples, device, console.print)
+        page = contents.page()
+        write_text_atomically(output, html(page))
     for reason in page.missing:
         console.print(f"missing: {reason}")
     made = f"{output}: {len(page.parts)} parts, {output.stat().st_size / 1e6:.1f} MB"

@@ -22,6 +22,7 @@ from experiments.reproduction.stage import Stage
 from experiments.reproduction.tracking import group_of, track_tables
 from experiments.reproduction.weak_labels_stages import weak_labels_stages
 from experiments.reproduction.weak_labels_table import make_table
+from experiments.sole_writer import sole_writer
 from experiments.training.ranks import job_tasks, launched
 from experiments.training.tracking import LoggerName
 from lightning_modules.errors import InputError
@@ -137,10 +138,11 @@ def command(arguments: list[str]) -> None:
     apart = several or _value(settings, "--trainer.num_nodes", "1") != "1"
     # At most three trainings are independent of each other.
     jobs = chosen.jobs or (1 if torch.cuda.is_available() or apart else min(os.cpu_count() or 1, 3))
-    run_stages(stages, jobs, apart, launch)
-    reproduction.table(output, NOTES[chosen.preset])
-    if chosen.logger == "wandb":
-        track_tables(output, group, {"system": chosen.system, "preset": chosen.preset})
+    with sole_writer(output, "--output", inside=True):
+        run_stages(stages, jobs, apart, launch)
+        reproduction.table(output, NOTES[chosen.preset])
+        if chosen.logger == "wandb":
+            track_tables(output, group, {"system": chosen.system, "preset": chosen.preset})
     tell(
         [output / name for name in ("table.md", "table.csv", "scores.csv", "confidence.png")], [["report", str(output)]]
     )

@@ -1,6 +1,7 @@
 """Running the stages of a reproduction in the order of their needs, each only once."""
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -15,7 +16,7 @@ from callbacks.training_clock import duration
 from experiments.cli import main
 from experiments.freed_memory import keep_freed_memory
 from experiments.reproduction.stage import Record, Stage
-from experiments.termination import TERMINATED, Terminated, end_on_sigterm, end_with_parent
+from experiments.termination import INTERRUPTED, TERMINATED, end_on_sigterm, end_with_parent, held_back
 from lightning_modules.errors import InputError
 
 CONSOLE = Console(highlight=False, soft_wrap=True, markup=False, emoji=False)
@@ -51,8 +52,7 @@ def run_stages(stages: Sequence[Stage], jobs: int, apart: bool = False, launch: 
             CONSOLE.rule(f"{stage.name}, {done} of {len(stages)}")
             records[stage.name].write("started")
             status = _run_apart(stage.words(launch)) if apart or launch else main(stage.command())
-            if status == TERMINATED:
-                raise Terminated(status)
+            _pass_on_interruption(status)
             if status:
                 raise InputError(f"{stage.name} ended with status {status}; what was complete before is kept")
             records[stage.name].write("complete")
@@ -61,14 +61,22 @@ def run_stages(stages: Sequence[Stage], jobs: int, apart: bool = False, launch: 
     CONSOLE.print(f"{len(waiting)} stages in {duration(time.monotonic() - started)}")
 
 
+def _pass_on_interruption(status: int) -> None:
+    if status in (INTERRUPTED, TERMINATED):
+        raise SystemExit(status)
+
+
 def _run_apart(words: list[str]) -> int:
     """Run a command as a process; interrupted, ask it to end and wait until it has."""
-    process = subprocess.Popen(words)
+    process = None
     try:
+        with held_back(signal.SIGINT):  # Ctrl-C is for all in the terminal: the stage would be asked to end twice
+            process = subprocess.Popen(words)
         return process.wait()
     except BaseException:
-        process.terminate()
-        process.wait()
+        if process is not None:
+            process.terminate()
+            process.wait()
         raise
 
 
@@ -89,7 +97,9 @@ def _run_side_by_side(stages: Sequence[Stage], records: dict[str, Record], jobs:
                     shown[stage.name] = 0
                     stage.log.unlink(missing_ok=True)
                     CONSOLE.print(f"{stage.name:<24} started, log in {stage.log}")
-                    running[pool.submit(_run_logged, stage)] = (stage, time.monotonic())
+                    # Starts a process, as a rule. Ctrl-C is for all in the terminal, and this one ends the others.
+                    with held_back(signal.SIGINT, signal.SIGTERM):
+                        running[pool.submit(_run_logged, stage)] = (stage, time.monotonic())
                 finished, _ = wait(running, timeout=1, return_when=FIRST_COMPLETED)
                 for stage, _begun in running.values():
                     shown[stage.name] = _show_epochs(stage, shown[stage.name])
@@ -99,8 +109,7 @@ def _run_side_by_side(stages: Sequence[Stage], records: dict[str, Record], jobs:
                         status = future.result()
                     except BrokenProcessPool:
                         raise InputError(f"{stage.name}: its process was killed, for memory as a rule") from None
-                    if status == TERMINATED:
-                        raise Terminated(status)
+                    _pass_on_interruption(status)
                     if status:
                         last = stage.log.read_text(errors="replace").strip().splitlines()[-1:]
                         raise InputError(
@@ -112,9 +121,9 @@ def _run_side_by_side(stages: Sequence[Stage], records: dict[str, Record], jobs:
                     took = duration(time.monotonic() - begun)
                     CONSOLE.print(f"{stage.name:<24} complete after {took}, {done} of {len(records)}")
         except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            for process in list((pool._processes or {}).values()):
+            for process in list((pool._processes or {}).values()):  # which `shutdown` forgets
                 process.terminate()
+            pool.shutdown(cancel_futures=True)
             raise
 
 
@@ -130,6 +139,7 @@ def _start_worker(threads: int) -> None:
 
 def _run_logged(stage: Stage) -> int:
     """In a worker: run the command with its output in the stage's log."""
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})  # which may have come while this process began
     stage.run.mkdir(parents=True, exist_ok=True)
     with stage.log.open("w") as log:
         sys.stdout.flush()

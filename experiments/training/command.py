@@ -29,6 +29,7 @@ from datamodules.sound_bank import MissingBankError
 from experiments.configuration import options, read_configuration, with_named_configs
 from experiments.next_steps import going_on, separates, tell_of_run
 from experiments.run_files import CHECKPOINTS, CONFIGURATION_FILE, TEST_FILE, VALIDATION_FILE, last_checkpoint
+from experiments.sole_writer import sole_writer
 from experiments.termination import interruption
 from experiments.training.end_on_sigterm import EndOnSigterm
 from experiments.training.lightning_messages import silence
@@ -158,8 +159,14 @@ class SeparatrixCLI(LightningCLI):
             )
 
     def _run_subcommand(self, subcommand: str) -> None:
+        ranks_of(self.trainer)
+        run = Path(self.trainer.default_root_dir)
+        first = self.trainer.is_global_zero
+        with sole_writer(run, "--run", inside=True) if first else contextlib.nullcontext():
+            self._run_alone(subcommand)
+
+    def _run_alone(self, subcommand: str) -> None:
         try:
-            ranks_of(self.trainer)
             try:
                 with self._tracking.until_finished():
                     super()._run_subcommand(subcommand)
