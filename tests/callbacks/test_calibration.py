@@ -70,7 +70,6 @@ def test_of_models_expected_alike_the_more_confident_is_taken_and_a_better_one_b
     assert set(picks.argmax(1)) == {1, 2} and (speech > np.maximum(music, environmental)).any()
 
 
-
 def test_a_constant_confidence_expects_the_mean(evaluated):
     constant = with_confidence(evaluated, np.full_like(evaluated.confidence, 0.3))
     calibration = Calibration.fit(constant)

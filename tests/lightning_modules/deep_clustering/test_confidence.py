@@ -270,7 +270,6 @@ def test_by_default_s_is_of_1000_of_the_loudest_hundredth_and_p_of_all_of_it_wit
         assert found == pytest.approx([silhouette, posterior, silhouette * posterior], abs=1e-6)
 
 
-
 @settings(deadline=None, max_examples=50)
 @given(st.integers(0, 2**31), st.integers(1, 40), st.integers(2, 4), st.integers(1, 4), st.booleans())
 def test_measures_keep_their_ranges(seed, n, sources, dimensions, whole):

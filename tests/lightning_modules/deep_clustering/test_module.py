@@ -177,7 +177,6 @@ def test_by_default_masks_fall_with_five_times_the_distance_from_their_centres()
     torch.testing.assert_close(estimates, expected, rtol=0, atol=1e-4 * float(expected.abs().max()))
 
 
-
 def test_estimates_add_up_to_the_mixture():
     batch = random_batch(3)
     torch.testing.assert_close(model()(batch.mixture).sum(1), batch.mixture, atol=1e-5, rtol=0)
@@ -274,7 +273,6 @@ def test_another_seed_of_the_data_draws_other_excerpts():
     first, again, other = heard(3), heard(3), heard(4)
     assert len(first) == 8 and all(map(torch.equal, first, again))
     assert sum(map(torch.equal, first, other)) < 4  # one in 32 by chance
-
 
 
 @pytest.mark.parametrize("frames", [None, FRAMES, FRAMES + 1, 10_000])
