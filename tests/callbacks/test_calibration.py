@@ -7,7 +7,7 @@ import pytest
 from sklearn.isotonic import IsotonicRegression
 
 from callbacks.calibration import CALIBRATION_COLUMNS, Calibration
-from callbacks.model_selection import choose
+from callbacks.model_selection import choose, ensembles
 from callbacks.rows import read_rows, write_rows
 from lightning_modules.errors import InputError
 
@@ -60,6 +60,14 @@ def test_a_model_whose_confidences_run_high_is_put_in_its_place(evaluated):
     best = evaluated.si_sdr.max(1).mean()
     chosen = np.take_along_axis(evaluated.si_sdr, choose(expected)[:, None], 1).mean()
     assert best - chosen < 0.5 * (best - evaluated.si_sdr[:, 1].mean())
+
+
+def test_of_models_expected_alike_the_more_confident_is_taken_and_a_better_one_before_it(evaluated):
+    expected = np.tile([4.99, 5.0, 5.0], (len(evaluated.domain), 1))
+    picks = ensembles(evaluated, expected)["calibrated"]
+    speech, music, environmental = evaluated.confidence.T
+    np.testing.assert_array_equal(picks.argmax(1), np.where(music >= environmental, 1, 2))
+    assert set(picks.argmax(1)) == {1, 2} and (speech > np.maximum(music, environmental)).any()
 
 
 def test_a_constant_confidence_expects_the_mean(evaluated):

@@ -17,6 +17,7 @@ from datamodules.corpora.musdb18 import MUSDB18
 from datamodules.corpora.procedural import Procedural, ProceduralMusic, ProceduralVoices
 from datamodules.corpora.urbansound8k import UrbanSound8K
 from datamodules.inspection import inspect_table
+from datamodules.pair_recipes import PairRules
 from datamodules.source_pairs import SourcePairs
 from experiments.configuration import CONFIGS
 from lightning_modules.errors import InputError
@@ -303,6 +304,21 @@ def configured(names: list[str], corpus: Any, folder: Path) -> SourcePairs:
     for name in names:
         settings |= yaml.safe_load((CONFIGS / "deep_clustering" / f"{name}.yaml").read_text())["data"]["init_args"]
     return SourcePairs(**{**settings, "corpus": corpus, "bank_folder": str(folder)})
+
+
+@pytest.mark.parametrize(
+    ("domain", "quietest", "loudest", "train_coherent", "evaluation_coherent"),
+    [("speech", -2.5, 2.5, 0, 0), ("music", 10, 10, 0.5, 1), ("environmental", -2.5, 2.5, 0, 0)],
+)
+def test_the_shipped_pairs_are_the_published_ones(
+    tmp_path, domain, quietest, loudest, train_coherent, evaluation_coherent
+):
+    module = configured(["base", domain], VOICES, tmp_path)
+    shares = {"train": train_coherent, "validation": evaluation_coherent, "test": evaluation_coherent}
+    assert {split: module.rules(split) for split in module.folds} == {
+        split: PairRules(2, 5.0, quietest, loudest, coherent) for split, coherent in shares.items()
+    }
+    assert module.mixtures == {"train": 20_000, "validation": 5_000, "test": 3_000}
 
 
 @pytest.mark.parametrize(

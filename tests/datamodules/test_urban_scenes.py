@@ -9,6 +9,7 @@ import torch
 
 from datamodules.corpora.procedural import Procedural
 from datamodules.corpora.urbansound8k import UrbanSound8K
+from datamodules.recipes import SceneRules
 from datamodules.urban_scenes import UrbanScenes
 from lightning_modules.errors import InputError
 
@@ -54,6 +55,13 @@ def digest(batches) -> str:
         for field in batch:
             sha.update(field.numpy().tobytes())
     return sha.hexdigest()
+
+
+def test_by_default_scenes_are_the_published_ones(tmp_path):
+    module = UrbanScenes(Procedural(), str(tmp_path))
+    published = SceneRules(duration=4.0, event_rate=5.0, latest_onset=3.5, quietest=-30.0, loudest=-25.0)
+    assert module.scene_rules == published
+    assert module.mixtures == {"train": 20_000, "validation": 5_000, "test": 5_000}
 
 
 def test_batches_have_the_shapes_of_the_contract(small):

@@ -47,6 +47,13 @@ def test_threshold_is_the_percentile_of_all_norms_so_far(percentile):
         assert clip.threshold == pytest.approx(np.percentile(seen[:number], percentile), rel=1e-12)
 
 
+def test_the_percentile_is_the_tenth_by_default():
+    clip, seen = AutoClip(), norms(60)
+    for norm in seen:
+        clip(with_gradient(norm))
+    assert clip.threshold == pytest.approx(np.percentile(seen, 10), rel=1e-12)
+
+
 @pytest.mark.parametrize("percentile", PERCENTILES)
 def test_a_clipped_gradient_points_where_it_did_and_has_the_smaller_of_its_norm_and_the_threshold(percentile):
     clip, seen = AutoClip(percentile), norms(40, seed=1)

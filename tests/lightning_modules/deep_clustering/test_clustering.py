@@ -66,14 +66,14 @@ def test_soft_masks_are_the_softmax_of_distances(dtype, clusters, generator):
     embedding = embeddings(generator, 50, clusters, 0.4).to(dtype)
     centres = k_means(embedding, clusters, torch.arange(B)).centres
     centres[:, 0] = embedding[:, 7]  # one distance is 0
-    masks = soft_masks(embedding, centres, 5.0)
-    assert masks.shape == (B, clusters, 50)
-    assert masks.dtype == (torch.float64 if dtype == torch.float64 else torch.float32)
     x, c = embedding.double().numpy(), centres.numpy()
-    for b in range(B):
-        for i in range(50):
-            likelihood = np.exp(-5.0 * np.sqrt(((x[b, i] - c[b]) ** 2).sum(-1)))
-            np.testing.assert_allclose(masks[b, :, i], likelihood / likelihood.sum(), atol=1e-6)
+    for beta, masks in ((5, soft_masks(embedding, centres)), (2, soft_masks(embedding, centres, 2.0))):
+        assert masks.shape == (B, clusters, 50)
+        assert masks.dtype == (torch.float64 if dtype == torch.float64 else torch.float32)
+        for b in range(B):
+            for i in range(50):
+                likelihood = np.exp(-beta * np.sqrt(((x[b, i] - c[b]) ** 2).sum(-1)))
+                np.testing.assert_allclose(masks[b, :, i], likelihood / likelihood.sum(), atol=1e-6)
 
 
 def test_soft_masks_of_equal_or_distant_centres_are_defined():

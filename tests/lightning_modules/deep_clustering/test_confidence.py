@@ -17,6 +17,7 @@ from lightning_modules.deep_clustering.confidence import (
     Confidence,
     cluster_balance,
     confidence,
+    draw_points,
     loud_points,
     mask_clusters,
     measure,
@@ -246,6 +247,27 @@ def test_the_published_confidence_is_that_in_refitted_clusters(generator):
     embedding, magnitude, identity = mixtures(generator)
     loud = loud_points(embedding, magnitude, identity)
     assert_same(confidence(embedding, magnitude, identity), measure(loud, refit(loud, identity, 2)), 0)
+
+
+def test_by_default_s_is_of_1000_of_the_loudest_hundredth_and_p_of_all_of_it_with_beta_1():
+    generator = torch.Generator().manual_seed(0)
+    count, identity = 120_000, torch.tensor([7])
+    embedding, magnitude = torch.rand(1, count, 3, generator=generator), torch.rand(1, count, generator=generator)
+    bins = magnitude[0].topk(1200).indices.sort().values
+    drawn = bins[uniform(identity, count, Stream.POINTS)[0, bins].argsort()[:1000]]
+    labels = k_means(embedding[:, drawn], 2, identity).labels[0].numpy()
+    silhouette = sklearn.metrics.silhouette_score(embedding[0, drawn].double().numpy(), labels)
+    loud = embedding[:, bins]
+    distance = torch.cdist(loud.double(), k_means(loud, 2, identity).centres)[0]
+    likelihood = (-distance).exp()
+    posterior = float((2 * likelihood.amax(-1) / likelihood.sum(-1) - 1).mean())
+    points = loud_points(embedding, magnitude, identity)
+    audible = torch.ones(1, 1200, dtype=torch.bool)
+    for made in (points, draw_points(loud, bins.unsqueeze(0), audible, identity)):
+        assert torch.equal(made.drawn, embedding[:, drawn])
+    for measures in (confidence(embedding, magnitude, identity), measure(points, refit(points, identity, 2))):
+        found = [float(value) for value in measures[:3]]
+        assert found == pytest.approx([silhouette, posterior, silhouette * posterior], abs=1e-6)
 
 
 @settings(deadline=None, max_examples=50)

@@ -152,6 +152,31 @@ def test_k_means_looks_at_the_loudest_bins_alone():
     assert (centres[..., :2].sum(-1) > 0.999).all() and (centres[..., 4] < 1e-6).all()
 
 
+def test_silent_bins_do_not_join_k_means():
+    batch = random_batch(2)
+    sounds = torch.arange(SAMPLES) < GEOMETRY.hop  # in two frames: fewer bins than k-means asks for
+    batch = batch._replace(mixture=batch.mixture * sounds, sources=batch.sources * sounds)
+    _, embedding = ideal(batch)
+    silent = stft(batch.mixture, GEOMETRY).abs().mT.flatten(1) == 0
+    assert (silent.sum(1) > 0.9 * silent.shape[1]).all()
+    separator = model()
+    separator.network = Given(torch.where(silent.unsqueeze(-1), torch.eye(D)[4], embedding))  # type: ignore[assignment]
+    centres = separator.separate(separator.embed(batch.mixture), batch.indices, SAMPLES).centres
+    assert (centres[..., :2].sum(-1) > 0.999).all() and (centres[..., 4] < 1e-6).all()
+
+
+def test_by_default_masks_fall_with_five_times_the_distance_from_their_centres():
+    separator, batch = model(), random_batch(2)
+    with torch.no_grad():
+        separator.network.output.weight.mul_(5)  # vectors that differ
+        embedded = separator.embed(batch.mixture)
+        estimates, centres = separator.separate(embedded, batch.indices, SAMPLES)
+    likelihood = (-5 * torch.cdist(embedded.embedding.double(), centres)).exp()
+    masks = (likelihood / likelihood.sum(-1, keepdim=True)).float().unflatten(1, (FRAMES, -1)).permute(0, 3, 2, 1)
+    expected = istft(masks * embedded.spectrum.unsqueeze(1), GEOMETRY, SAMPLES)
+    torch.testing.assert_close(estimates, expected, rtol=0, atol=1e-4 * float(expected.abs().max()))
+
+
 def test_estimates_add_up_to_the_mixture():
     batch = random_batch(3)
     torch.testing.assert_close(model()(batch.mixture).sum(1), batch.mixture, atol=1e-5, rtol=0)
@@ -234,6 +259,20 @@ def test_excerpts_begin_anywhere_and_so_that_they_fit(monkeypatch):
     watched, batch = Watched(monkeypatch, excerpt_frames=FRAMES - 3), random_batch(6)
     starts = [start for epoch in range(12) for start in watched.starts(batch, epoch)]
     assert [starts.count(start) > 5 for start in range(4)] == [True] * 4
+
+
+def test_another_seed_of_the_data_draws_other_excerpts():
+    def heard(seed: int) -> list[Tensor]:
+        data, separator = RandomPairs(), model()
+        data.seed = seed
+        excerpts: list[Tensor] = []
+        separator.network.register_forward_pre_hook(lambda _, inputs: excerpts.extend(inputs[0]))
+        trainer(1, limit_val_batches=0).fit(separator, datamodule=data)
+        return excerpts
+
+    first, again, other = heard(3), heard(3), heard(4)
+    assert len(first) == 8 and all(map(torch.equal, first, again))
+    assert sum(map(torch.equal, first, other)) < 4  # one in 32 by chance
 
 
 @pytest.mark.parametrize("frames", [None, FRAMES, FRAMES + 1, 10_000])

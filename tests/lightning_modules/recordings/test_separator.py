@@ -95,8 +95,10 @@ def error_db(found: Tensor, expected: Tensor) -> float:
     return float(10 * ((found - expected).square().sum() / expected.square().sum()).log10())
 
 
-def test_a_recording_of_one_window_is_separated_exactly_as_the_model_does_it(selection):
+@pytest.mark.parametrize("heard", [0.4, 0.02])
+def test_a_recording_of_one_window_is_separated_exactly_as_the_model_does_it(selection, heard):
     x = mixture(0.4)
+    x[:, round(heard * RATE) :] = 0  # k-means then asks for more bins than are audible
     model = class_separator(bounded=False)
     with torch.inference_mode():
         assert torch.equal(stacked(Separator(model, span=CHUNKS), x)[:-1, 0], model(x)[0])
