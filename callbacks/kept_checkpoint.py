@@ -49,3 +49,16 @@ class KeptCheckpoint(ModelCheckpoint):
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Nothing more: the paths are this folder's."""
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Begin a new epoch behind a finished one.
+
+        Lightning goes on within the finished one, with half of its batches or none, where `max_steps` is given.
+        """
+        super().on_train_start(trainer, pl_module)
+        loop: Any = trainer.fit_loop
+        progress = loop.epoch_progress
+        if loop.restarting and progress.current.ready == progress.current.processed:
+            progress.current.completed = progress.total.completed = progress.current.processed
+            loop.on_iteration_done()
+            loop.epoch_loop.on_iteration_done()

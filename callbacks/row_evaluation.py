@@ -11,6 +11,7 @@ from lightning import Callback, LightningModule, Trainer
 
 from callbacks.rows import RowParts
 from datamodules.batch import Batch, Split
+from lightning_modules.exported_model import weights_digest
 
 SCORES_FILE = "scores.csv"
 SPLITS: dict[str, Split] = {"validate": "validation", "test": "test"}
@@ -104,7 +105,5 @@ def _digest(trainer: Trainer, module: LightningModule) -> str:
     split = SPLITS[trainer.state.fn.value]  # type: ignore[union-attr]
     kind = f"{type(module).__module__}.{type(module).__qualname__}"
     digest.update(repr((kind, sorted(module.hparams.items()), trainer.precision, data.identity(split))).encode())
-    for name, value in module.state_dict().items():
-        digest.update(name.encode())
-        digest.update(value.detach().cpu().contiguous().view(torch.uint8).numpy())
+    digest.update(weights_digest(module.state_dict()).encode())
     return digest.hexdigest()

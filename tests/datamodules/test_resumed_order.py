@@ -1,13 +1,14 @@
 """Which mixtures a training visits under the real Trainer: resumed or not, the same ones epoch by epoch."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 import torch
 from lightning import LightningModule, Trainer
 from torch import nn
 
+from callbacks.kept_checkpoint import KeptCheckpoint
 from datamodules.corpora.procedural import Procedural
 from datamodules.sampling import EpochSampler
 from datamodules.urban_scenes import UrbanScenes
@@ -35,20 +36,24 @@ def scenes(tmp_path_factory):
 class Visits(LightningModule):
     """Notes which mixtures every epoch visits, and learns one number."""
 
-    def __init__(self, schedule: bool = False) -> None:
+    def __init__(self, schedule: Literal["step", "epoch"] | None = None) -> None:
         super().__init__()
         self.level = nn.Parameter(torch.zeros(()))
         self.schedule = schedule
         self.seen: dict[int, list[int]] = {}
+        self.rates: list[float] = []
 
     def training_step(self, batch: Any, batch_index: int) -> torch.Tensor:
         self.seen.setdefault(self.current_epoch, []).extend(batch.indices.tolist())
+        self.rates.append(self.optimizers().param_groups[0]["lr"])
         return (batch.mixture.std() - self.level).square()
 
     def configure_optimizers(self) -> Any:
         optimizer = torch.optim.SGD(self.parameters(), lr=0.1)
-        if not self.schedule:
+        if self.schedule is None:
             return optimizer
+        if self.schedule == "epoch":
+            return [optimizer], [torch.optim.lr_scheduler.ExponentialLR(optimizer, 0.5)]
         # Asks for the loader before anything of a checkpoint is restored.
         steps = int(self.trainer.estimated_stepping_batches)
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 0.1, total_steps=max(steps, 100))
@@ -71,7 +76,7 @@ def trainer(**settings: Any) -> Trainer:
 
 
 @pytest.mark.parametrize("workers", [0, 1, 2])
-@pytest.mark.parametrize("schedule", [False, True])
+@pytest.mark.parametrize("schedule", [None, "step"])
 def test_a_resumed_training_visits_what_an_uninterrupted_one_visits(workers, schedule, scenes, tmp_path: Path):
     first = trainer(max_epochs=2)
     module = Visits(schedule)
@@ -93,9 +98,13 @@ def test_a_second_fit_and_loaders_made_again_go_on_with_the_next_epoch(reload, s
 
 
 def test_a_training_limited_in_steps_goes_on_as_well(scenes, tmp_path):
-    first = trainer(max_steps=4)
-    first.fit(Visits(), scenes(1))
-    first.save_checkpoint(tmp_path / "last.ckpt")
-    resumed = Visits()
-    trainer(max_steps=8).fit(resumed, scenes(1), ckpt_path=tmp_path / "last.ckpt", weights_only=True)
-    assert resumed.seen == expected(range(2, 4))
+    def fit(steps: int, path: Path | None = None) -> Visits:
+        module, last = Visits(schedule="epoch"), KeptCheckpoint(tmp_path, "last")
+        limited = trainer(max_steps=steps, enable_checkpointing=True, callbacks=[last])
+        limited.fit(module, scenes(1), ckpt_path=path, weights_only=True)
+        return module
+
+    first = fit(4)
+    resumed = fit(8, tmp_path / "last.ckpt")
+    assert {**first.seen, **resumed.seen} == expected(range(4)) and list(resumed.seen) == [2, 3]
+    assert resumed.rates == fit(8).rates[-4:]

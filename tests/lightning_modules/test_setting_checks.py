@@ -1,16 +1,17 @@
 """A setting of any type and value is taken, or refused in one line that names it."""
 
+import inspect
 import math
+from functools import partial
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lightning_modules.choices import choice
 from lightning_modules.deep_clustering.module import DeepClustering
 from lightning_modules.errors import LONGEST_LINE, InputError
-from lightning_modules.networks import BLSTM
+from lightning_modules.networks import BLSTM, CRNN, BandSplit
 from lightning_modules.setting_checks import require_between, require_names, require_positive, require_whole
 from lightning_modules.weak_labels.classifier_module import EventClassifier
 from lightning_modules.weak_labels.references import ReferenceSeparator
@@ -69,16 +70,29 @@ def test_a_name_that_leads_out_of_a_folder_or_a_cell_is_refused(name):
 @pytest.mark.parametrize("kind", [DeepClustering, EventClassifier, WeakLabelSeparator, ReferenceSeparator])
 @given(data=st.data())
 def test_a_model_of_any_setting_is_made_or_refused_in_one_line(kind, data):
-    import inspect
-
     parameters = inspect.signature(kind).parameters
-    small = {"window": 32, "hop": 16, "sample_rate": 8000, "classes": ["horn", "dog"]}
-    small["network"] = choice(BLSTM, units=3, layers=1)
+    small = {
+        "network": partial(BLSTM, units=3, layers=1),
+        "window": 32,
+        "hop": 16,
+        "sample_rate": 8000,
+        "classes": ["horn", "dog"],
+    }
     settings = {name: value for name, value in small.items() if name in parameters}
     changed = data.draw(st.sampled_from(sorted(parameters)))
     # Strings are taken from jsonargparse and checkpoints as they are; sizes that are possible are not made here.
     settings[changed] = data.draw(anything.filter(lambda value: not (isinstance(value, int) and value > 300)))
     refusal(kind, **settings)
+
+
+@pytest.mark.parametrize("kind", [BLSTM, CRNN, BandSplit])
+@given(data=st.data())
+def test_a_network_of_any_setting_is_made_or_refused_in_one_line(kind, data):
+    small = {"units": 3, "layers": 1, "channels": [2, 2, 2], "bands": 4, "features": 3}
+    settings = {name: value for name, value in small.items() if name in inspect.signature(kind).parameters}
+    changed = data.draw(st.sampled_from(sorted({*inspect.signature(kind).parameters} - {"inputs", "outputs"})))
+    settings[changed] = data.draw(anything.filter(lambda value: not (isinstance(value, int) and value > 300)))
+    refusal(kind, 17, 34, **settings)
 
 
 def test_a_message_is_printable_and_not_of_novel_length():
