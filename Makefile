@@ -3,10 +3,10 @@ PYTHON ?= python3
 JOBS ?= 2
 BIN := .venv/bin
 
-.PHONY: help .venv demo test lint types format soak docs clean
+.PHONY: help .venv demo test older-cpu lint types format soak docs clean
 
 help:  ## list these targets
-	@awk -F ':.*## ' '/^[.a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[-.a-z]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .venv: .venv/ready  ## build the Python environment when it is missing or outdated
 
@@ -20,6 +20,9 @@ demo: .venv  ## make both papers' tables from procedural sounds, in minutes, wit
 
 test: lint types  ## check style and types, run the tests
 	OMP_NUM_THREADS=1 $(BIN)/pytest -q -n $(JOBS) --dist loadfile
+
+older-cpu: .venv  ## run the tests of reduced precision as on a processor without AVX-512
+	ONEDNN_MAX_CPU_ISA=AVX2 OMP_NUM_THREADS=1 $(BIN)/pytest -q -m "any_cpu and not soak" -n $(JOBS) --dist loadfile
 
 lint: .venv  ## check style
 	$(BIN)/ruff check .

@@ -12,7 +12,14 @@ from callbacks.row_evaluation import SCORES_FILE
 from experiments.configuration import read_configuration
 from experiments.reproduction.model_selection_stages import DOMAINS
 from experiments.reproduction.weak_labels_table import JUDGES, ROWS
-from experiments.run_files import CONFIGURATION_FILE, ENVIRONMENT_FILE, TEST_FILE, VALIDATION_FILE, best_checkpoint
+from experiments.run_files import (
+    CONFIGURATION_FILE,
+    ENVIRONMENT_FILE,
+    TEST_FILE,
+    TESTED_FILE,
+    VALIDATION_FILE,
+    best_checkpoint,
+)
 from lightning_modules.errors import InputError
 
 CONFIGURATIONS = (CONFIGURATION_FILE, TEST_FILE, VALIDATION_FILE)  # of a training; of what learns nothing
@@ -42,8 +49,11 @@ class Run:
     @property
     def environment(self) -> dict[str, Any]:
         """Versions, machine and revision; empty where they were not written down, or not readably."""
+        return self._described(ENVIRONMENT_FILE)
+
+    def _described(self, file: str) -> dict[str, Any]:
         try:
-            content = json.loads((self.folder / ENVIRONMENT_FILE).read_text(encoding="utf-8"))
+            content = json.loads((self.folder / file).read_text(encoding="utf-8"))
         except (OSError, ValueError):
             return {}
         return content if isinstance(content, dict) else {}
@@ -70,8 +80,8 @@ class Run:
 
     @property
     def precision(self) -> str:
-        """`trainer.precision` of its test; empty for the trainer's own."""
-        return str(self._section("trainer").get("precision") or "")
+        """In which its test computed; empty where nothing says it."""
+        return str(self._described(TESTED_FILE).get("precision") or self._section("trainer").get("precision") or "")
 
     def setting(self, section: str, name: str, default: Any = None) -> Any:
         """A setting of the model or of the data."""

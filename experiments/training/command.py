@@ -207,7 +207,7 @@ class SeparatrixCLI(LightningCLI):
         fitting = file == VALIDATION_FILE and self.subcommand == "fit"
         if not self.trainer.is_global_zero or fitting or self.trainer.fast_dev_run:  # type: ignore[attr-defined]
             return
-        write_description(run, file, self._configuration(run), tested)
+        write_description(run, file, self._configuration(run), str(self.trainer.precision), tested)
 
     def _configuration(self, run: Path) -> str:
         """The resolved configuration, as YAML."""

@@ -1,19 +1,26 @@
 """The parser of `separatrix fit|validate|test|predict`: what each of them is for, and how its settings are found."""
 
+import inspect
+from textwrap import fill
 from typing import Any
 
 from lightning.pytorch.cli import LightningArgumentParser
 
 from experiments.command_parser import Explaining, description
 from experiments.configuration import shipped_configurations
+from lightning_modules import networks
 
 _SETTINGS = """Configurations, files or shipped ones by name, are added up from left to right, and every setting can be
 overridden behind them. Settings of the model and of the data depend on their classes:
 
   separatrix {command} --model.help WeakLabelSeparator      EventClassifier, DeepClustering, ModelSelection, ...
+  separatrix {command} --config weak_labels/base --config weak_labels/strong --model.network.help BLSTM
   separatrix {command} --data.help UrbanScenes              SourcePairs
   separatrix {command} --data UrbanScenes --data.corpus.help UrbanSound8K
-  separatrix {command} --config ... --print_config          what all of it adds up to, and nothing is run"""
+  separatrix {command} --config ... --print_config          what all of it adds up to, and nothing is run
+
+networks (--model.network NETWORK, or MODULE.CLASS of your own) and their settings:
+{networks}"""
 
 _PURPOSES = {
     "fit": "Train a model. Everything that it makes lies in the folder --run. Interrupted, the same command goes on\n"
@@ -46,11 +53,25 @@ def parser_settings() -> dict[str, dict[str, Any]]:
         command: {
             "usage": f"separatrix {command} --config CONFIG ... [--SETTING VALUE ...] [--run RUN] [--ckpt_path CKPT]",
             "description": "\n\n".join(
-                (description(purpose, *_EXAMPLES[command]), _SETTINGS.format(command=command), _shipped())
+                (
+                    description(purpose, *_EXAMPLES[command]),
+                    _SETTINGS.format(command=command, networks=_networks()),
+                    _shipped(),
+                )
             ),
         }
         for command, purpose in _PURPOSES.items()
     }
+
+
+def _networks() -> str:
+    """Each network that ships, with its settings and their defaults."""
+    lines = []
+    for name in networks.__all__:
+        _, _, *settings = inspect.signature(getattr(networks, name)).parameters.values()
+        told = ", ".join(f"{setting.name} {setting.default}" for setting in settings)
+        lines.append(fill(told, 100, initial_indent=f"  {name:<10}", subsequent_indent=" " * 12))
+    return "\n".join(lines)
 
 
 def _shipped() -> str:

@@ -20,7 +20,7 @@ _PACKAGES = (
 )
 
 
-def write_description(run: Path, file: str, configuration: str, tested: str | None = None) -> None:
+def write_description(run: Path, file: str, configuration: str, precision: str, tested: str | None = None) -> None:
     """Write the resolved configuration, and versions, machine and revision.
 
     Those are `environment.json`'s, of the training or, where there is none, of whatever ran last; and `tested.json`'s
@@ -30,10 +30,11 @@ def write_description(run: Path, file: str, configuration: str, tested: str | No
         run: the run's folder, made when missing.
         file: name of the configuration's file.
         configuration: as YAML.
+        precision: in which the trainer computes; the configuration may leave it to the device.
         tested: digest of the weights that a test is about to score.
     """
     write_text_atomically(run / file, configuration)
-    described = environment()
+    described = {**environment(), "precision": precision}
     if file == CONFIGURATION_FILE or not (run / CONFIGURATION_FILE).exists():
         write_text_atomically(run / ENVIRONMENT_FILE, json.dumps(described, indent=2) + "\n")
     if tested is not None:

@@ -27,6 +27,7 @@ from experiments.benchmarks import (
 from experiments.benchmarks.command import BENCHMARKS
 from experiments.benchmarks.comparison import Comparison, Measurement, Timed, measure
 from experiments.cli import main
+from experiments.training.precision import runs_lstm
 from lightning_modules.networks import BLSTM
 from lightning_modules.spectrogram import Geometry, stft
 
@@ -66,13 +67,18 @@ def tiny(monkeypatch):
             monkeypatch.setattr(module, name, value)
 
 
-@pytest.mark.parametrize("name", BENCHMARKS)
+# Options compare with reduced precision, where the device can do it.
+NAMES = [pytest.param(name, marks=pytest.mark.any_cpu) if name == "options" else name for name in BENCHMARKS]
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_both_ways_agree_and_every_run_is_kept(name, tiny, tmp_path, capsys):
     path = tmp_path / "found.json"
     assert main(["benchmark", name, "--json", str(path)]) == 0
     found = json.loads(path.read_text())
     assert found["threads"] == 1 and found["device"] == "cpu" and "torch" in found["versions"]
-    assert len(found["rows"]) == ROWS[name]
+    reduced = name == "options" and not runs_lstm(torch.bfloat16, "cpu")
+    assert len(found["rows"]) == (1 if reduced else ROWS[name])
     for row in found["rows"]:
         assert len(row["ours"]) == len(row["reference"]) > 0
         assert all(seconds > 0 for seconds in row["ours"] + row["reference"])

@@ -17,6 +17,7 @@ WEAK_LABELS, DEEP_CLUSTERING = (
     sorted(str(path.relative_to(CONFIGS).with_suffix("")) for path in (CONFIGS / system).rglob("*.yaml"))
     for system in ("weak_labels", "deep_clustering")
 )
+pytestmark = pytest.mark.any_cpu
 PRESETS = get_args(Preset)
 FRAGMENTS = [name for name in WEAK_LABELS if name.split("/")[1] in PRESETS]
 ABLATIONS = [name for name in (*WEAK_LABELS, *DEEP_CLUSTERING) if "/ablations/" in name]

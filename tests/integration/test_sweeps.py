@@ -8,6 +8,7 @@ import pytest
 import yaml
 from wandb.wandb_agent import Agent
 
+pytestmark = pytest.mark.any_cpu
 ROOT = Path(__file__).parents[2]
 SWEEP = yaml.safe_load((ROOT / "experiments" / "sweeps" / "weak_labels.yaml").read_text())
 SMALLEST, LARGEST = (

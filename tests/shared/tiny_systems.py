@@ -3,12 +3,14 @@
 from collections.abc import Sequence
 from typing import Any
 
+import pytest
 import torch
 from lightning import LightningDataModule, Trainer
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from datamodules.batch import Batch
+from experiments.training.precision import runs_lstm
 from lightning_modules.spectrogram import Geometry
 
 CLASSES = ["horn", "dog", "siren"]
@@ -16,6 +18,8 @@ GEOMETRY = Geometry(8000, 32, 16)
 GEOMETRY_SETTINGS: dict[str, Any] = {"sample_rate": 8000, "window": 32, "hop": 16}  # the same, of a module
 SAMPLES = 400
 FRAMES = GEOMETRY.frames(SAMPLES)
+# Of tests that need an LSTM in bfloat16, which not every CPU runs.
+IN_BFLOAT16 = pytest.mark.skipif(not runs_lstm(torch.bfloat16, "cpu"), reason="this CPU runs no LSTM in bfloat16")
 PRIOR = torch.tensor([0.2, 0.5, 0.7])
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 from lightning import LightningDataModule, Trainer
+from tiny_systems import IN_BFLOAT16
 from torch import Tensor, nn
 from torch.optim import Adam
 from torch.optim.lr_scheduler import ReduceLROnPlateau
@@ -505,6 +506,8 @@ def test_a_checkpoint_of_another_size_is_refused(setting, tmp_path):
         trainer().test(model(), datamodule=RandomPairs(), ckpt_path=path, weights_only=True)
 
 
+@pytest.mark.any_cpu
+@IN_BFLOAT16
 def test_a_training_under_autocast_stays_near_one_without():
     losses = []
     for precision in ("32-true", "bf16-mixed"):

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from tiny_systems import IN_BFLOAT16
 from torch import Tensor, nn
 
 from lightning_modules.batch_invariance import evaluate_batch_invariantly
@@ -109,7 +110,8 @@ def evaluating():
     evaluate_batch_invariantly(False)
 
 
-@pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16])
+@pytest.mark.any_cpu
+@pytest.mark.parametrize("precision", [torch.float32, pytest.param(torch.bfloat16, marks=IN_BFLOAT16)])
 @pytest.mark.parametrize("units, layers", [(6, 1), (128, 1), (300, 2)])
 def test_in_an_evaluation_states_are_the_same_bits_in_batches_of_any_size(units, layers, precision, evaluating):
     torch.manual_seed(0)

@@ -11,6 +11,7 @@ from tiny_systems import (
     FRAMES,
     GEOMETRY,
     GEOMETRY_SETTINGS,
+    IN_BFLOAT16,
     PRIOR,
     RandomScenes,
     assert_unchanged,
@@ -191,6 +192,8 @@ def test_strong_loss_is_the_scaled_truncated_magnitude_error_of_the_isolated_sou
     torch.testing.assert_close(model.loss(magnitude, masks, batch), expected)
 
 
+@pytest.mark.any_cpu
+@IN_BFLOAT16
 def test_losses_are_float32_under_autocast(ready, supervision):
     model, batch = ready(supervision), random_batch(3)
     magnitude = stft(batch.mixture, GEOMETRY).abs()
