@@ -200,7 +200,8 @@ def score_comparison(
     audible = present & ~unheard_source
     undefined = {
         LeftOut.SILENT_SOURCE: unheard_source,
-        LeftOut.SINGLE_CLASS: (audible.sum(-1, keepdim=True) == 1).expand_as(present),
+        # Sources that are one signal, or cancel each other but for one, make a mixture of a single one, too.
+        LeftOut.SINGLE_CLASS: (audible.sum(-1, keepdim=True) == 1) | (heard.si_sdr[:, 0] >= -10 * math.log10(EXACT)),
         LeftOut.SILENT_ESTIMATE: found.silent,
         LeftOut.EXACT_ESTIMATE: found.exact.diagonal(dim1=1, dim2=2),
     }

@@ -153,6 +153,13 @@ def test_a_mixture_whose_other_sources_are_inaudible_is_of_a_single_class(level,
     assert all(abs(row.input_si_sdr) < 100 if audible else math.isnan(row.input_si_sdr) for row in rows)
 
 
+def test_sources_that_cancel_each_other_but_for_one_make_a_mixture_of_a_single_class():
+    sources = noise(1, 3, 4000)
+    sources[:, 2] = -sources[:, 1]
+    rows = score_separation(sources.sum(1), sources, sources + 0.1, torch.ones(1, 3), torch.arange(1), CLASSES)
+    assert rows[0].left_out is LeftOut.SINGLE_CLASS and all(abs(row.input_si_sdr) < 100 for row in rows[1:])
+
+
 def test_a_batch_of_single_class_mixtures_has_rows_without_scores():
     rows = score_separation(*scene([[1, 0, 0], [0, 0, 1]]), torch.tensor([4, 5]), CLASSES)
     assert [row.left_out for row in rows] == [LeftOut.SINGLE_CLASS] * 2
