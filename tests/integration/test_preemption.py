@@ -16,7 +16,7 @@ STAGES = (
 )
 WEAK_LABELS, SIDE_BY_SIDE = (f"reproduce weak-labels, {jobs} at a time" for jobs in "12")
 MODEL_SELECTION = "reproduce model-selection, 1 at a time"
-PREEMPTED = 143
+INTERRUPTED, PREEMPTED = 130, 143
 # A second signal after this long, where a scheduler's grace ends, cannot be ignored.
 GRACE_SECONDS = 30
 
@@ -35,9 +35,11 @@ def preempt(running):
     return running.end()
 
 
-def assert_it_ended_well(ended, folder):
-    assert ended.status == PREEMPTED, ended.printed
-    assert "goes on from here" in " ".join(ended.printed.strip().splitlines()[-2:])
+def assert_it_ended_well(ended, folder, status=PREEMPTED):
+    assert ended.status == status, ended.printed
+    assert ended.printed.count("goes on from here") == 1
+    told, how_to_go_on = ended.printed.strip().splitlines()[-2:]
+    assert told == "interrupted; this goes on from here:" and how_to_go_on.startswith("  separatrix ")
     assert "Traceback" not in ended.printed
     assert not halves(folder)
 
@@ -114,6 +116,37 @@ def test_a_preempted_reproduction_ends_with_all_its_processes_and_goes_on(
     processes.succeed(*stage.into(folder))
     stage.assert_complete(folder)
     faults.append((name, f"preempted in {record.split('/')[-1].removesuffix('.json')}"))
+
+
+@pytest.mark.parametrize(
+    "name, to_all, ranks, record",
+    [
+        (WEAK_LABELS, True, 1, "strong/strong.fit.json"),
+        (SIDE_BY_SIDE, True, 1, "strong/strong.fit.json"),
+        pytest.param(SIDE_BY_SIDE, False, 1, "judge_frame/checkpoints", marks=pytest.mark.soak),
+        pytest.param(WEAK_LABELS, False, 1, "judge_frame/judge_frame.fit.json", marks=pytest.mark.soak),
+        pytest.param(WEAK_LABELS, True, 2, "strong/strong.fit.json", marks=pytest.mark.soak),
+        pytest.param(WEAK_LABELS, True, 2, "strong/checkpoints", marks=pytest.mark.soak),
+        pytest.param(WEAK_LABELS, False, 2, "strong/checkpoints", marks=pytest.mark.soak),
+    ],
+)
+def test_ctrl_c_ends_a_reproduction_with_all_its_processes_and_one_line_that_goes_on(
+    name, to_all, ranks, record, stages, processes, faults, tmp_path
+):
+    stage, folder = stages(name), tmp_path / "folder"
+    several = ["--trainer.devices", str(ranks), "--trainer.strategy", "ddp"] if ranks > 1 else []
+    command = [*stage.into(folder), *several]
+    with processes.start(*command) as running:
+        while not (folder / record).exists():
+            assert not running.ended_within(0.01), running.end().printed
+        # A terminal's Ctrl-C is for all of its processes, `kill -INT` for one.
+        (running.signal if to_all else running.signal_first)(signal.SIGINT)
+        assert running.ended_within(GRACE_SECONDS)
+        running.wait_for_the_others()
+        ended = running.end()
+    assert_it_ended_well(ended, folder, INTERRUPTED)
+    assert ended.printed.strip().splitlines()[-1] == f"  {shlex.join(['separatrix', *command])}"
+    faults.append((name, f"interrupted in {record}"))
 
 
 @pytest.mark.soak
