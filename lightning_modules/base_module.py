@@ -13,7 +13,7 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from datamodules.batch import Batch
 from lightning_modules.batch_invariance import evaluate_batch_invariantly
-from lightning_modules.choices import OptimizerCallable, SchedulerCallable, made_of, without_callables
+from lightning_modules.choices import OptimizerCallable, SchedulerCallable, completed, made_of, without_callables
 from lightning_modules.errors import InputError
 from lightning_modules.loss_watch import LossWatch
 from lightning_modules.mixture_mean import MixtureMean
@@ -243,7 +243,8 @@ class SeparatrixModule(LightningModule):
         if self._trainer is not None and self.trainer.state.fn == TrainerFn.FITTING:
             # Names with an underscore are LightningCLI's notes on how it made the module.
             kept = {name for name in self.hparams if not name.startswith("_")} - self.replaceable
-            require_unchanged({name: self.hparams[name] for name in sorted(kept)}, stored)
+            before = {name: completed(value) for name, value in stored.items()}
+            require_unchanged({name: completed(self.hparams[name]) for name in sorted(kept)}, before)
         weights, own = checkpoint["state_dict"], self.state_dict()
         for name in sorted(own.keys() | weights.keys()):
             shapes = [list(each[name].shape) if name in each else "missing" for each in (weights, own)]

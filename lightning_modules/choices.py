@@ -5,6 +5,7 @@ anybody's: nothing is imported for them, and only classes of this project, of to
 """
 
 import functools
+import inspect
 import sys
 import sysconfig
 from collections.abc import Callable, Iterable
@@ -88,6 +89,20 @@ def made_of(chosen: Any, kind: type[T]) -> Callable[..., T]:
     if not issubclass(cls, kind):
         raise InputError(f"{path}: makes no {kind.__name__}")
     return functools.partial(cls, **settings)
+
+
+def completed(value: Any) -> Any:
+    """A setting; of a choice with all that its class has by default, so that two ways to write one are the same."""
+    if not isinstance(value, dict) or "class_path" not in value:
+        return value
+    try:
+        made = made_of(value, object)
+    except InputError:  # a class that is not known here
+        return value
+    cls: type = made.func  # type: ignore[attr-defined]  # a partial, of a dict
+    parameters = inspect.signature(cls).parameters.values()
+    defaults = {each.name: each.default for each in parameters if each.default is not inspect.Parameter.empty}
+    return {"class_path": _path(cls), "init_args": {**defaults, **(value.get("init_args") or {})}}
 
 
 def _may_be_made(cls: type) -> bool:

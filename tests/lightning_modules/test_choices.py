@@ -14,7 +14,7 @@ from torch.optim import SGD, Adam, Optimizer
 from torch.optim.lr_scheduler import LRScheduler, StepLR
 
 from lightning_modules import choices
-from lightning_modules.choices import choice, described, made_of, without_callables
+from lightning_modules.choices import choice, completed, described, made_of, without_callables
 from lightning_modules.errors import InputError
 from lightning_modules.networks import BLSTM, CRNN, BandSplit
 
@@ -148,7 +148,7 @@ def test_what_is_neither_a_callable_nor_a_choice_is_refused(chosen):
 def test_a_class_of_another_kind_is_refused():
     assert refusal("torch.optim.Adam", nn.Module) == "torch.optim.Adam: makes no Module"
     assert refusal("BLSTM", Optimizer) == "BLSTM: makes no Optimizer"
-    assert refusal("lightning_modules.checkpoint.AtomicCheckpointIO").endswith("makes no Module")
+    assert refusal("lightning_modules.errors.InputError").endswith("makes no Module")
 
 
 def test_a_class_of_the_users_own_is_made_and_one_that_it_imports_from_a_library_is_not(own_file):
@@ -167,3 +167,14 @@ def test_a_class_of_an_installed_package_is_made_once_the_user_has_named_its_mod
     monkeypatch.setattr(choices, "named_modules", {"installed_networks"})
     made = made_of({"class_path": "installed_networks.Theirs"}, nn.Module)
     assert made.func is installed.Theirs  # type: ignore[attr-defined]
+
+
+def test_two_ways_to_write_one_choice_are_the_same_once_completed():
+    short = completed({"class_path": "torch.optim.Adam", "init_args": {"lr": 0.1}})
+    assert short == completed(choice(torch.optim.Adam, lr=0.1, weight_decay=0))
+    assert short != completed(choice(torch.optim.Adam, lr=0.1, weight_decay=0.1))
+    network = completed({"class_path": "BLSTM", "init_args": {"units": 4}})
+    of_blstm = {"layers": 3, "dropout": 0.0, "lstm_init": "orthogonal", "output_init_scale": None}
+    assert network["init_args"] == {"units": 4, **of_blstm}
+    unknown = {"class_path": "nowhere.Mine", "init_args": {"units": 4}}
+    assert completed(unknown) == unknown and completed(3) == 3
