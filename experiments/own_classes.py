@@ -52,14 +52,22 @@ def import_own(arguments: list[str]) -> list[str]:
     return others
 
 
+def modules_of(settings: Any) -> list[str]:
+    """Modules of all classes that settings name, each once.
+
+    Args:
+        settings: plain values, such as a resolved configuration or a module's hyper-parameters.
+    """
+    return list(dict.fromkeys(path.rpartition(".")[0] for path in _class_paths(settings)))
+
+
 def own_modules(settings: Any) -> list[str]:
     """Modules of the classes that settings name, other than this project's and installed ones, each once.
 
     Args:
         settings: plain values, such as a resolved configuration or a module's hyper-parameters.
     """
-    paths = dict.fromkeys(path.rpartition(".")[0] for path in _class_paths(settings))
-    return [module for module in paths if module in named_modules or _is_in_current_folder(module)]
+    return [module for module in modules_of(settings) if module in named_modules or _is_in_current_folder(module)]
 
 
 def clash(module: str) -> str | None:

@@ -13,9 +13,10 @@ from datamodules.batch import Batch
 from datamodules.mixture_dataset import MixtureDataset
 from datamodules.mixtures import MixtureDataModule
 from experiments.data_configuration import data_parser
-from experiments.own_classes import own_modules
+from experiments.own_classes import modules_of
 from experiments.report.run_folder import Run
 from lightning_modules.checkpoint import load_module
+from lightning_modules.choices import named_modules
 from lightning_modules.deep_clustering.module import DeepClustering
 from lightning_modules.errors import InputError
 from lightning_modules.separation_scores import in_best_order
@@ -56,9 +57,10 @@ def separator_of(run: Run) -> LightningModule:
         }
         return ReferenceSeparator(**{name: value for name, value in settings.items() if value is not None}).eval()
     # The configuration is the user's word for what may be imported; what is not there load_module names.
-    for module in own_modules(run.model_settings):
+    for module in modules_of(run.model_settings):
         with contextlib.suppress(ImportError, ValueError):
             importlib.import_module(module)
+            named_modules.add(module)
     return load_module(run.best, WeakLabelSeparator, DeepClustering).eval()
 
 

@@ -5,7 +5,7 @@ from typing import Any, TypedDict, get_args
 
 import torch
 from torch import Tensor, nn
-from torchmetrics.classification import MultilabelAveragePrecision
+from torchmetrics.classification import BinaryAveragePrecision, MultilabelAveragePrecision
 
 from datamodules.batch import Batch
 from lightning_modules.activation import sigmoid
@@ -84,7 +84,8 @@ class EventClassifier(WeakLabelModule):
         self.supervision = supervision
         self.gain = gain
         self.network = made_of(network, nn.Module)(self.geometry.bins, len(classes))
-        self.test_average_precision = MultilabelAveragePrecision(len(classes))
+        one = len(classes) == 1
+        self.test_average_precision = BinaryAveragePrecision() if one else MultilabelAveragePrecision(len(classes))
 
     def identity(self) -> dict[str, Any]:
         """Rate, geometry, classes and supervision."""

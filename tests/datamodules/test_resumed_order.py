@@ -8,7 +8,7 @@ import torch
 from lightning import LightningModule, Trainer
 from torch import nn
 
-from callbacks.kept_checkpoint import KeptCheckpoint
+from callbacks.epoch_checkpoint import EpochCheckpoint
 from datamodules.corpora.procedural import Procedural
 from datamodules.sampling import EpochSampler
 from datamodules.urban_scenes import UrbanScenes
@@ -99,7 +99,7 @@ def test_a_second_fit_and_loaders_made_again_go_on_with_the_next_epoch(reload, s
 
 def test_a_training_limited_in_steps_goes_on_as_well(scenes, tmp_path):
     def fit(steps: int, path: Path | None = None) -> Visits:
-        module, last = Visits(schedule="epoch"), KeptCheckpoint(tmp_path, "last")
+        module, last = Visits(schedule="epoch"), EpochCheckpoint(tmp_path, "last")
         limited = trainer(max_steps=steps, enable_checkpointing=True, callbacks=[last])
         limited.fit(module, scenes(1), ckpt_path=path, weights_only=True)
         return module

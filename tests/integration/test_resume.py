@@ -77,7 +77,7 @@ def whole(separatrix, tmp_path_factory):
 
 def steep(number):
     """At this rate the loss soon stands still."""
-    return {"model.learning_rate": 100, "trainer.max_epochs": number, "stopping.patience": 9}
+    return {"model.optimizer.lr": 100, "trainer.max_epochs": number, "stopping.patience": 9}
 
 
 def states(run, name="last"):
@@ -124,8 +124,12 @@ def test_where_there_is_no_best_checkpoint_the_next_epoch_is_the_best(how, whole
 @pytest.mark.parametrize(
     ("setting", "value", "told"),
     [
-        ("model.learning_rate", 0.5, "learning_rate: 0.5, but 100.0 when the training began; go on with what it was"),
-        ("model.units", 7, "units: 7, but 6 when the training began"),
+        (
+            "model.optimizer.lr",
+            0.5,
+            "optimizer.init_args.lr: 0.5, but 100.0 when the training began; go on with what it was",
+        ),
+        ("model.network.units", 7, "network.init_args.units: 7, but 6 when the training began"),
         ("model.alpha", 7, "alpha: 7.0, but 100.0 when the training began"),
         ("data.seed", 7, "seed: 7, but 0 when the training began"),
         ("data.epoch_mixtures", 12, "epoch_mixtures: 12, but 8 when the training began"),

@@ -42,7 +42,12 @@ def test_only_evaluation_computes_one_mixture_as_one_of_several_and_inference_af
 def test_a_row_is_the_same_to_the_last_bit_whichever_mixtures_share_its_batch(separator):
     batch = random_batch(4)
     found = []
-    separator.test_step = lambda batch, batch_index=0: found.append(separator(batch.mixture))
+
+    def test_step(batch, batch_index=0):
+        found.append(separator(batch.mixture))
+        return found[-1]
+
+    separator.test_step = test_step
     scenes = RandomScenes()
     for sizes in ((4,), (3, 1), (1, 1, 1, 1)):
         parts = [type(batch)(*fields) for fields in zip(*(field.split(sizes) for field in batch), strict=True)]
