@@ -83,7 +83,7 @@ def steep(number):
 def states(run, name="last"):
     """What a checkpoint says of the best score and of patience."""
     callbacks = torch.load(run / CHECKPOINTS / f"{name}.ckpt", weights_only=True)["callbacks"]
-    best = next(state for key, state in callbacks.items() if key.startswith("Kept") and "validation" in key)
+    best = next(state for key, state in callbacks.items() if key.startswith("EpochCheckpoint") and "validation" in key)
     return best, next(state for key, state in callbacks.items() if key.startswith("Stopping"))
 
 
