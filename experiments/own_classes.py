@@ -53,16 +53,17 @@ def import_own(arguments: list[str]) -> list[str]:
 
 
 def modules_of(settings: Any) -> list[str]:
-    """Modules of all classes that settings name, each once.
+    """Modules of the classes that settings name, other than this project's and torch's, each once.
 
     Args:
         settings: plain values, such as a resolved configuration or a module's hyper-parameters.
     """
-    return list(dict.fromkeys(path.rpartition(".")[0] for path in _class_paths(settings)))
+    modules = dict.fromkeys(path.rpartition(".")[0] for path in _class_paths(settings))
+    return [module for module in modules if module.split(".")[0] not in ("", "torch", *OURS)]
 
 
 def own_modules(settings: Any) -> list[str]:
-    """Modules of the classes that settings name, other than this project's and installed ones, each once.
+    """Those of them that are not installed, or that the user imported by name: what a printed command has to import.
 
     Args:
         settings: plain values, such as a resolved configuration or a module's hyper-parameters.
