@@ -16,6 +16,7 @@ from torch.utils.data import DataLoader
 from datamodules.batch import Batch, Split
 from datamodules.corpora.audio_file import LONGEST_SECONDS, LOWEST_RATE
 from datamodules.corpora.corpus import Clip, Corpus, Fold
+from datamodules.loader_worker import fail_in_sight
 from datamodules.mixture_dataset import MixtureDataset, WholeBatches, as_batch
 from datamodules.recipes import Recipes
 from datamodules.sampling import EpochLoader, EpochSampler, EvaluationSampler
@@ -316,4 +317,5 @@ class MixtureDataModule(LightningDataModule, ABC):
             collate_fn=as_batch,
             pin_memory=torch.cuda.is_available(),
             persistent_workers=self.workers > 0,
+            worker_init_fn=fail_in_sight,
         )

@@ -25,6 +25,7 @@ from callbacks.epoch_lines import EpochLines
 from callbacks.estimate_files import EstimateFiles
 from callbacks.stopping import Stopping
 from callbacks.training_progress import TrainingProgress
+from datamodules.loader_worker import lost_worker
 from datamodules.sound_bank import MissingBankError
 from experiments.configuration import options, read_configuration, with_named_configs
 from experiments.next_steps import going_on, separates, tell_of_run
@@ -180,7 +181,9 @@ class SeparatrixCLI(LightningCLI):
             except RuntimeError as error:
                 if self.trainer.world_size > 1 and _tells_of_another_rank(error):
                     raise InputError("another rank ended; its own message says why") from error
-                raise
+                if (lost := lost_worker(error)) is None:
+                    raise
+                raise lost from error
             except BaseException as error:
                 if interruption(error) is not None:
                     error.add_note(going_on(self._arguments, Path(self.trainer.default_root_dir)))
