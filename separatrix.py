@@ -55,7 +55,6 @@ from experiments.export import export_module
 from experiments.separated_files import separate_file
 from lightning_modules.autoclip import AutoClip
 from lightning_modules.base_module import SeparatrixModule
-from lightning_modules.checkpoint import load_module
 from lightning_modules.deep_clustering.clustering import loudest, soft_masks
 from lightning_modules.deep_clustering.confidence import (
     Confidence,
@@ -75,6 +74,7 @@ from lightning_modules.networks import BLSTM, CRNN, BandSplit
 from lightning_modules.recordings.separator import Separator
 from lightning_modules.separation_scores import LeftOut, Score, in_best_order, score_separation, si_sdr
 from lightning_modules.spectrogram import Geometry, istft, log_magnitude, stft
+from lightning_modules.trained_module import load_module
 from lightning_modules.weak_labels.classifier_module import EventClassifier
 from lightning_modules.weak_labels.labels import clip_logits, pool_frame_labels
 from lightning_modules.weak_labels.losses import (

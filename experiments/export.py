@@ -17,9 +17,10 @@ from experiments.network_program import NetworkOf, heard_by, noise, write_progra
 from experiments.next_steps import tell
 from experiments.sole_writer import sole_writer
 from lightning_modules.base_module import SeparatrixModule
-from lightning_modules.checkpoint import load_module, read_checkpoint
+from lightning_modules.checkpoint import read_checkpoint
 from lightning_modules.errors import InputError
 from lightning_modules.exported_model import Card, write_exported
+from lightning_modules.trained_module import load_module
 from lightning_modules.weak_labels.classifier_module import EventClassifier
 
 LONGEST_COMPARED = 30  # seconds of a recording

@@ -5,9 +5,25 @@ writes the same rows however its mixtures were spread over batches and ranks; th
 in training or in the separation of a recording.
 """
 
+from lightning import Callback, LightningModule, Trainer
 from torch import Tensor
 
 _evaluating = False
+
+
+class BatchInvariance(Callback):
+    """Batch invariance, while a trainer validates or tests."""
+
+    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        evaluate_batch_invariantly(True)
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        evaluate_batch_invariantly(False)
+
+    on_test_start, on_test_end = on_validation_start, on_validation_end
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        evaluate_batch_invariantly(False)
 
 
 def evaluate_batch_invariantly(on: bool) -> None:

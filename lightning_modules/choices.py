@@ -18,15 +18,13 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from lightning_modules import networks
 from lightning_modules.errors import InputError
-from lightning_modules.plain_values import nested_values
+from lightning_modules.plain_values import is_plain
 
 NetworkCallable = Callable[[int, int], nn.Module]
 OptimizerCallable = Callable[[Iterable[nn.Parameter]], Optimizer]
 SchedulerCallable = Callable[[Optimizer], LRScheduler]
 
 T = TypeVar("T")
-
-_PLAIN = (dict, list, tuple, str, bool, int, float, type(None))
 
 named_modules: set[str] = set()  # that the user imported by name, wherever they are installed
 
@@ -50,7 +48,7 @@ def described(callable_: Callable[..., Any]) -> dict[str, Any]:
             f"{callable_}: give a class of a module's top level, or functools.partial of one with its settings by name"
         )
     for name, value in partial.keywords.items():
-        if not all(isinstance(inner, _PLAIN) for inner in nested_values(value) or ()):
+        if not is_plain(value):
             raise InputError(
                 f"{partial.func.__name__}: {name} is {value!r}; numbers, words and lists of them are needed"
             )

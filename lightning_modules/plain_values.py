@@ -3,6 +3,16 @@
 from typing import Any
 
 MOST_VALUES = 10_000  # all settings of this project's own files are far below it
+PLAIN = (dict, list, tuple, str, bool, int, float, type(None))
+
+
+def is_plain(value: Any) -> bool:
+    """Whether a value is a number, a word or None, or lists of such or dicts of them by name, not too many."""
+    values = nested_values(value)
+    return values is not None and all(
+        isinstance(inner, PLAIN) and (not isinstance(inner, dict) or all(isinstance(name, str) for name in inner))
+        for inner in values
+    )
 
 
 def nested_values(value: Any) -> list[Any] | None:

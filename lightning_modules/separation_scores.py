@@ -245,3 +245,14 @@ def score_separation(
     """
     heard, found = compare(sources, [mixture.unsqueeze(1), estimates])
     return score_comparison(heard, found, present, indices, classes)
+
+
+def defined_scores(mixture: Tensor, sources: Tensor, estimates: Tensor, present: Tensor) -> Tensor:
+    """SI-SDR and its improvement over the mixture, in dB, of the present sources that have them, [n, 2].
+
+    Args: as those of `score_separation`.
+    """
+    indices, names = torch.arange(len(mixture)), [""] * sources.shape[1]
+    rows = score_separation(mixture, sources, estimates, present, indices, names)
+    scores = [(row.si_sdr, row.si_sdr - row.input_si_sdr) for row in rows if row.left_out is LeftOut.NO]
+    return torch.tensor(scores).reshape(-1, 2)

@@ -63,6 +63,13 @@ def require_names(setting: str, names: Any) -> None:
         raise InputError(f"{setting}: {_shown(list(names))}; a list of different names is needed")
 
 
+def require_agreement(expected: dict[str, Any], offered: dict[str, Any], offering: str, by: str = "the model") -> None:
+    """Raise InputError naming both sides and a setting that both state and that is not the same."""
+    for name, value in expected.items():
+        if name in offered and not _are_same(value, offered[name]):
+            raise InputError(f"{name}: {by} has {value}, {offering} {offered[name]}; make them agree")
+
+
 def require_unchanged(settings: dict[str, Any], before: Any, where: str = "") -> None:
     """Raise InputError naming a setting that is not what it was when the training began.
 

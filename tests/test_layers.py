@@ -21,8 +21,12 @@ TAKEN = {
 WIRING = {
     "datamodules/mixtures.py",
     "lightning_modules/base_module.py",
+    "lightning_modules/batch_invariance.py",
     "lightning_modules/checkpoint.py",
     "lightning_modules/exported_model.py",
+    "lightning_modules/loss_watch.py",
+    "lightning_modules/mean_test_scores.py",
+    "lightning_modules/resumable_epochs.py",
     "lightning_modules/training_state.py",
 }
 FILES = sorted(path.relative_to(ROOT).as_posix() for package in TAKEN for path in (ROOT / package).rglob("*.py"))

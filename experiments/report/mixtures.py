@@ -15,11 +15,11 @@ from datamodules.mixtures import MixtureDataModule
 from experiments.data_configuration import data_parser
 from experiments.own_classes import modules_of
 from experiments.report.run_folder import Run
-from lightning_modules.checkpoint import load_module
 from lightning_modules.choices import named_modules
 from lightning_modules.deep_clustering.module import DeepClustering
 from lightning_modules.errors import InputError
 from lightning_modules.separation_scores import in_best_order
+from lightning_modules.trained_module import load_module
 from lightning_modules.weak_labels.references import ReferenceSeparator
 from lightning_modules.weak_labels.separator_module import WeakLabelSeparator
 

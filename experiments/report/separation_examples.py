@@ -23,10 +23,10 @@ from experiments.report.page import Example, Listening, Sound
 from experiments.report.run_folder import Run
 from experiments.report.weak_labels import system_name
 from lightning_modules.activation import sigmoid
-from lightning_modules.checkpoint import load_module
 from lightning_modules.errors import InputError
 from lightning_modules.separation_scores import score_separation
 from lightning_modules.spectrogram import stft
+from lightning_modules.trained_module import load_module
 from lightning_modules.weak_labels.classifier_module import EventClassifier
 
 

@@ -9,7 +9,6 @@ from torch import Tensor, nn
 
 from datamodules.batch import Batch
 from lightning_modules.base_module import SeparatrixModule
-from lightning_modules.checkpoint import load_module
 from lightning_modules.deep_clustering.confidence import (
     Confidence,
     LoudPoints,
@@ -20,6 +19,8 @@ from lightning_modules.deep_clustering.confidence import (
 )
 from lightning_modules.deep_clustering.module import Analysed, DeepClustering
 from lightning_modules.errors import InputError
+from lightning_modules.setting_checks import require_agreement
+from lightning_modules.trained_module import load_module
 
 ConfidenceClusters = Literal["refit", "masks"]
 
@@ -202,19 +203,11 @@ def _require_comparable(checkpoints: Sequence[str], models: Sequence[DeepCluster
     """
 
     def kind(model: DeepClustering) -> dict[str, Any]:
-        return {
-            "sample_rate": model.geometry.sample_rate,
-            "sources": model.sources,
-            "activation": model.activation,
-        }
+        rate = model.geometry.sample_rate
+        return {"sample_rate": rate, "sources": model.sources, "activation": model.activation}
 
     for checkpoint, model in zip(checkpoints[1:], models[1:], strict=True):
-        for (name, expected), value in zip(kind(models[0]).items(), kind(model).values(), strict=True):
-            if value != expected:
-                raise InputError(
-                    f"{name}: {checkpoints[0]} has {expected}, {checkpoint} {value}; "
-                    f"only models that agree in it can be compared"
-                )
+        require_agreement(kind(models[0]), kind(model), checkpoint, by=checkpoints[0])
 
 
 def _names(models: Sequence[DeepClustering]) -> list[str]:

@@ -11,7 +11,6 @@ import torch
 from torch import Tensor
 
 from lightning_modules.base_module import SeparatrixModule
-from lightning_modules.checkpoint import load_module
 from lightning_modules.deep_clustering.module import DeepClustering
 from lightning_modules.deep_clustering.selection import ModelSelection
 from lightning_modules.errors import InputError
@@ -27,6 +26,7 @@ from lightning_modules.recordings.windows import (
     windows,
 )
 from lightning_modules.setting_checks import require_positive, require_whole
+from lightning_modules.trained_module import load_module
 from lightning_modules.weak_labels.separator_module import WeakLabelSeparator
 
 Select = Literal["file", "segment"]

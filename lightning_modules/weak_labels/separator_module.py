@@ -8,13 +8,13 @@ from torch import Tensor, nn
 
 from datamodules.batch import Batch
 from lightning_modules.base_module import Interval
-from lightning_modules.checkpoint import load_module
 from lightning_modules.choices import NetworkCallable, OptimizerCallable, SchedulerCallable, choice, made_of
 from lightning_modules.errors import InputError
 from lightning_modules.networks import BLSTM
 from lightning_modules.networks.heads import class_masks, require_every_frame
-from lightning_modules.setting_checks import require_between, require_one_of, require_positive
+from lightning_modules.setting_checks import require_agreement, require_between, require_one_of, require_positive
 from lightning_modules.spectrogram import istft, log_magnitude, stft
+from lightning_modules.trained_module import load_module
 from lightning_modules.weak_labels.classifier_module import EventClassifier
 from lightning_modules.weak_labels.labels import WeakLabelModule, logits_at_label_rate
 from lightning_modules.weak_labels.losses import (
@@ -257,11 +257,7 @@ def frozen_judge(checkpoint: str | None, separator: WeakLabelSeparator) -> Event
             f"{separator.supervision} labels"
         )
     judge = load_module(checkpoint, EventClassifier)
-    for name, value in separator.identity().items():
-        if judge.identity()[name] != value:
-            raise InputError(
-                f"{checkpoint}: {name} is {judge.identity()[name]}, the separator's {value}; train a judge that agrees"
-            )
+    require_agreement(separator.identity(), judge.identity(), checkpoint, by="the separator")
     judge.requires_grad_(False).eval()
     for layer in judge.modules():
         if isinstance(layer, nn.RNNBase):

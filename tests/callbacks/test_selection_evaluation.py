@@ -21,13 +21,13 @@ from callbacks.separation_evaluation import SeparationEvaluation
 from datamodules.batch import Batch
 from datamodules.corpora.procedural import Procedural
 from datamodules.source_pairs import SourcePairs
-from lightning_modules.checkpoint import load_module
 from lightning_modules.deep_clustering.confidence import Confidence, loud_points, mask_clusters, measure, refit
 from lightning_modules.deep_clustering.jensen_shannon import jensen_shannon
 from lightning_modules.deep_clustering.module import DeepClustering
 from lightning_modules.deep_clustering.selection import ModelSelection
 from lightning_modules.errors import InputError
 from lightning_modules.networks import BLSTM
+from lightning_modules.trained_module import load_module
 
 Fitted = Literal["refit", "masks"]
 

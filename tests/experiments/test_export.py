@@ -24,11 +24,12 @@ from experiments.cli import main
 from experiments.export import export_module
 from experiments.model_card import LICENCES, known_licence
 from experiments.network_program import NetworkOf, heard_by, noise, write_program
-from lightning_modules.checkpoint import AtomicCheckpointIO, load_module, read_checkpoint
+from lightning_modules.checkpoint import AtomicCheckpointIO, read_checkpoint
 from lightning_modules.deep_clustering.module import DeepClustering
 from lightning_modules.errors import InputError
 from lightning_modules.exported_model import weights_digest, write_exported
 from lightning_modules.networks import BLSTM, CRNN, BandSplit
+from lightning_modules.trained_module import load_module
 from lightning_modules.weak_labels.classifier_module import EventClassifier
 from lightning_modules.weak_labels.separator_module import WeakLabelSeparator
 

@@ -31,9 +31,10 @@ from datamodules.corpora.urbansound8k import UrbanSound8K
 from datamodules.inspection import inspect_table
 from datamodules.sound_bank import SoundBank, build_sound_bank
 from experiments.configuration import CONFIGS, read_configuration
-from lightning_modules.checkpoint import AtomicCheckpointIO, load_module, read_checkpoint
+from lightning_modules.checkpoint import AtomicCheckpointIO, read_checkpoint
 from lightning_modules.errors import InputError
 from lightning_modules.exported_model import write_exported
+from lightning_modules.trained_module import load_module
 from lightning_modules.weak_labels.classifier_module import EventClassifier
 
 SECONDS, BYTES = 20, 2**30

@@ -121,7 +121,7 @@ def test_weak_labels_need_a_judge(row, fit):
 
 def test_a_judge_of_other_labels_is_refused(separatrix, fit):
     line = fit("clip", {"model.judge": separatrix.best("judge_frame")})
-    assert "supervision is frame, the separator's clip; train a judge that agrees" in line
+    assert "supervision: the separator has clip" in line and "best.ckpt frame; make them agree" in line
 
 
 def test_a_judge_that_is_not_there_or_no_judge_is_refused(separatrix, fit, tmp_path):

@@ -11,10 +11,11 @@ from lightning import Trainer
 from lightning.pytorch.core.mixins.hparams_mixin import _given_hyperparameters_context
 from torch import Tensor, nn
 
-from lightning_modules.checkpoint import AtomicCheckpointIO, load_module, read_checkpoint
+from lightning_modules.checkpoint import AtomicCheckpointIO, read_checkpoint
 from lightning_modules.deep_clustering.module import DeepClustering
 from lightning_modules.errors import InputError
 from lightning_modules.networks import BLSTM
+from lightning_modules.trained_module import load_module
 from lightning_modules.weak_labels.classifier_module import EventClassifier
 from lightning_modules.weak_labels.separator_module import WeakLabelSeparator
 

@@ -7,13 +7,14 @@ import pytest
 import torch
 
 from lightning_modules.base_module import SeparatrixModule
-from lightning_modules.checkpoint import load_module, read_checkpoint
+from lightning_modules.checkpoint import read_checkpoint
 from lightning_modules.choices import choice
 from lightning_modules.deep_clustering.module import DeepClustering
 from lightning_modules.earlier_settings import with_current_names
 from lightning_modules.errors import InputError
 from lightning_modules.exported_model import write_exported
 from lightning_modules.networks import BLSTM, CRNN
+from lightning_modules.trained_module import load_module
 from lightning_modules.weak_labels.classifier_module import EventClassifier
 from lightning_modules.weak_labels.separator_module import WeakLabelSeparator
 

@@ -19,12 +19,12 @@ from callbacks.separation_evaluation import SeparationEvaluation
 from datamodules.batch import Batch
 from datamodules.corpora.procedural import Procedural
 from datamodules.source_pairs import SourcePairs
-from lightning_modules.checkpoint import load_module
 from lightning_modules.deep_clustering.level_features import level_features
 from lightning_modules.deep_clustering.module import DeepClustering
 from lightning_modules.errors import InputError
 from lightning_modules.networks import BLSTM
 from lightning_modules.spectrogram import Geometry, istft, stft
+from lightning_modules.trained_module import load_module
 
 GEOMETRY = Geometry(8000, 64, 32)
 SAMPLES = 1600
@@ -502,7 +502,9 @@ def test_a_checkpoint_of_another_size_is_refused(setting, tmp_path):
     changed = setting if setting == "dimensions" else rf"network\.init_args\.{setting}"
     with pytest.raises(InputError, match=rf"^{changed}: \d, but 3 when the training began; [^\n]*$"):
         trainer().fit(model(), datamodule=RandomPairs(), ckpt_path=path, weights_only=True)
-    with pytest.raises(InputError, match=r"^ckpt_path: network\.[^\n]*give the network's settings as in training$"):
+    with pytest.raises(
+        InputError, match=r"^ckpt_path: its weights are [^\n]*network\.[^\n]*; give the settings of its training"
+    ):
         trainer().test(model(), datamodule=RandomPairs(), ckpt_path=path, weights_only=True)
 
 

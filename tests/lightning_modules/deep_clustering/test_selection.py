@@ -13,13 +13,13 @@ from torch.utils.data import DataLoader
 
 from datamodules.batch import Batch
 from lightning_modules.base_module import SeparatrixModule
-from lightning_modules.checkpoint import load_module
 from lightning_modules.deep_clustering.confidence import Confidence, confidence, loud_points, mask_clusters, measure
 from lightning_modules.deep_clustering.module import DeepClustering
 from lightning_modules.deep_clustering.selection import ModelSelection
 from lightning_modules.errors import InputError
 from lightning_modules.networks import BLSTM
 from lightning_modules.spectrogram import Geometry
+from lightning_modules.trained_module import load_module
 from lightning_modules.weak_labels.classifier_module import EventClassifier
 
 SAMPLES = 4000

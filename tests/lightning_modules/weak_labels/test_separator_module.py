@@ -23,10 +23,11 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from datamodules.batch import Batch
-from lightning_modules.checkpoint import load_module, read_checkpoint
+from lightning_modules.checkpoint import read_checkpoint
 from lightning_modules.errors import InputError
 from lightning_modules.networks import BLSTM, CRNN
 from lightning_modules.spectrogram import Geometry, stft
+from lightning_modules.trained_module import load_module
 from lightning_modules.weak_labels.classifier_module import EventClassifier
 from lightning_modules.weak_labels.labels import clip_logits, pool_frame_labels
 from lightning_modules.weak_labels.losses import (
@@ -325,7 +326,7 @@ def test_judge_of_another_rate_geometry_or_class_list_is_refused(setting, value,
     rest.strategy.connect(judge)
     rest.save_checkpoint(tmp_path / "judge.ckpt")
     model = separator("frame", judge=str(tmp_path / "judge.ckpt"))
-    with pytest.raises(InputError, match=f"judge.ckpt: {setting} is [^\n]*; train a judge that agrees$"):
+    with pytest.raises(InputError, match=f"^{setting}: the separator has [^\n]*judge.ckpt [^\n]*; make them agree$"):
         trainer().fit(model, datamodule=RandomScenes())
 
 

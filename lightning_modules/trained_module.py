@@ -1,0 +1,57 @@
+"""A trained module from its file."""
+
+import os
+import warnings
+from collections.abc import Iterator
+from contextvars import Context
+from textwrap import shorten
+from typing import TypeVar
+
+import torch
+
+from lightning_modules.base_module import SeparatrixModule
+from lightning_modules.checkpoint import read_checkpoint
+from lightning_modules.errors import InputError
+
+M = TypeVar("M", bound=SeparatrixModule)
+
+
+def load_module(path: str | os.PathLike[str], *kinds: type[M]) -> M:
+    """A trained module of one of these kinds, with the hyper-parameters that its file states.
+
+    Args:
+        path: of the checkpoint or exported model.
+        kinds: of module that will do; their subclasses will, too. A class of your own is known once it is imported.
+
+    Raises:
+        InputError: the checkpoint cannot be read or is of another kind of module.
+    """
+    checkpoint = read_checkpoint(path)
+    name, weights = checkpoint.get("module"), checkpoint["state_dict"]
+    kind = next((each for kind in kinds for each in _with_subclasses(kind) if each.__name__ == name), None)
+    if kind is None:
+        needed = " or ".join(kind.__name__ for kind in kinds)
+        known = any(each.__name__ == name for each in _with_subclasses(SeparatrixModule))
+        hint = "" if known else "; --import MODULE makes a class of your own known"
+        raise InputError(f"{path}: a checkpoint of {name}; one of {needed} is needed{hint}")
+    # Names with an underscore are LightningCLI's notes on how it made the module.
+    settings = {name: value for name, value in checkpoint["hyper_parameters"].items() if not name.startswith("_")}
+    try:
+        # Sizes first, on a device without memory: the settings may ask for more than the file fills. In a context of
+        # its own: in a variable of it LightningCLI keeps the settings of what it makes, from which a module takes its.
+        with torch.device("meta"), warnings.catch_warnings(action="ignore"):
+            Context().run(kind, **settings).load_state_dict(weights)
+        module = Context().run(kind, **settings)
+        module.load_state_dict(weights)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
+    except (TypeError, ValueError, RuntimeError, ArithmeticError, LookupError, AttributeError) as error:
+        reason = shorten(str(error), 300) or type(error).__name__
+        raise InputError(f"{path}: does not fit this version's {kind.__name__} ({reason}); train it again") from error
+    return module
+
+
+def _with_subclasses(kind: type[M]) -> Iterator[type[M]]:
+    yield kind
+    for subclass in kind.__subclasses__():
+        yield from _with_subclasses(subclass)
