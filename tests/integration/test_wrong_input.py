@@ -153,7 +153,7 @@ def test_an_untrained_model_is_not_evaluated(separatrix, refused, tmp_path):
         ("data.sample_rate", 16000, "sample_rate: the model has 16000, the checkpoint 8000; make them agree"),
         ("data.window", 512, "window: the model has 512, the checkpoint 256; make them agree"),
         ("data.classes", CLASSES, "classes: the model has ['car_horn', 'dog_bark'], the checkpoint ['car_horn', "),
-        ("model.network.units", 7, "give the network's settings as in training"),
+        ("model.network.units", 7, "give the settings of its training"),
     ],
 )
 def test_a_checkpoint_of_another_setting_is_refused_naming_both_sides(setting, value, told, evaluate):

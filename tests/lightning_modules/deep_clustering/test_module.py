@@ -503,7 +503,7 @@ def test_a_checkpoint_of_another_size_is_refused(setting, tmp_path):
     with pytest.raises(InputError, match=rf"^{changed}: \d, but 3 when the training began; [^\n]*$"):
         trainer().fit(model(), datamodule=RandomPairs(), ckpt_path=path, weights_only=True)
     with pytest.raises(
-        InputError, match=r"^ckpt_path: its weights are [^\n]*network\.[^\n]*; give the settings of its training"
+        InputError, match=r"^ckpt_path: its weights are [^\n]*network\.[^\n]*; give the settings "
     ):
         trainer().test(model(), datamodule=RandomPairs(), ckpt_path=path, weights_only=True)
 
