@@ -61,10 +61,11 @@ def _refused(part: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        told = (
-            f"ckpt_path: its {part} are not of this training ({type(error).__name__}: {' '.join(str(error).split())})"
-        )
-        raise InputError(f"{told}; give a checkpoint that `separatrix fit` wrote") from error
+        reason = shorten(f"{type(error).__name__}: {error}", 300)
+        raise InputError(
+            f"ckpt_path: its {part} are not of this training ({reason}); give the settings of its training, or a "
+            f"checkpoint that `separatrix fit` wrote"
+        ) from error
 
 
 def _step_without_gradient(optimizer: torch.optim.Optimizer) -> None:

@@ -502,9 +502,7 @@ def test_a_checkpoint_of_another_size_is_refused(setting, tmp_path):
     changed = setting if setting == "dimensions" else rf"network\.init_args\.{setting}"
     with pytest.raises(InputError, match=rf"^{changed}: \d, but 3 when the training began; [^\n]*$"):
         trainer().fit(model(), datamodule=RandomPairs(), ckpt_path=path, weights_only=True)
-    with pytest.raises(
-        InputError, match=r"^ckpt_path: its weights are [^\n]*network\.[^\n]*; give the settings "
-    ):
+    with pytest.raises(InputError, match=r"^ckpt_path: its weights are [^\n]*network\.[^\n]*; give the settings "):
         trainer().test(model(), datamodule=RandomPairs(), ckpt_path=path, weights_only=True)
 
 
