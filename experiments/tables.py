@@ -66,9 +66,9 @@ class Table:
         return [[Cell(cell) if isinstance(cell, str) else cell for cell in row] for row in self.rows]
 
     @property
-    def differs(self) -> bool:
-        """Whether a figure is compared with a published one."""
-        return any(cell.difference is not None for row in self.cells for cell in row)
+    def compares(self) -> bool:
+        """Whether a published figure stands beside one of ours."""
+        return any(cell.published for row in self.cells for cell in row)
 
     def markdown(self) -> str:
         """Title, table and notes as Markdown; whatever the cells hold, they hold no markup."""
@@ -106,8 +106,7 @@ class Table:
                 table.add_column(Text(header[number]), width=fitted[number], justify=justify, overflow="fold")
             for row in rows:
                 table.add_row(*(Text(row[number]) for number in shown))
-            published = any(cell.published for row in self.cells for cell in row)
-            title = ": ".join(filter(None, (_as_it_is(self.title), "ours [published]" * published)))
+            title = ": ".join(filter(None, (_as_it_is(self.title), "ours [published]" * self.compares)))
             yield Text(f"\n{title}" if title else "", style="bold")
             yield table
 

@@ -43,12 +43,7 @@ def variable(colour: str) -> str:
 
 
 def inline_svg(figure: Figure, alternative: str) -> Markup:
-    """A figure as inline SVG.
-
-    Args:
-        figure: without a background of its own; black stands for the page's ink, the palette for its colours.
-        alternative: what it shows, for those who do not see it; different for every drawing of a page.
-    """
+    """A figure as inline SVG; `alternative` says what it shows, and is different for every drawing of a page."""
     file = io.StringIO()
     # The salt makes the ids of a page differ; without a date the same figure is the same text.
     with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": alternative}):
@@ -58,7 +53,7 @@ def inline_svg(figure: Figure, alternative: str) -> Markup:
     svg = svg[svg.index(">", svg.index("<svg")) + 1 :]
     # Styles and metadata would be the whole page's; nothing refers to ids that are only counted.
     svg = re.sub(r"<metadata>.*?</metadata>|<defs>\s*<style.*?</style>\s*</defs>", "", svg, flags=re.DOTALL)
-    svg = re.sub(r""" id="[A-Za-z0-9]+_\d+"|(?<=[" ])font-family: [^;"]*;? ?""", "", svg)
+    svg = re.sub(r""" id="[A-Za-z0-9.]+_\d+"|(?<=[" ])font-family: [^;"]*;? ?""", "", svg)
     svg = svg.replace("#ffffff", "var(--paper)")
     for colour in PALETTE:
         svg = re.sub(colour, variable(colour), svg, flags=re.IGNORECASE)
@@ -69,13 +64,7 @@ def inline_svg(figure: Figure, alternative: str) -> Markup:
 
 
 def histograms(groups: Groups, colours: Mapping[str, str], quantity: str) -> list[Markup]:
-    """Outlines of histograms in percent of each system's scores, on the same axes for all groups.
-
-    Args:
-        groups: scores in dB.
-        colours: of each system.
-        quantity: what they are.
-    """
+    """Outlines of histograms in percent of each system's scores in dB, on the same axes for all groups."""
     every = np.concatenate([scores for group in groups.values() for scores in group.values()])
     # The far tails of a few rows would squeeze the rest: the outermost bins count what lies beyond them, too.
     low, high = BIN_DB * np.floor(np.percentile(every, (0.5, 99.5)) / BIN_DB) if len(every) else (0, 0)
@@ -103,7 +92,7 @@ def bin_shares(values: Floats, edges: Floats) -> Floats:
 
 
 def boxes(groups: Groups, colours: Mapping[str, str], quantity: str) -> list[Markup]:
-    """Quartiles and median, whiskers to the 5th and 95th percentile, a diamond for the mean; arguments as above."""
+    """Boxes of each system's scores in dB, as BOXES says, on the same axis for all groups."""
     ends = [np.percentile(scores, (5, 95)) for group in groups.values() for scores in group.values() if len(scores)]
     charts = []
     for title, group in groups.items():
@@ -141,15 +130,7 @@ def _medians(quantity: str, title: str, group: Mapping[str, Floats]) -> str:
 def curve_chart(
     curves: Mapping[str, tuple[Floats, Floats]], quantity: str, title: str, best: float, alternative: str
 ) -> Markup:
-    """Learning curves over epochs.
-
-    Args:
-        curves: epochs, counted from 1, and values, [n] each, by their names in `CURVES`.
-        quantity: what they are, with its unit.
-        title: of the drawing.
-        best: epoch of the checkpoint that is used.
-        alternative: what it shows.
-    """
+    """Epochs, counted from 1, and values, [n] each, by their names in `CURVES`; the best epoch is marked."""
     figure, panel = _panel(title, 2.5)
     for name, (epochs, values) in curves.items():
         dashes = _DASHES[list(CURVES).index(name)]
@@ -185,15 +166,7 @@ def confidence_chart(evaluated: Evaluated, domain: str, title: str, alternative:
 def calibration_chart(
     knots: tuple[Floats, Floats], confidence: Floats, si_sdr: Floats, colour: str, title: str
 ) -> Markup:
-    """A model's map from confidence to expected SI-SDR, beside what test mixtures of that confidence had.
-
-    Args:
-        knots: confidence and expected SI-SDR in dB, [K] each.
-        confidence: of the test mixtures, [n].
-        si_sdr: theirs, in dB, [n].
-        colour: of the model.
-        title: of the drawing.
-    """
+    """A model's map from confidence to expected SI-SDR in dB, [K] each, beside what test mixtures, [n], had."""
     figure, panel = _panel(title, 3.0)
     panel.plot(*knots, color=colour, linewidth=2)
     order = np.argsort(confidence, kind="stable")[: np.isfinite(confidence).sum()]  # NaN comes last
@@ -210,15 +183,7 @@ def calibration_chart(
 def timeline_chart(
     active: Floats, probability: Floats | None, classes: Sequence[str], duration: float, alternative: str
 ) -> Markup:
-    """When each class sounds, as bars, and the classifier's probability of it, as a line from 0 to 1.
-
-    Args:
-        active: frame labels, [C, F].
-        probability: at the classifier's own frame rate, [C, F'].
-        classes: C names.
-        duration: of the mixture, in seconds.
-        alternative: what it shows.
-    """
+    """When each class sounds, [C, F], as bars, and its probability, [C, F'], as lines; the duration is in seconds."""
     figure = _figure(6.2, 0.55 + 0.34 * len(classes))
     panel = figure.subplots()
     step = duration / active.shape[1]

@@ -5,11 +5,12 @@ from collections.abc import Callable, Sequence
 import torch
 
 from callbacks.classifier_scores import CLASSIFIER_FILE
+from callbacks.row_evaluation import SCORES_FILE
 from callbacks.rows import each_row
 from callbacks.selection_rows import Evaluated, read_evaluated
 from callbacks.separation_evaluation import SCORE_COLUMNS
 from experiments.report import model_selection, weak_labels
-from experiments.report.examples import Tell, selection_examples, separation_examples
+from experiments.report.examples import How, Tell, selection_examples, separation_examples
 from experiments.report.learning_curves import learning_charts
 from experiments.report.page import Block, Page, Part
 from experiments.report.provenance import facts, made_with, procedural
@@ -33,21 +34,12 @@ Blocks = Sequence[Block | None]
 
 
 class Contents:
-    """Collects the parts of a page.
-
-    Args:
-        folder: what the report is of.
-        examples: mixtures of each class or domain to listen to; 0 for none.
-        device: that models run on.
-        tell: is told what is done next.
-    """
+    """Collects the parts of a page: so many mixtures of each class or domain to listen to, models on a device."""
 
     def __init__(self, folder: RunFolder, examples: int, device: torch.device, tell: Tell) -> None:
         self.folder = folder
-        self.examples = examples
-        self.device = device
-        self.tell = tell
         self.missing: list[str] = []
+        self.how = How(examples, device, tell, self.missing.append)
         self.parts: list[Part] = []
 
     def page(self) -> Page:
@@ -70,15 +62,13 @@ class Contents:
 
     def _tested_rows(self) -> list[Run]:
         """The separators of the weak-label table that have been tested, in the paper's order."""
-        there = [run for run in self.folder.named(ROWS[1:]) if run.scores.is_file()]
-        names = [run.name for run in there]
-        self.missing += [f"Row {name}: it has not been tested yet." for name in ROWS[1:] if name not in names]
-        self.missing += [
-            f"Judge {name}: it has not been tested yet."
-            for name in JUDGES
-            if not (self.folder.path / name / CLASSIFIER_FILE).is_file()
+        wanted = [("Row", name, SCORES_FILE) for name in ROWS[1:]] + [
+            ("Judge", name, CLASSIFIER_FILE) for name in JUDGES
         ]
-        return there
+        for what, name, file in wanted:
+            if not (self.folder.path / name / file).is_file():
+                self.missing.append(f"{what} {name}: it has not been tested yet.")
+        return [run for run in self.folder.named(ROWS[1:]) if run.scores.is_file()]
 
     def _tested_selections(self) -> list[Run]:
         """The domains on which models have been selected; a model's own domain is expected to be one."""
@@ -109,14 +99,13 @@ class Contents:
             dict.fromkeys(row["class"] for row in each_row(tests[0].scores, SCORE_COLUMNS))
         )
         classifier = next((run for run in self.folder.named(JUDGES) if run.best.is_file()), None)
-        how = self.examples, self.device, self.tell, self.missing.append
         self._part("table", "The table", lambda: [weak_labels.coloured_table(scores, classes)])
         self._part("distributions", "Distributions", lambda: weak_labels.distribution_charts(scores, classes))
-        if self.examples:
-            self._part("listen", "Listen", lambda: [separation_examples(tests, classes, classifier, *how)])
+        if self.how.examples:
+            self._part("listen", "Listen", lambda: [separation_examples(tests, classes, classifier, self.how)])
 
     def _model_selection(self, tests: Sequence[Run]) -> None:
-        self.tell("tables: scores, and intervals by the bootstrap over recordings")
+        self.how.tell("tables: scores, and intervals by the bootstrap over recordings")
         try:
             found = read_findings(self.folder.path, [run.name.rpartition("/")[2] for run in tests])
         except InputError as error:
@@ -136,9 +125,8 @@ class Contents:
 
     def _selected(self, tests: Sequence[Run], evaluated: Evaluated) -> None:
         """Mixtures to listen to, and pictures of embeddings."""
-        how = self.examples, self.device, self.tell, self.missing.append
-        if self.examples:
-            self._part("listen", "Listen", lambda: [selection_examples(self.folder.path, tests, evaluated, *how)])
+        if self.how.examples:
+            self._part("listen", "Listen", lambda: [selection_examples(self.folder.path, tests, evaluated, self.how)])
         self._part("embeddings", "Embeddings", lambda: [model_selection.embedding_charts(tests)])
 
     def _part(self, name: str, title: str, blocks: Callable[[], Blocks]) -> None:

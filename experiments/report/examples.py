@@ -42,34 +42,32 @@ class Row(NamedTuple):
 
 
 class Sources(NamedTuple):
-    """The true sources of a mixture or a model's estimates of them, [Q, T], and what is said of each by its place."""
+    """The true sources of a mixture or a model's estimates of them, [Q, T], and what is said of each."""
 
     title: str
     colour: str
     samples: Tensor
-    said: Mapping[int, str]
+    said: Sequence[str]
     badge: str = ""
 
 
-def separation_examples(
-    runs: Sequence[Run],
-    classes: Sequence[str],
-    classifier: Run | None,
-    count: int,
-    device: torch.device,
-    tell: Tell,
-    missing: Tell,
-) -> Listening:
-    """So many mixtures of every class, by the improvement that frame labels, or else another system, bring to it.
+class How(NamedTuple):
+    """How mixtures are shown: so many of each class or domain, made on a device, and who is told of it."""
+
+    examples: int  # 0 for none
+    device: torch.device
+    tell: Tell  # is told what is done next
+    missing: Tell  # is told what is not to be found
+
+
+def separation_examples(runs: Sequence[Run], classes: Sequence[str], classifier: Run | None, how: How) -> Listening:
+    """Mixtures of every class, by the improvement that frame labels, or else another system, bring to it.
 
     Args:
         runs: of separators that were tested on the same mixtures.
         classes: names of the sources, in their order.
         classifier: whose probabilities are shown beside the mixtures.
-        count: mixtures of each class.
-        device: that the models run on.
-        tell: is told what is done next.
-        missing: is told what is not to be found.
+        how: they are shown.
 
     Raises:
         InputError: mixtures or all separators cannot be made again.
@@ -80,128 +78,104 @@ def separation_examples(
         try:
             systems[run.name] = separator_of(run), run.precision
         except InputError as error:
-            missing(f"Estimates of {system_name(run.name)}: {error}")
+            how.missing(f"Estimates of {system_name(run.name)}: {error}")
     if not systems:
         raise InputError("none of the separators can be loaded")
-    listens = None
+    judge = None
     if classifier is not None:
         try:
-            listens = load_module(classifier.best, EventClassifier).eval().to(device)
+            judge = load_module(classifier.best, EventClassifier).eval().to(how.device)
         except InputError as error:
-            missing(f"What the judge hears: {error}")
-    names = list(systems)
+            how.missing(f"What the judge hears: {error}")
+    shown = [label.replace("_", " ") for label in classes]
     rows = {run.name: _read_rows(run) for run in runs if run.name in systems}
-    by = next((name for name in ("frame", "clip", "strong") if name in systems), names[0])
-    examples = []
-    differences = [0.0]
-    for label in classes:
-        scored = {index: row for (index, of), row in rows[by].items() if of == label and not row.left_out}
-        chosen = at_ranks([row.after - row.before for row in scored.values()], count)
-        tell(f"mixtures to listen to: {label}, {len(chosen)} of {len(scored)}")
-        for rank, index in ((rank, list(scored)[place]) for rank, place in chosen):
+    by = next((name for name in ("frame", "clip", "strong") if name in systems), next(iter(systems)))
+    examples, differences = [], [0.0]
+    for place, label in enumerate(classes):
+        gains = {
+            index: row.after - row.before for (index, of), row in rows[by].items() if of == label and not row.left_out
+        }
+        chosen = at_ranks(list(gains.values()), how.examples)
+        how.tell(f"mixtures to listen to: {label}, {len(chosen)} of {len(gains)}")
+        for rank, index in ((rank, list(gains)[number]) for rank, number in chosen):
             batch = mixtures.batch([index])
-            estimates = {
-                name: estimates_of(module, batch, precision, device) for name, (module, precision) in systems.items()
-            }
-            parts = batch.clip_labels, batch.indices, classes
-            for name, estimate in estimates.items():
+            of_mixture = {name: [of.get((index, label)) for label in classes] for name, of in rows.items()}
+            before = next(iter(of_mixture.values()))
+            said = [f"mixture: {row.before:.1f} dB" if row and row.before == row.before else "" for row in before]
+            sources = [Sources("true source", "currentColor", batch.sources[0], said)]
+            for name, (module, precision) in systems.items():
+                estimate = estimates_of(module, batch, precision, how.device)
+                colour = variable(colour_of(name, list(systems)))
+                sources.append(Sources(system_name(name), colour, estimate[0], [*map(_score, of_mixture[name])]))
+                parts = batch.clip_labels, batch.indices, classes
                 for score in score_separation(batch.mixture, batch.sources, estimate, *parts):
                     row = rows[name].get((index, score.label))
                     if row and not row.left_out and not score.left_out:
                         differences.append(abs(score.si_sdr - row.after))
-            present = [place for place, there in enumerate(batch.clip_labels[0].tolist()) if there]
-            present.sort(key=lambda place: classes[place] != label)  # the class that it is an example of comes first
-            said = {
-                name: {place: _score(rows[name].get((index, classes[place]))) for place in present} for name in names
-            }
-            befores = {
-                place: f"mixture: {row.before:.1f} dB"
-                for place in present
-                for row in (of.get((index, classes[place])) for of in rows.values())
-                if row and row.before == row.before
-            }
-            sources = [Sources("true source", "currentColor", batch.sources[0], befores)]
-            for name in names:
-                colour = variable(colour_of(name, names))
-                sources.append(Sources(system_name(name), colour, estimates[name][0], said[name]))
-            shown = {place: classes[place].replace("_", " ") for place in present}
-            gain = scored[index].after - scored[index].before
-            heading = f"mixture {index}: {label.replace('_', ' ')} {gain:+.1f} dB under {system_name(by)}"
-            timeline = _timeline(batch, listens, classes, mixtures.geometry.sample_rate)
-            made = make_example(label.replace("_", " "), rank, heading, batch, mixtures.geometry, shown, sources)
-            examples.append(made._replace(timeline=timeline))
-    return listening(
-        examples,
-        f"Per class, from best to worst by its SI-SDR improvement under {system_name(by)}",
-        "SI-SDR, and in brackets its improvement over the mixture; below the true source the mixture's own",
-        mixtures.geometry.sample_rate,
-        max(differences),
-    )
+            present = np.flatnonzero(batch.clip_labels[0]).tolist()
+            present.sort(key=lambda source: source != place)  # the class that it is an example of comes first
+            heading = f"mixture {index}: {shown[place]} {gains[index]:+.1f} dB under {system_name(by)}"
+            example = make_example(
+                heading, batch, mixtures.geometry, {source: shown[source] for source in present}, sources
+            )
+            timeline = _timeline(heading, batch, judge, shown, mixtures.geometry.sample_rate)
+            examples.append(example._replace(group=shown[place], rank=rank, timeline=timeline))
+    chosen_by = f"Per class, from best to worst by its SI-SDR improvement under {system_name(by)}"
+    scores = "SI-SDR, and in brackets its improvement over the mixture; below the true source the mixture's own"
+    return listening(examples, chosen_by, scores, mixtures.geometry.sample_rate, max(differences))
 
 
-def selection_examples(
-    folder: Path, runs: Sequence[Run], evaluated: Evaluated, count: int, device: torch.device, tell: Tell, missing: Tell
-) -> Listening | None:
-    """So many mixtures of every domain, by the SI-SDR of the picked model; None where none can be made again.
+def selection_examples(folder: Path, runs: Sequence[Run], evaluated: Evaluated, how: How) -> Listening | None:
+    """Mixtures of every domain, by the SI-SDR of the picked model; None where none can be made again.
 
     Args:
         folder: that the report is of; models that were moved with it are found in it.
         runs: the selection on each domain's mixtures.
         evaluated: their rows.
-        count: mixtures of each domain.
-        device: that the models run on.
-        tell: is told what is done next.
-        missing: is told what is not to be found.
+        how: they are shown.
     """
-    names = list(evaluated.models)
+    names = evaluated.models
     titles, colours = [f"{name} model" for name in names], model_colours(names)
-    examples = []
-    differences = [0.0]
-    rates = []
+    examples, differences, rates = [], [0.0], [0]
     for run in runs:
         domain = str(run.setting("data", "domain", run.name.rpartition("/")[2]))
         try:
-            mixtures, models = tested_mixtures(run), selection_of(run, folder).to(device)
+            mixtures, models = tested_mixtures(run), selection_of(run, folder).to(how.device)
         except InputError as error:
-            missing(f"Mixtures of {domain}: {error}")
+            how.missing(f"Mixtures of {domain}: {error}")
             continue
         rates.append(mixtures.geometry.sample_rate)
         places = np.flatnonzero(evaluated.domain == domain)
-        chosen = at_ranks((evaluated.si_sdr * evaluated.picked).sum(1)[places].tolist(), count)
-        tell(f"mixtures to listen to: {domain}, {len(chosen)} of {len(places)}")
+        chosen = at_ranks((evaluated.si_sdr * evaluated.picked).sum(1)[places].tolist(), how.examples)
+        how.tell(f"mixtures to listen to: {domain}, {len(chosen)} of {len(places)}")
         for rank, place in ((rank, int(places[number])) for rank, number in chosen):
-            index = int(evaluated.index[place])
-            batch = mixtures.batch([index])
-            with torch.inference_mode(), arithmetic(run.precision, device):
-                found = models.select(batch.mixture.to(device), batch.indices.to(device))["estimates"]
+            batch = mixtures.batch([int(evaluated.index[place])])
+            with torch.inference_mode(), arithmetic(run.precision, how.device):
+                found = models.select(batch.mixture.to(how.device), batch.indices.to(how.device))["estimates"]
             estimates = [in_best_order(of_model.float().cpu(), batch.sources) for of_model in found]
             scores, own = evaluated.source_si_sdr[place], evaluated.si_sdr[place]
+            picked, best = int(evaluated.picked[place].argmax()), int(own.argmax())
+            sources = [Sources("true source", "currentColor", batch.sources[0], [""] * scores.shape[1])]
+            lines = []
             for number, compared in enumerate(compare(batch.sources, estimates)):
+                badge = " and ".join(word for word, of in (("picked", picked), ("best", best)) if of == number)
+                said = [f"{score:.1f} dB" for score in scores[number]]
+                sources.append(Sources(titles[number], colours[number], estimates[number][0], said, badge))
+                lines.append(
+                    [titles[number], f"{evaluated.confidence[place, number]:.3f}", f"{own[number]:.1f}", badge]
+                )
                 differing = np.abs(compared.si_sdr[0].diagonal().numpy() - scores[number])
                 differences += differing[~compared.silent[0].numpy()].tolist()
-            picked, best = int(evaluated.picked[place].argmax()), int(own.argmax())
-            said = [{source: f"{score:.1f} dB" for source, score in enumerate(of_model)} for of_model in scores]
-            badges = [
-                " and ".join(word for word, of in (("picked", picked), ("best", best)) if of == number)
-                for number in range(len(names))
-            ]
-            sources = [Sources("true source", "currentColor", batch.sources[0], {})]
-            for title, colour, estimate, texts, badge in zip(titles, colours, estimates, said, badges, strict=True):
-                sources.append(Sources(title, colour, estimate[0], texts, badge))
-            heading = (
-                f"mixture {index}: picked {names[picked]} {own[picked]:.1f} dB, best {names[best]} {own[best]:.1f} dB"
-            )
+            heading = f"mixture {evaluated.index[place]}: picked {names[picked]} {own[picked]:.1f} dB"
+            heading += f", best {names[best]} {own[best]:.1f} dB"
+            title = f"Models on mixture {evaluated.index[place]}"
+            table = Table(title, ["model", "confidence", "SI-SDR, dB", ""], lines, colours=colours)
             shown = {source: f"source {source + 1}" for source in range(scores.shape[1])}
-            figures = zip(titles, evaluated.confidence[place], own, badges, strict=True)
-            lines = [[title, f"{confidence:.3f}", f"{score:.1f}", badge] for title, confidence, score, badge in figures]
-            columns = ["model", "confidence", "SI-SDR, dB", ""]
-            table = Table(f"Models on mixture {index}", columns, lines, colours=colours)
-            made = make_example(domain, rank, heading, batch, mixtures.geometry, shown, sources)
-            examples.append(made._replace(table=table))
-    if not examples:
-        return None
+            example = make_example(heading, batch, mixtures.geometry, shown, sources)
+            examples.append(example._replace(group=domain, rank=rank, table=table))
     chosen_by = "Per domain, from best to worst by the SI-SDR of the picked model's output"
-    return listening(examples, chosen_by, "SI-SDR of the estimate", max(rates), max(differences))
+    shown_scores = "SI-SDR of the estimate"
+    return listening(examples, chosen_by, shown_scores, max(rates), max(differences)) if examples else None
 
 
 def at_ranks(scores: Sequence[float], count: int) -> list[tuple[str, int]]:
@@ -220,15 +194,9 @@ def at_ranks(scores: Sequence[float], count: int) -> list[tuple[str, int]]:
 
 
 def make_example(
-    group: str,
-    rank: str,
-    heading: str,
-    batch: Batch,
-    geometry: Geometry,
-    names: Mapping[int, str],
-    sources: Sequence[Sources],
+    heading: str, batch: Batch, geometry: Geometry, names: Mapping[int, str], sources: Sequence[Sources]
 ) -> Example:
-    """Sounds and pictures of the one mixture of a batch, of its sources by name, and of all estimates of them."""
+    """Sounds and pictures of the one mixture of a batch, and of its sources by name, true and estimated."""
     mixture = batch.mixture[0]
     gain = common_gain(mixture, *(of.samples for of in sources))
     pictures = Pictures(mixture, geometry)
@@ -238,24 +206,16 @@ def make_example(
 
     def sound(of: Sources, place: int) -> Sound:
         samples = of.samples[place]
-        return Sound(of.title, of.colour, of.said.get(place, ""), *heard(samples), pictures.mask(samples), of.badge)
+        return Sound(of.title, of.colour, of.said[place], *heard(samples), pictures.mask(samples), of.badge)
 
     by_source = [(name, [sound(of, place) for of in sources]) for place, name in names.items()]
-    return Example(group, rank, heading, Sound("mixture", "currentColor", "", *heard(mixture)), by_source)
+    return Example("", "", heading, Sound("mixture", "currentColor", "", *heard(mixture)), by_source)
 
 
 def listening(
     examples: Sequence[Example], chosen_by: str, scores: str, sample_rate: int, largest_difference: float
 ) -> Listening:
-    """Mixtures to listen to, with what is said of all of them.
-
-    Args:
-        examples: the mixtures.
-        chosen_by: how they were.
-        scores: what stands below the players.
-        sample_rate: in Hz.
-        largest_difference: between the rows on disk and the estimates made again, in dB.
-    """
+    """Mixtures to listen to; the rows on disk and the estimates made again differ by so many dB at most."""
     notes = [
         f"{chosen_by}, of all test mixtures with a score.",
         "All sounds of a mixture are played with the same gain, as MP3.",
@@ -278,16 +238,14 @@ def listening(
 
 
 def _timeline(
-    batch: Batch, classifier: EventClassifier | None, classes: Sequence[str], sample_rate: int
+    heading: str, batch: Batch, classifier: EventClassifier | None, classes: Sequence[str], sample_rate: int
 ) -> Markup | None:
     active = batch.frame_labels[0].double().numpy()
-    if "source_1" in classes:  # sources of pairs start together, at 0
+    if "source 1" in classes:  # sources of pairs start together, at 0
         return None
     duration = batch.mixture.shape[-1] / sample_rate
-    present = [classes[place].replace("_", " ") for place in np.flatnonzero(active.any(1)).tolist()]
-    alternative = (
-        f"Mixture {int(batch.indices[0])}, when each class sounds: {', '.join(present)} in {duration:g} seconds."
-    )
+    present = ", ".join(classes[place] for place in np.flatnonzero(active.any(1)).tolist())
+    alternative = f"{heading}. When each class sounds: {present} in {duration:g} seconds."
     probability = None
     if classifier is not None:
         with torch.inference_mode():
@@ -308,7 +266,9 @@ def _read_rows(run: Run) -> dict[tuple[int, str], Row]:
 
 
 def _score(row: Row | None) -> str:
-    if row is None or row.left_out:
-        return f"no score: {row.left_out}" if row else "no score"
+    if row is None:
+        return "no score"
+    if row.left_out:
+        return f"no score: {row.left_out}"
     gain = round(row.after - row.before, 1) + 0.0  # no negative zero
     return f"{row.after:.1f} dB ({gain:+.1f})"

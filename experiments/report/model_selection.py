@@ -21,7 +21,7 @@ from experiments.report.charts import (
 )
 from experiments.report.page import Charts
 from experiments.report.run_folder import Run
-from experiments.reproduction.model_selection_table import Findings, confusion_tables, name_of, score_table
+from experiments.reproduction.model_selection_table import Findings, name_of, pick_tables, score_table
 from experiments.tables import Table
 from lightning_modules.errors import InputError
 
@@ -39,7 +39,7 @@ def coloured_tables(found: Findings) -> tuple[Table, list[Table]]:
     colours = {row: variable(colour) for row, colour in ENSEMBLES.items()}
     colours |= dict(zip(models, model_colours(models), strict=True))
     rows = [colours.get(row, "") for row in dict.fromkeys(score.row for score in found.scores)]
-    picks = [replace(table, colours=[*model_colours(models), ""]) for table in confusion_tables(found)]
+    picks = [replace(table, colours=[*model_colours(models), ""]) for table in pick_tables(found)]
     return replace(score_table(found), colours=[*rows, ""]), picks
 
 

@@ -29,15 +29,10 @@ _PLACES = ("root", "bank_folder", "checkpoints", "judge")
 
 @dataclass(frozen=True)
 class Run:
-    """The folder of one training or evaluation.
-
-    Attributes:
-        folder: of the run.
-        name: its path within the folder that the report is of, or that folder's own name.
-    """
+    """The folder of one training or evaluation."""
 
     folder: Path
-    name: str
+    name: str  # its path within the folder that the report is of, or that folder's own name
 
     @cached_property
     def configuration(self) -> dict[str, Any]:
@@ -100,17 +95,11 @@ def without_places(value: Any) -> Any:
 
 @dataclass(frozen=True)
 class RunFolder:
-    """What a report is of.
-
-    Attributes:
-        path: the folder.
-        system: `weak-labels` or `model-selection`, a reproduction, or `run`.
-        runs: in it, in the order in which a report speaks of them.
-    """
+    """What a report is of: a reproduction, or a single run."""
 
     path: Path
-    system: str
-    runs: tuple[Run, ...]
+    system: str  # `weak-labels`, `model-selection` or `run`
+    runs: tuple[Run, ...]  # in the order in which a report speaks of them
 
     @property
     def what(self) -> str:

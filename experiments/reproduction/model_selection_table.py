@@ -70,7 +70,7 @@ def make_tables(output: Path, note: str = "", names: Sequence[str] = DOMAINS) ->
     write_rows(output / "differences.csv", Difference._fields, map(_defined, found.gains))
     write_figure(output / "confidence.png", confidence_figure(found.evaluated, note))
     shares, gains, correlated = further_tables(found)
-    tables = [score_table(found), shares, gains, *confusion_tables(found), correlated]
+    tables = [score_table(found), shares, gains, *pick_tables(found), correlated]
     texts = [note and f"{note}\n", *(table.markdown() for table in tables)]
     write_text_atomically(output / "table.md", "\n".join(filter(None, texts)))
     console = table_console()
@@ -152,22 +152,25 @@ def name_of(row: str, models: Sequence[str]) -> str:
 
 def further_tables(found: Findings) -> tuple[Table, Table, Table]:
     """Shares of the way from random to oracle, what a choice gains, and correlations."""
+    return share_table(found), difference_table(found.gains), correlation_table(found.correlated)
+
+
+def share_table(found: Findings) -> Table:
+    """How far confidence and its calibration come from random to oracle."""
     means = published_means(found.evaluated.domains)
     papers = [EnsembleScore(row, domain, mean, 0, 0) for (row, domain), mean in means.items()]
     published = {"confidence": shares_of_the_way(papers, "confidence"), "calibrated": {}}
-    shares: list[list[str | Cell]] = [
-        [NAMES[row], *(_beside(share, theirs.get(domain), ".2f") for domain, share in own.items())]
-        for row, theirs in published.items()
-        if (own := shares_of_the_way(found.scores, row))
-    ]
+    rows: list[list[str | Cell]] = []
+    for row, theirs in published.items():
+        shares = shares_of_the_way(found.scores, row)
+        rows.append([NAMES[row], *(_beside(share, theirs.get(domain), ".2f") for domain, share in shares.items())])
     notes = [
         "(row - random) / (oracle - random) of the means. With the mean of the published model rows for random the "
         "published shares would be 0.84 / 0.97 / 0.73.",
         f"The calibration is of {found.calibrating} validation mixtures of all domains. Each model's checkpoint was "
         "chosen on its own domain's too: at home it expects a little too much.",
     ]
-    share_table = Table("Share of the way from random to oracle", ["", *found.domains], shares, notes)
-    return share_table, difference_table(found.gains), correlation_table(found.correlated)
+    return Table("Share of the way from random to oracle", ["", *found.domains], rows, notes)
 
 
 def difference_table(gains: Sequence[Difference]) -> Table:
@@ -187,7 +190,7 @@ def difference_table(gains: Sequence[Difference]) -> Table:
     return Table("What a choice gains", columns, rows, ["Paired by mixture; intervals as below."], texts=2)
 
 
-def confusion_tables(found: Findings) -> list[Table]:
+def pick_tables(found: Findings) -> list[Table]:
     """Picked models by true domain: by confidence, beside the published counts, and by calibrated confidence."""
     return [
         confusion_table("Picked by confidence", found.picks["confidence"], published_counts()),
@@ -197,32 +200,27 @@ def confusion_tables(found: Findings) -> list[Table]:
 
 def confusion_table(title: str, ours: Confusion, published: Mapping[tuple[str, str], int]) -> Table:
     """Picked models by true domain, with precision, recall and accuracy."""
-    pairs = ours.by_pair()
-    precision, recall, accuracy = ours.precision(), ours.recall(), ours.accuracy()
-    their_precision, their_recall, their_accuracy = {}, {}, None
-    if pairs.keys() <= published.keys():
+    theirs = None
+    if ours.by_pair().keys() <= published.keys():
         counts = [[published[model, domain] for domain in ours.domains] for model in ours.models]
         theirs = Confusion(ours.models, ours.domains, np.array(counts))
-        their_precision, their_recall, their_accuracy = theirs.precision(), theirs.recall(), theirs.accuracy()
 
-    def ratio(values: Mapping[str, float], others: Mapping[str, float], name: str) -> Cell:
-        return _beside(values[name], others.get(name), ".1%") if name in values else Cell("")
+    def ratio(kind: str, name: str) -> Cell:
+        own, papers = (getattr(of, kind)() if of else {} for of in (ours, theirs))
+        return _beside(own[name], papers.get(name), ".1%") if name in own else Cell("")
 
     totals = dict(zip(ours.domains, ours.counts.sum(0).tolist(), strict=True))
-    rows: list[list[str | Cell]] = []
-    for model in ours.models:
-        cells = [
-            Cell(
-                str(pairs[model, domain]),
-                str(published.get((model, domain), "")),
-                share=pairs[model, domain] / max(n, 1),
-            )
-            for domain, n in totals.items()
-        ]
-        rows.append([f"{model} model", *cells, ratio(precision, their_precision, model)])
-    rows.append(["recall", *(ratio(recall, their_recall, domain) for domain in ours.domains), ""])
-    notes = [] if np.isnan(accuracy) else [f"Accuracy {_beside(accuracy, their_accuracy, '.1%').lines(' ')}."]
-    return Table(title, ["picked \\ true", *ours.domains, "precision"], rows, notes, source=SOURCE)
+    rows: dict[str, list[str | Cell]] = {model: [f"{model} model"] for model in ours.models}
+    for (model, domain), n in ours.by_pair().items():
+        share = n / totals[domain] if totals[domain] else 0.0
+        rows[model].append(Cell(str(n), str(published.get((model, domain), "")), share=share))
+    for model, cells in rows.items():
+        cells.append(ratio("precision", model))
+    rows["recall"] = ["recall", *(ratio("recall", domain) for domain in ours.domains), ""]
+    notes = []
+    if not np.isnan(ours.accuracy()):
+        notes = [f"Accuracy {_beside(ours.accuracy(), theirs and theirs.accuracy(), '.1%').lines(' ')}."]
+    return Table(title, ["picked \\ true", *ours.domains, "precision"], list(rows.values()), notes, source=SOURCE)
 
 
 def correlation_table(correlated: Sequence[Correlation]) -> Table:
@@ -275,7 +273,7 @@ def published_means(domains: Sequence[str]) -> dict[tuple[str, str], float]:
     """Mean SDR in dB by (row, domain); for rows that have all the domains also their `mean`, which the paper omits."""
     lines = read_rows(PUBLISHED / "model_selection.csv")
     published = {(line["row"], line["class"]): float(line["mean_db"]) for line in lines}
-    for row in dict.fromkeys(row for row, _ in published):
+    for row in {row for row, _ in published}:
         if all((row, domain) in published for domain in domains):
             published[row, MEAN] = float(np.mean([published[row, domain] for domain in domains]))
     return published
