@@ -62,10 +62,8 @@ class Contents:
 
     def _tested_rows(self) -> list[Run]:
         """The separators of the weak-label table that have been tested, in the paper's order."""
-        wanted = [("Row", name, SCORES_FILE) for name in ROWS[1:]] + [
-            ("Judge", name, CLASSIFIER_FILE) for name in JUDGES
-        ]
-        for what, name, file in wanted:
+        wanted = [("Row", name, SCORES_FILE) for name in ROWS[1:]]
+        for what, name, file in (*wanted, *(("Judge", name, CLASSIFIER_FILE) for name in JUDGES)):
             if not (self.folder.path / name / file).is_file():
                 self.missing.append(f"{what} {name}: it has not been tested yet.")
         return [run for run in self.folder.named(ROWS[1:]) if run.scores.is_file()]

@@ -61,13 +61,7 @@ class How(NamedTuple):
 
 
 def separation_examples(runs: Sequence[Run], classes: Sequence[str], classifier: Run | None, how: How) -> Listening:
-    """Mixtures of every class, by the improvement that frame labels, or else another system, bring to it.
-
-    Args:
-        runs: of separators that were tested on the same mixtures.
-        classes: names of the sources, in their order.
-        classifier: whose probabilities are shown beside the mixtures.
-        how: they are shown.
+    """Mixtures of every class that all these runs were tested on, by the improvement that frame labels bring to it.
 
     Raises:
         InputError: mixtures or all separators cannot be made again.
@@ -126,14 +120,7 @@ def separation_examples(runs: Sequence[Run], classes: Sequence[str], classifier:
 
 
 def selection_examples(folder: Path, runs: Sequence[Run], evaluated: Evaluated, how: How) -> Listening | None:
-    """Mixtures of every domain, by the SI-SDR of the picked model; None where none can be made again.
-
-    Args:
-        folder: that the report is of; models that were moved with it are found in it.
-        runs: the selection on each domain's mixtures.
-        evaluated: their rows.
-        how: they are shown.
-    """
+    """Mixtures of every domain, by the SI-SDR of the picked model; None where none can be made again."""
     names = evaluated.models
     titles, colours = [f"{name} model" for name in names], model_colours(names)
     examples, differences, rates = [], [0.0], [0]

@@ -54,8 +54,7 @@ def learning_charts(runs: Sequence[Run]) -> Charts | None:
             if column in curves:
                 shown.setdefault(name, curves[column])
         alternative = (
-            f"Learning curves of {run.name}: validation loss over {len(epochs)} epochs, from {losses[0]:.3g} to "
-            f"{losses.min():.3g} at its best in epoch {best:g}."
+            f"Loss of {run.name} over {len(epochs)} epochs; lowest validation loss {losses.min():.3g}, epoch {best:g}."
         )
         charts.append(curve_chart(shown, "loss", f"{run.name}: loss", best, alternative))
         if column := next((column for column in SHOWN if column in curves), ""):

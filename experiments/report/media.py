@@ -32,12 +32,7 @@ def common_gain(*signals: Tensor) -> float:
 
 
 class Pictures:
-    """Spectrograms and effective masks of one mixture, all on the same scales.
-
-    Args:
-        mixture: samples, [T]; its loudest bin is 0 dB.
-        geometry: of the spectrograms.
-    """
+    """Spectrograms and effective masks of one mixture, [T], on the same scales: its loudest bin is 0 dB."""
 
     def __init__(self, mixture: Tensor, geometry: Geometry) -> None:
         self.geometry = geometry

@@ -2,23 +2,14 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 
 from callbacks.correlation import pearson, points
 from callbacks.figures import PALETTE, embedding_figure
 from callbacks.selection_rows import Evaluated
-from experiments.report.charts import (
-    BOXES,
-    INK,
-    boxes,
-    calibration_chart,
-    colour_of,
-    confidence_chart,
-    inline_svg,
-    variable,
-)
+from experiments.report import charts
+from experiments.report.charts import BOXES, INK, colour_of, variable
 from experiments.report.page import Charts
 from experiments.report.run_folder import Run
 from experiments.reproduction.model_selection_table import Findings, name_of, pick_tables, score_table
@@ -80,12 +71,12 @@ def distribution_charts(found: Findings) -> Charts:
         if (member := evaluated.domain == domain).any()
     }
     caption = f"One value for each mixture, mean over its sources, n = {len(evaluated.index)}. {BOXES}"
-    return Charts("How SI-SDR is distributed", boxes(groups, colours, "SI-SDR"), caption)
+    return Charts("How SI-SDR is distributed", charts.boxes(groups, colours, "SI-SDR"), caption)
 
 
 def confidence_charts(evaluated: Evaluated) -> Charts:
     """Confidence against SI-SDR by domain, with the own model's regression line and correlation."""
-    charts = []
+    drawn = []
     for domain in evaluated.domains:
         if not (evaluated.domain == domain).any():
             continue
@@ -95,21 +86,21 @@ def confidence_charts(evaluated: Evaluated) -> Charts:
             r = pearson(confidence, si_sdr, np.ones(len(si_sdr)))
             title = f"{domain}: r = {r:.2f} (own model)"
             alternative += f" Pearson correlation of its own model's sources: {r:.2f}, n = {len(si_sdr)}."
-        charts.append(confidence_chart(evaluated, domain, title, alternative))
+        drawn.append(charts.confidence_chart(evaluated, domain, title, alternative))
     keys = [(f"{model} model", variable(colour_of(model, evaluated.models))) for model in evaluated.models]
     caption = (
         f"One point for each separated source under each model, n = {evaluated.source_si_sdr.size}, at most 500 of "
         "each model drawn in a panel. The line is the regression of SI-SDR on confidence for the domain's own model, "
         "r its Pearson correlation, over all its points."
     )
-    return Charts("Confidence against SI-SDR", charts, caption, keys)
+    return Charts("Confidence against SI-SDR", drawn, caption, keys)
 
 
 def calibration_charts(found: Findings) -> Charts:
     """Every model's map from confidence to expected SI-SDR, beside what test mixtures had."""
     evaluated = found.evaluated
-    charts = [
-        calibration_chart(
+    drawn = [
+        charts.calibration_chart(
             found.calibration.knots[model],
             evaluated.confidence[:, number],
             evaluated.si_sdr[:, number],
@@ -122,7 +113,7 @@ def calibration_charts(found: Findings) -> Charts:
         f"Lines: expected SI-SDR, fitted on {found.calibrating} validation mixtures of all domains. Points: mean ± "
         f"standard deviation of a tenth each, by confidence, of n = {len(evaluated.index)} test mixtures."
     )
-    return Charts("Calibration", charts, caption)
+    return Charts("Calibration", drawn, caption)
 
 
 def embedding_charts(runs: Sequence[Run]) -> Charts | None:
@@ -131,31 +122,23 @@ def embedding_charts(runs: Sequence[Run]) -> Charts | None:
     Raises:
         InputError: a file is damaged.
     """
-    paths = [(run, path) for run in runs for path in sorted(run.folder.glob("embeddings/*.npz"))]
-    charts = []
+    drawn = []
     count = 0
-    for run, path in paths:
+    for path in (path for run in runs for path in sorted(run.folder.resolve().glob("embeddings/*.npz"))):
         index, _, model = path.stem.partition("-")
-        title = f"{run.name.rpartition('/')[2]} mixture {index}, {model} model"
-        embedding, clusters, sources = _read_embedding(path)
-        count = len(sources)
-        figure = embedding_figure(embedding, clusters, sources, title)
+        title = f"{path.parts[-3]} mixture {index}, {model} model"
+        try:
+            with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
+                embedding, clusters, sources = (stored[name] for name in ("embedding", "clusters", "sources"))
+            figure = embedding_figure(embedding, clusters, sources, title)
+            agree, count = np.mean(clusters == sources) if len(sources) else 0.0, len(sources)
+        except Exception:  # NumPy's reader raises whatever a damaged archive leads it to
+            raise InputError(f"{path}: damaged; test the selection again") from None
         figure.set_size_inches(6.2, 3.6)
-        agree = np.mean(clusters == sources) if count else 0.0
         alternative = f"Embedding of {title}: {agree:.0%} of the bins lie in the cluster of their dominant source."
-        charts.append(inline_svg(figure, alternative))
+        drawn.append(charts.inline_svg(figure, alternative))
     caption = (
         f"A mixture's loudest bins, {count} of them drawn at random, in the plane of their embeddings' two principal "
         "components. Left: the clusters that k-means finds; right: which source truly dominates each bin."
     )
-    return Charts("The loudest bins", charts, caption, layout="wide") if charts else None
-
-
-def _read_embedding(path: Path) -> list[np.ndarray]:
-    try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
-            embedding, clusters, sources = (stored[name] for name in ("embedding", "clusters", "sources"))
-            np.broadcast(embedding[:, 0].astype(float), clusters.astype(int), sources.astype(int))
-            return [embedding, clusters, sources]
-    except Exception:  # NumPy's reader raises whatever a damaged archive leads it to
-        raise InputError(f"{path}: damaged; test the selection again") from None
+    return Charts("The loudest bins", drawn, caption, layout="wide") if drawn else None

@@ -89,7 +89,7 @@ Block = Table | Charts | Settings | Listening
 
 
 class Part(NamedTuple):
-    """A part of the page: its name in links, its heading, and what it holds."""
+    """A part of the page: its name in links, its heading, and its blocks."""
 
     name: str
     title: str

@@ -95,21 +95,20 @@ def test_the_keyboard_reaches_everything_and_shows_where_it_is(opened):
     browser = opened()
     wanted = browser.execute_script(
         """const folded = "details:not([open]) > :not(summary)";
-        const shown = (element) => element.checkVisibility() && !element.closest(folded);
-        const all = [...document.querySelectorAll("a, summary, audio, button, input, [tabindex='0']")].filter(shown);
-        all.forEach((element, number) => { element.dataset.number = number; });
-        return all.filter((element) => element.type !== "radio" || element.checked).map((e) => e.dataset.number);"""
+        const all = [...document.querySelectorAll("a, summary, audio, button, input, [tabindex='0']")];
+        const shown = all.filter((element) => element.checkVisibility() && !element.closest(folded));
+        shown.forEach((element, number) => { element.dataset.number = number; });
+        return shown.filter((element) => element.type !== "radio" || element.checked).map((e) => e.dataset.number);"""
     )
     reached = []
     for _ in range(12 * len(wanted)):
         browser.switch_to.active_element.send_keys(Keys.TAB)
-        number, outlined = browser.execute_script(
-            """const element = document.activeElement;
-            return [element.dataset.number ?? null, getComputedStyle(element).outlineStyle !== "none"];"""
+        number, outline = browser.execute_script(
+            "const e = document.activeElement; return [e.dataset.number ?? null, getComputedStyle(e).outlineStyle];"
         )
         if number is None:
             break
-        assert outlined, number
+        assert outline != "none", number
         reached.append(number)
     assert set(wanted) <= set(reached)
     assert list(dict.fromkeys(reached)) == sorted(set(reached), key=int)
