@@ -6,11 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.table import Table
 
 from experiments.command_parser import command_parser
 from experiments.model_card import new_card
-from experiments.sections import Section, terminal_table
+from experiments.tables import Table
 from lightning_modules.checkpoint import read_checkpoint
 from lightning_modules.exported_model import Card
 
@@ -36,10 +35,7 @@ def read_card(path: str | Path) -> Card:
 
 def card_table(card: Card) -> Table:
     """A card for a terminal."""
-    section = Section("", ("", ""), list(_lines(card)))
-    table = terminal_table(section)
-    table.show_header = False
-    return table
+    return Table("", ("", ""), list(_lines(card)), texts=2)
 
 
 def _lines(card: Card) -> Iterator[tuple[str, str]]:

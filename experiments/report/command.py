@@ -26,12 +26,8 @@ def _parser() -> Explaining:
     parser = command_parser("report", DESCRIPTION, *EXAMPLES)
     parser.add_argument("run", help="folder of a reproduction, or of a single run")
     parser.add_argument("--output", help="the page; RUN/report.html unless given")
-    parser.add_argument(
-        "--examples",
-        type=int,
-        default=3,
-        help="mixtures to listen to of each class or domain, evenly from best to worst",
-    )
+    examples = "mixtures to listen to of each class or domain, evenly from best to worst"
+    parser.add_argument("--examples", type=int, default=3, help=examples)
     parser.add_argument("--no-audio", action="store_true", help="leave the mixtures out: no model or sound is needed")
     parser.add_argument("--device", default="cpu", help="that separates the mixtures, such as cuda")
     return parser
@@ -51,8 +47,7 @@ def command(arguments: list[str]) -> None:
     console = Console(emoji=False, highlight=False, soft_wrap=True, markup=False)
     console.print(f"{folder.path}: {folder.what}")
     with sole_writer(output, "--output"):
-        contents = Contents(folder, 0 if given.no_audio else given.examples, device, console.print)
-        page = contents.page()
+        page = Contents(folder, 0 if given.no_audio else given.examples, device, console.print).page()
         write_text_atomically(output, html(page))
     for reason in page.missing:
         console.print(f"missing: {reason}")

@@ -5,176 +5,127 @@ from collections.abc import Callable, Sequence
 import torch
 
 from callbacks.classifier_scores import CLASSIFIER_FILE
+from callbacks.row_evaluation import SCORES_FILE
 from callbacks.rows import each_row
 from callbacks.selection_rows import Evaluated, read_evaluated
 from callbacks.separation_evaluation import SCORE_COLUMNS
 from experiments.report import model_selection, weak_labels
-from experiments.report.drawing import Drawings
-from experiments.report.examples import Tell
+from experiments.report.examples import How, Tell, selection_examples, separation_examples
 from experiments.report.learning_curves import learning_charts
 from experiments.report.page import Block, Page, Part
 from experiments.report.provenance import facts, made_with, procedural
 from experiments.report.run_folder import SELECTION, Run, RunFolder
-from experiments.report.selection_examples import SelectionExamples
-from experiments.report.separation_examples import SeparationExamples
-from experiments.reproduction.model_selection_table import read_findings
+from experiments.reproduction.model_selection_table import further_tables, read_findings
 from experiments.reproduction.weak_labels_table import JUDGES, ROWS
-from lightning_modules.deep_clustering.module import DeepClustering
-from lightning_modules.deep_clustering.selection import ModelSelection
 from lightning_modules.errors import InputError
-from lightning_modules.weak_labels.classifier_module import EventClassifier
-from lightning_modules.weak_labels.references import ReferenceSeparator
-from lightning_modules.weak_labels.separator_module import WeakLabelSeparator
 
 TITLES = {
     "weak-labels": "Separation from weak labels",
     "model-selection": "Model selection for deep clustering",
     "run": "A single run",
-}
-# Of a single run, by the class of its model.
-TITLES_OF_MODELS = {
-    EventClassifier.__name__: "A sound-event classifier",
-    WeakLabelSeparator.__name__: "A separator of sound classes",
-    ReferenceSeparator.__name__: "A reference for separators",
-    DeepClustering.__name__: "A deep clustering model",
-    ModelSelection.__name__: "Model selection on one domain",
+    # Of a single run, by the class of its model.
+    "EventClassifier": "A sound-event classifier",
+    "WeakLabelSeparator": "A separator of sound classes",
+    "ReferenceSeparator": "A reference for separators",
+    "DeepClustering": "A deep clustering model",
+    "ModelSelection": "Model selection on one domain",
 }
 Blocks = Sequence[Block | None]
 
 
 class Contents:
-    """Collects the parts of a page.
-
-    Args:
-        folder: what the report is of.
-        examples: mixtures of each class or domain to listen to; 0 for none.
-        device: that models run on.
-        tell: is told what is done next.
-    """
+    """Collects the parts of a page: so many mixtures of each class or domain to listen to, models on a device."""
 
     def __init__(self, folder: RunFolder, examples: int, device: torch.device, tell: Tell) -> None:
         self.folder = folder
-        self.examples = examples
-        self.device = device
-        self.tell = tell
-        self.drawings = Drawings()
         self.missing: list[str] = []
+        self.how = How(examples, device, tell, self.missing.append)
         self.parts: list[Part] = []
 
     def page(self) -> Page:
         """The whole page."""
         runs = self.folder.runs
+        title = TITLES[self.folder.system]
         if self.folder.system == "weak-labels":
             self._separation(self._tested_rows())
         elif self.folder.system == "model-selection":
             self._model_selection(self._tested_selections())
-        elif runs[0].scores.is_file():
-            self._single(runs[0])
-        judges = [run for run in runs if (run.folder / CLASSIFIER_FILE).is_file()]
-        self._part("judges", "Judges", lambda: weak_labels.judge_blocks(judges, self.drawings))
-        self._part("curves", "Trainings", lambda: [learning_charts(runs, self.drawings)])
+        else:
+            title = TITLES.get(runs[0].model, title)
+            if runs[0].scores.is_file():
+                self._single(runs[0])
+        classifiers = [run for run in runs if (run.folder / CLASSIFIER_FILE).is_file()]
+        self._part("judges", "Judges", lambda: weak_labels.classifier_blocks(classifiers))
+        self._part("curves", "Trainings", lambda: [learning_charts(runs)])
         self._part("made", "How it was made", lambda: made_with(self.folder))
-        title = TITLES[self.folder.system]
-        if self.folder.system == "run":
-            title = TITLES_OF_MODELS.get(runs[0].model, title)
         return Page(title, self.folder.title, procedural(runs), facts(runs), self.missing, self.parts)
 
     def _tested_rows(self) -> list[Run]:
         """The separators of the weak-label table that have been tested, in the paper's order."""
-        there = [run for run in self.folder.named(ROWS[1:]) if run.scores.is_file()]
-        names = [run.name for run in there]
-        for name in ROWS[1:]:
-            if name not in names:
-                self.missing.append(f"Row {name}: it has not been tested yet.")
-        for name in JUDGES:
-            if not (self.folder.path / name / CLASSIFIER_FILE).is_file():
-                self.missing.append(f"Judge {name}: it has not been tested yet.")
-        return there
+        wanted = [("Row", name, SCORES_FILE) for name in ROWS[1:]]
+        for what, name, file in (*wanted, *(("Judge", name, CLASSIFIER_FILE) for name in JUDGES)):
+            if not (self.folder.path / name / file).is_file():
+                self.missing.append(f"{what} {name}: it has not been tested yet.")
+        return [run for run in self.folder.named(ROWS[1:]) if run.scores.is_file()]
 
     def _tested_selections(self) -> list[Run]:
         """The domains on which models have been selected; a model's own domain is expected to be one."""
-        selections = [run for run in self.folder.runs if run.name.startswith(f"{SELECTION}/")]
-        there = [run for run in selections if run.scores.is_file()]
-        trained = [f"{SELECTION}/{run.name}" for run in self.folder.runs if run not in selections]
-        for name in dict.fromkeys((*trained, *(run.name for run in selections))):
-            if name not in [run.name for run in there]:
-                self.missing.append(f"Domain {name.rpartition('/')[2]}: no model was selected on its mixtures yet.")
+        selections = {run.name: run for run in self.folder.runs if run.name.startswith(f"{SELECTION}/")}
+        trained = [f"{SELECTION}/{run.name}" for run in self.folder.runs if run.name not in selections]
+        there = [run for run in selections.values() if run.scores.is_file()]
+        self.missing += [
+            f"Domain {name.rpartition('/')[2]}: no model was selected on its mixtures yet."
+            for name in dict.fromkeys((*trained, *selections))
+            if name not in [run.name for run in there]
+        ]
         return there
 
     def _single(self, run: Run) -> None:
-        first: dict[str, str] = next(each_row(run.scores), {})
-        if "model" not in first:
+        if "model" not in next(each_row(run.scores), {}):
             self._separation([run])
             return
         evaluated = read_evaluated([run.scores])
         self._part("table", "The models", lambda: [model_selection.models_table(evaluated)])
-        self._part("confidence", "Confidence", lambda: [model_selection.confidence_charts(evaluated, self.drawings)])
-        self._listen_to_selection([run], evaluated)
-        self._part("embeddings", "Embeddings", lambda: [model_selection.embedding_charts([run], self.drawings)])
+        self._part("confidence", "Confidence", lambda: [model_selection.confidence_charts(evaluated)])
+        self._selected([run], evaluated)
 
     def _separation(self, tests: Sequence[Run]) -> None:
         if not tests:
             return
-        rows = {run.name: run.scores for run in tests}
+        scores = {run.name: run.scores for run in tests}
         classes = [str(label) for label in tests[0].setting("data", "classes") or []] or list(
             dict.fromkeys(row["class"] for row in each_row(tests[0].scores, SCORE_COLUMNS))
         )
-        self._part("table", "The table", lambda: [weak_labels.score_table(rows, classes)])
-        self._part(
-            "distributions",
-            "Distributions",
-            lambda: weak_labels.distribution_charts(weak_labels.read_values(rows), classes, self.drawings),
-        )
-        judge = next((run for run in self.folder.named(JUDGES) if run.best.is_file()), None)
-        ranked_by = next((name for name in ("frame", "clip", "strong") if name in rows), tests[0].name)
-
-        def listening() -> Blocks:
-            made = SeparationExamples(tests, classes, judge, self.drawings, self.device)
-            block = made.listening(ranked_by, self.examples, self.tell)
-            self.missing.extend(made.missing)
-            return [block]
-
-        self._listen(listening)
+        classifier = next((run for run in self.folder.named(JUDGES) if run.best.is_file()), None)
+        self._part("table", "The table", lambda: [weak_labels.coloured_table(scores, classes)])
+        self._part("distributions", "Distributions", lambda: weak_labels.distribution_charts(scores, classes))
+        if self.how.examples:
+            self._part("listen", "Listen", lambda: [separation_examples(tests, classes, classifier, self.how)])
 
     def _model_selection(self, tests: Sequence[Run]) -> None:
-        self.tell("tables: scores, and intervals by the bootstrap over recordings")
+        self.how.tell("tables: scores, and intervals by the bootstrap over recordings")
         try:
             found = read_findings(self.folder.path, [run.name.rpartition("/")[2] for run in tests])
         except InputError as error:
             self.missing.append(f"Tables: {error}")
             return
-        drawings = self.drawings
-        self._part("table", "The table", lambda: [model_selection.score_table(found)])
-        self._part("picked", "Picks", lambda: model_selection.confusion_tables(found))
-        self._part(
-            "distributions",
-            "Distributions",
-            lambda: [model_selection.distribution_charts(found, drawings)],
-        )
-        self._part(
-            "confidence",
-            "Confidence",
-            lambda: [
-                model_selection.confidence_charts(found.evaluated, drawings),
-                model_selection.calibration_charts(found, drawings),
-                *model_selection.further_tables(found),
-            ],
-        )
-        self._listen_to_selection(tests, found.evaluated)
-        self._part("embeddings", "Embeddings", lambda: [model_selection.embedding_charts(tests, drawings)])
+        table, picks = model_selection.coloured_tables(found)
+        self._part("table", "The table", lambda: [table])
+        self._part("picked", "Picks", lambda: picks)
+        self._part("distributions", "Distributions", lambda: [model_selection.distribution_charts(found)])
+        confidence: list[Block] = [
+            model_selection.confidence_charts(found.evaluated),
+            model_selection.calibration_charts(found),
+            *further_tables(found),
+        ]
+        self._part("confidence", "Confidence", lambda: confidence)
+        self._selected(tests, found.evaluated)
 
-    def _listen_to_selection(self, tests: Sequence[Run], evaluated: Evaluated) -> None:
-        def listening() -> Blocks:
-            made = SelectionExamples(self.folder.path, tests, evaluated, self.device)
-            block = made.listening(self.examples, self.tell)
-            self.missing.extend(made.missing)
-            return [block]
-
-        self._listen(listening)
-
-    def _listen(self, listening: Callable[[], Blocks]) -> None:
-        if self.examples:
-            self._part("listen", "Listen", listening)
+    def _selected(self, tests: Sequence[Run], evaluated: Evaluated) -> None:
+        """Mixtures to listen to, and pictures of embeddings."""
+        if self.how.examples:
+            self._part("listen", "Listen", lambda: [selection_examples(self.folder.path, tests, evaluated, self.how)])
+        self._part("embeddings", "Embeddings", lambda: [model_selection.embedding_charts(tests)])
 
     def _part(self, name: str, title: str, blocks: Callable[[], Blocks]) -> None:
         """Add a part; where it cannot be made, say why."""

@@ -1,26 +1,21 @@
 """Learning curves from what a training logged into its folder."""
 
-import re
-from collections import defaultdict
 from collections.abc import Sequence
-from pathlib import Path
 
-import numpy as np
-from markupsafe import Markup
+import pandas
 
-from callbacks.rows import each_row, value_of
 from callbacks.selection_rows import Floats
-from experiments.report.charts import BEST, CURVES, curve_chart
-from experiments.report.drawing import Drawings, variable
+from experiments.report.charts import BEST, CURVES, curve_chart, variable
 from experiments.report.page import Charts
 from experiments.report.run_folder import Run
+from lightning_modules.errors import InputError
 
 LOSSES = {"validation_loss": "validation", "train_loss_epoch": "training", "train_loss": "training"}
-# What is shown beside the loss, the first that was logged: name of the column, of the quantity, and its unit.
-SHOWN = (
-    ("validation_improvement_db", "improvement", "SI-SDR improvement (dB)"),
-    ("validation_frame_average_precision", "average precision", "average precision"),
-)
+# What is shown beside the loss, the first that was logged: name of the quantity, and its unit.
+SHOWN = {
+    "validation_improvement_db": ("improvement", "SI-SDR improvement (dB)"),
+    "validation_frame_average_precision": ("average precision", "average precision"),
+}
 
 Curve = tuple[Floats, Floats]
 
@@ -31,24 +26,21 @@ def read_curves(run: Run) -> dict[str, Curve]:
     Raises:
         InputError: a file of curves is damaged.
     """
-    values: dict[str, dict[float, list[float]]] = defaultdict(lambda: defaultdict(list))
-    for path in sorted(run.folder.glob("curves/version_*/metrics.csv"), key=_version):
-        for row in each_row(path):
-            if not row.get("epoch"):
-                continue
-            epoch = value_of(path, row, "epoch") + 1
-            for column, text in row.items():
-                if text and (column in LOSSES or column.startswith("validation_")):
-                    values[column][epoch].append(value_of(path, row, column))
-    return {
-        column: (np.array(list(by_epoch)), np.array([float(np.mean(found)) for found in by_epoch.values()]))
-        for column, by_epoch in values.items()
-    }
+    paths = list(run.folder.glob("curves/version_*/metrics.csv"))
+    try:
+        logged = pandas.concat([pandas.read_csv(path) for path in paths]) if paths else pandas.DataFrame()
+        if "epoch" not in logged:
+            return {}
+        curves = logged.filter(regex="^(epoch|train_loss.*|validation_.*)$").astype(float).groupby("epoch").mean()
+    except (OSError, ValueError) as error:
+        raise InputError(f"{run.folder / 'curves'}: not as it was logged ({error}); delete it") from None
+    known = {column: curves[column].dropna() for column in curves}
+    return {column: (curve.index.to_numpy() + 1, curve.to_numpy()) for column, curve in known.items() if len(curve)}
 
 
-def learning_charts(runs: Sequence[Run], drawings: Drawings) -> Charts | None:
+def learning_charts(runs: Sequence[Run]) -> Charts | None:
     """Loss, and what else was followed, of every training; None where none left curves."""
-    charts: list[Markup] = []
+    charts = []
     lengths = []
     for run in runs:
         curves = read_curves(run)
@@ -61,22 +53,16 @@ def learning_charts(runs: Sequence[Run], drawings: Drawings) -> Charts | None:
         for column, name in LOSSES.items():
             if column in curves:
                 shown.setdefault(name, curves[column])
-        title = f"{run.name}: loss"
         alternative = (
-            f"Learning curves of {run.name}: validation loss over {len(epochs)} epochs, from {losses[0]:.3g} to "
-            f"{losses.min():.3g} at its best in epoch {best:g}."
+            f"Loss of {run.name} over {len(epochs)} epochs; lowest validation loss {losses.min():.3g}, epoch {best:g}."
         )
-        charts.append(drawings.chart(curve_chart(shown, "loss", title, best), alternative))
-        for column, name, quantity in SHOWN:
-            if column not in curves:
-                continue
+        charts.append(curve_chart(shown, "loss", f"{run.name}: loss", best, alternative))
+        if column := next((column for column in SHOWN if column in curves), ""):
+            quantity_name, quantity = SHOWN[column]
             last = curves[column][1][-1]
             alternative = f"{quantity} of {run.name} on validation mixtures by epoch; {last:.2f} in the last one."
-            title = f"{run.name}: {name}"
-            charts.append(
-                drawings.chart(curve_chart({"validation": curves[column]}, quantity, title, best), alternative)
-            )
-            break
+            curve = {"validation": curves[column]}
+            charts.append(curve_chart(curve, quantity, f"{run.name}: {quantity_name}", best, alternative))
     if not charts:
         return None
     caption = (
@@ -85,8 +71,3 @@ def learning_charts(runs: Sequence[Run], drawings: Drawings) -> Charts | None:
     )
     keys = [*((name, variable(colour)) for name, colour in CURVES.items()), ("best epoch", variable(BEST))]
     return Charts("Learning curves", charts, caption, keys, "pairs" if len(charts) == 2 * len(lengths) else "")
-
-
-def _version(path: Path) -> int:
-    found = re.search(r"version_(\d+)", str(path))
-    return int(found[1]) if found else 0

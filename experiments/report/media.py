@@ -14,18 +14,14 @@ from lightning_modules.spectrogram import Geometry, stft
 
 LOWEST_DB = -70.0  # of what is shown, below the mixture's loudest bin
 PICTURE = (320, 128)  # pixels: frames and bins are averaged
-QUALITY = 50  # of WebP
 LOUDEST = 0.9  # peak of the loudest sound of a mixture
 
 
 def audio(samples: Tensor, sample_rate: int, gain: float) -> str:
-    """Samples, [T], as MP3: every browser plays it, and libsndfile writes it.
-
-    Ogg needs a recent Safari; FLAC takes more than twice as much, which makes a page twice as large.
-    """
+    """Samples, [T], as MP3: Ogg needs a recent Safari, FLAC makes a page twice as large."""
     file = io.BytesIO()
-    heard = (samples * gain).clamp(-1, 1).numpy()
-    soundfile.write(file, heard, sample_rate, format="MP3", bitrate_mode="CONSTANT", compression_level=0.75)
+    played = (samples * gain).clamp(-1, 1).numpy()
+    soundfile.write(file, played, sample_rate, format="MP3", bitrate_mode="CONSTANT", compression_level=0.75)
     return _data("audio/mpeg", file)
 
 
@@ -36,12 +32,7 @@ def common_gain(*signals: Tensor) -> float:
 
 
 class Pictures:
-    """Spectrograms and effective masks of one mixture, all on the same scales.
-
-    Args:
-        mixture: samples, [T]; its loudest bin is 0 dB.
-        geometry: of the spectrograms.
-    """
+    """Spectrograms and effective masks of one mixture, [T], on the same scales: its loudest bin is 0 dB."""
 
     def __init__(self, mixture: Tensor, geometry: Geometry) -> None:
         self.geometry = geometry
@@ -68,7 +59,7 @@ def picture(values: NDArray[np.floating], colours: str, size: tuple[int, int] = 
     shades = Image.fromarray((255 * values.clip(0, 1)).astype(np.uint8)[::-1])
     averaged = np.asarray(shades.resize(size, Image.Resampling.BOX))
     file = io.BytesIO()
-    Image.fromarray(colormaps[colours](averaged, bytes=True)[..., :3]).save(file, "WEBP", quality=QUALITY, method=6)
+    Image.fromarray(colormaps[colours](averaged, bytes=True)[..., :3]).save(file, "WEBP", quality=50, method=6)
     return _data("image/webp", file)
 
 

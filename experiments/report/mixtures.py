@@ -17,6 +17,7 @@ from experiments.own_classes import modules_of
 from experiments.report.run_folder import Run
 from lightning_modules.choices import named_modules
 from lightning_modules.deep_clustering.module import DeepClustering
+from lightning_modules.deep_clustering.selection import ModelSelection
 from lightning_modules.errors import InputError
 from lightning_modules.separation_scores import in_best_order
 from lightning_modules.trained_module import load_module
@@ -52,12 +53,11 @@ def separator_of(run: Run) -> LightningModule:
         InputError: there is no usable checkpoint.
     """
     if run.model == ReferenceSeparator.__name__:
-        settings: dict[str, Any] = {
-            name: run.setting("model", name) for name in ("method", "classes", "sample_rate", "window", "hop")
-        }
-        return ReferenceSeparator(**{name: value for name, value in settings.items() if value is not None}).eval()
+        names = ("method", "classes", "sample_rate", "window", "hop")
+        settings = {name: value for name in names if (value := run.setting("model", name)) is not None}
+        return ReferenceSeparator(**settings).eval()
     # The configuration is the user's word for what may be imported; what is not there load_module names.
-    for module in modules_of(run.model_settings):
+    for module in modules_of(run.section("model")):
         with contextlib.suppress(ImportError, ValueError):
             importlib.import_module(module)
             named_modules.add(module)
@@ -77,6 +77,16 @@ def arithmetic(precision: str, device: torch.device) -> torch.autocast:
     kinds = {"bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}
     kind = kinds.get(precision)
     return torch.autocast(device.type, dtype=kind or torch.bfloat16, enabled=kind is not None)
+
+
+def selection_of(run: Run, folder: Path) -> ModelSelection:
+    """The selection that a run was tested with; models that were moved with the folder are found in it.
+
+    Raises:
+        InputError: a model is not there.
+    """
+    paths = [str(lies_in(folder, str(path))) for path in run.setting("model", "checkpoints") or []]
+    return ModelSelection(paths, run.setting("model", "confidence_clusters", "refit")).eval()
 
 
 def lies_in(folder: Path, checkpoint: str) -> Path:

@@ -1,73 +1,26 @@
-"""What a page is made of: parts with tables, charts, settings and mixtures to listen to; and the page itself.
-
-The templates escape every text. What is `Markup` was drawn by this package.
-"""
+"""What a page is made of, and the page itself. The templates escape every text but `Markup`, which charts.py draws."""
 
 import base64
 import hashlib
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from importlib import resources
 from typing import Literal, NamedTuple
 
-from jinja2 import DictLoader, Environment, StrictUndefined, Template
+from jinja2 import DictLoader, Environment, StrictUndefined
 from markupsafe import Markup, escape
 
-from experiments.sections import Section
+from experiments.tables import Table
 
 
-class Cell(NamedTuple):
-    """A cell of a table.
-
-    Attributes:
-        text: ours.
-        published: the figure it stands beside, as text.
-        difference: of ours from it, marked by sign and size.
-        unit: of the difference.
-        judged: whether more is better, and less is worse: it is then marked by colour, too.
-        share: of its column's whole, which shades the cell, in [0, 1].
-    """
-
-    text: str
-    published: str = ""
-    difference: float | None = None
-    unit: str = "dB"
-    judged: bool = True
-    share: float | None = None
-
-    @property
-    def direction(self) -> str:
-        """`above`, `below` or `even` with what is published, to the tenth that is shown."""
-        if self.difference is None or abs(self.difference) < 0.05:
-            return "even"
-        return "above" if self.difference > 0 else "below"
-
-
-class Table(NamedTuple):
-    """A table, with a heading for every column and row.
-
-    Attributes:
-        title: of the table.
-        header: of its columns, the first that of the rows' headings.
-        rows: the heading and the cells of each, and the colour that stands for it, if one does.
-        remarks: sentences below the table.
-        published: where the published figures are from; empty where there are none.
-    """
-
-    title: str
-    header: Sequence[str]
-    rows: Sequence[tuple[str, Sequence[Cell], str]]
-    remarks: Sequence[str] = ()
-    published: str = ""
-    kind: str = "table"
-
-
-class Charts(NamedTuple):
+@dataclass(frozen=True)
+class Charts:
     """Drawings that belong together, side by side where there is room.
 
     Attributes:
         title: of all.
-        charts: the drawings, SVG that takes the page's colours.
+        charts: SVG in the page's colours.
         caption: what they show, of how many.
         keys: names and colours of what is drawn.
         layout: `wide` where each needs half of the width, `pairs` where two belong together; else as many as fit.
@@ -78,29 +31,20 @@ class Charts(NamedTuple):
     caption: str
     keys: Sequence[tuple[str, str]] = ()
     layout: Literal["", "wide", "pairs"] = ""
-    kind: str = "charts"
+    kind = "charts"
 
 
-class Settings(NamedTuple):
+@dataclass(frozen=True)
+class Settings:
     """Text that is folded away, such as a configuration, by name."""
 
     title: str
     texts: Sequence[tuple[str, str]]
-    kind: str = "settings"
+    kind = "settings"
 
 
 class Sound(NamedTuple):
-    """Something to hear and to see.
-
-    Attributes:
-        title: what it is.
-        colour: of its system.
-        score: what is said of it.
-        audio: as a data URI.
-        spectrogram: picture, as a data URI.
-        mask: effective mask, as a data URI; empty for the mixture.
-        badge: a word that sets it apart, such as `picked`.
-    """
+    """Something to hear, and to see: sounds and pictures are data URIs; the mixture has no mask."""
 
     title: str
     colour: str
@@ -108,50 +52,32 @@ class Sound(NamedTuple):
     audio: str
     spectrogram: str
     mask: str = ""
-    badge: str = ""
+    badge: str = ""  # a word that sets it apart, such as `picked`
 
 
 class Example(NamedTuple):
-    """A mixture and all that was made of it.
+    """A mixture and all that was made of it."""
 
-    Attributes:
-        group: the class or domain that it is an example of.
-        rank: `best`, `median`, `worst`, or a share of the way between.
-        heading: which mixture, and its score.
-        mixture: the mixture itself.
-        timeline: when its classes sound, and what the judge hears; empty for pairs.
-        table: figures of the whole mixture; None unless there are any.
-        sources: name of each true source, and its sounds: the source itself first, then every estimate.
-    """
-
-    group: str
-    rank: str
+    group: str  # class or domain
+    rank: str  # `best`, `median`, `worst`, or a share of the way between
     heading: str
     mixture: Sound
-    timeline: Markup | None
-    table: Table | None
-    sources: Sequence[tuple[str, Sequence[Sound]]]
+    sources: Sequence[tuple[str, Sequence[Sound]]]  # name of each; the true source, then every estimate
+    timeline: Markup | None = None
+    table: Table | None = None
 
 
-class Listening(NamedTuple):
-    """Mixtures to listen to.
-
-    Attributes:
-        title: of all.
-        examples: the mixtures.
-        remarks: how they were chosen and what is seen.
-        spectrogram_scale: colours of the spectrograms from lowest to highest, as a data URI.
-        mask_scale: those of the masks.
-        lowest: level at the lower end of the spectrograms' scale, in dB.
-    """
+@dataclass(frozen=True)
+class Listening:
+    """Mixtures to listen to, and how they were chosen and are shown."""
 
     title: str
     examples: Sequence[Example]
-    remarks: Sequence[str]
-    spectrogram_scale: str
+    notes: Sequence[str]
+    spectrogram_scale: str  # colours from lowest to highest, as a data URI
     mask_scale: str
-    lowest: float
-    kind: str = "listening"
+    lowest: float  # of the spectrograms' scale, in dB
+    kind = "listening"
 
     @property
     def groups(self) -> list[str]:
@@ -163,13 +89,7 @@ Block = Table | Charts | Settings | Listening
 
 
 class Part(NamedTuple):
-    """A part of the page with its own heading.
-
-    Attributes:
-        name: of the part in links.
-        title: its heading.
-        blocks: what it holds.
-    """
+    """A part of the page: its name in links, its heading, and its blocks."""
 
     name: str
     title: str
@@ -177,29 +97,14 @@ class Part(NamedTuple):
 
 
 class Page(NamedTuple):
-    """All that a page says.
-
-    Attributes:
-        title: what was done.
-        name: of the run.
-        warning: that sounds are procedural; empty where they are recordings.
-        facts: what the figures are of, by name.
-        missing: what could not be shown, and why.
-        parts: of the page, in their order.
-    """
+    """All that a page says."""
 
     title: str
-    name: str
-    warning: str
-    facts: Sequence[tuple[str, str]]
-    missing: Sequence[str]
+    name: str  # of the run
+    warning: str  # that sounds are procedural; empty where they are recordings
+    facts: Sequence[tuple[str, str]]  # what the figures are of, by name
+    missing: Sequence[str]  # what could not be shown, and why
     parts: Sequence[Part]
-
-
-def table_of(section: Section) -> Table:
-    """A report's section as a table of the page."""
-    rows = [(row[0], [Cell(text) for text in row[1:]], "") for row in section.rows]
-    return Table(section.title, section.header, rows, section.remarks)
 
 
 def with_minus_signs(text: str) -> str:
@@ -220,24 +125,16 @@ def columns(count: int, most: int) -> int:
 
 def html(page: Page) -> str:
     """The page as one HTML file, which loads nothing: its Content-Security-Policy forbids it to."""
-    return _TEMPLATE.render(page=page, style=Markup(_STYLE), script=Markup(_SCRIPT), script_digest=_DIGEST)
-
-
-def _read_templates() -> tuple[Template, str, str]:
-    files = {file.name: file.read_text(encoding="utf-8") for file in _TEMPLATES.iterdir() if file.is_file()}
-    environment = Environment(
-        loader=DictLoader(files),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    environment.filters |= {"minus": with_minus_signs, "code": with_code, "columns": columns}
-    return environment.get_template("page.html"), files["page.css"].strip(), files["page.js"].strip()
+    template = _ENVIRONMENT.get_template("page.html")
+    return template.render(page=page, style=Markup(_FILES["page.css"]), script=Markup(_SCRIPT), script_digest=_DIGEST)
 
 
 # Read when this file is: templates that change while a page is made would belong to other code.
 _TEMPLATES = resources.files("experiments.report") / "templates"
-_TEMPLATE, _STYLE, _SCRIPT = _read_templates()
+_FILES = {file.name: file.read_text(encoding="utf-8") for file in _TEMPLATES.iterdir() if file.is_file()}
+_SCRIPT = _FILES["page.js"].strip()
 _DIGEST = base64.b64encode(hashlib.sha256(_SCRIPT.encode()).digest()).decode()
+_ENVIRONMENT = Environment(
+    loader=DictLoader(_FILES), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+)
+_ENVIRONMENT.filters |= {"minus": with_minus_signs, "code": with_code, "columns": columns}

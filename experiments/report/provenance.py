@@ -1,17 +1,19 @@
 """What the figures of a report are of, and how they were made."""
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import yaml
 
-from experiments.report.page import Block, Cell, Settings, Table
+from experiments.report.page import Block, Settings
 from experiments.report.run_folder import Run, RunFolder
-from experiments.run_files import CONFIGURATION_FILE, TEST_FILE, VALIDATION_FILE
+from experiments.run_files import CONFIGURATION_FILE, ENVIRONMENT_FILE, TEST_FILE, VALIDATION_FILE
+from experiments.tables import Table
 
 ENVIRONMENT = ("Versions", "Revision", "Machine")
 PACKAGES = ("separatrix", "torch", "lightning")
+COMMANDS = {CONFIGURATION_FILE: "fit", VALIDATION_FILE: "validate", TEST_FILE: "test"}
 
 
 def procedural(runs: Sequence[Run]) -> str:
@@ -32,68 +34,62 @@ def corpus_of(run: Run) -> str:
 
 def facts(runs: Sequence[Run]) -> list[tuple[str, str]]:
     """What the figures are of, by name; several values where the runs differ."""
+    environments = [made_on for run in runs if any(made_on := _environment(run))]
 
-    def distinct(values: Sequence[Any]) -> str:
-        return ", ".join(dict.fromkeys(str(value) for value in values if value not in (None, "", [], {})))
-
-    def of_data(name: str) -> str:
-        return distinct([run.setting("data", name) for run in runs])
+    def of_data(name: str, unit: str = "") -> str:
+        return (found := _distinct(run.setting("data", name) for run in runs)) and found + unit
 
     def folds(run: Run) -> str:
-        named = [
-            f"{split} {', '.join(map(str, of_split))}"
-            for split in ("train", "validation", "test")
-            if (of_split := run.setting("data", f"{split}_folds")) and of_split != [split]
-        ]
-        return "; ".join(named)
-
-    def made_on(name: str) -> str:
-        values = dict.fromkeys(of_run[name] for run in runs if (of_run := _environment(run))[name])
-        return next(iter(values), "") if len(values) < 2 else f"{len(values)} different ones, see How it was made"
+        found = {split: run.setting("data", f"{split}_folds") for split in ("train", "validation", "test")}
+        return "; ".join(f"{split} {', '.join(map(str, of))}" for split, of in found.items() if of and of != [split])
 
     listed = [
-        ("Corpus", distinct(list(map(corpus_of, runs)))),
-        ("Folds", " | ".join(dict.fromkeys(filter(None, map(folds, runs))))),
+        ("Corpus", _distinct(map(corpus_of, runs))),
+        ("Folds", _distinct(map(folds, runs), " | ")),
         ("Test mixtures, each run", of_data("test_mixtures")),
         ("Training mixtures", of_data("train_mixtures")),
         ("Mixtures an epoch", of_data("epoch_mixtures")),
-        ("Length of a mixture", (length := of_data("duration")) and f"{length} s"),
-        ("Sample rate", (rate := of_data("sample_rate")) and f"{rate} Hz"),
+        ("Length of a mixture", of_data("duration", " s")),
+        ("Sample rate", of_data("sample_rate", " Hz")),
         ("Seed of the mixtures", of_data("seed")),
-        ("Seed of the weights", distinct([run.configuration.get("seed_everything") for run in runs])),
-        *((name, made_on(name)) for name in ENVIRONMENT),
+        ("Seed of the weights", _distinct(run.configuration.get("seed_everything") for run in runs)),
     ]
+    for name, values in zip(ENVIRONMENT, zip(*environments, strict=True), strict=False):
+        different = len({*filter(None, values)})
+        several = f"{different} different ones, see How it was made"
+        listed.append((name, _distinct(values) if different < 2 else several))
     return [(name, value) for name, value in listed if value]
 
 
-def _environment(run: Run) -> dict[str, str]:
-    """What a run was made with and on, by name; empty texts for what was not written down."""
-    found = run.environment
+def _distinct(values: Iterable[Any], between: str = ", ") -> str:
+    return between.join(dict.fromkeys(str(value) for value in values if value not in (None, "", [], {})))
+
+
+def _environment(run: Run) -> tuple[str, str, str]:
+    """Versions, revision and machine that a run was made with; empty texts for what was not written down."""
+    found = run.described(ENVIRONMENT_FILE)
     versions = found.get("versions")
     packages = versions.items() if isinstance(versions, dict) else ()
-    texts = (
-        ", ".join(f"{package} {version}" for package, version in packages if package in PACKAGES),
-        found.get("revision") or "",
-        found.get("machine") or "",
-    )
-    return dict(zip(ENVIRONMENT, map(str, texts), strict=True))
+    shown = ", ".join(f"{package} {version}" for package, version in packages if package in PACKAGES)
+    return shown, str(found.get("revision") or ""), str(found.get("machine") or "")
 
 
 def made_with(folder: RunFolder) -> list[Block]:
     """What every run was made on where they differ, the commands that make them again, and their settings."""
     blocks: list[Block] = []
     environments = {run.name: _environment(run) for run in folder.runs}
-    if len({tuple(of_run.values()) for of_run in environments.values() if any(of_run.values())}) > 1:
-        rows = [(name, [Cell(text) for text in of_run.values()], "") for name, of_run in environments.items()]
-        remark = "A plus sign: the checkout had changes that were not committed."
-        blocks.append(Table("Where each run is from", ["run", *ENVIRONMENT], rows, [remark]))
-    commands = []
-    for run in folder.runs:
-        for file, command in ((CONFIGURATION_FILE, "fit"), (VALIDATION_FILE, "validate"), (TEST_FILE, "test")):
-            path = run.folder / file
-            if path.is_file():
-                words = ["--config", path.relative_to(folder.path).as_posix(), "--run", f"NEW/{run.name}"]
-                commands.append(shlex.join(["separatrix", command, *words]))
+    if len({of_run for of_run in environments.values() if any(of_run)}) > 1:
+        rows = [[name, *of_run] for name, of_run in environments.items()]
+        note = "A plus sign: the checkout had changes that were not committed."
+        blocks.append(Table("Where each run is from", ["run", *ENVIRONMENT], rows, [note], texts=4))
+    commands = [
+        shlex.join(
+            ["separatrix", command, "--config", path.relative_to(folder.path).as_posix(), "--run", f"NEW/{run.name}"]
+        )
+        for run in folder.runs
+        for file, command in COMMANDS.items()
+        if (path := run.folder / file).is_file()
+    ]
     texts = [
         (run.name, yaml.safe_dump(run.settings(), sort_keys=False, allow_unicode=True))
         for run in folder.runs

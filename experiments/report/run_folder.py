@@ -14,7 +14,6 @@ from experiments.reproduction.model_selection_stages import DOMAINS
 from experiments.reproduction.weak_labels_table import JUDGES, ROWS
 from experiments.run_files import (
     CONFIGURATION_FILE,
-    ENVIRONMENT_FILE,
     TEST_FILE,
     TESTED_FILE,
     VALIDATION_FILE,
@@ -30,15 +29,10 @@ _PLACES = ("root", "bank_folder", "checkpoints", "judge")
 
 @dataclass(frozen=True)
 class Run:
-    """The folder of one training or evaluation.
-
-    Attributes:
-        folder: of the run.
-        name: its path within the folder that the report is of, or that folder's own name.
-    """
+    """The folder of one training or evaluation."""
 
     folder: Path
-    name: str
+    name: str  # its path within the folder that the report is of, or that folder's own name
 
     @cached_property
     def configuration(self) -> dict[str, Any]:
@@ -46,12 +40,8 @@ class Run:
         found = [path for name in CONFIGURATIONS if (path := self.folder / name).is_file()]
         return read_configuration(str(found[0])) if found else {}
 
-    @property
-    def environment(self) -> dict[str, Any]:
-        """Versions, machine and revision; empty where they were not written down, or not readably."""
-        return self._described(ENVIRONMENT_FILE)
-
-    def _described(self, file: str) -> dict[str, Any]:
+    def described(self, file: str) -> dict[str, Any]:
+        """What a run wrote down of itself as JSON; empty where it did not, or not readably."""
         try:
             content = json.loads((self.folder / file).read_text(encoding="utf-8"))
         except (OSError, ValueError):
@@ -69,33 +59,29 @@ class Run:
         return self.folder / SCORES_FILE
 
     @property
-    def model_settings(self) -> dict[str, Any]:
-        """The model's class and settings, its network's included; empty where nothing says them."""
-        return self._section("model")
-
-    @property
     def model(self) -> str:
         """Name of the model's class, such as `WeakLabelSeparator`; empty where nothing says it."""
-        return str(self.model_settings.get("class_path", "")).rpartition(".")[2]
+        return str(self.section("model").get("class_path", "")).rpartition(".")[2]
 
     @property
     def precision(self) -> str:
         """In which its test computed; empty where nothing says it."""
-        return str(self._described(TESTED_FILE).get("precision") or self._section("trainer").get("precision") or "")
+        return str(self.described(TESTED_FILE).get("precision") or self.section("trainer").get("precision") or "")
 
     def setting(self, section: str, name: str, default: Any = None) -> Any:
         """A setting of the model or of the data."""
-        settings = self._section(section).get("init_args")
+        settings = self.section(section).get("init_args")
         return settings.get(name, default) if isinstance(settings, dict) else default
 
     def settings(self) -> dict[str, Any]:
         """What makes the run again: seed, model, data and length of training, without places on its machine."""
-        trainer = self._section("trainer")
+        trainer = self.section("trainer")
         kept = {name: trainer.get(name) for name in ("max_epochs", "precision", "gradient_clip_val")}
-        sections = {name: without_places(self._section(name)) for name in ("model", "data")}
+        sections = {name: without_places(self.section(name)) for name in ("model", "data")}
         return {"seed_everything": self.configuration.get("seed_everything"), "trainer": kept, **sections}
 
-    def _section(self, name: str) -> dict[str, Any]:
+    def section(self, name: str) -> dict[str, Any]:
+        """Of the configuration: `model`, `data` or `trainer`; empty where there is none."""
         section = self.configuration.get(name)
         return section if isinstance(section, dict) else {}
 
@@ -109,17 +95,11 @@ def without_places(value: Any) -> Any:
 
 @dataclass(frozen=True)
 class RunFolder:
-    """What a report is of.
-
-    Attributes:
-        path: the folder.
-        system: `weak-labels` or `model-selection`, a reproduction, or `run`.
-        runs: in it, in the order in which a report speaks of them.
-    """
+    """What a report is of: a reproduction, or a single run."""
 
     path: Path
-    system: str
-    runs: tuple[Run, ...]
+    system: str  # `weak-labels`, `model-selection` or `run`
+    runs: tuple[Run, ...]  # in the order in which a report speaks of them
 
     @property
     def what(self) -> str:

@@ -48,10 +48,10 @@ def test_the_report_counts_what_is_there(urbansound_factory, capsys):
     root = urbansound_factory(folds=(10, 2), clips_per_class=3, seconds=0.5)
     status, report, _ = run(capsys, "urbansound8k", "--root", str(root), *FEW)
     assert status == 0
-    assert "2 10 all" in report  # in the order of numbers
+    assert re.search("2 +10 +all", report)  # in the order of numbers
     assert cells(report, "car_horn") == ["3", "3", "6"]
     assert cells(report, "all") == ["6", "6", "12"]
-    assert report.count("recordings 3  3   6") == 2 and "12 clips decoded: 0 broken, 0 without" in report
+    assert len(re.findall("recordings +3 +3 +6\\n", report)) == 2 and "12 clips decoded: 0 broken, 0 without" in report
     assert float(cells(report, "overall")[0]) > 0.1
 
 

@@ -1,6 +1,7 @@
 """Folders with rows and no model, as reproductions leave them, and a reader of the pages made of them."""
 
 import json
+import shutil
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -32,27 +33,21 @@ class Element(NamedTuple):
     def text(self) -> str:
         return " ".join("".join(self.inner).split())
 
-    @property
-    def classes(self) -> list[str]:
-        return (self.attributes.get("class") or "").split()
 
-
-class PageReader(HTMLParser):
+class Reader(HTMLParser):
     """Reads a page; refuses one whose elements are not closed in the order in which they were opened."""
 
-    def __init__(self, html: str) -> None:
+    def __init__(self, path: Path) -> None:
         super().__init__()
         self.elements: list[Element] = []
         self._open: list[Element] = []
-        self.feed(html)
-        self.close()
+        self.feed(path.read_text())
         assert not self._open
 
     def handle_starttag(self, tag: str, attrs: Any) -> None:
-        element = Element(tag, dict(attrs), [])
-        self.elements.append(element)
+        self.elements.append(Element(tag, dict(attrs), []))
         if tag not in VOID:
-            self._open.append(element)
+            self._open.append(self.elements[-1])
 
     def handle_startendtag(self, tag: str, attrs: Any) -> None:
         self.elements.append(Element(tag, dict(attrs), []))
@@ -67,11 +62,11 @@ class PageReader(HTMLParser):
     def all(self, *names: str) -> list[Element]:
         return [element for element in self.elements if element.name in names]
 
+    def texts(self, name: str) -> list[str]:
+        return [element.text for element in self.all(name)]
 
-@pytest.fixture(scope="session")
-def read_page():
-    """A function that reads a page into its elements."""
-    return lambda path: PageReader(Path(path).read_text())
+    def of_class(self, name: str) -> list[Element]:
+        return [element for element in self.elements if name in (element.attributes.get("class") or "").split()]
 
 
 @pytest.fixture(scope="session")
@@ -85,41 +80,35 @@ def pages(weak_labels, model_selection):
 
 @pytest.fixture
 def report(capsys):
-    """A function that runs `separatrix report` and gives its exit status and what it printed."""
+    """A function that runs `separatrix report` and gives its exit status, what it printed, and the page."""
 
-    def run(*arguments):
-        status = main(["report", *map(str, arguments)])
-        printed = capsys.readouterr()
-        return status, printed.out + printed.err
+    def run(folder, *arguments):
+        status = main(["report", str(folder), *map(str, arguments)])
+        page = Path(folder) / "report.html"
+        return status, "".join(capsys.readouterr()), Reader(page) if page.is_file() else None
 
     return run
 
 
-def configuration(model: str, corpus: str, classes: Any) -> dict[str, Any]:
+def write_run(folder: Path, model: str, corpus: str, classes: Any = ()) -> Path:
     data = {
         "corpus": {"class_path": f"datamodules.corpora.{corpus}", "init_args": {"root": "/secret/place"}},
         "classes": list(classes),
         "test_mixtures": 30,
         "seed": 5,
     }
-    return {
+    settings = {
         "seed_everything": 3,
         "trainer": {"max_epochs": 4, "precision": None},
         "model": {"class_path": f"lightning_modules.{model}", "init_args": {"classes": list(classes)}},
         "data": {"class_path": "datamodules.urban_scenes.UrbanScenes", "init_args": data},
     }
-
-
-def write_run(folder: Path, settings: dict[str, Any]) -> Path:
-    folder.mkdir(parents=True)
+    (folder / "curves" / "version_0").mkdir(parents=True)
     (folder / "config.yaml").write_text(yaml.safe_dump(settings))
     versions = {"versions": {"separatrix": "9.9"}, "revision": "abc", "machine": "a machine"}
     (folder / "environment.json").write_text(json.dumps(versions))
-    (folder / "curves" / "version_0").mkdir(parents=True)
-    lines = [f"{epoch},{9 - epoch},{8 - epoch}" for epoch in range(3)]
-    (folder / "curves" / "version_0" / "metrics.csv").write_text(
-        "\n".join(["epoch,train_loss,validation_loss", *lines])
-    )
+    lines = ["epoch,train_loss,validation_loss", *(f"{epoch},{9 - epoch},{8 - epoch}" for epoch in range(3))]
+    (folder / "curves" / "version_0" / "metrics.csv").write_text("\n".join(lines))
     return folder
 
 
@@ -127,12 +116,12 @@ def write_run(folder: Path, settings: dict[str, Any]) -> Path:
 def weak_labels(tmp_path_factory):
     """A function that leaves the rows of a weak-label reproduction, of these classes, and gives its folder."""
 
-    def make(classes=CLASSES, corpus="urbansound8k.UrbanSound8K", name="weak-labels"):
-        output = tmp_path_factory.mktemp("rows") / name
+    def make(classes=CLASSES, corpus="urbansound8k.UrbanSound8K"):
+        output = tmp_path_factory.mktemp("rows") / "weak-labels"
         generator = np.random.default_rng(0)
         before = generator.normal(-4, 3, (30, len(classes)))
         for number, system in enumerate(SYSTEMS):
-            run = write_run(output / system, configuration("separator.WeakLabelSeparator", corpus, classes))
+            run = write_run(output / system, "separator.WeakLabelSeparator", corpus, classes)
             after = before + generator.normal(number, 2, before.shape)
             rows = [
                 (index, label, "", before[index, c], after[index, c], after[index, c] - before[index, c])
@@ -142,7 +131,7 @@ def weak_labels(tmp_path_factory):
             nan = float("nan")
             write_rows(run / "scores.csv", SCORE_COLUMNS, [*rows, (30, classes[0], "single class", nan, nan, nan)])
         for supervision in ("frame", "clip"):
-            run = write_run(output / f"judge_{supervision}", configuration("judge.EventClassifier", corpus, classes))
+            run = write_run(output / f"judge_{supervision}", "judge.EventClassifier", corpus, classes)
             scores = [
                 (supervision, level, label, 0.9, 0.8, 0.7, 100, 40) for level in ("frame", "clip") for label in classes
             ]
@@ -158,22 +147,24 @@ def model_selection(tmp_path_factory):
     output = tmp_path_factory.mktemp("rows") / "model-selection"
     generator = np.random.default_rng(1)
     for domain in DOMAINS:
-        write_run(output / domain, configuration("deep_clustering.DeepClustering", "librispeech.LibriSpeech", ()))
-        run = write_run(
-            output / "selection" / domain, configuration("selection.ModelSelection", "librispeech.LibriSpeech", ())
-        )
+        write_run(output / domain, "deep_clustering.DeepClustering", "librispeech.LibriSpeech")
+        run = write_run(output / "selection" / domain, "selection.ModelSelection", "librispeech.LibriSpeech")
+        rows = []
+        for index in range(12):
+            si_sdr = generator.normal(0, 2, 3) + 6 * (np.array(DOMAINS) == domain)
+            confidence = 0.02 * si_sdr + 0.3
+            for number, model in enumerate(DOMAINS):
+                measures = [confidence[number] if name != "cluster_balance" else 0.5 for name in MEASURES]
+                told = *measures, int(number == confidence.argmax())
+                for source in range(2):
+                    scores = "", -1.0, si_sdr[number] + source
+                    rows.append((index, domain, f"r{index}|s{index}", model, source, *scores, *told))
         for file in ("scores.csv", "validation_scores.csv"):
-            rows = []
-            for index in range(12):
-                si_sdr = generator.normal(0, 2, 3) + 6 * (np.array(DOMAINS) == domain)
-                confidence = 0.02 * si_sdr + 0.3
-                for number, model in enumerate(DOMAINS):
-                    measures = [confidence[number] if name != "cluster_balance" else 0.5 for name in MEASURES]
-                    picked = int(number == confidence.argmax())
-                    for source in range(2):
-                        score = si_sdr[number] + source
-                        rows.append(
-                            (index, domain, f"r{index}|s{index}", model, source, "", -1.0, score, *measures, picked)
-                        )
             write_rows(run / file, SELECTION_COLUMNS, rows)
     return output
+
+
+@pytest.fixture
+def selection_copy(model_selection, tmp_path):
+    """A copy of it, to be damaged."""
+    return shutil.copytree(model_selection, tmp_path / "copy")

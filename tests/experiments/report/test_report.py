@@ -10,185 +10,151 @@ import numpy as np
 import pytest
 
 from experiments.reproduction.model_selection_table import published_means
-
-HEADINGS = ("h1", "h2", "h3", "h4", "h5")
+from tests.experiments.report.conftest import Reader
 
 
 @pytest.fixture(params=["weak-labels", "model-selection"])
-def page(request, pages, read_page):
+def page(request, pages):
     """A page of each system."""
-    return read_page(pages[request.param])
+    return Reader(pages[request.param])
 
 
 def test_the_page_loads_nothing_and_runs_no_other_script(page):
-    addresses = [
-        value
-        for element in page.elements
-        for name, value in element.attributes.items()
-        if name in ("src", "href", "xlink:href", "action", "data", "poster", "srcset")
-    ]
+    names = ("src", "href", "xlink:href", "action", "data", "poster", "srcset")
+    attributes = [item for element in page.elements for item in element.attributes.items()]
+    addresses = [value for name, value in attributes if name in names]
     assert addresses and all(value.startswith(("data:", "#")) for value in addresses)
     assert not page.all("link", "iframe", "object", "embed", "base")
-    policy = next(
-        e.attributes["content"] for e in page.all("meta") if "Content-Security-Policy" in e.attributes.values()
-    )
+    policy = next(e.attributes["content"] for e in page.all("meta") if "http-equiv" in e.attributes)
     (script,) = page.all("script")
     digest = base64.b64encode(hashlib.sha256("".join(script.inner).encode()).digest()).decode()
     assert policy.split("; ")[0] == "default-src 'none'" and f"script-src 'sha256-{digest}'" in policy
     assert not re.search(r"url\((?!#)", "".join(page.all("style")[0].inner))
-    assert not [name for element in page.elements for name in element.attributes if name.startswith("on")]
+    assert not [name for name, _ in attributes if name.startswith("on")]
 
 
 def test_the_page_can_be_found_through_without_seeing_it(page):
-    levels = [int(element.name[1]) for element in page.all(*HEADINGS)]
+    levels = [int(element.name[1]) for element in page.all("h1", "h2", "h3", "h4", "h5")]
     assert levels[0] == 1 and levels.count(1) == 1
     assert all(after - before <= 1 for before, after in itertools.pairwise(levels))
-    ids = [element.attributes["id"] for element in page.elements if "id" in element.attributes]
+    attributes = [item for element in page.elements for item in element.attributes.items()]
+    ids = [value for name, value in attributes if name == "id"]
     assert len(ids) == len(set(ids))
-    named = [
-        element.attributes["aria-labelledby"] for element in page.elements if "aria-labelledby" in element.attributes
-    ]
-    linked = [e.attributes["href"].removeprefix("#") for e in page.all("a")]
-    assert {*named, *linked} <= set(ids)
-    for name in ("header", "nav", "main", "footer"):
-        assert len(page.all(name)) == 1
+    referred = [value.removeprefix("#") for name, value in attributes if name in ("aria-labelledby", "href")]
+    referred += re.findall(r"url\(#([^)]+)\)", " ".join(value or "" for _, value in attributes))
+    assert {*referred, *(value[1:] for name, value in attributes if name == "xlink:href" and value[0] == "#")} <= {*ids}
+    assert all(len(page.all(name)) == 1 for name in ("header", "nav", "main", "footer"))
     assert all(element.attributes.get("alt") for element in page.all("img"))
     drawings = page.all("svg")
     assert drawings and all(e.attributes["role"] == "img" and e.attributes["aria-label"] for e in drawings)
     assert all(element.attributes.get("scope") in ("col", "row") for element in page.all("th"))
-    captions = [element.text for element in page.all("figcaption")]
+    captions = page.texts("figcaption")
     assert len(captions) == len(page.all("figure")) and all("n" in c and re.search(r"\d", c) for c in captions)
 
 
-def test_the_weak_label_table_shows_ours_the_published_figure_and_the_difference(pages, read_page):
-    page = read_page(pages["weak-labels"])
-    start = next(i for i, e in enumerate(page.elements) if e.text == "Δ frame labels")
-    cell = page.elements[start:][next(i for i, e in enumerate(page.elements[start:]) if e.name == "td")]
-    figures = re.fullmatch(r"(−?[\d.]+) ± [\d.]+ (−?[\d.]+) ± [\d.]+ [▲▼=] ([+−][\d.]+) dB", cell.text)
-    assert figures
-    ours, published, difference = figures.groups()
-    ours, published, difference = (float(figure.replace("−", "-")) for figure in (ours, published, difference))
+def test_the_weak_label_table_shows_ours_the_published_figure_and_the_difference(pages):
+    page = Reader(pages["weak-labels"])
+    row = next(text for text in page.texts("tr") if text.startswith("Δ frame labels"))
+    figures = re.match(r"Δ frame labels(−?[\d.]+) ± [\d.]+ \[(−?[\d.]+) ± [\d.]+\] ([▲▼]) ([+−][\d.]+) dB", row)
+    ours, published, difference = (float(figures[place].replace("−", "-")) for place in (1, 2, 4))
     assert published == 7.0 and difference == pytest.approx(ours - published)
-    mark = next(e for e in page.elements[start:] if "difference" in e.classes)
-    assert ("above" if difference > 0 else "below") in mark.classes
+    assert figures[3] == ("▲" if difference > 0 else "▼") and page.of_class("above" if difference > 0 else "below")
 
 
-def test_the_model_selection_table_has_every_published_row_and_domain(pages, read_page):
-    page = read_page(pages["model-selection"])
+def test_the_model_selection_table_has_every_published_figure(pages):
+    page = Reader(pages["model-selection"])
     table, following = (page.elements.index(table) for table in page.all("table")[:2])
-    spans = [e for e in page.elements[table:following] if e.name == "span" and "published" in e.classes]
+    shown = [e.text for e in page.of_class("published") if table < page.elements.index(e) < following]
     wanted = published_means(("speech", "music", "environmental"))
-    shown = sorted(float(e.text.replace("−", "-")) for e in spans if re.fullmatch(r"−?[\d.]+", e.text))
-    np.testing.assert_allclose(shown, sorted(wanted.values()), atol=0.051)
+    figures = sorted(float(text[1:-1].replace("−", "-")) for text in shown if re.fullmatch(r"\[−?[\d.]+\]", text))
+    np.testing.assert_allclose(figures, sorted(wanted.values()), atol=0.051)
 
 
-def test_names_from_files_are_shown_as_they_are(report, read_page, weak_labels):
+def test_a_pick_is_shaded_by_its_share_of_the_true_domain(pages):
+    cells = Reader(pages["model-selection"]).of_class("share")
+    assert len(cells) == 2 * 9
+    for cell in cells:
+        count, percent = map(int, re.match(r"(\d+) \((\d+)%\)", cell.text).groups())
+        assert percent == round(100 * count / 12) and f"--share: {count / 12:.3f}" == cell.attributes["style"]
+
+
+def test_names_from_files_are_shown_as_they_are(report, weak_labels):
     names = ("<script>alert(1)<", '"><img src=x onerror=alert(2)>', "$\\frac{a}{b}$ {{ 7 * 7 }}")
-    folder = weak_labels(names)
-    status, printed = report(folder, "--no-audio")
+    status, printed, page = report(weak_labels(names), "--no-audio")
     assert status == 0, printed
-    page = read_page(folder / "report.html")
     assert len(page.all("script")) == 1
     assert not [e for e in page.elements if "onerror" in e.attributes or e.attributes.get("src") == "x"]
-    headings = [e.text for e in page.all("th")]
-    drawn = [e.text for e in page.all("text")]
-    for name in names:
-        assert name in headings and name in drawn
+    assert {*names} <= {*page.texts("th")} and {*names} <= {*page.texts("text")}
 
 
 @pytest.mark.parametrize("system", ["weak-labels", "model-selection"])
 def test_the_same_run_gives_the_same_page_wherever_it_lies(system, report, pages, tmp_path):
     folder = pages[system].parent
-    moved = tmp_path / folder.parent.name / folder.name
-    shutil.copytree(folder, moved)
+    moved = shutil.copytree(folder, tmp_path / folder.parent.name / folder.name)
     report(moved, "--no-audio")
     page = pages[system].read_text()
     assert page == (moved / "report.html").read_text()
     assert "/secret/place" not in page and str(folder.parent.parent) not in page
 
 
-def test_the_head_says_what_the_figures_are_of(pages, read_page):
-    page = read_page(pages["weak-labels"])
-    facts = dict(zip([e.text for e in page.all("dt")], [e.text for e in page.all("dd")], strict=True))
+def test_the_head_says_what_the_figures_are_of(pages):
+    page = Reader(pages["weak-labels"])
+    facts = dict(zip(page.texts("dt"), page.texts("dd"), strict=True))
     assert facts["Corpus"] == "UrbanSound8K" and facts["Test mixtures, each run"] == "30"
     assert facts["Seed of the mixtures"] == "5" and facts["Seed of the weights"] == "3"
     assert facts["Versions"] == "separatrix 9.9" and facts["Revision"] == "abc"
-    assert not [e for e in page.elements if "warning" in e.classes]
+    assert not page.of_class("warning")
 
 
-def test_runs_of_several_revisions_are_told_apart_below(report, read_page, weak_labels):
-    folder = weak_labels()
+def test_several_revisions_are_told_apart_and_procedural_sounds_are_never_passed_off_as_recordings(report, weak_labels):
+    folder = weak_labels(corpus="procedural.Procedural")
     written = folder / "strong" / "environment.json"
     written.write_text(written.read_text().replace("abc", "def+"))
-    report(folder, "--no-audio")
-    page = read_page(folder / "report.html")
-    facts = dict(zip([e.text for e in page.all("dt")], [e.text for e in page.all("dd")], strict=True))
+    _, _, page = report(folder, "--no-audio")
+    facts = dict(zip(page.texts("dt"), page.texts("dd"), strict=True))
     assert facts["Revision"] == "2 different ones, see How it was made" and facts["Machine"] == "a machine"
-    rows = [e.text for e in page.all("tr")]
-    assert {"strongseparatrix 9.9 def+ a machine", "frameseparatrix 9.9 abc a machine"} <= set(rows)
-
-
-def test_procedural_sounds_are_never_passed_off_as_recordings(report, read_page, weak_labels):
-    folder = weak_labels(corpus="procedural.Procedural")
-    report(folder, "--no-audio")
-    (warning,) = [e for e in read_page(folder / "report.html").elements if "warning" in e.classes]
+    rows = {"strongseparatrix 9.9def+a machine", "frameseparatrix 9.9abca machine"}
+    assert rows <= {text.replace(" def+ ", "def+").replace(" abc ", "abc") for text in page.texts("tr")}
+    (warning,) = page.of_class("warning")
     assert "The sounds are procedural" in warning.text and "No recordings." in warning.text
 
 
-def test_rows_that_are_not_there_yet_are_named_and_the_others_shown(report, read_page, weak_labels):
+def test_what_is_not_there_yet_is_named_and_the_rest_shown(report, weak_labels):
     folder = weak_labels()
     (folder / "frame" / "scores.csv").unlink()
     (folder / "judge_clip" / "classifier.csv").unlink()
-    status, printed = report(folder, "--no-audio")
-    assert status == 0
-    page = read_page(folder / "report.html")
+    status, printed, page = report(folder)
+    assert status == 0 and "missing: Listen:" in printed and not page.all("audio")
     for name in ("Row frame", "Judge judge_clip"):
-        assert f"{name}: it has not been tested yet." in printed.replace("missing: ", "")
-        assert [e for e in page.all("li") if e.text == f"{name}: it has not been tested yet."]
-    headings = [e.text for e in page.all("th")]
-    assert "Δ strong labels" in headings and "Δ frame labels" not in headings
+        assert f"missing: {name}: it has not been tested yet." in printed
+        assert f"{name}: it has not been tested yet." in page.texts("li")
+    assert "Δ strong labels" in page.texts("th") and "Δ frame labels" not in page.texts("th")
+    assert page.texts("h2")[:2] == ["What is missing", "The table"]
 
 
-def test_domains_without_a_selection_are_named_and_the_others_shown(report, read_page, model_selection, tmp_path):
-    folder = shutil.copytree(model_selection, tmp_path / "half")
-    shutil.rmtree(folder / "selection" / "music")
-    (folder / "selection" / "speech" / "scores.csv").unlink()
-    status, printed = report(folder, "--no-audio")
+def test_domains_without_a_selection_are_named_and_the_others_shown(report, selection_copy):
+    shutil.rmtree(selection_copy / "selection" / "music")
+    (selection_copy / "selection" / "speech" / "scores.csv").unlink()
+    status, printed, page = report(selection_copy, "--no-audio")
     assert status == 0
     for domain in ("speech", "music"):
         assert f"missing: Domain {domain}: no model was selected on its mixtures yet." in printed
-    headings = [e.text for e in read_page(folder / "report.html").all("th")]
-    assert "environmental" in headings and "music" not in headings
+    assert "environmental" in page.texts("th") and "music" not in page.texts("th")
 
 
-def test_damaged_rows_cost_their_part_of_the_page_alone(report, read_page, model_selection, tmp_path):
-    folder = shutil.copytree(model_selection, tmp_path / "damaged")
-    (folder / "selection" / "music" / "scores.csv").write_text("no,rows\n1,2\n")
-    status, printed = report(folder, "--no-audio")
-    assert status == 0 and "missing: Tables:" in printed
-    page = read_page(folder / "report.html")
-    assert "Trainings" in [e.text for e in page.all("h2")]
-
-
-def test_without_models_and_sounds_the_page_is_made_and_says_what_is_missing(report, read_page, weak_labels):
-    folder = weak_labels()
-    status, printed = report(folder)
-    assert status == 0 and "missing: Listen:" in printed
-    page = read_page(folder / "report.html")
-    assert [e.text for e in page.all("h2")][:2] == ["What is missing", "The table"] and not page.all("audio")
+def test_damaged_rows_cost_their_part_of_the_page_alone(report, selection_copy):
+    (selection_copy / "selection" / "music" / "scores.csv").write_text("no,rows\n1,2\n")
+    (selection_copy / "speech" / "curves" / "version_0" / "metrics.csv").write_text("epoch,validation_loss\n0,low\n")
+    status, printed, page = report(selection_copy, "--no-audio")
+    assert status == 0 and "missing: Tables:" in printed and re.search("missing: Trainings: .*speech.*low", printed)
+    assert page.texts("h2") == ["What is missing", "How it was made"]
 
 
 @pytest.mark.parametrize("name", ["frame", "judge_frame"])
-def test_a_single_run_has_a_page_too(report, read_page, weak_labels, name):
-    folder = weak_labels() / name
-    status, _ = report(folder, "--no-audio", "--output", folder / "page.html")
-    assert status == 0
-    titles = [e.text for e in read_page(folder / "page.html").all("h2")]
-    assert titles == [
-        *(["The table", "Distributions"] if name == "frame" else ["Judges"]),
-        "Trainings",
-        "How it was made",
-    ]
+def test_a_single_run_has_a_page_too(report, weak_labels, name):
+    status, _, page = report(weak_labels() / name, "--no-audio")
+    parts = ["The table", "Distributions"] if name == "frame" else ["Judges"]
+    assert status == 0 and page.texts("h2") == [*parts, "Trainings", "How it was made"]
 
 
 @pytest.mark.parametrize(
@@ -201,11 +167,9 @@ def test_a_single_run_has_a_page_too(report, read_page, weak_labels, name):
         (["{run}", "--device", "typewriter"], "--device typewriter: cannot be used here"),
     ],
 )
-def test_what_cannot_be_done_is_refused_in_one_line(report, weak_labels, tmp_path, monkeypatch, arguments, message):
-    folder = weak_labels()
-    (tmp_path / "empty").mkdir()
-    monkeypatch.chdir(tmp_path / "empty")
-    status, printed = report(*(argument.format(run=folder) for argument in arguments))
+def test_what_cannot_be_done_is_refused_in_one_line(report, pages, tmp_path, monkeypatch, arguments, message):
+    monkeypatch.chdir(tmp_path)
+    status, printed, _ = report(*(argument.format(run=pages["weak-labels"].parent) for argument in arguments))
     assert status == 2
     (line,) = printed.splitlines()
     assert line.startswith("separatrix report: ") and message in line
