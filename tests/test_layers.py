@@ -22,7 +22,6 @@ WIRING = {
     "datamodules/mixtures.py",
     "lightning_modules/base_module.py",
     "lightning_modules/checkpoint.py",
-    "lightning_modules/exported_model.py",
     "lightning_modules/training_state.py",
 }
 FILES = sorted(path.relative_to(ROOT).as_posix() for package in TAKEN for path in (ROOT / package).rglob("*.py"))
