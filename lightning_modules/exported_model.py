@@ -42,9 +42,11 @@ def write_exported(path: Path, card: Card, weights: Mapping[str, Any]) -> Card:
     """
     from safetensors.torch import save
 
-    numbers = sum(weight.numel() for weight in weights.values())
-    kinds = ", ".join(sorted({str(weight.dtype).removeprefix("torch.") for weight in weights.values()}))
-    described = {"numbers": numbers, "type": kinds, "sha256": weights_digest(weights)}
+    described = {
+        "numbers": sum(weight.numel() for weight in weights.values()),
+        "type": ", ".join(sorted({str(weight.dtype).removeprefix("torch.") for weight in weights.values()})),
+        "sha256": weights_digest(weights),
+    }
     card = {"format": FORMAT, **card, "weights": described}
     metadata = {ENTRY: json.dumps({"card": card, "sha256": _digest(card)}, allow_nan=False)}
     contents = save({name: weight.detach().cpu().contiguous() for name, weight in weights.items()}, metadata)

@@ -5,7 +5,7 @@ from pathlib import Path
 import torch
 
 from experiments.export.card import read_card
-from experiments.export.program import network_output, noise_input
+from experiments.export.program import Network, noise_input
 from lightning_modules.base_module import SeparatrixModule
 from lightning_modules.checkpoint import load_module
 from lightning_modules.deep_clustering.module import DeepClustering
@@ -50,9 +50,9 @@ def export_module(
         if beyond := [name for name, weight in weights.items() if not weight.isfinite().all()]:
             raise InputError(f"--half: {beyond[0]} is beyond what float16 holds (65504); export without it")
         features = noise_input(module, 1)
-        exact = network_output(module, features)
+        exact = Network(module)(features)
         module.load_state_dict(weights)
-        difference = float((network_output(module, features) - exact).abs().max())
+        difference = float((Network(module)(features) - exact).abs().max())
         # Weights that were rounded before do not differ again: what the card says of them stays true.
         card.setdefault("half", {"largest difference on noise": difference})
     return write_exported(Path(output), card, weights)
