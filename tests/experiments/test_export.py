@@ -129,33 +129,26 @@ def test_scores_are_only_those_of_the_weights_that_were_tested(run):
 def test_what_is_not_known_is_none(run, tmp_path):
     (tmp_path / "elsewhere").mkdir()
     alone = shutil.copy(run / "checkpoints" / "best.ckpt", tmp_path / "elsewhere" / "best.ckpt")
-    card = read_card(alone)
-    assert card["scores"] is card["data_licence"] is card["training"]["data"] is card["training"]["revision"] is None
-    assert card["training"]["epochs"] == 5
-    assert export_module(alone, tmp_path / "b.safetensors", data_licence="CC0")["data_licence"] == "CC0"
-
-
-def test_a_configuration_of_another_model_says_nothing(run):
     configuration = yaml.safe_load((run / "config.yaml").read_text())
-    configuration["model"]["init_args"]["network"]["init_args"]["units"] = 4
+    configuration["model"]["init_args"]["network"]["init_args"]["units"] = 4  # of another model
     (run / "config.yaml").write_text(yaml.safe_dump(configuration))
-    card = read_card(run / "checkpoints" / "best.ckpt")
-    assert card["training"]["data"] is card["training"]["versions"] is card["data_licence"] is None
+    for path in (alone, run / "checkpoints" / "last.ckpt"):
+        card = read_card(path)
+        training = card.pop("training")
+        assert card["scores"] is card["data_licence"] is training["data"] is training["versions"] is None
+        assert (training["epochs"], training["steps"], training["seed"]) == (5, 60, None)
+    assert export_module(alone, tmp_path / "b.safetensors", data_licence="CC0")["data_licence"] == "CC0"
 
 
 def test_every_corpus_of_the_project_has_its_licence_and_joined_ones_have_all_or_none():
     for name, expected in LICENCES.items():
         assert hasattr(separatrix, name)
-        assert licence({"class_path": f"separatrix.{name}"}) == expected
-        assert licence({"class_path": f"datamodules.corpora.file.{name}"}) == expected
-        assert licence({"class_path": f"mine.{name}"}) is None
-
-    def joined(*names: str) -> Any:
-        corpora = [{"class_path": f"separatrix.{name}"} for name in names]
-        return {"class_path": "separatrix.JoinedCorpora", "init_args": {"corpora": corpora}}
-
-    assert licence(joined("UrbanSound8K", "LibriSpeech", "UrbanSound8K")) == "CC BY-NC 3.0; CC BY 4.0"
-    assert licence(joined("UrbanSound8K", "FolderPerClass")) is licence(None) is None
+        places = ("separatrix", "datamodules.corpora.file", "mine")
+        assert [licence({"class_path": f"{place}.{name}"}) for place in places] == [expected, expected, None]
+    cases = {"UrbanSound8K LibriSpeech UrbanSound8K": "CC BY-NC 3.0; CC BY 4.0", "UrbanSound8K FolderPerClass": None}
+    for names, expected in cases.items():
+        corpora = [{"class_path": f"separatrix.{name}"} for name in names.split()]
+        assert licence({"class_path": "separatrix.JoinedCorpora", "init_args": {"corpora": corpora}}) == expected
 
 
 def test_the_same_checkpoint_gives_the_same_bytes_and_an_export_can_be_exported(run, tmp_path):
