@@ -25,16 +25,14 @@ def noise_input(module: SeparatrixModule, mixtures: int) -> Tensor:
 
 
 class Network(nn.Module):
-    """What a module's network makes of its input [B, bins, F].
-
-    That is masks [B, C, bins, F], logits [B, C, F'] or embeddings [B, F·bins, D].
-    """
+    """The network of a module, and what makes masks, logits or embeddings of its outputs."""
 
     def __init__(self, module: SeparatrixModule) -> None:
         super().__init__()
         self.module = module
 
-    def forward(self, features: Tensor) -> Tensor:  # noqa: D102
+    def forward(self, features: Tensor) -> Tensor:
+        """[B, bins, F] -> masks [B, C, bins, F], logits [B, C, F'] or embeddings [B, F·bins, D]."""
         if torch.compiler.is_exporting():
             # Until it ends, torch.export switches oneDNN off, follows an LSTM frame by frame and so fixes their number.
             torch.backends.mkldnn.set_flags(True)

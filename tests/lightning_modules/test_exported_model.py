@@ -13,7 +13,7 @@ from safetensors.torch import save
 from lightning_modules.checkpoint import AtomicCheckpointIO, load_module, read_checkpoint
 from lightning_modules.deep_clustering.module import DeepClustering
 from lightning_modules.errors import InputError
-from lightning_modules.exported_model import ENTRY, read_card, write_exported
+from lightning_modules.exported_model import ENTRY, read_card, weights_digest, write_exported
 from lightning_modules.networks import BLSTM, CRNN
 from lightning_modules.weak_labels.classifier_module import EventClassifier
 from lightning_modules.weak_labels.separator_module import WeakLabelSeparator
@@ -80,6 +80,10 @@ def test_the_same_model_gives_the_same_bytes_with_its_card_as_metadata(classifie
     write_exported(path, card_of(classifier), dict(reversed(classifier.state_dict().items())))
     assert path.read_bytes() == first
     assert card["weights"]["type"] == "float32" and card["weights"]["numbers"] > 500
+    swapped = {"a": torch.zeros(2), "b": torch.ones(2)}, {"a": torch.ones(2), "b": torch.zeros(2)}
+    reshaped = {"a": torch.zeros(1, 2), "b": torch.ones(2)}, {"a": torch.zeros(2).int(), "b": torch.ones(2)}
+    renamed = {"a": torch.zeros(2), "c": torch.ones(2)}
+    assert len({weights_digest(weights) for weights in (*swapped, *reshaped, renamed)}) == 5
     with safe_open(path, "pt") as file:
         assert json.loads(file.metadata()[ENTRY])["card"] == card == read_card(path)
 
