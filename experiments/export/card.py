@@ -51,7 +51,7 @@ def _new_card(checkpoint: Path) -> Card:
     run = checkpoint.resolve().parent.parent
     configuration = _read(run / CONFIGURATION_FILE)
     settings = _settings(configuration.get("model"))
-    if not settings or any(stated[name] != settings[name] for name in stated.keys() & settings.keys()):
+    if any(stated[name] != settings[name] for name in stated.keys() & settings.keys()):
         configuration = {}  # of another model: the checkpoint was put there
     environment = _read(run / ENVIRONMENT_FILE) if configuration else {}
     trainer, data = configuration.get("trainer", {}), configuration.get("data")
