@@ -50,8 +50,8 @@ from datamodules.rendering import render
 from datamodules.sound_bank import SoundBank, build_sound_bank, integrated_loudness
 from datamodules.source_pairs import SourcePairs
 from datamodules.urban_scenes import UrbanScenes
-from experiments.card import read_card
-from experiments.export import export_module
+from experiments.export.card import read_card
+from experiments.export.model import export_module
 from experiments.separated_files import separate_file
 from lightning_modules.autoclip import AutoClip
 from lightning_modules.base_module import SeparatrixModule

@@ -6,8 +6,6 @@ from typing import Any
 
 from jsonargparse import ArgumentParser, DefaultHelpFormatter, Namespace
 
-from lightning_modules import networks
-
 # In place of what Lightning says of them, which is not how it is here.
 _SETTINGS = {
     "--config": "a configuration file, or a shipped configuration by name; repeatable, the later ones override",
@@ -31,6 +29,8 @@ class HelpFormatter(RawDescriptionHelpFormatter, DefaultHelpFormatter):
     def _expand_help(self, action: Action) -> str:
         text = super()._expand_help(action).replace("type: <class 'Path'>", "type: path")
         if ", known subclasses: torch.nn.Module" in text:  # all that torch and torchmetrics have
+            from lightning_modules import networks  # with torch, which not every command needs
+
             names = ", ".join(networks.__all__)
             return f"{text.partition(', known subclasses:')[0]}; {names}, or MODULE.CLASS of your own)"
         return text

@@ -13,7 +13,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from lightning_modules.choices import named_modules
 from lightning_modules.errors import InputError
 
 OPTION = "--import"
@@ -68,6 +67,8 @@ def own_modules(settings: Any) -> list[str]:
     Args:
         settings: plain values, such as a resolved configuration or a module's hyper-parameters.
     """
+    from lightning_modules.choices import named_modules  # with torch, which not every command needs
+
     return [module for module in modules_of(settings) if module in named_modules or _is_in_current_folder(module)]
 
 
@@ -107,4 +108,6 @@ def _import(module: str) -> None:
             raise  # one that the module itself asks for
         told = clash(module) or f"no such module in {os.getcwd()}, nor an installed one; start the command where it is"
         raise InputError(f"{OPTION} {told}" if clash(module) else f"{OPTION} {module}: {told}") from None
+    from lightning_modules.choices import named_modules
+
     named_modules.add(module)

@@ -23,7 +23,6 @@ WIRING = {
     "lightning_modules/base_module.py",
     "lightning_modules/batch_invariance.py",
     "lightning_modules/checkpoint.py",
-    "lightning_modules/exported_model.py",
     "lightning_modules/loss_watch.py",
     "lightning_modules/mean_test_scores.py",
     "lightning_modules/resumable_epochs.py",

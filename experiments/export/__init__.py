@@ -1,0 +1,1 @@
+"""Trained models as files that travel, and what these say of themselves."""

@@ -1,0 +1,124 @@
+"""What a model says of itself: a card of plain values, from its file, or from the checkpoint and the run it lies in.
+
+What is not known is None, and nothing on a card is a path, a date or a name of a machine.
+"""
+
+import contextlib
+import json
+import os
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from experiments.configuration import read_configuration
+from experiments.run_files import CONFIGURATION_FILE, ENVIRONMENT_FILE, TEST_FILE, TESTED_FILE
+from lightning_modules import exported_model
+from lightning_modules.exported_model import Card
+
+# Of the recordings in the corpora that have a reader here.
+LICENCES = {
+    "UrbanSound8K": "CC BY-NC 3.0",
+    "LibriSpeech": "CC BY 4.0",
+    "MUSDB18": "academic use only",
+    **dict.fromkeys(("Procedural", "ProceduralMusic", "ProceduralVoices"), "none: sounds made by formulas (MIT code)"),
+}
+# Settings of the trainer that decide what the weights become.
+OF_TRAINING = ("max_epochs", "precision", "accumulate_grad_batches", "gradient_clip_val", "devices", "num_nodes")
+# Settings of the data that say something of a machine, not of the mixtures.
+OF_THE_MACHINE = ("root", "bank_folder", "workers")
+
+
+def read_card(path: str | Path) -> Card:
+    """What an exported model says of itself, or what a checkpoint would say once it is exported.
+
+    Returns:
+        Plain values, as in the file; None where something is not known.
+
+    Raises:
+        InputError: the file, or one of the run that a checkpoint lies in, cannot be read.
+    """
+    with contextlib.suppress(Exception):  # a checkpoint, or damaged: then whoever reads checkpoints says how
+        return exported_model.read_card(path)
+    return _new_card(Path(path))
+
+
+def _new_card(checkpoint: Path) -> Card:
+    """The card of a checkpoint, which needs no class of it; the run's folder tells of the training and the scores."""
+    from lightning_modules.checkpoint import read_checkpoint  # with torch, which an exported model's card does not need
+
+    contents = read_checkpoint(checkpoint)
+    stated = {name: value for name, value in contents["hyper_parameters"].items() if not name.startswith("_")}
+    run = checkpoint.resolve().parent.parent
+    configuration = _read(run / CONFIGURATION_FILE)
+    settings = _settings(configuration.get("model"))
+    if any(stated[name] != settings[name] for name in stated.keys() & settings.keys()):
+        configuration = {}  # of another model: the checkpoint was put there
+    environment = _read(run / ENVIRONMENT_FILE) if configuration else {}
+    trainer, data = configuration.get("trainer", {}), configuration.get("data")
+    epoch, step = (n if isinstance(n, int) else None for n in map(contents.get, ("epoch", "global_step")))
+    return {
+        "module": contents.get("module"),
+        # The classifier is a file of the machine that trained; only trainings need it.
+        "hyper_parameters": stated | ({"judge": None} if "judge" in stated else {}),
+        "training": {
+            "epochs": None if epoch is None else epoch + 1,
+            "steps": step,
+            "seed": configuration.get("seed_everything"),
+            "trainer": {name: trainer[name] for name in OF_TRAINING if name in trainer} or None,
+            "data": _described(data),
+            **{name: environment.get(name) for name in ("versions", "revision")},
+        },
+        "data_licence": licence(_settings(data).get("corpus")),
+        "code_licence": "MIT",
+        "scores": _scores(run, contents["state_dict"]),
+        "exported_with": f"separatrix {version('separatrix')}",
+    }
+
+
+def licence(corpus: Any) -> str | None:
+    """Of the recordings of a corpus, a section of a resolved configuration; None where it is not known."""
+    package, _, name = corpus["class_path"].rpartition(".") if corpus else ("", "", "")
+    if not package.startswith(("separatrix", "datamodules")):  # somebody's own class may have the same name
+        return None
+    licences = list(map(licence, _settings(corpus)["corpora"])) if name == "JoinedCorpora" else [LICENCES.get(name)]
+    return None if None in licences else "; ".join(dict.fromkeys(map(str, licences)))
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """A file of the run, YAML or JSON, which is YAML; empty where there is none."""
+    return read_configuration(str(path)) if path.is_file() else {}
+
+
+def _settings(section: Any) -> dict[str, Any]:
+    return section.get("init_args", {}) if section else {}
+
+
+def _described(section: Any) -> dict[str, Any] | None:
+    """Class of data or of a corpus, settings that mean something on another machine, and the corpora in it."""
+    if not section:
+        return None
+    settings = {name: value for name, value in _settings(section).items() if name not in OF_THE_MACHINE}
+    parts: Card = {"corpus": _described(settings.pop("corpus"))} if "corpus" in settings else {}
+    parts |= {"corpora": list(map(_described, settings.pop("corpora")))} if "corpora" in settings else {}
+    portable = {name: value for name, value in settings.items() if os.sep not in json.dumps(value)}
+    return {"class": section["class_path"].rpartition(".")[2], "settings": portable, **parts}
+
+
+def _scores(run: Path, weights: dict[str, Any]) -> dict[str, Any] | None:
+    """What a test of these very weights left in the run's folder, and the data that it was on."""
+    # Parts are what an interrupted test leaves: the file beside them is an earlier one's.
+    interrupted = (run / "scores.parts").exists()
+    if interrupted or _read(run / TESTED_FILE).get("weights") != exported_model.weights_digest(weights):
+        return None
+    import pandas
+
+    from callbacks.classifier_scores import CLASSIFIER_FILE
+    from callbacks.separation_evaluation import SUMMARY_FILE
+
+    files = [path for path in (run / SUMMARY_FILE, run / CLASSIFIER_FILE) if path.is_file()]
+    if not files:
+        return None
+    rows = pandas.read_csv(files[0], keep_default_na=False, na_values=[""])
+    rows = rows.drop(columns="supervision", errors="ignore").rename(columns={"class": "label"})
+    rows = rows.astype(object).where(rows.notna(), None).to_dict("records")
+    return {"data": _described(_read(run / TEST_FILE).get("data")), "rows": rows}

@@ -1,0 +1,56 @@
+"""`separatrix export`: a trained model as one file that travels, and on request its network as a program."""
+
+import contextlib
+from pathlib import Path
+
+from experiments.command_parser import command_parser
+from experiments.configuration import config_options
+from experiments.export.model import KINDS, export_module, require_free
+from experiments.export.program import write_program
+from experiments.export.show_card import shown
+from experiments.next_steps import tell
+from experiments.sole_writer import sole_writer
+from lightning_modules.errors import InputError
+from lightning_modules.trained_module import load_module
+from lightning_modules.weak_labels.classifier_module import EventClassifier
+
+DESCRIPTION = """Write the weights of a checkpoint and a card, which says what they are of, into one safetensors file.
+Wherever a checkpoint can be named, so can the file: it holds nothing that could be run, and no paths or dates."""
+EXAMPLES = (
+    "export runs/strong/checkpoints/best.ckpt --output strong.safetensors",
+    "export runs/speech/checkpoints/best.ckpt --output speech.safetensors --program speech.pt2",
+)
+
+
+def command(arguments: list[str]) -> None:
+    """`separatrix export ...`."""
+    parser = command_parser("export", DESCRIPTION, *EXAMPLES)
+    add = parser.add_argument
+    add("checkpoint", type=Path, help="of a separator, a classifier or a deep clustering model")
+    add("--output", type=Path, required=True, help="the new file, FILE.safetensors")
+    add("--data-licence", help="of the recordings that it was trained on, where the corpus is your own")
+    add("--program", type=Path, help="write the network as a program of torch.export, too, FILE.pt2")
+    add("--half", action="store_true", help="keep the weights as float16: half the size, not the same outputs")
+    add("--overwrite", action="store_true", help="replace files that are there")
+    given = parser.parse_args(arguments[1:])
+    with contextlib.ExitStack() as alone:
+        for option, path, ending in (("--output", given.output, ".safetensors"), ("--program", given.program, ".pt2")):
+            if path is not None:
+                if path.suffix != ending:
+                    raise InputError(f"{option} {path}: a name that ends in {ending} is needed")
+                require_free(path, given.overwrite)
+                alone.enter_context(sole_writer(path, option))
+        print(f"exporting {given.checkpoint}")
+        card = export_module(given.checkpoint, given.output, given.data_licence, given.half, given.overwrite)
+        print(shown(card))
+        module = load_module(given.output, *KINDS)
+        made = [f"{given.output}, {given.output.stat().st_size / 1e6:.1f} MB"]
+        if given.program is not None:
+            difference = write_program(given.program, module, card)
+            size = given.program.stat().st_size / 1e6
+            made.append(f"{given.program}, {size:.1f} MB; on noise {difference:.1e} from the model at most")
+    following = ["separate", "--model", str(given.output), "RECORDING.wav", "--output", "separated"]
+    if isinstance(module, EventClassifier):
+        configurations = config_options("weak_labels/base", f"weak_labels/{module.supervision}")
+        following = ["fit", *configurations, "--model.judge", str(given.output), "--data.corpus.root", "DATA"]
+    tell(made, [following])
