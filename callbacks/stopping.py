@@ -12,7 +12,7 @@ class Stopping(EarlyStopping):
     """Early stopping that outlives an interruption: a training that had stopped is not resumed for another epoch."""
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Stop at once where the checkpoint says that patience had run out."""
+        # Where the checkpoint says that patience had run out.
         trainer.should_stop = trainer.should_stop or self.wait_count >= self.patience
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:

@@ -10,10 +10,6 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from callbacks.classifier_scores import CLASSIFIER_COLUMNS, CLASSIFIER_FILE
-from callbacks.row_evaluation import SCORES_FILE
-from callbacks.rows import each_row, index_of, value_of
-from callbacks.summary import summarise
 from experiments.configuration import read_configuration
 from experiments.run_files import (
     CHECKPOINTS,
@@ -27,6 +23,8 @@ from lightning_modules.checkpoint import read_checkpoint
 from lightning_modules.deep_clustering.module import DeepClustering
 from lightning_modules.errors import InputError
 from lightning_modules.exported_model import Card, weights_digest
+from lightning_modules.scores.rows import index_of, read_rows, value_of
+from lightning_modules.scores.summary import CLASSIFIER_COLUMNS, CLASSIFIER_FILE, SCORES_FILE, summarise
 from lightning_modules.weak_labels.classifier_module import EventClassifier
 from lightning_modules.weak_labels.separator_module import WeakLabelSeparator
 
@@ -148,7 +146,7 @@ def _scores(run: Path, contents: dict[str, Any]) -> dict[str, Any] | None:
     rows: list[dict[str, Any]]
     path = run / CLASSIFIER_FILE
     if path.is_file():
-        rows = [_scored(path, row) for row in each_row(path, CLASSIFIER_COLUMNS)]
+        rows = [_scored(path, row) for row in read_rows(path, CLASSIFIER_COLUMNS)]
     else:
         path = run / SCORES_FILE
         # Parts are what an interrupted test leaves: the file beside them is an earlier one's.

@@ -8,13 +8,13 @@ import pytest
 ROOT = Path(__file__).parents[1]
 # What each package may take from the others; models and data meet in the batch, the geometry and the errors alone.
 TAKEN = {
-    "lightning_modules": {"datamodules.batch"},
+    "lightning_modules": {"lightning_modules.batch"},
     "datamodules": {
         "lightning_modules.errors",
         "lightning_modules.setting_checks",
         "lightning_modules.spectrogram",
     },
-    "callbacks": {"lightning_modules", "datamodules.batch"},
+    "callbacks": {"lightning_modules", "lightning_modules.batch"},
     "experiments": {"lightning_modules", "datamodules", "callbacks", "separatrix"},
 }
 # What wires networks and data to the trainer, or saves its files; all else below experiments knows no Lightning.

@@ -10,9 +10,9 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from callbacks.rows import read_rows
 from datamodules.inspection import Inspection
 from datamodules.scene_statistics import SceneStatistics, distinct_classes_law
+from lightning_modules.scores.rows import read_rows
 
 MOST_LABELS = 20  # speakers are many
 PUBLISHED_INPUT = Path(__file__).parents[1] / "published" / "weak_labels.csv"

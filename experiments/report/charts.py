@@ -6,9 +6,10 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from callbacks.figures import PALETTE, draw_confidence
-from callbacks.selection_rows import Evaluated, Floats
 from experiments.report.drawing import INK, figure_of
+from lightning_modules.scores.figures import PALETTE, draw_confidence
+from lightning_modules.scores.rows import Floats
+from lightning_modules.scores.selection_rows import Evaluated
 
 NARROW = (3.9, 2.8)  # inches, of 10 point text; three of them stand side by side, one on a phone
 CURVES = {"validation": INK, "training": PALETTE[0]}

@@ -4,10 +4,6 @@ from collections.abc import Callable, Sequence
 
 import torch
 
-from callbacks.classifier_scores import CLASSIFIER_FILE
-from callbacks.rows import each_row
-from callbacks.selection_rows import Evaluated, read_evaluated
-from callbacks.separation_evaluation import SCORE_COLUMNS
 from experiments.report import model_selection, weak_labels
 from experiments.report.drawing import Drawings
 from experiments.report.examples import Tell
@@ -22,6 +18,9 @@ from experiments.reproduction.weak_labels_table import JUDGES, ROWS
 from lightning_modules.deep_clustering.module import DeepClustering
 from lightning_modules.deep_clustering.selection import ModelSelection
 from lightning_modules.errors import InputError
+from lightning_modules.scores.rows import read_rows
+from lightning_modules.scores.selection_rows import Evaluated, read_evaluated
+from lightning_modules.scores.summary import CLASSIFIER_FILE, SCORE_COLUMNS
 from lightning_modules.weak_labels.classifier_module import EventClassifier
 from lightning_modules.weak_labels.references import ReferenceSeparator
 from lightning_modules.weak_labels.separator_module import WeakLabelSeparator
@@ -102,7 +101,7 @@ class Contents:
         return there
 
     def _single(self, run: Run) -> None:
-        first: dict[str, str] = next(each_row(run.scores), {})
+        first: dict[str, str] = next(iter(read_rows(run.scores)), {})
         if "model" not in first:
             self._separation([run])
             return
@@ -117,7 +116,7 @@ class Contents:
             return
         rows = {run.name: run.scores for run in tests}
         classes = [str(label) for label in tests[0].setting("data", "classes") or []] or list(
-            dict.fromkeys(row["class"] for row in each_row(tests[0].scores, SCORE_COLUMNS))
+            dict.fromkeys(row["class"] for row in read_rows(tests[0].scores, SCORE_COLUMNS))
         )
         self._part("table", "The table", lambda: [weak_labels.score_table(rows, classes)])
         self._part(

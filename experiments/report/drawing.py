@@ -10,7 +10,7 @@ from markupsafe import Markup, escape
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from callbacks.figures import PALETTE
+from lightning_modules.scores.figures import PALETTE
 
 # The same colour for the same system everywhere; the page has a lighter and a darker form of each.
 COLOURS = {

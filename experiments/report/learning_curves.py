@@ -8,12 +8,11 @@ from pathlib import Path
 import numpy as np
 from markupsafe import Markup
 
-from callbacks.rows import each_row, value_of
-from callbacks.selection_rows import Floats
 from experiments.report.charts import BEST, CURVES, curve_chart
 from experiments.report.drawing import Drawings, variable
 from experiments.report.page import Charts
 from experiments.report.run_folder import Run
+from lightning_modules.scores.rows import Floats, read_rows, value_of
 
 LOSSES = {"validation_loss": "validation", "train_loss_epoch": "training", "train_loss": "training"}
 # What is shown beside the loss, the first that was logged: name of the column, of the quantity, and its unit.
@@ -33,7 +32,7 @@ def read_curves(run: Run) -> dict[str, Curve]:
     """
     values: dict[str, dict[float, list[float]]] = defaultdict(lambda: defaultdict(list))
     for path in sorted(run.folder.glob("curves/version_*/metrics.csv"), key=_version):
-        for row in each_row(path):
+        for row in read_rows(path):
             if not row.get("epoch"):
                 continue
             epoch = value_of(path, row, "epoch") + 1

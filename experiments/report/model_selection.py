@@ -6,10 +6,6 @@ from pathlib import Path
 import numpy as np
 from markupsafe import Markup
 
-from callbacks.correlation import pearson, points
-from callbacks.figures import PALETTE, embedding_figure
-from callbacks.model_selection import Confusion
-from callbacks.selection_rows import Evaluated
 from experiments.report.charts import box_chart, box_limits, calibration_chart, confidence_chart
 from experiments.report.drawing import INK, Drawings, colour_of, variable
 from experiments.report.page import Cell, Charts, Table, table_of
@@ -17,6 +13,10 @@ from experiments.report.run_folder import Run
 from experiments.reproduction.model_selection_sections import NAMES, score_section
 from experiments.reproduction.model_selection_table import Findings, further_sections, published_counts, published_means
 from lightning_modules.errors import InputError
+from lightning_modules.scores.ensembles import Confusion
+from lightning_modules.scores.figures import PALETTE, embedding_figure
+from lightning_modules.scores.intervals import correlation, points
+from lightning_modules.scores.selection_rows import Evaluated
 
 ENSEMBLES = {"oracle": INK, "confidence": PALETTE[4], "calibrated": PALETTE[3]}
 
@@ -144,7 +144,7 @@ def confidence_charts(evaluated: Evaluated, drawings: Drawings) -> Charts:
         title, alternative = domain, f"Confidence against SI-SDR in {domain}, coloured by model."
         if domain in evaluated.models:
             _, confidence, si_sdr = points(evaluated, domain, domain)
-            r = pearson(confidence, si_sdr, np.ones(len(si_sdr)))
+            r = correlation(confidence, si_sdr)
             title = f"{domain}: r = {r:.2f} (own model)"
             alternative += f" Pearson correlation of its own model's sources: {r:.2f}, n = {len(si_sdr)}."
         charts.append(drawings.chart(confidence_chart(evaluated, domain, title), alternative))

@@ -6,8 +6,6 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from callbacks.selection_rows import Evaluated
-from datamodules.batch import Batch
 from datamodules.mixture_dataset import MixtureDataset
 from experiments.report.drawing import colour_of, variable
 from experiments.report.examples import Tell, at_ranks, listening
@@ -15,8 +13,10 @@ from experiments.report.media import Pictures, audio, common_gain
 from experiments.report.mixtures import arithmetic, lies_in, tested_mixtures
 from experiments.report.page import Cell, Example, Listening, Sound, Table
 from experiments.report.run_folder import Run
+from lightning_modules.batch import Batch
 from lightning_modules.deep_clustering.selection import ModelSelection, Selection
 from lightning_modules.errors import InputError
+from lightning_modules.scores.selection_rows import Evaluated
 from lightning_modules.separation_scores import compare, in_best_order
 
 

@@ -9,11 +9,6 @@ from lightning import LightningModule
 from markupsafe import Markup
 from torch import Tensor
 
-from callbacks.figures import PALETTE
-from callbacks.rows import each_row, index_of, value_of
-from callbacks.selection_rows import Floats
-from callbacks.separation_evaluation import SCORE_COLUMNS
-from datamodules.batch import Batch
 from experiments.report.charts import timeline_chart
 from experiments.report.drawing import Drawings, colour_of, variable
 from experiments.report.examples import Tell, at_ranks, listening
@@ -23,8 +18,12 @@ from experiments.report.page import Example, Listening, Sound
 from experiments.report.run_folder import Run
 from experiments.report.weak_labels import system_name
 from lightning_modules.activation import sigmoid
+from lightning_modules.batch import Batch
 from lightning_modules.checkpoint import load_module
 from lightning_modules.errors import InputError
+from lightning_modules.scores.figures import PALETTE
+from lightning_modules.scores.rows import Floats, index_of, read_rows, value_of
+from lightning_modules.scores.summary import SCORE_COLUMNS
 from lightning_modules.separation_scores import score_separation
 from lightning_modules.spectrogram import stft
 from lightning_modules.weak_labels.classifier_module import EventClassifier
@@ -185,7 +184,7 @@ def _read_rows(run: Run) -> Rows:
         (index_of(path, row, "index"), row["class"]): Row(
             value_of(path, row, "input_si_sdr_db"), value_of(path, row, "si_sdr_db"), row["left_out"]
         )
-        for row in each_row(path, SCORE_COLUMNS)
+        for row in read_rows(path, SCORE_COLUMNS)
     }
 
 

@@ -7,18 +7,21 @@ from pathlib import Path
 
 import numpy as np
 
-from callbacks.classifier_scores import CLASSIFIER_COLUMNS, CLASSIFIER_FILE
-from callbacks.figures import PALETTE
-from callbacks.rows import each_row, read_rows, value_of
-from callbacks.selection_rows import Floats
-from callbacks.separation_evaluation import SCORE_COLUMNS
-from callbacks.summary import OVERALL, left_out_counts
 from experiments.report.charts import bin_shares, box_chart, box_limits, histogram_chart, score_chart
 from experiments.report.drawing import Drawings, colour_of, variable
 from experiments.report.page import Block, Cell, Charts, Table
 from experiments.report.run_folder import Run
 from experiments.reproduction.weak_labels_table import NAMES, table_cells
 from experiments.reproduction.weak_labels_table import Cell as Summarised
+from lightning_modules.scores.figures import PALETTE
+from lightning_modules.scores.rows import Floats, read_rows, value_of
+from lightning_modules.scores.summary import (
+    CLASSIFIER_COLUMNS,
+    CLASSIFIER_FILE,
+    OVERALL,
+    SCORE_COLUMNS,
+    left_out_counts,
+)
 from lightning_modules.separation_scores import LeftOut
 
 QUANTITIES = {"si_sdr_db": "output SI-SDR (dB)", "improvement_db": "SI-SDR improvement (dB)"}
@@ -97,7 +100,7 @@ def read_values(paths: Mapping[str, Path]) -> Values:
         quantity: defaultdict(lambda: {system: array("d") for system in paths}) for quantity in QUANTITIES
     }
     for system, path in paths.items():
-        for row in each_row(path, SCORE_COLUMNS):
+        for row in read_rows(path, SCORE_COLUMNS):
             if not row["left_out"]:
                 for quantity, by_class in found.items():
                     by_class[row["class"]][system].append(value_of(path, row, quantity))

@@ -4,11 +4,10 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from callbacks.correlation import HOME, Correlation
-from callbacks.differences import Difference
-from callbacks.model_selection import Confusion, EnsembleScore, shares_of_the_way
-from callbacks.selection_rows import Evaluated
 from experiments.sections import Section
+from lightning_modules.scores.ensembles import Confusion, EnsembleScore, shares_of_the_way
+from lightning_modules.scores.intervals import HOME, Correlation, Difference
+from lightning_modules.scores.selection_rows import Evaluated
 
 NAMES = {
     "oracle": "oracle ensemble",

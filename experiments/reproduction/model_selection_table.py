@@ -6,22 +6,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from callbacks.calibration import Calibration
-from callbacks.correlation import HOME, Correlation, correlations
-from callbacks.differences import Difference, differences
-from callbacks.figures import confidence_figure, write_figure
-from callbacks.model_selection import (
-    MEAN,
-    Confusion,
-    EnsembleScore,
-    confusion,
-    ensemble_scores,
-    ensembles,
-)
-from callbacks.row_evaluation import SCORES_FILE
-from callbacks.rows import each_row, read_rows, write_rows
-from callbacks.selection_evaluation import VALIDATION_SCORES_FILE
-from callbacks.selection_rows import SELECTION_COLUMNS, Evaluated, Floats, read_evaluated
 from experiments.reproduction.model_selection_sections import (
     confusion_section,
     correlation_section,
@@ -32,6 +16,13 @@ from experiments.reproduction.model_selection_sections import (
 from experiments.reproduction.model_selection_stages import DOMAINS
 from experiments.sections import Section, markdown, table_console, terminal_table
 from lightning_modules.atomic_file import write_text_atomically
+from lightning_modules.scores.calibration import Calibration
+from lightning_modules.scores.ensembles import MEAN, Confusion, EnsembleScore, confusion, ensemble_scores, ensembles
+from lightning_modules.scores.figures import confidence_figure, write_figure
+from lightning_modules.scores.intervals import HOME, Correlation, Difference, correlations, differences
+from lightning_modules.scores.rows import Floats, read_rows, write_rows
+from lightning_modules.scores.selection_rows import SELECTION_COLUMNS, VALIDATION_SCORES_FILE, Evaluated, read_evaluated
+from lightning_modules.scores.summary import SCORES_FILE
 
 PUBLISHED = Path(__file__).parents[1] / "published"
 TABLE_COLUMNS = ("row", "class", "mean_db", "std_db", "n", "published_mean_db")
@@ -54,7 +45,7 @@ def make_tables(output: Path, note: str = "", names: Sequence[str] = DOMAINS) ->
     write_rows(
         output / "scores.csv",
         SELECTION_COLUMNS,
-        ([row[name] for name in SELECTION_COLUMNS] for path in _files(output, names) for row in each_row(path)),
+        ([row[name] for name in SELECTION_COLUMNS] for path in _files(output, names) for row in read_rows(path)),
     )
     found.calibration.write(output / "calibration.csv")
     write_rows(

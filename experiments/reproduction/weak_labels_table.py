@@ -8,13 +8,19 @@ from typing import NamedTuple
 import numpy as np
 from rich.console import Console
 
-from callbacks.classifier_scores import CLASSIFIER_COLUMNS, CLASSIFIER_FILE
-from callbacks.row_evaluation import SCORES_FILE
-from callbacks.rows import each_row, read_rows, value_of, write_rows
-from callbacks.separation_evaluation import SCORE_COLUMNS
-from callbacks.summary import OVERALL, Summary, left_out_counts, summarise
 from experiments.sections import Section, markdown, table_console, terminal_table
 from lightning_modules.atomic_file import write_text_atomically
+from lightning_modules.scores.rows import read_rows, value_of, write_rows
+from lightning_modules.scores.summary import (
+    CLASSIFIER_COLUMNS,
+    CLASSIFIER_FILE,
+    OVERALL,
+    SCORE_COLUMNS,
+    SCORES_FILE,
+    Summary,
+    left_out_counts,
+    summarise,
+)
 
 ROWS = ("input", "clip", "frame", "strong", "gate", "ideal_ratio_mask")
 JUDGES = ("judge_frame", "judge_clip")
@@ -53,7 +59,7 @@ def make_table(output: Path, note: str = "") -> None:
         (
             (row, *(line[column] for column in SCORE_COLUMNS))
             for row in systems
-            for line in each_row(output / row / SCORES_FILE, SCORE_COLUMNS)
+            for line in read_rows(output / row / SCORES_FILE, SCORE_COLUMNS)
         ),
     )
     judged = [line for judge in JUDGES for line in read_rows(output / judge / CLASSIFIER_FILE, CLASSIFIER_COLUMNS)]
@@ -129,7 +135,7 @@ def percentile_section(output: Path) -> Section:
     rows = []
     for row in ROWS[1:]:
         path = output / row / SCORES_FILE
-        values = [value_of(path, line, "si_sdr_db") for line in each_row(path, SCORE_COLUMNS) if not line["left_out"]]
+        values = [value_of(path, line, "si_sdr_db") for line in read_rows(path, SCORE_COLUMNS) if not line["left_out"]]
         points = [f"{value:.1f}" for value in np.percentile(values, shares)] if values else [""] * len(shares)
         rows.append([NAMES[row].removeprefix("Δ "), *points])
     header = ["output SI-SDR, dB", *(f"{share} %" for share in shares)]

@@ -12,7 +12,7 @@ from lightning.pytorch.trainer.states import TrainerFn
 import callbacks.audio_examples as module_under_test
 from callbacks.audio_examples import COLUMNS, AudioExamples
 from callbacks.tracker import Tracker
-from datamodules.batch import Batch
+from lightning_modules.batch import Batch
 from lightning_modules.deep_clustering.module import DeepClustering
 from lightning_modules.networks import BLSTM
 from lightning_modules.weak_labels.separator_module import WeakLabelSeparator

@@ -13,14 +13,11 @@ from lightning import Callback, Trainer
 from lightning.pytorch.loggers.logger import DummyLogger
 from torch import Tensor
 
-from callbacks.model_selection import ensembles
-from callbacks.rows import write_rows
 from callbacks.selection_evaluation import SelectionEvaluation
-from callbacks.selection_rows import MEASURES, SELECTION_COLUMNS, read_evaluated
 from callbacks.separation_evaluation import SeparationEvaluation
-from datamodules.batch import Batch
 from datamodules.corpora.procedural import Procedural
 from datamodules.source_pairs import SourcePairs
+from lightning_modules.batch import Batch
 from lightning_modules.checkpoint import load_module
 from lightning_modules.deep_clustering.confidence import Confidence, loud_points, mask_clusters, measure, refit
 from lightning_modules.deep_clustering.jensen_shannon import jensen_shannon
@@ -28,6 +25,9 @@ from lightning_modules.deep_clustering.module import DeepClustering
 from lightning_modules.deep_clustering.selection import ModelSelection
 from lightning_modules.errors import InputError
 from lightning_modules.networks import BLSTM
+from lightning_modules.scores.ensembles import ensembles
+from lightning_modules.scores.rows import write_rows
+from lightning_modules.scores.selection_rows import MEASURES, SELECTION_COLUMNS, read_evaluated
 
 Fitted = Literal["refit", "masks"]
 

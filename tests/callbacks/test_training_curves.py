@@ -11,7 +11,7 @@ from torch.utils.data import DataLoader
 
 import callbacks.training_curves as module
 from callbacks.training_curves import TrainingCurves
-from datamodules.batch import Batch
+from lightning_modules.batch import Batch
 
 
 class Clock:

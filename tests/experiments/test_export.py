@@ -17,8 +17,6 @@ import yaml
 from rich.console import Console
 
 import separatrix
-from callbacks.rows import write_rows
-from callbacks.separation_evaluation import SCORE_COLUMNS
 from experiments.card import card_table, read_card
 from experiments.cli import main
 from experiments.export import export_module
@@ -29,6 +27,8 @@ from lightning_modules.deep_clustering.module import DeepClustering
 from lightning_modules.errors import InputError
 from lightning_modules.exported_model import weights_digest, write_exported
 from lightning_modules.networks import BLSTM, CRNN, BandSplit
+from lightning_modules.scores.rows import write_rows
+from lightning_modules.scores.summary import SCORE_COLUMNS
 from lightning_modules.weak_labels.classifier_module import EventClassifier
 from lightning_modules.weak_labels.separator_module import WeakLabelSeparator
 

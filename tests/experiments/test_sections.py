@@ -8,9 +8,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from callbacks.correlation import Correlation
-from callbacks.differences import Difference
-from callbacks.model_selection import Confusion
 from experiments.reproduction.model_selection_sections import (
     confusion_section,
     correlation_section,
@@ -18,6 +15,8 @@ from experiments.reproduction.model_selection_sections import (
 )
 from experiments.reproduction.weak_labels_table import score_section
 from experiments.sections import Section, markdown, terminal_table
+from lightning_modules.scores.ensembles import Confusion
+from lightning_modules.scores.intervals import Correlation, Difference
 
 texts = st.text(max_size=12) | st.sampled_from(
     ["a|b", "a\\|b", "\x1b[31m", "<script>", "[x](y)", "[/red]", "a\nb", "`|`"]

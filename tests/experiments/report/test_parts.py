@@ -13,7 +13,6 @@ import soundfile
 import torch
 from PIL import Image
 
-from callbacks.figures import PALETTE
 from experiments.report.charts import bin_shares, box_chart, histogram_chart
 from experiments.report.drawing import Drawings
 from experiments.report.examples import at_ranks
@@ -23,6 +22,7 @@ from experiments.report.mixtures import lies_in, separator_of
 from experiments.report.page import columns, with_minus_signs
 from experiments.report.run_folder import Run
 from lightning_modules.errors import InputError
+from lightning_modules.scores.figures import PALETTE
 from lightning_modules.spectrogram import Geometry
 
 GEOMETRY = Geometry(16000, 512, 128)

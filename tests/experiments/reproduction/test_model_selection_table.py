@@ -5,10 +5,6 @@ from itertools import product
 import numpy as np
 import pytest
 
-from callbacks.calibration import Calibration
-from callbacks.model_selection import MEAN, Confusion
-from callbacks.rows import read_rows, write_rows
-from callbacks.selection_rows import MEASURES, SELECTION_COLUMNS, read_evaluated
 from experiments.reproduction.model_selection_table import (
     DOMAINS,
     make_tables,
@@ -17,6 +13,10 @@ from experiments.reproduction.model_selection_table import (
     published_means,
 )
 from lightning_modules.errors import InputError
+from lightning_modules.scores.calibration import Calibration
+from lightning_modules.scores.ensembles import MEAN, Confusion
+from lightning_modules.scores.rows import read_rows, write_rows
+from lightning_modules.scores.selection_rows import MEASURES, SELECTION_COLUMNS, read_evaluated
 
 NOTE = "Synthetic rows."
 FILES = ("table.csv", "table.md", "confusion.csv", "correlation.csv", "calibration.csv", "scores.csv", "confidence.png")

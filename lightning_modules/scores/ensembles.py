@@ -10,8 +10,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from callbacks.selection_rows import Evaluated, Floats
 from lightning_modules.errors import InputError
+from lightning_modules.scores.rows import Floats
+from lightning_modules.scores.selection_rows import Evaluated
 
 COMPARED_MEASURES = ("silhouette", "posterior", "confidence_masks", "jensen_shannon", "cluster_balance")
 MEAN = "mean"
