@@ -105,9 +105,8 @@ def test_a_domain_without_points_has_no_result_and_without_a_model_of_its_name_o
 
 def test_gains_are_paired_differences_of_the_chosen_outputs_with_intervals_of_drawn_recordings(evaluated):
     gains = differences(evaluated, ensembles(evaluated, evaluated.si_sdr), draws=100, seed=2)
-    assert [(g.row, g.reference, g.domain) for g in gains] == [
-        (*pair, d) for pair in COMPARED for d in evaluated.domains
-    ]
+    places = [(*pair, domain) for pair in COMPARED for domain in evaluated.domains]
+    assert [(gain.row, gain.reference, gain.domain) for gain in gains] == places
     for gain in gains:
         member = np.flatnonzero(evaluated.domain == gain.domain)
         scores, picked = evaluated.si_sdr[member], (evaluated.si_sdr * evaluated.picked).sum(1)[member]
