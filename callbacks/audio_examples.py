@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from lightning import Callback, LightningModule, Trainer
+from lightning import Callback, Trainer
 from lightning.pytorch.trainer.states import TrainerFn
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -38,12 +38,10 @@ class AudioExamples(Callback):
         self._taken = 0  # mixtures
         self._rows: list[tuple[Any, ...]] = []
 
-    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+    def on_validation_start(self, trainer: Trainer, pl_module: Any) -> None:
         self._taken, self._rows = 0, []
 
-    def on_validation_batch_end(
-        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Batch, *_: Any
-    ) -> None:
+    def on_validation_batch_end(self, trainer: Trainer, pl_module: Any, outputs: Any, batch: Batch, *_: Any) -> None:
         wanted = self.mixtures - self._taken
         between = trainer.state.fn is TrainerFn.FITTING and trainer.current_epoch % self.every_epochs
         if wanted > 0 and not trainer.sanity_checking and not between:
@@ -51,7 +49,7 @@ class AudioExamples(Callback):
             for tracker in trackers(trainer):
                 tracker.attempt(self._take, pl_module, outputs, Batch(*(field[:wanted] for field in batch)))
 
-    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+    def on_validation_end(self, trainer: Trainer, pl_module: Any) -> None:
         # At the step of the validation's own values: Lightning counts those of a training from 0.
         split = "test" if trainer.state.fn is TrainerFn.TESTING else "validation"
         for tracker in trackers(trainer) if self._rows else ():

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from lightning import Callback, LightningModule, Trainer
+from lightning import Callback, Trainer
 
 from callbacks.tracker import Tracker, trackers
 from lightning_modules.checkpoint import read_checkpoint
@@ -22,7 +22,7 @@ class CheckpointArtifacts(Callback):
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
-    def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+    def on_fit_end(self, trainer: Trainer, pl_module: Any) -> None:
         for tracker in trackers(trainer):
             tracker.attempt(self._log, tracker, trainer, pl_module)
 

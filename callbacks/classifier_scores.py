@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from lightning import Callback, LightningModule, Trainer
+from lightning import Callback, Trainer
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -35,8 +35,8 @@ class ClassifierScores(Callback):
         self._metrics: dict[str, MetricCollection] = {}
         self._seen: dict[str, torch.Tensor] = {}  # frames or clips of each level, and those that hold a class, [2, C]
 
-    def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        labels = len(pl_module.classes)  # type: ignore[arg-type]
+    def on_validation_epoch_start(self, trainer: Trainer, pl_module: Any) -> None:
+        labels = len(pl_module.classes)
         scores = {
             "average_precision": MultilabelAveragePrecision(labels, average=None),
             "f1": MultilabelF1Score(labels, average=None),
@@ -46,7 +46,7 @@ class ClassifierScores(Callback):
         self._metrics = {level: MetricCollection(dict(scores)).clone().to(device) for level in ("frame", "clip")}
         self._seen = {level: torch.zeros(2, labels, dtype=torch.int64, device=device) for level in self._metrics}
 
-    def on_validation_batch_end(self, trainer: Trainer, pl_module: LightningModule, outputs: Any, *_: Any) -> None:
+    def on_validation_batch_end(self, trainer: Trainer, pl_module: Any, outputs: Any, *_: Any) -> None:
         logits, labels = outputs["logits"], outputs["frame_labels"]
         self._update("frame", sigmoid(logits).mT.flatten(0, 1), labels.mT.flatten(0, 1))
         self._update("clip", sigmoid(clip_logits(logits)), outputs["clip_labels"])
@@ -55,13 +55,13 @@ class ClassifierScores(Callback):
         self._metrics[level].update(scores, labels.int())
         self._seen[level] += torch.stack((torch.full_like(labels[0], len(labels)), labels.sum(0))).long()
 
-    def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+    def on_validation_epoch_end(self, trainer: Trainer, pl_module: Any) -> None:
         for level, metrics in self._metrics.items():
             precision = metrics.compute()["average_precision"].nanmean()
             if not precision.isnan():  # no class occurs in the validation mixtures
                 pl_module.log(f"validation_{level}_average_precision", precision, prog_bar=level == "frame")
 
-    def on_test_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+    def on_test_epoch_start(self, trainer: Trainer, pl_module: Any) -> None:
         """Start a test; an earlier one's table goes: beside an interrupted test it would be of other weights."""
         self.on_validation_epoch_start(trainer, pl_module)
         if trainer.is_global_zero:
@@ -69,13 +69,13 @@ class ClassifierScores(Callback):
 
     on_test_batch_end = on_validation_batch_end  # type: ignore[assignment]
 
-    def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+    def on_test_epoch_end(self, trainer: Trainer, pl_module: Any) -> None:
         table = Table(*CLASSIFIER_COLUMNS[1:])
         rows = []
         for level, metrics in self._metrics.items():
             values = metrics.compute()
             seen = trainer.strategy.reduce(self._seen[level], reduce_op="sum")
-            for i, label in enumerate(pl_module.classes):  # type: ignore[arg-type]
+            for i, label in enumerate(pl_module.classes):
                 # A class that never occurs, or was never predicted, has no average precision.
                 computed = (float(values[name][i]) for name in CLASSIFIER_COLUMNS[3:6])
                 scores = ["" if math.isnan(score) else score for score in computed]

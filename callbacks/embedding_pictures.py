@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from lightning import Callback, LightningModule, Trainer
+from lightning import Callback, Trainer
 from scipy.optimize import linear_sum_assignment
 
 from lightning_modules.atomic_file import atomic_file
@@ -32,14 +32,12 @@ class EmbeddingPictures(Callback):
         self.mixtures = frozenset(mixtures)
         self.bins = bins
 
-    def on_test_batch_end(
-        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Batch, *_: Any
-    ) -> None:
+    def on_test_batch_end(self, trainer: Trainer, pl_module: Any, outputs: Any, batch: Batch, *_: Any) -> None:
         for place, index in enumerate(batch.indices.tolist()):
             if index in self.mixtures:
                 mixture = Batch(*(field[place : place + 1] for field in batch))
-                names: list[str] = pl_module.names  # type: ignore[assignment]
-                for name, model in zip(names, pl_module.models, strict=True):  # type: ignore[arg-type]
+                names: list[str] = pl_module.names
+                for name, model in zip(names, pl_module.models, strict=True):
                     path = Path(self.folder or "") / "embeddings" / f"{index}-{name}.npz"
                     self._picture(path, model, mixture, f"{name} model, mixture {index}")
 

@@ -2,8 +2,9 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
-from lightning import LightningModule, Trainer
+from lightning import Trainer
 from lightning.pytorch.callbacks import BasePredictionWriter
 from rich.console import Console
 from scipy.io import wavfile
@@ -27,7 +28,7 @@ class EstimateFiles(BasePredictionWriter):
     def write_on_batch_end(
         self,
         trainer: Trainer,
-        pl_module: LightningModule,
+        pl_module: Any,
         prediction: Tensor,
         batch_indices: Sequence[int] | None,
         batch: Batch,
@@ -35,15 +36,15 @@ class EstimateFiles(BasePredictionWriter):
         dataloader_idx: int,
     ) -> None:
         """Write a batch's estimates, [B, C, T], beside the mixtures."""
-        rate = pl_module.geometry.sample_rate  # type: ignore[union-attr]
+        rate = pl_module.geometry.sample_rate
         for index, mixture, estimates in zip(batch.indices.tolist(), batch.mixture, prediction, strict=True):
             folder = self.folder / str(index)
-            named = zip(("mixture", *pl_module.classes), (mixture, *estimates), strict=True)  # type: ignore[misc]
+            named = zip(("mixture", *pl_module.classes), (mixture, *estimates), strict=True)
             for name, signal in named:
                 # Not by libsndfile, which writes the time into float WAV: files would never be the same twice.
                 with atomic_file(folder / f"{name}.wav") as partial:
                     wavfile.write(partial, rate, signal.cpu().numpy())
 
-    def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+    def on_predict_end(self, trainer: Trainer, pl_module: Any) -> None:
         if trainer.is_global_zero:
             Console(emoji=False).print(f"estimates: {self.folder}", markup=False)

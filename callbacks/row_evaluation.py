@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
-from lightning import Callback, LightningModule, Trainer
+from lightning import Callback, Trainer
 from rich.console import Console
 from rich.table import Table
 
@@ -45,16 +45,14 @@ class RowEvaluation(Callback, ABC):
         self._owner: str | None = None  # of the rows
 
     @abstractmethod
-    def rows(self, trainer: Trainer, module: LightningModule, outputs: Any, batch: Batch) -> Iterable[Sequence[Any]]:
+    def rows(self, trainer: Trainer, module: Any, outputs: Any, batch: Batch) -> Iterable[Sequence[Any]]:
         """The rows of a batch."""
 
     @abstractmethod
-    def report(
-        self, trainer: Trainer, module: LightningModule, path: Path
-    ) -> tuple[Table, Iterable[str], dict[str, float]]:
+    def report(self, trainer: Trainer, module: Any, path: Path) -> tuple[Table, Iterable[str], dict[str, float]]:
         """What a complete file of rows says: a table, lines below it, and values to log; on rank 0 only."""
 
-    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+    def setup(self, trainer: Trainer, pl_module: Any, stage: str) -> None:
         self._parts = self._owner = None  # nothing of a stage before is left to do
         done: set[int] = set()
         if stage in self.files:
@@ -68,21 +66,19 @@ class RowEvaluation(Callback, ABC):
         if leave_out is not None:  # of the project's data modules
             leave_out(done)
 
-    def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+    def on_test_start(self, trainer: Trainer, pl_module: Any) -> None:
         if self._parts is not None:
             self._owner = _digest(trainer, pl_module)
             self._parts.belong_to(self._owner)
 
-    def on_test_batch_end(
-        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Batch, *_: Any
-    ) -> None:
+    def on_test_batch_end(self, trainer: Trainer, pl_module: Any, outputs: Any, batch: Batch, *_: Any) -> None:
         if self._parts is not None:
             self._rows += self._parts.append(self.rows(trainer, pl_module, outputs, batch), trainer.global_rank)
 
     on_validation_start = on_test_start
     on_validation_batch_end = on_test_batch_end  # type: ignore[assignment]
 
-    def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+    def teardown(self, trainer: Trainer, pl_module: Any, stage: str) -> None:
         """Merge all ranks' rows into one file and show what they say.
 
         Lightning skips every hook of the test itself on a rank for which no mixture was left; this one comes always.
@@ -107,7 +103,7 @@ class RowEvaluation(Callback, ABC):
         self._parts.remove()  # last: killed in its report, an evaluation has that to do again, and nothing else
 
 
-def _digest(trainer: Trainer, module: LightningModule) -> str:
+def _digest(trainer: Trainer, module: Any) -> str:
     """What rows depend on: the model's class, settings, weights and precision, and the data's settings."""
     digest = hashlib.sha256()
     data = trainer.datamodule  # type: ignore[attr-defined]

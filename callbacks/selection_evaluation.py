@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from lightning import LightningModule, Trainer
+from lightning import Trainer
 from rich.markup import escape
 from rich.table import Table
 from torch import Tensor
@@ -43,23 +43,23 @@ class SelectionEvaluation(RowEvaluation):
         super().__init__(folder)
         self._dataset: Any = None  # the mixtures under evaluation
 
-    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+    def setup(self, trainer: Trainer, pl_module: Any, stage: str) -> None:
         """Name the columns.
 
         Raises:
             InputError: the measure that picks is called like another column.
         """
-        measure: str = pl_module.measure  # type: ignore[assignment]
+        measure: str = pl_module.measure
         if measure not in MEASURES and measure in SELECTION_COLUMNS:
             raise InputError(f"measure: {measure!r} is a column of its own; choose another name")
         self.columns = SELECTION_COLUMNS if measure in MEASURES else (*SELECTION_COLUMNS, measure)
         super().setup(trainer, pl_module, stage)
         self._dataset = trainer.datamodule.dataset(SPLITS[stage]) if stage in self.files else None  # type: ignore[attr-defined]
 
-    def rows(self, trainer: Trainer, module: LightningModule, outputs: Any, batch: Batch) -> Iterable[Sequence[Any]]:
+    def rows(self, trainer: Trainer, module: Any, outputs: Any, batch: Batch) -> Iterable[Sequence[Any]]:
         """Rows by mixture, then model, then source."""
-        names: list[str] = module.names  # type: ignore[assignment]
-        labels: list[str] = module.classes  # type: ignore[assignment]
+        names: list[str] = module.names
+        labels: list[str] = module.classes
         domain = trainer.datamodule.domain  # type: ignore[attr-defined]
         heard, *found = compare(batch.sources, [batch.mixture.unsqueeze(1), *outputs["estimates"]])
         present = torch.ones_like(heard.si_sdr[:, 0])
@@ -74,9 +74,7 @@ class SelectionEvaluation(RowEvaluation):
                 for source, (_, _, left_out, *si_sdr) in enumerate(scores[number][of_mixture]):
                     yield index, domain, recordings, name, source, left_out.value, *si_sdr, *confident
 
-    def report(
-        self, trainer: Trainer, module: LightningModule, path: Path
-    ) -> tuple[Table, Iterable[str], dict[str, float]]:
+    def report(self, trainer: Trainer, module: Any, path: Path) -> tuple[Table, Iterable[str], dict[str, float]]:
         """Every model's mean SI-SDR and how often it was picked."""
         evaluated = read_evaluated([path])
         split = SPLITS[trainer.state.fn.value]  # type: ignore[union-attr]

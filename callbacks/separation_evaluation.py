@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from lightning import LightningModule, Trainer
+from lightning import Trainer
 from rich.markup import escape
 from rich.table import Table
 from torch import Tensor
@@ -42,16 +42,14 @@ class SeparationEvaluation(RowEvaluation):
         super().__init__(folder)
         self._improvements: list[tuple[str, float]] = []
 
-    def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+    def on_validation_epoch_start(self, trainer: Trainer, pl_module: Any) -> None:
         self._improvements = []
 
-    def on_validation_batch_end(
-        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Batch, *_: Any
-    ) -> None:
+    def on_validation_batch_end(self, trainer: Trainer, pl_module: Any, outputs: Any, batch: Batch, *_: Any) -> None:
         scores = (score for score in _scores(pl_module, outputs, batch) if score.left_out is LeftOut.NO)
         self._improvements += [(score.label, score.si_sdr - score.input_si_sdr) for score in scores]
 
-    def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+    def on_validation_epoch_end(self, trainer: Trainer, pl_module: Any) -> None:
         name = "validation_improvement_db"
         for label in ("", *_classes(pl_module)):
             improvements = [improvement for of, improvement in self._improvements if label in ("", of)]
@@ -61,13 +59,11 @@ class SeparationEvaluation(RowEvaluation):
             if not value.isnan():  # NaN: none was scored
                 pl_module.log(f"{name}/{label}" if label else name, value)
 
-    def rows(self, trainer: Trainer, module: LightningModule, outputs: Any, batch: Batch) -> Iterable[Sequence[Any]]:
+    def rows(self, trainer: Trainer, module: Any, outputs: Any, batch: Batch) -> Iterable[Sequence[Any]]:
         """A row for every present class of every mixture."""
         return map(score_row, _scores(module, outputs, batch))
 
-    def report(
-        self, trainer: Trainer, module: LightningModule, path: Path
-    ) -> tuple[Table, Iterable[str], dict[str, float]]:
+    def report(self, trainer: Trainer, module: Any, path: Path) -> tuple[Table, Iterable[str], dict[str, float]]:
         """Means, which `summary.csv` holds too, and how many rows have none."""
         summaries = summarise(path, _classes(module))
         summary_path = path.with_name(SUMMARY_FILE)
@@ -94,11 +90,11 @@ def summary_table(summaries: Sequence[Summary]) -> Table:
     return table
 
 
-def _classes(module: LightningModule) -> list[str]:
-    return list(module.classes)  # type: ignore[arg-type]
+def _classes(module: Any) -> list[str]:
+    return list(module.classes)
 
 
-def _scores(module: LightningModule, estimates: Tensor, batch: Batch) -> list[Score]:
+def _scores(module: Any, estimates: Tensor, batch: Batch) -> list[Score]:
     heard, found = compare(batch.sources, [batch.mixture.unsqueeze(1), estimates])
     if module.permutation_invariant:
         found = found.in_best_order()

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import rich
-from lightning import Callback, LightningModule, Trainer
+from lightning import Callback, Trainer
 from lightning.pytorch.callbacks import RichProgressBar
 from rich.progress import BarColumn, MofNCompleteColumn, ProgressColumn, Task, TextColumn
 from rich.text import Text
@@ -84,18 +84,18 @@ class EpochLines(Callback):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self._best = dict(state_dict)
 
-    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+    def on_train_start(self, trainer: Trainer, pl_module: Any) -> None:
         self._clock = TrainingClock(trainer.current_epoch)
         self._validated = False  # not by the sanity check
 
-    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: Any) -> None:
         self._print(trainer)
         self._epoch_begun = time.monotonic()
 
-    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+    def on_validation_end(self, trainer: Trainer, pl_module: Any) -> None:
         self._validated = True
 
-    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: Any) -> None:
         cut_short = "" if epoch_is_whole(trainer) else " stopped within it, not kept"
         self._facts = [f"{numbered(trainer)}{cut_short}", *_scores(trainer, self._validated)]
         loss = trainer.callback_metrics.get("validation_loss")
@@ -108,7 +108,7 @@ class EpochLines(Callback):
         self._time = duration(time.monotonic() - self._epoch_begun)
         self._left = self._clock.left(trainer, 1.0)
 
-    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+    def on_train_end(self, trainer: Trainer, pl_module: Any) -> None:
         self._left = None
         self._print(trainer)
 
@@ -165,16 +165,16 @@ class TrainingProgress(RichProgressBar):
     def configure_columns(self, trainer: Trainer) -> list[Any]:
         return [TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeLeft(self)]
 
-    def get_metrics(self, trainer: Trainer, pl_module: LightningModule) -> dict[str, Any]:
+    def get_metrics(self, trainer: Trainer, pl_module: Any) -> dict[str, Any]:
         """The loss of the last batches: the figures of whole epochs are in the lines above."""
         metrics = super().get_metrics(trainer, pl_module)
         return {"training loss": metrics["train_loss"]} if "train_loss" in metrics else {}
 
-    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+    def on_train_start(self, trainer: Trainer, pl_module: Any) -> None:
         self.clock = TrainingClock(trainer.current_epoch)
         super().on_train_start(trainer, pl_module)
 
-    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: Any) -> None:
         super().on_train_epoch_start(trainer, pl_module)
         if self.progress is not None and self.train_progress_bar_id is not None:
             self.progress.update(self.train_progress_bar_id, description=numbered(trainer))

@@ -31,11 +31,11 @@ class Correlation(NamedTuple):
             setting); `all`, every model's outputs pooled.
         coefficient: `pearson` or `spearman`.
         value: NaN if there are fewer than 3 points, or if they are constant.
-        low: 2.5th percentile over draws.
-        high: 97.5th percentile over draws.
+        low: 2.5th percentile over draws of recordings, without those that have no correlation.
+        high: 97.5th percentile.
         points: number of separated sources.
         recordings: number of distinct ones.
-        skipped: draws that had fewer than 3 points or constant ones.
+        skipped: draws that have no correlation.
     """
 
     domain: str
@@ -50,18 +50,7 @@ class Correlation(NamedTuple):
 
 
 class Difference(NamedTuple):
-    """Mean gain in SI-SDR of one ensemble over another in one domain.
-
-    Attributes:
-        row: the one.
-        reference: the other.
-        domain: true domain.
-        mean: in dB.
-        low: 2.5th percentile over draws of recordings, in dB.
-        high: 97.5th percentile, in dB.
-        mixtures: number of them.
-        recordings: number of distinct ones.
-    """
+    """Mean gain in SI-SDR of one ensemble, `row`, over another in one true domain, in dB, with percentiles as above."""
 
     row: str
     reference: str

@@ -191,8 +191,10 @@ class Decorrelation(ModelSelection):
         return 1 - torch.cosine_similarity(*judged.estimates.abs().unbind(1), dim=-1)
 
 
-def test_a_measure_of_ones_own_picks_and_has_a_column(checkpoints, data_folder, tmp_path):
+def test_clusters_of_the_masks_or_a_measure_of_ones_own_pick_which_has_a_column(checkpoints, data_folder, tmp_path):
     data = pairs(data_folder)
+    found = evaluate(tmp_path, ModelSelection(checkpoints, confidence_clusters="masks"), data)
+    assert (found.picked == np.eye(2, dtype=bool)[found.measures["confidence_masks"].argmax(1)]).all()
     found = evaluate(tmp_path, Decorrelation(checkpoints), data)
     for m, path in enumerate(checkpoints):
         estimates = torch.cat([alone(path, batch)[0] for batch in batches(data, "test")]).double().abs().numpy()
@@ -213,11 +215,6 @@ def test_a_measure_of_ones_own_needs_a_name_of_its_own(checkpoints, data_folder,
         Nameless(checkpoints)
     with pytest.raises(InputError, match="measure: 'picked' is a column of its own"):
         evaluate(tmp_path, Clashing(checkpoints), pairs(data_folder))
-
-
-def test_clusters_of_the_masks_pick_by_their_own_confidence(checkpoints, data_folder, tmp_path):
-    found = evaluate(tmp_path, ModelSelection(checkpoints, confidence_clusters="masks"), pairs(data_folder))
-    assert (found.picked == np.eye(2, dtype=bool)[found.measures["confidence_masks"].argmax(1)]).all()
 
 
 class InterruptionError(Exception):
@@ -341,22 +338,3 @@ def test_a_stage_that_leaves_no_rows_leaves_those_of_the_test_alone(other, check
     assert sorted(path.name for path in tmp_path.iterdir()) == ["scores.csv", "summary.csv"]
     # All mixtures, whatever the test had left to do.
     assert seen.indices == ([0, 1, 2, 3] if other == "validate" else [])
-
-
-class Meeting(Callback):
-    """Puts the trainer's device elsewhere when its work is done, as if the module had been moved back from a GPU."""
-
-    def teardown(self, trainer: Trainer, pl_module: Any, stage: str) -> None:
-        trainer.strategy._root_device = torch.device("meta")  # type: ignore[attr-defined]
-
-
-def test_ranks_count_their_rows_on_the_device_on_which_they_meet(checkpoints, data_folder, tmp_path, monkeypatch):
-    running, counted_on = trainer(Meeting(), SelectionEvaluation(str(tmp_path))), []
-
-    def reduce(rows: Tensor, **_: Any) -> Tensor:
-        counted_on.append(rows.device.type)
-        return torch.tensor(MIXTURES["test"] * len(DOMAINS) * 2)
-
-    monkeypatch.setattr(running.strategy, "reduce", reduce)
-    running.test(ModelSelection(checkpoints), datamodule=pairs(data_folder), verbose=False)
-    assert counted_on[-1] == "meta" and (tmp_path / "scores.csv").exists()

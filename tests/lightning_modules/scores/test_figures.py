@@ -46,12 +46,6 @@ def test_confidence_figure_has_a_labelled_panel_per_domain_and_all_points(evalua
     assert (tmp_path / "confidence.png").stat().st_size > 10_000
 
 
-def test_many_rows_are_thinned_without_favouring_a_source(evaluated_factory):
-    figure = confidence_figure(evaluated_factory(mixtures=400, domains=("speech",)), most=200)
-    confidences = figure.axes[0].collections[0].get_offsets().data[:, 0]
-    assert len(confidences) == 200 and len(set(confidences)) < 200  # of some mixtures both sources
-
-
 def test_little_can_be_drawn_and_domains_without_mixtures_have_no_panel(evaluated_factory, tmp_path):
     silence = np.zeros((3, 2))
     with warnings.catch_warnings():
