@@ -62,7 +62,7 @@ def pages(site) -> dict[Path, Links]:
 
 
 def public_names() -> Iterator[str]:
-    """Every public module, class, function and method, by its full name."""
+    """Every public module, class, function and method with a docstring, by its full name: hooks are Lightning's."""
     for path in sorted(file for package in PACKAGES for file in (ROOT / package).rglob("*.py")):
         parts = path.relative_to(ROOT).with_suffix("").parts
         if path.name == "__init__.py":
@@ -73,7 +73,8 @@ def public_names() -> Iterator[str]:
             if isinstance(node, ast.ClassDef | ast.FunctionDef) and not node.name.startswith("_"):
                 yield f"{module}.{node.name}"
                 members = node.body if isinstance(node, ast.ClassDef) else []
-                methods = (member.name for member in members if isinstance(member, ast.FunctionDef))
+                functions = (member for member in members if isinstance(member, ast.FunctionDef))
+                methods = (function.name for function in functions if ast.get_docstring(function))
                 yield from (f"{module}.{node.name}.{name}" for name in methods if not name.startswith("_"))
 
 
