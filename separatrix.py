@@ -21,19 +21,12 @@ Example:
 """
 
 from callbacks.audio_examples import AudioExamples
-from callbacks.calibration import Calibration
 from callbacks.classifier_scores import ClassifierScores
-from callbacks.correlation import Correlation, correlations
-from callbacks.differences import Difference, differences
 from callbacks.embedding_pictures import EmbeddingPictures
 from callbacks.estimate_files import EstimateFiles
-from callbacks.model_selection import Confusion, EnsembleScore, confusion, ensemble_scores, ensembles
 from callbacks.selection_evaluation import SelectionEvaluation
-from callbacks.selection_rows import Evaluated, read_evaluated
 from callbacks.separation_evaluation import SeparationEvaluation
-from callbacks.summary import Summary, summarise
 from callbacks.training_curves import TrainingCurves
-from datamodules.batch import Batch
 from datamodules.corpora.audio_file import read_audio, resample
 from datamodules.corpora.corpus import Clip, Corpus
 from datamodules.corpora.folder_per_class import FolderPerClass
@@ -55,6 +48,7 @@ from experiments.export.model import export_module
 from experiments.separated_files import separate_file
 from lightning_modules.autoclip import AutoClip
 from lightning_modules.base_module import SeparatrixModule
+from lightning_modules.batch import Batch
 from lightning_modules.deep_clustering.clustering import loudest, soft_masks
 from lightning_modules.deep_clustering.confidence import (
     Confidence,
@@ -72,6 +66,11 @@ from lightning_modules.deep_clustering.selection import Judged, ModelSelection
 from lightning_modules.errors import InputError
 from lightning_modules.networks import BLSTM, CRNN, BandSplit
 from lightning_modules.recordings.separator import Separator
+from lightning_modules.scores.calibration import Calibration
+from lightning_modules.scores.ensembles import Confusion, EnsembleScore, confusion, ensemble_scores, ensembles
+from lightning_modules.scores.intervals import Correlation, Difference, correlations, differences
+from lightning_modules.scores.selection_rows import Evaluated, read_evaluated
+from lightning_modules.scores.summary import Summary, summarise
 from lightning_modules.separation_scores import LeftOut, Score, in_best_order, score_separation, si_sdr
 from lightning_modules.spectrogram import Geometry, istft, log_magnitude, stft
 from lightning_modules.trained_module import load_module

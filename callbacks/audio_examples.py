@@ -1,39 +1,23 @@
 """What a separator sounds and looks like while it learns: the same few mixtures again and again, in W&B."""
 
-from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
-from lightning import Callback, LightningModule, Trainer
+from lightning import Callback, Trainer
 from lightning.pytorch.trainer.states import TrainerFn
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from numpy.typing import NDArray
 from torch import Tensor
 
-from callbacks.figures import separation_figure
-from callbacks.tracker import Tracker, trackers
-from datamodules.batch import Batch
+from callbacks.tracker import trackers
+from lightning_modules.batch import Batch
+from lightning_modules.scores.figures import separation_figure
 from lightning_modules.separation_scores import in_best_order, score_separation
 from lightning_modules.setting_checks import require_whole
 from lightning_modules.spectrogram import stft
 
 COLUMNS = ("mixture", "source", "model", "input_si_sdr_db", "si_sdr_db", "heard", "truth", "estimate", "spectrograms")
-
-
-class Example(NamedTuple):
-    """A separated mixture, on the CPU.
-
-    Attributes:
-        model: that separated it.
-        batch: of this mixture alone.
-        estimates: in the order of the sources, [1, C, T].
-    """
-
-    model: str
-    batch: Batch
-    estimates: Tensor
 
 
 class AudioExamples(Callback):
@@ -51,94 +35,67 @@ class AudioExamples(Callback):
         require_whole(1, 10_000, mixtures=mixtures, every_epochs=every_epochs)
         self.mixtures = mixtures
         self.every_epochs = every_epochs
-        self._examples: list[Example] = []
+        self._taken = 0  # mixtures
+        self._rows: list[tuple[Any, ...]] = []
 
-    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Forget the last ones."""
-        self._examples = []
+    def on_validation_start(self, trainer: Trainer, pl_module: Any) -> None:
+        self._taken, self._rows = 0, []
 
-    on_test_start = on_validation_start
-
-    def on_validation_batch_end(
-        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Batch, *_: Any
-    ) -> None:
-        """Keep a batch's first mixtures, as long as some are wanted."""
-        wanted = self.mixtures - len(self._examples)
+    def on_validation_batch_end(self, trainer: Trainer, pl_module: Any, outputs: Any, batch: Batch, *_: Any) -> None:
+        wanted = self.mixtures - self._taken
         between = trainer.state.fn is TrainerFn.FITTING and trainer.current_epoch % self.every_epochs
-        if wanted <= 0 or not trackers(trainer) or trainer.sanity_checking or between:
-            return
-        for tracker in trackers(trainer):
-            tracker.attempt(lambda: self._keep(pl_module, outputs, Batch(*(field[:wanted] for field in batch))))
+        if wanted > 0 and not trainer.sanity_checking and not between:
+            self._taken += len(batch.indices)
+            for tracker in trackers(trainer):
+                tracker.attempt(self._take, pl_module, outputs, Batch(*(field[:wanted] for field in batch)))
 
-    on_test_batch_end = on_validation_batch_end  # type: ignore[assignment]
-
-    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Log the table."""
-        for tracker in trackers(trainer) if self._examples else ():
-            tracker.attempt(lambda tracker=tracker: self._log(tracker, trainer, pl_module))  # type: ignore[misc]
-
-    on_test_end = on_validation_end
-
-    def _keep(self, module: LightningModule, outputs: Any, batch: Batch) -> None:
-        self._examples += list(_examples(module, outputs, batch))
-
-    def _log(self, tracker: Tracker, trainer: Trainer, module: Any) -> None:
-        import wandb
-
-        rate = module.geometry.sample_rate
-        table = wandb.Table(columns=list(COLUMNS))
-        for example in self._examples:
-            batch, labels = example.batch, module.classes
-            present = torch.ones_like(batch.clip_labels)
-            scores = score_separation(batch.mixture, batch.sources, example.estimates, present, batch.indices, labels)
-            spectra = stft(torch.cat((batch.mixture[:, None], batch.sources, example.estimates), 1)[0], module.geometry)
-            mixture, *others = spectra.abs().numpy()
-            heard = _sound(batch.mixture[0], rate)
-            for number, (label, score) in enumerate(zip(labels, scores, strict=True)):
-                truth, estimate = others[number], others[number + len(labels)]
-                figure = separation_figure(mixture, truth, estimate, module.geometry.hop / rate, rate / 2)
-                table.add_data(
-                    score.mixture,
-                    label,
-                    example.model,
-                    _finite(score.input_si_sdr),
-                    _finite(score.si_sdr),
-                    heard,
-                    _sound(batch.sources[0, number], rate),
-                    _sound(example.estimates[0, number], rate),
-                    _picture(figure),
-                )
+    def on_validation_end(self, trainer: Trainer, pl_module: Any) -> None:
         # At the step of the validation's own values: Lightning counts those of a training from 0.
         split = "test" if trainer.state.fn is TrainerFn.TESTING else "validation"
-        tracker.log_metrics({f"examples/{split}": table}, max(trainer.global_step - 1, 0))
+        for tracker in trackers(trainer) if self._rows else ():
+            import wandb
 
+            table = wandb.Table(columns=list(COLUMNS), data=self._rows)
+            tracker.log_metrics({f"examples/{split}": table}, max(trainer.global_step - 1, 0))
 
-def _examples(module: LightningModule, outputs: Any, batch: Batch) -> Iterator[Example]:
-    """What a validation or test step made of the mixtures of `batch`, the first of its own."""
-    count = len(batch.indices)
-    models = [type(module).__name__] * count
-    if isinstance(outputs, Tensor):
-        estimates = outputs[:count]
-    elif "picked" in outputs:  # a selection: what the most confident model made of each
-        picked = outputs["picked"][:count]
-        estimates = outputs["estimates"][picked, torch.arange(count, device=picked.device)]
-        names: list[str] = module.names  # type: ignore[assignment]
-        models = [names[number] for number in picked.tolist()]
-    else:
-        return
-    if module.permutation_invariant:
-        estimates = in_best_order(estimates, batch.sources)
-    for place, model in enumerate(models):
-        of_mixture = Batch(*(field[place : place + 1].cpu() for field in batch))
-        yield Example(model, of_mixture, estimates[place : place + 1].float().cpu())
+    on_test_start = on_validation_start
+    on_test_batch_end = on_validation_batch_end  # type: ignore[assignment]
+    on_test_end = on_validation_end
+
+    def _take(self, module: Any, outputs: Any, batch: Batch) -> None:
+        """Make the rows of some mixtures."""
+        rate, labels, count = module.geometry.sample_rate, module.classes, len(batch.indices)
+        models = [type(module).__name__] * count
+        if isinstance(outputs, Tensor):
+            estimates = outputs[:count]
+        elif "picked" in outputs:  # a selection: what the most confident model made of each
+            picked = outputs["picked"][:count]
+            estimates = outputs["estimates"][picked, torch.arange(count, device=picked.device)]
+            models = [module.names[number] for number in picked.tolist()]
+        else:
+            return
+        if module.permutation_invariant:
+            estimates = in_best_order(estimates, batch.sources)
+        batch, estimates = Batch(*(field.cpu() for field in batch)), estimates.float().cpu()
+        present = torch.ones_like(batch.clip_labels)
+        scores = iter(score_separation(batch.mixture, batch.sources, estimates, present, batch.indices, labels))
+        spectra = stft(torch.cat((batch.mixture[:, None], batch.sources, estimates), 1), module.geometry)
+        for place, (mixture, *others) in enumerate(spectra.abs().numpy()):
+            heard = _sound(batch.mixture[place], rate)
+            for number, label in enumerate(labels):
+                score = next(scores)
+                magnitudes = mixture, others[number], others[number + len(labels)]
+                figure = separation_figure(*magnitudes, module.geometry.hop / rate, rate / 2)
+                before_and_after = (value if np.isfinite(value) else None for value in score[-2:])
+                sounds = heard, *(_sound(each[place, number], rate) for each in (batch.sources, estimates))
+                self._rows.append((score.mixture, label, models[place], *before_and_after, *sounds, _picture(figure)))
 
 
 def _sound(samples: Tensor, rate: int) -> Any:
     """Audio for W&B: at its own level, unless that would be clipped."""
     import wandb
 
-    values: NDArray[np.float32] = samples.numpy()
-    return wandb.Audio(values / max(1.0, float(np.abs(values).max(initial=0))), sample_rate=rate)
+    return wandb.Audio((samples / samples.abs().max().clamp_min(1)).numpy(), sample_rate=rate)
 
 
 def _picture(figure: Figure) -> Any:
@@ -148,7 +105,3 @@ def _picture(figure: Figure) -> Any:
     canvas = FigureCanvasAgg(figure)
     canvas.draw()
     return wandb.Image(np.asarray(canvas.buffer_rgba())[..., :3])
-
-
-def _finite(value: float) -> float | None:
-    return value if np.isfinite(value) else None

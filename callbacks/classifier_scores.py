@@ -1,96 +1,81 @@
-"""How good a judge is: average precision, F1 and accuracy per class, at frame and at clip level."""
+"""How good a classifier is: average precision, F1 and accuracy per class, at frame and at clip level."""
 
 import math
 from pathlib import Path
 from typing import Any
 
 import torch
-from lightning import Callback, LightningModule, Trainer
+from lightning import Callback, Trainer
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 from torchmetrics import MetricCollection
 from torchmetrics.classification import MultilabelAccuracy, MultilabelAveragePrecision, MultilabelF1Score
 
-from callbacks.rows import write_rows
-from callbacks.tracked_tables import track_rows
+from callbacks.tracker import track_rows
 from lightning_modules.activation import sigmoid
-from lightning_modules.weak_labels.classifier_module import Judgement
+from lightning_modules.scores.rows import write_rows
+from lightning_modules.scores.summary import CLASSIFIER_COLUMNS, CLASSIFIER_FILE
 from lightning_modules.weak_labels.labels import clip_logits
-
-CLASSIFIER_COLUMNS = ("supervision", "level", "class", "average_precision", "f1", "accuracy", "n", "positives")
-CLASSIFIER_FILE = "classifier.csv"
 
 
 class ClassifierScores(Callback):
     """Scores of an EventClassifier, at its own frame rate and per clip (maximum over frames).
 
-    Validation logs the mean average precision; a test writes `classifier.csv` into the run's folder.
+    Validation logs the mean average precision; a test writes `classifier.csv`.
+
+    Args:
+        folder: of the file; in a command of `separatrix`, that of the run.
     """
 
     scores_tests = True  # the module itself need not
 
-    def __init__(self) -> None:
+    def __init__(self, folder: str | None = None) -> None:
+        self.folder = folder
         self._metrics: dict[str, MetricCollection] = {}
-        self._seen: dict[str, torch.Tensor] = {}
+        self._seen: dict[str, torch.Tensor] = {}  # frames or clips of each level, and those that hold a class, [2, C]
 
-    def _start(self, module: LightningModule) -> None:
-        labels = len(module.classes)  # type: ignore[arg-type]
-        self._metrics = {
-            level: MetricCollection(
-                {
-                    "average_precision": MultilabelAveragePrecision(labels, average=None),
-                    "f1": MultilabelF1Score(labels, average=None),
-                    "accuracy": MultilabelAccuracy(labels, average=None),
-                }
-            ).to(module.device)
-            for level in ("frame", "clip")
+    def on_validation_epoch_start(self, trainer: Trainer, pl_module: Any) -> None:
+        labels = len(pl_module.classes)
+        scores = {
+            "average_precision": MultilabelAveragePrecision(labels, average=None),
+            "f1": MultilabelF1Score(labels, average=None),
+            "accuracy": MultilabelAccuracy(labels, average=None),
         }
-        self._seen = {level: torch.zeros(2, labels, dtype=torch.int64, device=module.device) for level in self._metrics}
+        device = pl_module.device
+        self._metrics = {level: MetricCollection(dict(scores)).clone().to(device) for level in ("frame", "clip")}
+        self._seen = {level: torch.zeros(2, labels, dtype=torch.int64, device=device) for level in self._metrics}
 
-    def _update(self, judgement: Judgement) -> None:
-        frames = sigmoid(judgement["logits"])
-        labels = judgement["frame_labels"]
-        for level, scores, truth in (
-            ("frame", frames.mT.flatten(0, 1), labels.mT.flatten(0, 1)),
-            ("clip", sigmoid(clip_logits(judgement["logits"])), judgement["clip_labels"]),
-        ):
-            self._metrics[level].update(scores, truth.int())
-            self._seen[level] += torch.stack((torch.full_like(truth[0], len(truth)), truth.sum(0))).long()
+    def on_validation_batch_end(self, trainer: Trainer, pl_module: Any, outputs: Any, *_: Any) -> None:
+        logits, labels = outputs["logits"], outputs["frame_labels"]
+        self._update("frame", sigmoid(logits).mT.flatten(0, 1), labels.mT.flatten(0, 1))
+        self._update("clip", sigmoid(clip_logits(logits)), outputs["clip_labels"])
 
-    def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Forget the last epoch."""
-        self._start(pl_module)
+    def _update(self, level: str, scores: torch.Tensor, labels: torch.Tensor) -> None:
+        self._metrics[level].update(scores, labels.int())
+        self._seen[level] += torch.stack((torch.full_like(labels[0], len(labels)), labels.sum(0))).long()
 
-    def on_validation_batch_end(self, trainer: Trainer, pl_module: LightningModule, outputs: Any, *_: Any) -> None:
-        """Take a batch's answers."""
-        self._update(outputs)
-
-    def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Log the mean average precision over classes."""
+    def on_validation_epoch_end(self, trainer: Trainer, pl_module: Any) -> None:
         for level, metrics in self._metrics.items():
             precision = metrics.compute()["average_precision"].nanmean()
             if not precision.isnan():  # no class occurs in the validation mixtures
                 pl_module.log(f"validation_{level}_average_precision", precision, prog_bar=level == "frame")
 
-    def on_test_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+    def on_test_epoch_start(self, trainer: Trainer, pl_module: Any) -> None:
         """Start a test; an earlier one's table goes: beside an interrupted test it would be of other weights."""
-        self._start(pl_module)
+        self.on_validation_epoch_start(trainer, pl_module)
         if trainer.is_global_zero:
-            (Path(trainer.default_root_dir) / CLASSIFIER_FILE).unlink(missing_ok=True)
+            self._path.unlink(missing_ok=True)
 
-    def on_test_batch_end(self, trainer: Trainer, pl_module: LightningModule, outputs: Any, *_: Any) -> None:
-        """Take a batch's answers."""
-        self._update(outputs)
+    on_test_batch_end = on_validation_batch_end  # type: ignore[assignment]
 
-    def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Write and show the table."""
+    def on_test_epoch_end(self, trainer: Trainer, pl_module: Any) -> None:
         table = Table(*CLASSIFIER_COLUMNS[1:])
         rows = []
         for level, metrics in self._metrics.items():
             values = metrics.compute()
             seen = trainer.strategy.reduce(self._seen[level], reduce_op="sum")
-            for i, label in enumerate(pl_module.classes):  # type: ignore[arg-type]
+            for i, label in enumerate(pl_module.classes):
                 # A class that never occurs, or was never predicted, has no average precision.
                 computed = (float(values[name][i]) for name in CLASSIFIER_COLUMNS[3:6])
                 scores = ["" if math.isnan(score) else score for score in computed]
@@ -99,9 +84,12 @@ class ClassifierScores(Callback):
                 shown = (f"{score:.3f}" if isinstance(score, float) else score for score in scores)
                 table.add_row(level, escape(label), *shown, *map(str, counts))
         if trainer.is_global_zero:
-            path = Path(trainer.default_root_dir) / CLASSIFIER_FILE
-            write_rows(path, CLASSIFIER_COLUMNS, rows)
-            track_rows(trainer, path)
+            write_rows(self._path, CLASSIFIER_COLUMNS, rows)
+            track_rows(trainer, self._path)
             console = Console(emoji=False)
             console.print(table)
-            console.print(f"scores: {path}", markup=False)
+            console.print(f"scores: {self._path}", markup=False)
+
+    @property
+    def _path(self) -> Path:
+        return Path(self.folder or "") / CLASSIFIER_FILE

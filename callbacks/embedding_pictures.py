@@ -6,17 +6,17 @@ from typing import Any
 
 import numpy as np
 import torch
-from lightning import Callback, LightningModule, Trainer
+from lightning import Callback, Trainer
 from scipy.optimize import linear_sum_assignment
 
-from callbacks.figures import embedding_figure, write_figure
-from datamodules.batch import Batch
 from lightning_modules.atomic_file import atomic_file
+from lightning_modules.batch import Batch
 from lightning_modules.deep_clustering.module import DeepClustering
+from lightning_modules.scores.figures import embedding_figure, write_figure
 
 
 class EmbeddingPictures(Callback):
-    """In a test of a model selection, leaves RUN/embeddings/INDEX-MODEL.npz and the picture drawn from it as PNG.
+    """In a test of a model selection, leaves embeddings/INDEX-MODEL.npz and the picture drawn from it as PNG.
 
     Each holds bins that are drawn from those that k-means looked at: their embedding [n, D], the number of their
     cluster [n], numbered like the source that it fits best, and of their true dominant source [n].
@@ -24,23 +24,22 @@ class EmbeddingPictures(Callback):
     Args:
         mixtures: indices of the test mixtures to picture.
         bins: how many of each, n.
+        folder: that holds `embeddings`; in a command of `separatrix`, that of the run.
     """
 
-    def __init__(self, mixtures: Sequence[int] = (0,), bins: int = 2000) -> None:
+    def __init__(self, mixtures: Sequence[int] = (0,), bins: int = 2000, folder: str | None = None) -> None:
+        self.folder = folder
         self.mixtures = frozenset(mixtures)
         self.bins = bins
 
-    def on_test_batch_end(
-        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Batch, *_: Any
-    ) -> None:
-        """Picture the batch's mixtures that are asked for."""
+    def on_test_batch_end(self, trainer: Trainer, pl_module: Any, outputs: Any, batch: Batch, *_: Any) -> None:
         for place, index in enumerate(batch.indices.tolist()):
             if index in self.mixtures:
                 mixture = Batch(*(field[place : place + 1] for field in batch))
-                names: list[str] = pl_module.names  # type: ignore[assignment]
-                for name, model in zip(names, pl_module.models, strict=True):  # type: ignore[arg-type]
-                    folder = Path(trainer.default_root_dir) / "embeddings"
-                    self._picture(folder / f"{index}-{name}.npz", model, mixture, f"{name} model, mixture {index}")
+                names: list[str] = pl_module.names
+                for name, model in zip(names, pl_module.models, strict=True):
+                    path = Path(self.folder or "") / "embeddings" / f"{index}-{name}.npz"
+                    self._picture(path, model, mixture, f"{name} model, mixture {index}")
 
     def _picture(self, path: Path, model: DeepClustering, mixture: Batch, title: str) -> None:
         embedded = model.embed(mixture.mixture)

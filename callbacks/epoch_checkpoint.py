@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from lightning import LightningModule, Trainer
+from lightning import Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.trainer.states import TrainerFn
 
@@ -34,7 +34,7 @@ class EpochCheckpoint(ModelCheckpoint):
             save_on_train_epoch_end=True,
         )
 
-    def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+    def on_load_checkpoint(self, trainer: Trainer, pl_module: Any, checkpoint: dict[str, Any]) -> None:
         """Carry the best score over, where the checkpoint lies beside this one: it is none of another run's."""
         if self.monitor is None or trainer.state.fn != TrainerFn.FITTING:
             return
@@ -53,13 +53,13 @@ class EpochCheckpoint(ModelCheckpoint):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Nothing more: the paths are this folder's."""
 
-    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: Any) -> None:
         """Save after a whole epoch, and by a metric only once there is one."""
         measured = self.monitor is None or self.monitor in trainer.callback_metrics
         if measured and epoch_is_whole(trainer):
             super().on_train_epoch_end(trainer, pl_module)
 
-    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+    def on_train_start(self, trainer: Trainer, pl_module: Any) -> None:
         """Begin a new epoch behind a finished one.
 
         Lightning goes on within the finished one, with half of its batches or none, where `max_steps` is given.

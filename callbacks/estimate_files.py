@@ -2,27 +2,33 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
-from lightning import LightningModule, Trainer
+from lightning import Trainer
 from lightning.pytorch.callbacks import BasePredictionWriter
 from rich.console import Console
 from scipy.io import wavfile
 from torch import Tensor
 
-from datamodules.batch import Batch
 from lightning_modules.atomic_file import atomic_file
+from lightning_modules.batch import Batch
 
 
 class EstimateFiles(BasePredictionWriter):
-    """Writes RUN/estimates/INDEX/mixture.wav and one file a class, 32-bit float, batch by batch on every rank."""
+    """Writes estimates/INDEX/mixture.wav and one file a class, 32-bit float, batch by batch on every rank.
 
-    def __init__(self) -> None:
+    Args:
+        folder: that holds `estimates`.
+    """
+
+    def __init__(self, folder: str | Path = "") -> None:
         super().__init__(write_interval="batch")
+        self.folder = Path(folder) / "estimates"
 
     def write_on_batch_end(
         self,
         trainer: Trainer,
-        pl_module: LightningModule,
+        pl_module: Any,
         prediction: Tensor,
         batch_indices: Sequence[int] | None,
         batch: Batch,
@@ -30,20 +36,15 @@ class EstimateFiles(BasePredictionWriter):
         dataloader_idx: int,
     ) -> None:
         """Write a batch's estimates, [B, C, T], beside the mixtures."""
-        rate = pl_module.geometry.sample_rate  # type: ignore[union-attr]
+        rate = pl_module.geometry.sample_rate
         for index, mixture, estimates in zip(batch.indices.tolist(), batch.mixture, prediction, strict=True):
-            folder = _folder(trainer) / str(index)
-            named = zip(("mixture", *pl_module.classes), (mixture, *estimates), strict=True)  # type: ignore[misc]
+            folder = self.folder / str(index)
+            named = zip(("mixture", *pl_module.classes), (mixture, *estimates), strict=True)
             for name, signal in named:
                 # Not by libsndfile, which writes the time into float WAV: files would never be the same twice.
                 with atomic_file(folder / f"{name}.wav") as partial:
                     wavfile.write(partial, rate, signal.cpu().numpy())
 
-    def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Say where they are."""
+    def on_predict_end(self, trainer: Trainer, pl_module: Any) -> None:
         if trainer.is_global_zero:
-            Console(emoji=False).print(f"estimates: {_folder(trainer)}", markup=False)
-
-
-def _folder(trainer: Trainer) -> Path:
-    return Path(trainer.default_root_dir) / "estimates"
+            Console(emoji=False).print(f"estimates: {self.folder}", markup=False)

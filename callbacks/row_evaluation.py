@@ -7,13 +7,16 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
-from lightning import Callback, LightningModule, Trainer
+from lightning import Callback, Trainer
+from rich.console import Console
+from rich.table import Table
 
-from callbacks.rows import RowParts
-from datamodules.batch import Batch, Split
+from callbacks.row_parts import RowParts
+from callbacks.tracker import track_rows
+from lightning_modules.batch import Batch, Split
 from lightning_modules.exported_model import weights_digest
+from lightning_modules.scores.summary import SCORES_FILE
 
-SCORES_FILE = "scores.csv"
 SPLITS: dict[str, Split] = {"validate": "validation", "test": "test"}
 
 
@@ -22,66 +25,60 @@ class RowEvaluation(Callback, ABC):
 
     An interrupted evaluation goes on with the mixtures that have no row. Subclasses say what a row is.
 
+    Args:
+        folder: of the row files; in a command of `separatrix`, that of the run.
+
     Attributes:
         columns: names of the columns; the first is the mixture's index.
-        files: name of the row file in the run's folder, by stage (`validate`, `test`); other stages leave none.
+        files: name of the row file, by stage (`validate`, `test`); other stages leave none.
     """
 
     scores_tests = True  # the module itself need not
     columns: Sequence[str]
     files: ClassVar[dict[str, str]] = {"test": SCORES_FILE}
 
-    def __init__(self) -> None:
+    def __init__(self, folder: str | None = None) -> None:
+        self.folder = folder
         self._parts: RowParts | None = None
         self._path = Path()
         self._rows = 0  # that this rank wrote, on rank 0 with those that were left
         self._owner: str | None = None  # of the rows
 
     @abstractmethod
-    def rows(self, trainer: Trainer, module: LightningModule, outputs: Any, batch: Batch) -> Iterable[Sequence[Any]]:
+    def rows(self, trainer: Trainer, module: Any, outputs: Any, batch: Batch) -> Iterable[Sequence[Any]]:
         """The rows of a batch."""
 
     @abstractmethod
-    def report(self, trainer: Trainer, module: LightningModule, path: Path) -> None:
-        """Show what a complete file of rows says; on rank 0 only."""
+    def report(self, trainer: Trainer, module: Any, path: Path) -> tuple[Table, Iterable[str], dict[str, float]]:
+        """What a complete file of rows says: a table, lines below it, and values to log; on rank 0 only."""
 
-    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Find the rows that an interrupted evaluation left, before its loader is made."""
+    def setup(self, trainer: Trainer, pl_module: Any, stage: str) -> None:
         self._parts = self._owner = None  # nothing of a stage before is left to do
-        if trainer.datamodule is not None:  # type: ignore[attr-defined]
-            trainer.datamodule.evaluated = ()  # type: ignore[attr-defined]
+        done: set[int] = set()
         if stage in self.files:
-            self._path = Path(trainer.default_root_dir) / self.files[stage]
+            self._path = Path(self.folder or "") / self.files[stage]
             self._parts = RowParts(self._path.with_suffix(".parts"), self.columns)
             # What rank 0 finds holds for all: ranks that see different rows would share the rest out differently.
             left = self._parts.read() if trainer.is_global_zero else {}
             self._rows = sum(map(len, left.values()))
-            trainer.datamodule.evaluated = trainer.strategy.broadcast(set(left))  # type: ignore[attr-defined]
+            done = trainer.strategy.broadcast(set(left))
+        leave_out = getattr(trainer.datamodule, "leave_out", None)  # type: ignore[attr-defined]
+        if leave_out is not None:  # of the project's data modules
+            leave_out(done)
 
-    def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Refuse to mix rows of two models."""
+    def on_test_start(self, trainer: Trainer, pl_module: Any) -> None:
         if self._parts is not None:
             self._owner = _digest(trainer, pl_module)
             self._parts.belong_to(self._owner)
 
-    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Refuse to mix rows of two models."""
-        self.on_test_start(trainer, pl_module)
-
-    def on_test_batch_end(
-        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Batch, *_: Any
-    ) -> None:
-        """Append a batch's rows to this rank's part."""
+    def on_test_batch_end(self, trainer: Trainer, pl_module: Any, outputs: Any, batch: Batch, *_: Any) -> None:
         if self._parts is not None:
             self._rows += self._parts.append(self.rows(trainer, pl_module, outputs, batch), trainer.global_rank)
 
-    def on_validation_batch_end(
-        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Batch, *_: Any
-    ) -> None:
-        """Append a batch's rows to this rank's part."""
-        self.on_test_batch_end(trainer, pl_module, outputs, batch)
+    on_validation_start = on_test_start
+    on_validation_batch_end = on_test_batch_end  # type: ignore[assignment]
 
-    def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+    def teardown(self, trainer: Trainer, pl_module: Any, stage: str) -> None:
         """Merge all ranks' rows into one file and show what they say.
 
         Lightning skips every hook of the test itself on a rank for which no mixture was left; this one comes always.
@@ -95,11 +92,18 @@ class RowEvaluation(Callback, ABC):
             return
         self._parts.belong_to(self._owner or _digest(trainer, pl_module))
         self._parts.merge(self._path, int(rows))
-        self.report(trainer, pl_module, self._path)
+        table, lines, statistics = self.report(trainer, pl_module, self._path)
+        console = Console(emoji=False)
+        console.print(table)
+        for line in (*lines, f"rows: {self._path}"):
+            console.print(line, markup=False)
+        for logger in trainer.loggers:
+            logger.log_metrics(statistics)
+        track_rows(trainer, self._path)
         self._parts.remove()  # last: killed in its report, an evaluation has that to do again, and nothing else
 
 
-def _digest(trainer: Trainer, module: LightningModule) -> str:
+def _digest(trainer: Trainer, module: Any) -> str:
     """What rows depend on: the model's class, settings, weights and precision, and the data's settings."""
     digest = hashlib.sha256()
     data = trainer.datamodule  # type: ignore[attr-defined]

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from lightning import LightningModule, Trainer
+from lightning import Trainer
 from lightning.pytorch.callbacks import EarlyStopping
 
 from callbacks.epoch_checkpoint import epoch_is_whole
@@ -11,11 +11,11 @@ from callbacks.epoch_checkpoint import epoch_is_whole
 class Stopping(EarlyStopping):
     """Early stopping that outlives an interruption: a training that had stopped is not resumed for another epoch."""
 
-    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Stop at once where the checkpoint says that patience had run out."""
+    def on_train_start(self, trainer: Trainer, pl_module: Any) -> None:
+        # Where the checkpoint says that patience had run out.
         trainer.should_stop = trainer.should_stop or self.wait_count >= self.patience
 
-    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: Any) -> None:
         """Look at the metric of a whole epoch; a training without validation has none, and goes on to its end."""
         if epoch_is_whole(trainer) and (self.monitor in trainer.callback_metrics or trainer.enable_validation):
             super().on_train_epoch_end(trainer, pl_module)

@@ -1,52 +1,106 @@
 """A run of Weights & Biases as a logger of Lightning: when W&B fails, what it follows goes on without it."""
 
+import math
 import sys
+from argparse import Namespace
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lightning import Trainer
-from lightning.pytorch.loggers import WandbLogger
+from lightning.pytorch.loggers import Logger
+
+from lightning_modules.scores.rows import read_table
 
 if TYPE_CHECKING:
     from wandb import Run
 
+# What a browser still shows; W&B itself draws the line at 10,000 rows.
+MOST_ROWS = 5000
 
-class Tracker(WandbLogger):
-    """Lightning's logger on a run that has begun.
+
+class Tracker(Logger):
+    """A logger of a trainer from its start on, which logs from the moment on at which its run begins.
 
     The first error of W&B is printed, and nothing more is sent to it.
 
     Args:
-        run: of W&B.
+        run: of W&B, if it has begun.
         step: what everything is logged at instead of the trainer's step: an evaluation has none of its own, and its
             values stand at the step of the checkpoint. The trainer's unless given.
     """
 
-    def __init__(self, run: "Run", step: int | None = None) -> None:
-        super().__init__(experiment=run)
+    def __init__(self, run: "Run | None" = None, step: int | None = None) -> None:
+        super().__init__()
+        self.begin(run, step)
+
+    def begin(self, run: "Run | None", step: int | None = None) -> None:
+        """Log into a run from now on, as the constructor does."""
+        self.run: Any = run
         self._step = step
-        self._failed = False
+
+    @property
+    def name(self) -> None:
+        return None
+
+    @property
+    def version(self) -> None:
+        return None
+
+    def log_hyperparams(self, params: dict[str, Any] | Namespace, *args: Any, **kwargs: Any) -> None:
+        """Nothing: the resolved configuration is the run's already."""
 
     def log_metrics(self, metrics: Mapping[str, Any], step: int | None = None) -> None:
         """Log numbers, tables or media."""
-        log = super().log_metrics
         at = step if self._step is None else self._step
-        self.attempt(lambda: log(metrics, at))
+        self.attempt(lambda: self.run.log({**metrics, "trainer/global_step": at}))
 
-    def attempt(self, action: Callable[[], object]) -> None:
-        """Do something with the run, unless W&B has failed before."""
-        if self._failed:
+    def attempt(self, action: Callable[..., object], *arguments: Any) -> None:
+        """Do something with the run, if it has begun and W&B has not failed before."""
+        if self.run is None:
             return
         try:
-            action()
+            action(*arguments)
         except Exception as error:  # of whatever kind: no training ends for its diary
-            self._failed = True
+            self.run = None
             print(f"W&B failed and is left alone: {in_one_line(error)}", file=sys.stderr, flush=True)
 
 
 def trackers(trainer: Trainer) -> list[Tracker]:
-    """The runs of W&B that follow a trainer: one on rank 0 where W&B was asked for, none elsewhere."""
-    return [logger for logger in trainer.loggers if isinstance(logger, Tracker)]
+    """The runs of W&B that follow a trainer: one on rank 0 where W&B was asked for and answers, none elsewhere."""
+    return [logger for logger in trainer.loggers if isinstance(logger, Tracker) and logger.run is not None]
+
+
+def track_rows(trainer: Trainer, path: Path) -> None:
+    """Show a CSV file in the trainer's W&B run, if it has one, as a table of the file's name."""
+    for tracker in trackers(trainer):
+        tracker.attempt(show_rows, tracker, path)
+
+
+def show_rows(tracker: Tracker, path: Path) -> None:
+    """Log a CSV file as a table; with more than `MOST_ROWS` rows as a file, an artifact of type `rows`.
+
+    A column of numbers holds numbers, and None where there is none or it is not finite.
+    """
+    import wandb
+
+    rows = read_table(path)
+    if len(rows) > MOST_ROWS:
+        artifact = wandb.Artifact(f"{path.stem}-{tracker.run.id}", "rows", metadata={"rows": len(rows)})
+        artifact.add_file(str(path))
+        tracker.run.log_artifact(artifact)
+        return
+    columns = [_values(rows[column]) for column in rows]
+    table = wandb.Table(columns=list(rows), data=[list(row) for row in zip(*columns, strict=True)])
+    tracker.log_metrics({f"tables/{path.stem}": table})
+
+
+def _values(texts: Any) -> list[Any]:
+    try:
+        numbers = [float(text) if text else None for text in texts]
+    except ValueError:
+        return list(texts)
+    return [number if number is None or math.isfinite(number) else None for number in numbers]
 
 
 def in_one_line(error: BaseException) -> str:

@@ -4,10 +4,10 @@ import time
 from typing import Any
 
 import torch
-from lightning import Callback, LightningModule, Trainer
+from lightning import Callback, Trainer
 from torch.optim import Optimizer
 
-from datamodules.batch import Batch
+from lightning_modules.batch import Batch
 
 
 class TrainingCurves(Callback):
@@ -30,24 +30,19 @@ class TrainingCurves(Callback):
         self._waited = 0.0
         self._mixtures = 0
 
-    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Count anew: what lies between two epochs is no part of either."""
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: Any) -> None:
         self._restart()
 
-    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Batch, batch_idx: int) -> None:
-        """The batch has come."""
+    def on_train_batch_start(self, trainer: Trainer, pl_module: Any, batch: Batch, batch_idx: int) -> None:
         self._waited += time.monotonic() - self._ready
 
-    def on_before_optimizer_step(self, trainer: Trainer, pl_module: LightningModule, optimizer: Optimizer) -> None:
-        """Log the norm; Lightning and AutoClip clip after this."""
+    def on_before_optimizer_step(self, trainer: Trainer, pl_module: Any, optimizer: Optimizer) -> None:
+        # Lightning and AutoClip clip after this.
         if _logs(trainer, trainer.global_step + 1):
             gradients = [p.grad for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
             pl_module.log("training/gradient_norm", torch.nn.utils.get_total_norm(gradients))
 
-    def on_train_batch_end(
-        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Batch, batch_idx: int
-    ) -> None:
-        """The next batch is wanted from here on."""
+    def on_train_batch_end(self, trainer: Trainer, pl_module: Any, outputs: Any, batch: Batch, batch_idx: int) -> None:
         self._ready = time.monotonic()
         self._mixtures += len(batch.indices) * trainer.world_size
         # Where gradients are accumulated, several batches end at the same step.
@@ -55,8 +50,7 @@ class TrainingCurves(Callback):
             pl_module.log_dict(self._rates())
         self._step = trainer.global_step
 
-    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Log the rates of an epoch's rest."""
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: Any) -> None:
         if self._mixtures:
             pl_module.log_dict(self._rates(), rank_zero_only=True)
 

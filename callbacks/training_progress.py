@@ -1,72 +1,185 @@
-"""The progress bar of a terminal: the epoch, and beside it how long the whole training still takes."""
+"""How far a training is: a line an epoch, and on a terminal a bar below the lines, which leaves nothing behind."""
 
+import math
+import time
+from collections.abc import Iterator
 from typing import Any
 
-from lightning import LightningModule, Trainer
+import rich
+from lightning import Callback, Trainer
 from lightning.pytorch.callbacks import RichProgressBar
 from rich.progress import BarColumn, MofNCompleteColumn, ProgressColumn, Task, TextColumn
 from rich.text import Text
 
-from callbacks.training_clock import TrainingClock, duration, epoch_limit
+from callbacks.epoch_checkpoint import epoch_is_whole
+
+
+def duration(seconds: float) -> str:
+    """Such as `8 s`, `1 min 05 s` or `2 h 10 min`."""
+    minutes, rest = divmod(round(seconds), 60)
+    if not minutes:
+        return f"{rest} s"
+    return f"{minutes} min {rest:02d} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def numbered(trainer: Trainer) -> str:
+    """The epoch under way, counted from 1, and the last one where it is known: `epoch 3/12`."""
+    limit = epoch_limit(trainer)
+    return f"epoch {trainer.current_epoch + 1}{'' if limit is None else f'/{limit}'}"
+
+
+def epoch_limit(trainer: Trainer) -> int | None:
+    """With which epoch the training ends at the latest, by epochs or steps; None where neither limits it."""
+    limits = [] if trainer.max_epochs in (None, -1) else [trainer.max_epochs]
+    if trainer.max_steps != -1 and math.isfinite(trainer.num_training_batches):
+        steps = math.ceil(trainer.num_training_batches / trainer.accumulate_grad_batches)
+        limits.append(math.ceil(trainer.max_steps / max(steps, 1)))
+    return min(limits, default=None)
+
+
+class TrainingClock:
+    """The time since a training started, or resumed, with an epoch, counted from 0."""
+
+    def __init__(self, epoch: int = 0) -> None:
+        self._first_epoch = epoch
+        self._begun = time.monotonic()
+
+    def left(self, trainer: Trainer, done: float) -> float | None:
+        """Seconds to the end of the last epoch, at the mean pace since the start.
+
+        Args:
+            trainer: says which epoch is under way, and how many there are.
+            done: share of the epoch that is done, from 0 to 1.
+
+        Returns:
+            The seconds; None where nothing is done yet, or the number of epochs is not known.
+        """
+        limit, passed = epoch_limit(trainer), trainer.current_epoch - self._first_epoch + done
+        if limit is None or passed <= 0:
+            return None
+        return (time.monotonic() - self._begun) / passed * (limit - trainer.current_epoch - done)
+
+
+class EpochLines(Callback):
+    """Prints a line after each epoch, on rank 0: losses, scores, the best epoch so far, patience, time, time left.
+
+        epoch 3/12  training loss 6.41  validation loss 5.08  improvement 1.2 dB  best so far  8 s, 1 min 12 s left
+
+    A line comes when early stopping has looked at its epoch and its checkpoint is on disk: with the next epoch's start,
+    or the training's end.
+    """
+
+    def __init__(self) -> None:
+        self._clock = TrainingClock()
+        self._epoch_begun = 0.0
+        self._validated = False  # whether the epoch under way has been: not every one need be
+        self._best = {"epoch": 0, "loss": math.inf}  # of the epochs whose checkpoints are kept
+        self._facts: list[str] = []  # of an epoch whose line is still to be printed
+        self._time = ""
+        self._left: float | None = None
+
+    def state_dict(self) -> dict[str, Any]:
+        return dict(self._best)
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self._best = dict(state_dict)
+
+    def on_train_start(self, trainer: Trainer, pl_module: Any) -> None:
+        self._clock = TrainingClock(trainer.current_epoch)
+        self._validated = False  # not by the sanity check
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: Any) -> None:
+        self._print(trainer)
+        self._epoch_begun = time.monotonic()
+
+    def on_validation_end(self, trainer: Trainer, pl_module: Any) -> None:
+        self._validated = True
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: Any) -> None:
+        cut_short = "" if epoch_is_whole(trainer) else " stopped within it, not kept"
+        self._facts = [f"{numbered(trainer)}{cut_short}", *_scores(trainer, self._validated)]
+        loss = trainer.callback_metrics.get("validation_loss")
+        if self._validated and not cut_short and loss is not None and loss < self._best["loss"]:
+            self._best = {"epoch": trainer.current_epoch + 1, "loss": float(loss)}
+            self._facts.append("best so far")
+        elif self._best["epoch"]:
+            self._facts.append(f"best: epoch {self._best['epoch']} ({self._best['loss']:.3f})")
+        self._validated = False
+        self._time = duration(time.monotonic() - self._epoch_begun)
+        self._left = self._clock.left(trainer, 1.0)
+
+    def on_train_end(self, trainer: Trainer, pl_module: Any) -> None:
+        self._left = None
+        self._print(trainer)
+
+    def _print(self, trainer: Trainer) -> None:
+        if trainer.is_global_zero and self._facts:
+            stopping = trainer.early_stopping_callback
+            if stopping is not None and stopping.wait_count:
+                self._facts[-1] += f", patience {stopping.wait_count}/{stopping.patience}"
+            left = f", {duration(self._left)} left" if self._left else ""
+            line = "  ".join((*self._facts, f"{self._time}{left}"))
+            rich.get_console().print(line, markup=False, highlight=False, emoji=False, soft_wrap=True)
+        self._facts = []
+
+
+def _scores(trainer: Trainer, validated: bool) -> Iterator[str]:
+    """The epoch's losses and scores, in words; a score for one class alone is for the curves."""
+    metrics = {name: float(value) for name, value in trainer.callback_metrics.items() if "/" not in name}
+    if "train_loss_epoch" in metrics:
+        yield f"training loss {metrics['train_loss_epoch']:.3f}"
+    if not validated:
+        return
+    if "validation_loss" in metrics:
+        yield f"validation loss {metrics['validation_loss']:.3f}"
+    for name, value in metrics.items():
+        if name.startswith("validation_") and name != "validation_loss":
+            words = name.removeprefix("validation_").replace("_", " ")
+            yield f"{words.removesuffix(' db')} {value:.2f} dB" if words.endswith(" db") else f"{words} {value:.3f}"
 
 
 class TimeLeft(ProgressColumn):
-    """Of the whole training beside the bar of its epoch; elsewhere of the bar.
-
-    Args:
-        bars: the progress that it is a column of.
-        clock: of the training.
-    """
+    """Of the whole training beside the bar of its epoch; elsewhere of the bar. Empty before anything is done."""
 
     max_refresh = 0.5
 
-    def __init__(self, bars: RichProgressBar, clock: TrainingClock) -> None:
+    def __init__(self, bars: "TrainingProgress") -> None:
         super().__init__()
         self._bars = bars
-        self._clock = clock
 
     def render(self, task: Task) -> Text:
-        """Nothing as long as there is nothing to judge by."""
+        """The text beside a bar."""
+        left = task.time_remaining
         if task.id == self._bars.train_progress_bar_id and task.total:
-            left = self._clock.left(self._bars.trainer, task.completed / task.total)
-        else:
-            left = task.time_remaining
+            left = self._bars.clock.left(self._bars.trainer, task.completed / task.total)
         return Text("" if left is None else f"{duration(left)} left")
 
 
 class TrainingProgress(RichProgressBar):
-    """Lightning's bar, with epochs from 1 on and the time that the whole training still takes.
-
-    What an epoch came to is printed above it by `EpochLines`; the bar itself leaves nothing behind.
-    """
+    """Lightning's bar, with epochs from 1 on and the time that the whole training still takes."""
 
     def __init__(self) -> None:
         super().__init__(refresh_rate=4)
-        self._clock = TrainingClock()
+        self.clock = TrainingClock()
 
     def configure_columns(self, trainer: Trainer) -> list[Any]:
-        """Description, bar, batches, time left."""
-        return [TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeLeft(self, self._clock)]
+        return [TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeLeft(self)]
 
-    def get_metrics(self, trainer: Trainer, pl_module: LightningModule) -> dict[str, Any]:
+    def get_metrics(self, trainer: Trainer, pl_module: Any) -> dict[str, Any]:
         """The loss of the last batches: the figures of whole epochs are in the lines above."""
         metrics = super().get_metrics(trainer, pl_module)
         return {"training loss": metrics["train_loss"]} if "train_loss" in metrics else {}
 
-    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Start the clock and the bars."""
-        self._clock.start(trainer.current_epoch)
+    def on_train_start(self, trainer: Trainer, pl_module: Any) -> None:
+        self.clock = TrainingClock(trainer.current_epoch)
         super().on_train_start(trainer, pl_module)
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: Any) -> None:
+        super().on_train_epoch_start(trainer, pl_module)
+        if self.progress is not None and self.train_progress_bar_id is not None:
+            self.progress.update(self.train_progress_bar_id, description=numbered(trainer))
 
     def _init_progress(self, trainer: Trainer) -> None:
         super()._init_progress(trainer)
         if self.progress is not None:
             self.progress.live.transient = True
-
-    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Count epochs from 1 on, as the lines do."""
-        super().on_train_epoch_start(trainer, pl_module)
-        if self.progress is not None and self.train_progress_bar_id is not None:
-            limit = epoch_limit(trainer)
-            of = "" if limit is None else f"/{limit}"
-            self.progress.update(self.train_progress_bar_id, description=f"epoch {trainer.current_epoch + 1}{of}")

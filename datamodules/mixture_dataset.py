@@ -8,10 +8,10 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 
-from datamodules.batch import Batch
 from datamodules.recipes import Recipes
 from datamodules.rendering import render, render_labels
 from datamodules.sound_bank import SoundBank
+from lightning_modules.batch import Batch
 from lightning_modules.spectrogram import Geometry
 
 

@@ -13,7 +13,6 @@ from lightning import LightningDataModule
 from lightning.pytorch.trainer.states import TrainerFn
 from torch.utils.data import DataLoader
 
-from datamodules.batch import Batch, Split
 from datamodules.corpora.audio_file import LONGEST_SECONDS, LOWEST_RATE
 from datamodules.corpora.corpus import Clip, Corpus, Fold
 from datamodules.loader_worker import fail_in_sight
@@ -21,6 +20,7 @@ from datamodules.mixture_dataset import MixtureDataset, WholeBatches, as_batch
 from datamodules.recipes import Recipes
 from datamodules.sampling import EpochLoader, EpochSampler, EvaluationSampler
 from datamodules.sound_bank import SoundBank, build_sound_bank
+from lightning_modules.batch import Batch, Split
 from lightning_modules.errors import InputError
 from lightning_modules.setting_checks import require_between, require_names, require_unchanged, require_whole
 from lightning_modules.spectrogram import HIGHEST_RATE, Geometry
@@ -114,8 +114,7 @@ class MixtureDataModule(LightningDataModule, ABC):
         self.evaluation_batch_size = evaluation_batch_size
         self.workers = workers
         self.train_sources = train_sources
-        # Indices of the split under evaluation whose rows exist already; set by the evaluation callback.
-        self.evaluated: Collection[int] = ()
+        self._left_out: Collection[int] = ()
         # A resumed test may have fewer mixtures left than there are ranks.
         self.allow_zero_length_dataloader_with_multiple_devices = True
         self._bank: SoundBank | None = None
@@ -248,11 +247,15 @@ class MixtureDataModule(LightningDataModule, ABC):
 
     def val_dataloader(self) -> DataLoader[Batch]:
         """The validation mixtures that have no row yet: all of them while training."""
-        return self._evaluation_loader("validation", self.evaluated)
+        return self._evaluation_loader("validation", self._left_out)
 
     def test_dataloader(self) -> DataLoader[Batch]:
         """The test mixtures that have no row yet."""
-        return self._evaluation_loader("test", self.evaluated)
+        return self._evaluation_loader("test", self._left_out)
+
+    def leave_out(self, indices: Collection[int]) -> None:
+        """Let the loaders of validation and test leave mixtures out, whose scores are known, until told otherwise."""
+        self._left_out = indices
 
     def identity(self, split: Split) -> tuple[Any, ...]:
         """What the mixtures of a split are a function of, as plain values."""

@@ -8,7 +8,7 @@ from typing import Literal, NamedTuple, Protocol, get_args
 
 import numpy as np
 
-from datamodules.batch import Split
+from lightning_modules.batch import Split
 from lightning_modules.errors import InputError
 from lightning_modules.setting_checks import require_between, require_positive
 

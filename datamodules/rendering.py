@@ -5,9 +5,9 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from datamodules.batch import Batch
 from datamodules.recipes import Recipe
 from datamodules.sound_bank import SoundBank
+from lightning_modules.batch import Batch
 from lightning_modules.spectrogram import Geometry
 
 

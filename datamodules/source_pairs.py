@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from typing import Any, get_args
 
-from datamodules.batch import Split
 from datamodules.corpora.corpus import Clip, Corpus, Fold
 from datamodules.mixtures import MixtureDataModule
 from datamodules.pair_recipes import PairRecipes, PairRules
+from lightning_modules.batch import Split
 from lightning_modules.errors import InputError
 
 

@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from typing import Any
 
-from datamodules.batch import Split
 from datamodules.corpora.corpus import Clip, Corpus, Fold
 from datamodules.mixtures import MixtureDataModule
 from datamodules.recipes import SceneRecipes, SceneRules
+from lightning_modules.batch import Split
 from lightning_modules.errors import InputError
 
 URBAN_CLASSES = ("car_horn", "dog_bark", "gun_shot", "jackhammer", "siren")

@@ -6,11 +6,11 @@ from pathlib import Path
 
 from lightning import LightningModule
 
-from callbacks.separation_evaluation import SUMMARY_FILE
 from experiments.configuration import config_options, options, where_shipped
 from experiments.own_classes import own_modules
 from experiments.run_files import CONFIGURATION_FILE, best_checkpoint, last_checkpoint
 from experiments.terminal_lines import show_lines
+from lightning_modules.scores.summary import SUMMARY_FILE
 from lightning_modules.weak_labels.classifier_module import EventClassifier
 
 # Options of one run that are no part of what the next one is made with.

@@ -12,7 +12,7 @@ from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-from datamodules.batch import Batch
+from lightning_modules.batch import Batch
 from lightning_modules.batch_invariance import BatchInvariance
 from lightning_modules.choices import OptimizerCallable, SchedulerCallable, completed, made_of, without_callables
 from lightning_modules.errors import InputError

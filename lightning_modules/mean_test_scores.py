@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
-from datamodules.batch import Batch
+from lightning_modules.batch import Batch
 from lightning_modules.mixture_mean import MixtureMean
 from lightning_modules.separation_scores import defined_scores, in_best_order
 

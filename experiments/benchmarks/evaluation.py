@@ -12,13 +12,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from lightning import Callback
 from threadpoolctl import threadpool_limits
 from torch import Tensor
 from torchmetrics.functional.audio import permutation_invariant_training
 
-from callbacks.row_evaluation import SCORES_FILE
-from callbacks.rows import read_rows
+from callbacks.row_evaluation import RowEvaluation
 from callbacks.selection_evaluation import SelectionEvaluation
 from callbacks.separation_evaluation import SeparationEvaluation
 from datamodules.mixtures import MixtureDataModule
@@ -33,6 +31,8 @@ from lightning_modules.base_module import SeparatrixModule
 from lightning_modules.deep_clustering.level_features import level_features
 from lightning_modules.deep_clustering.module import DeepClustering
 from lightning_modules.deep_clustering.selection import ModelSelection
+from lightning_modules.scores.rows import read_rows
+from lightning_modules.scores.summary import SCORES_FILE
 from lightning_modules.spectrogram import istft, stft
 from lightning_modules.weak_labels.separator_module import WeakLabelSeparator
 
@@ -114,7 +114,7 @@ def _comparison(
 def _evaluate(
     module: SeparatrixModule,
     data: MixtureDataModule,
-    rows: type[Callback],
+    rows: type[RowEvaluation],
     columns: tuple[str, str],
     folder: Path,
     device: torch.device,
@@ -122,7 +122,7 @@ def _evaluate(
     """Run a test and return two columns of its rows."""
     with tempfile.TemporaryDirectory(dir=folder) as run, warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        trainer = quiet_trainer(device, default_root_dir=run, callbacks=[rows()])
+        trainer = quiet_trainer(device, default_root_dir=run, callbacks=[rows(run)])
         with contextlib.redirect_stdout(io.StringIO()):
             trainer.test(module, data, verbose=False)
         first, second = columns

@@ -9,15 +9,15 @@ from typing import Any
 
 import torch
 
-from callbacks.row_evaluation import SCORES_FILE
-from callbacks.rows import RowParts
-from callbacks.selection_rows import SELECTION_COLUMNS, read_evaluated
+from callbacks.row_parts import RowParts
 from datamodules.mixtures import MixtureDataModule
 from experiments.benchmarks.comparison import Comparison
 from experiments.benchmarks.noise_corpus import scenes
 from experiments.benchmarks.trainer import train
 from lightning_modules.deep_clustering.losses import deep_clustering_loss
 from lightning_modules.networks import BLSTM, CRNN
+from lightning_modules.scores.selection_rows import SELECTION_COLUMNS, read_evaluated
+from lightning_modules.scores.summary import SCORES_FILE
 from lightning_modules.weak_labels.classifier_module import EventClassifier
 from lightning_modules.weak_labels.separator_module import WeakLabelSeparator
 

@@ -9,11 +9,11 @@ from typing import Any, get_args
 import numpy as np
 import soundfile
 
-from datamodules.batch import Split
 from datamodules.corpora.audio_file import read_audio
 from datamodules.corpora.corpus import Clip, Corpus
 from datamodules.source_pairs import SourcePairs
 from datamodules.urban_scenes import UrbanScenes
+from lightning_modules.batch import Split
 
 CLIPS_PER_CLASS = 20
 SECONDS = 4

@@ -9,7 +9,6 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset, default_collate
 
-from datamodules.batch import Batch
 from datamodules.corpora.audio_file import resample
 from datamodules.mixture_dataset import WholeBatches, as_batch
 from datamodules.recipes import Recipe
@@ -18,6 +17,7 @@ from datamodules.sound_bank import SoundBank, integrated_loudness
 from datamodules.urban_scenes import UrbanScenes
 from experiments.benchmarks.comparison import Comparison
 from experiments.benchmarks.noise_corpus import scenes
+from lightning_modules.batch import Batch
 
 EVENTS = 3
 BATCH = 16

@@ -7,7 +7,6 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from datamodules.batch import Batch
 from datamodules.mixtures import MixtureDataModule
 from experiments.benchmarks.comparison import Comparison
 from experiments.benchmarks.noise_corpus import pairs, scenes
@@ -22,6 +21,7 @@ from experiments.benchmarks.published import (
 )
 from experiments.benchmarks.trainer import train, train_plainly
 from lightning_modules.base_module import SeparatrixModule
+from lightning_modules.batch import Batch
 from lightning_modules.deep_clustering.level_features import level_features
 from lightning_modules.deep_clustering.module import DeepClustering
 from lightning_modules.networks import BLSTM, CRNN

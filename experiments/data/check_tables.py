@@ -6,10 +6,10 @@ from pathlib import Path
 
 import numpy as np
 
-from callbacks.rows import read_rows
 from datamodules.inspection import Inspection
 from datamodules.scene_statistics import SceneStatistics, distinct_classes_law
 from experiments.tables import Table
+from lightning_modules.scores.rows import read_rows
 
 MOST_LABELS = 20  # speakers are many
 PUBLISHED_INPUT = Path(__file__).parents[1] / "published" / "weak_labels.csv"

@@ -20,10 +20,10 @@ from datamodules.annotations import (
     strong_rows,
     weak_row,
 )
-from datamodules.batch import Batch, Split
 from datamodules.mixtures import MixtureDataModule
 from datamodules.recipes import Recipe
 from datamodules.rendering import render
+from lightning_modules.batch import Batch, Split
 from lightning_modules.errors import InputError
 
 AudioFormat = Literal["wav", "flac"]

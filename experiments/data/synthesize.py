@@ -13,12 +13,12 @@ from jsonargparse.typing import NonNegativeInt, PositiveInt
 from rich.console import Console
 from rich.progress import track
 
-from datamodules.batch import Split
 from datamodules.mixtures import MixtureDataModule
 from experiments.data.mixture_files import SCALE, STRONG_LABELS, WEAK_LABELS, AudioFormat, MixtureFiles
 from experiments.data_configuration import data_parser, plain_data, with_sections
 from experiments.next_steps import tell
 from experiments.output_folder import new_folder
+from lightning_modules.batch import Split
 from lightning_modules.errors import InputError
 
 MANIFEST = "manifest.json"

@@ -112,8 +112,7 @@ def _scores(run: Path, weights: dict[str, Any]) -> dict[str, Any] | None:
         return None
     import pandas
 
-    from callbacks.classifier_scores import CLASSIFIER_FILE
-    from callbacks.separation_evaluation import SUMMARY_FILE
+    from lightning_modules.scores.summary import CLASSIFIER_FILE, SUMMARY_FILE
 
     files = [path for path in (run / SUMMARY_FILE, run / CLASSIFIER_FILE) if path.is_file()]
     if not files:

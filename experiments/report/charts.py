@@ -11,8 +11,9 @@ from markupsafe import Markup, escape
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from callbacks.figures import PALETTE, draw_confidence
-from callbacks.selection_rows import Evaluated, Floats
+from lightning_modules.scores.figures import PALETTE, draw_confidence
+from lightning_modules.scores.rows import Floats
+from lightning_modules.scores.selection_rows import Evaluated
 
 INK = "#000000"  # the page's own, as PALETTE's colours are
 # The same colour for the same system everywhere.

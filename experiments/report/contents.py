@@ -4,11 +4,6 @@ from collections.abc import Callable, Sequence
 
 import torch
 
-from callbacks.classifier_scores import CLASSIFIER_FILE
-from callbacks.row_evaluation import SCORES_FILE
-from callbacks.rows import each_row
-from callbacks.selection_rows import Evaluated, read_evaluated
-from callbacks.separation_evaluation import SCORE_COLUMNS
 from experiments.report import model_selection, weak_labels
 from experiments.report.examples import How, Tell, selection_examples, separation_examples
 from experiments.report.learning_curves import learning_charts
@@ -18,6 +13,9 @@ from experiments.report.run_folder import SELECTION, Run, RunFolder
 from experiments.reproduction.model_selection_table import further_tables, read_findings
 from experiments.reproduction.weak_labels_table import JUDGES, ROWS
 from lightning_modules.errors import InputError
+from lightning_modules.scores.rows import read_rows
+from lightning_modules.scores.selection_rows import Evaluated, read_evaluated
+from lightning_modules.scores.summary import CLASSIFIER_FILE, SCORE_COLUMNS, SCORES_FILE
 
 TITLES = {
     "weak-labels": "Separation from weak labels",
@@ -81,7 +79,7 @@ class Contents:
         return there
 
     def _single(self, run: Run) -> None:
-        if "model" not in next(each_row(run.scores), {}):
+        if "model" not in next(iter(read_rows(run.scores)), {}):
             self._separation([run])
             return
         evaluated = read_evaluated([run.scores])
@@ -94,7 +92,7 @@ class Contents:
             return
         scores = {run.name: run.scores for run in tests}
         classes = [str(label) for label in tests[0].setting("data", "classes") or []] or list(
-            dict.fromkeys(row["class"] for row in each_row(tests[0].scores, SCORE_COLUMNS))
+            dict.fromkeys(row["class"] for row in read_rows(tests[0].scores, SCORE_COLUMNS))
         )
         classifier = next((run for run in self.folder.named(JUDGES) if run.best.is_file()), None)
         self._part("table", "The table", lambda: [weak_labels.coloured_table(scores, classes)])

@@ -10,10 +10,6 @@ from lightning import LightningModule
 from markupsafe import Markup
 from torch import Tensor
 
-from callbacks.rows import each_row, index_of, value_of
-from callbacks.selection_rows import Evaluated
-from callbacks.separation_evaluation import SCORE_COLUMNS
-from datamodules.batch import Batch
 from experiments.report.charts import colour_of, timeline_chart, variable
 from experiments.report.media import LOWEST_DB, Pictures, audio, common_gain, scale
 from experiments.report.mixtures import arithmetic, estimates_of, selection_of, separator_of, tested_mixtures
@@ -23,7 +19,11 @@ from experiments.report.run_folder import Run
 from experiments.report.weak_labels import system_name
 from experiments.tables import Table
 from lightning_modules.activation import sigmoid
+from lightning_modules.batch import Batch
 from lightning_modules.errors import InputError
+from lightning_modules.scores.rows import index_of, read_rows, value_of
+from lightning_modules.scores.selection_rows import Evaluated
+from lightning_modules.scores.summary import SCORE_COLUMNS
 from lightning_modules.separation_scores import compare, in_best_order, score_separation
 from lightning_modules.spectrogram import Geometry, stft
 from lightning_modules.trained_module import load_module
@@ -248,7 +248,7 @@ def _read_rows(run: Run) -> dict[tuple[int, str], Row]:
         (index_of(path, row, "index"), row["class"]): Row(
             value_of(path, row, "input_si_sdr_db"), value_of(path, row, "si_sdr_db"), row["left_out"]
         )
-        for row in each_row(path, SCORE_COLUMNS)
+        for row in read_rows(path, SCORE_COLUMNS)
     }
 
 

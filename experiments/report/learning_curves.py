@@ -4,11 +4,11 @@ from collections.abc import Sequence
 
 import pandas
 
-from callbacks.selection_rows import Floats
 from experiments.report.charts import BEST, CURVES, curve_chart, variable
 from experiments.report.page import Charts
 from experiments.report.run_folder import Run
 from lightning_modules.errors import InputError
+from lightning_modules.scores.rows import Floats
 
 LOSSES = {"validation_loss": "validation", "train_loss_epoch": "training", "train_loss": "training"}
 # What is shown beside the loss, the first that was logged: name of the quantity, and its unit.

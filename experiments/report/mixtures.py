@@ -9,12 +9,12 @@ import torch
 from lightning import LightningModule
 from torch import Tensor
 
-from datamodules.batch import Batch
 from datamodules.mixture_dataset import MixtureDataset
 from datamodules.mixtures import MixtureDataModule
 from experiments.data_configuration import data_parser
 from experiments.own_classes import modules_of
 from experiments.report.run_folder import Run
+from lightning_modules.batch import Batch
 from lightning_modules.choices import named_modules
 from lightning_modules.deep_clustering.module import DeepClustering
 from lightning_modules.deep_clustering.selection import ModelSelection

@@ -5,9 +5,6 @@ from dataclasses import replace
 
 import numpy as np
 
-from callbacks.correlation import pearson, points
-from callbacks.figures import PALETTE, embedding_figure
-from callbacks.selection_rows import Evaluated
 from experiments.report import charts
 from experiments.report.charts import BOXES, INK, colour_of, variable
 from experiments.report.page import Charts
@@ -15,6 +12,9 @@ from experiments.report.run_folder import Run
 from experiments.reproduction.model_selection_table import Findings, name_of, pick_tables, score_table
 from experiments.tables import Table
 from lightning_modules.errors import InputError
+from lightning_modules.scores.figures import PALETTE, embedding_figure
+from lightning_modules.scores.intervals import points
+from lightning_modules.scores.selection_rows import Evaluated
 
 ENSEMBLES = {"oracle": INK, "confidence": PALETTE[4], "calibrated": PALETTE[3]}
 
@@ -83,7 +83,7 @@ def confidence_charts(evaluated: Evaluated) -> Charts:
         title, alternative = domain, f"Confidence against SI-SDR in {domain}, coloured by model."
         if domain in evaluated.models:
             _, confidence, si_sdr = points(evaluated, domain, domain)
-            r = pearson(confidence, si_sdr, np.ones(len(si_sdr)))
+            r = correlation(confidence, si_sdr)
             title = f"{domain}: r = {r:.2f} (own model)"
             alternative += f" Pearson correlation of its own model's sources: {r:.2f}, n = {len(si_sdr)}."
         drawn.append(charts.confidence_chart(evaluated, domain, title, alternative))

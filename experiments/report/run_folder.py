@@ -7,8 +7,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from callbacks.classifier_scores import CLASSIFIER_FILE
-from callbacks.row_evaluation import SCORES_FILE
 from experiments.configuration import read_configuration
 from experiments.reproduction.model_selection_stages import DOMAINS
 from experiments.reproduction.weak_labels_table import JUDGES, ROWS
@@ -20,6 +18,7 @@ from experiments.run_files import (
     best_checkpoint,
 )
 from lightning_modules.errors import InputError
+from lightning_modules.scores.summary import CLASSIFIER_FILE, SCORES_FILE
 
 CONFIGURATIONS = (CONFIGURATION_FILE, TEST_FILE, VALIDATION_FILE)  # of a training; of what learns nothing
 SELECTION = "selection"

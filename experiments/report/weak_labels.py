@@ -7,16 +7,13 @@ from pathlib import Path
 import numpy as np
 import pandas
 
-from callbacks.classifier_scores import CLASSIFIER_COLUMNS, CLASSIFIER_FILE
-from callbacks.rows import each_row, read_rows, value_of
-from callbacks.selection_rows import Floats
-from callbacks.separation_evaluation import SCORE_COLUMNS
-from callbacks.summary import OVERALL
 from experiments.report.charts import BIN_DB, BOXES, COLOURS, boxes, colour_of, histograms, score_chart, variable
 from experiments.report.page import Block, Charts
 from experiments.report.run_folder import Run
 from experiments.reproduction.weak_labels_table import NAMES, score_table
 from experiments.tables import Table, figure
+from lightning_modules.scores.rows import Floats, read_rows, value_of
+from lightning_modules.scores.summary import CLASSIFIER_COLUMNS, CLASSIFIER_FILE, OVERALL, SCORE_COLUMNS
 
 DISTRIBUTIONS = (
     ("Output SI-SDR", "si_sdr_db", histograms, f"Bins of {BIN_DB} dB; the outermost also count what lies beyond them."),
@@ -59,7 +56,7 @@ def distribution_charts(scores: Mapping[str, Path], classes: Sequence[str]) -> l
 def _values(path: Path, column: str) -> dict[str, Floats]:
     """Scores of a row file by class, and over all, [n] each."""
     found: dict[str, list[float]] = {}
-    for row in each_row(path, SCORE_COLUMNS):
+    for row in read_rows(path, SCORE_COLUMNS):
         if not row["left_out"]:
             for label in (row["class"], OVERALL):
                 found.setdefault(label, []).append(value_of(path, row, column))

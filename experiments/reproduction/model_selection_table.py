@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from callbacks.calibration import Calibration
-from callbacks.correlation import HOME, Correlation, correlations
-from callbacks.differences import Difference, differences
-from callbacks.figures import confidence_figure, write_figure
-from callbacks.model_selection import (
+from experiments.reproduction.model_selection_stages import DOMAINS
+from experiments.tables import Cell, Table, figure, table_console
+from lightning_modules.atomic_file import write_text_atomically
+from lightning_modules.scores.calibration import Calibration
+from lightning_modules.scores.ensembles import (
     MEAN,
     Confusion,
     EnsembleScore,
@@ -20,13 +20,11 @@ from callbacks.model_selection import (
     ensembles,
     shares_of_the_way,
 )
-from callbacks.row_evaluation import SCORES_FILE
-from callbacks.rows import each_row, read_rows, write_rows
-from callbacks.selection_evaluation import VALIDATION_SCORES_FILE
-from callbacks.selection_rows import SELECTION_COLUMNS, Evaluated, Floats, read_evaluated
-from experiments.reproduction.model_selection_stages import DOMAINS
-from experiments.tables import Cell, Table, figure, table_console
-from lightning_modules.atomic_file import write_text_atomically
+from lightning_modules.scores.figures import confidence_figure, write_figure
+from lightning_modules.scores.intervals import HOME, Correlation, Difference, correlations, differences
+from lightning_modules.scores.rows import Floats, read_rows, write_rows
+from lightning_modules.scores.selection_rows import SELECTION_COLUMNS, VALIDATION_SCORES_FILE, Evaluated, read_evaluated
+from lightning_modules.scores.summary import SCORES_FILE
 
 PUBLISHED = Path(__file__).parents[1] / "published"
 TABLE_COLUMNS = ("row", "class", "mean_db", "std_db", "n", "published_mean_db")
@@ -58,7 +56,7 @@ def make_tables(output: Path, note: str = "", names: Sequence[str] = DOMAINS) ->
     """
     found = read_findings(output, names)
     means, counts, coefficients = published_means(found.evaluated.domains), published_counts(), published_coefficients()
-    rows = ([row[name] for name in SELECTION_COLUMNS] for path in _files(output, names) for row in each_row(path))
+    rows = ([row[name] for name in SELECTION_COLUMNS] for path in _files(output, names) for row in read_rows(path))
     write_rows(output / "scores.csv", SELECTION_COLUMNS, rows)
     found.calibration.write(output / "calibration.csv")
     cells = [(*score, means.get((score.row, score.domain), "")) for score in found.scores]

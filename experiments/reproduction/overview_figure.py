@@ -13,8 +13,8 @@ from typing import NamedTuple
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from callbacks.figures import PALETTE, write_figure
-from callbacks.rows import read_rows, value_of
+from lightning_modules.scores.figures import PALETTE, write_figure
+from lightning_modules.scores.rows import read_rows, value_of
 
 
 class Bars(NamedTuple):

@@ -12,7 +12,7 @@ from multiprocessing import get_context
 
 from rich.console import Console
 
-from callbacks.training_clock import duration
+from callbacks.training_progress import duration
 from experiments.cli import main
 from experiments.freed_memory import keep_freed_memory
 from experiments.reproduction.stage import Record, Stage

@@ -4,8 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from callbacks.tracked_tables import show_rows
-from callbacks.tracker import Tracker
+from callbacks.tracker import Tracker, show_rows
 from experiments.training.wandb_run import wandb_run
 
 JOB_TYPE = "tables"
@@ -30,8 +29,8 @@ def track_tables(output: Path, group: str, configuration: Mapping[str, Any]) -> 
             return
         tracker = Tracker(run)
         for table in tables:
-            tracker.attempt(lambda table=table: show_rows(tracker, table))  # type: ignore[misc]
-        tracker.attempt(lambda: _log_files(tracker, figures, [*tables, *figures, output / "table.md"]))
+            tracker.attempt(show_rows, tracker, table)
+        tracker.attempt(_log_files, tracker, figures, [*tables, *figures, output / "table.md"])
 
 
 def _log_files(tracker: Tracker, figures: list[Path], files: list[Path]) -> None:
@@ -39,7 +38,7 @@ def _log_files(tracker: Tracker, figures: list[Path], files: list[Path]) -> None
 
     if figures:
         tracker.log_metrics({f"figures/{figure.stem}": wandb.Image(str(figure)) for figure in figures})
-    artifact = wandb.Artifact(f"tables-{tracker.experiment.id}", "tables")
+    artifact = wandb.Artifact(f"tables-{tracker.run.id}", "tables")
     for file in files:
         artifact.add_file(str(file))
-    tracker.experiment.log_artifact(artifact)
+    tracker.run.log_artifact(artifact)

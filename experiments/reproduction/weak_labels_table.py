@@ -5,13 +5,19 @@ from pathlib import Path
 
 import numpy as np
 
-from callbacks.classifier_scores import CLASSIFIER_COLUMNS, CLASSIFIER_FILE
-from callbacks.row_evaluation import SCORES_FILE
-from callbacks.rows import each_row, read_rows, value_of, write_rows
-from callbacks.separation_evaluation import SCORE_COLUMNS
-from callbacks.summary import OVERALL, Summary, left_out_counts, summarise
 from experiments.tables import Cell, Table, table_console
 from lightning_modules.atomic_file import write_text_atomically
+from lightning_modules.scores.rows import read_rows, value_of, write_rows
+from lightning_modules.scores.summary import (
+    CLASSIFIER_COLUMNS,
+    CLASSIFIER_FILE,
+    OVERALL,
+    SCORE_COLUMNS,
+    SCORES_FILE,
+    Summary,
+    left_out_counts,
+    summarise,
+)
 
 ROWS = ("input", "clip", "frame", "strong", "gate", "ideal_ratio_mask")
 JUDGES = ("judge_frame", "judge_clip")
@@ -38,7 +44,7 @@ def make_table(output: Path, note: str = "") -> None:
     pooled = (
         (row, *(line[column] for column in SCORE_COLUMNS))
         for row, path in scores.items()
-        for line in each_row(path, SCORE_COLUMNS)
+        for line in read_rows(path, SCORE_COLUMNS)
     )
     write_rows(output / SCORES_FILE, ("row", *SCORE_COLUMNS), pooled)
     heard = [line for judge in JUDGES for line in read_rows(output / judge / CLASSIFIER_FILE, CLASSIFIER_COLUMNS)]
@@ -115,7 +121,7 @@ def percentile_table(scores: Mapping[str, Path]) -> Table:
     shares = (5, 25, 50, 75, 95)
     rows = []
     for row, path in scores.items():
-        values = [value_of(path, line, "si_sdr_db") for line in each_row(path, SCORE_COLUMNS) if not line["left_out"]]
+        values = [value_of(path, line, "si_sdr_db") for line in read_rows(path, SCORE_COLUMNS) if not line["left_out"]]
         points = [f"{value:.1f}" for value in np.percentile(values, shares)] if values else [""] * len(shares)
         rows.append([NAMES[row].removeprefix("Δ "), *points])
     columns = ["output SI-SDR, dB", *(f"{share} %" for share in shares)]

@@ -20,11 +20,13 @@ from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from torch.distributed import DistError, destroy_process_group, is_available, is_initialized
 
 import separatrix  # noqa: F401  (public classes can then be named without their module)
+from callbacks.classifier_scores import ClassifierScores
+from callbacks.embedding_pictures import EmbeddingPictures
 from callbacks.epoch_checkpoint import EpochCheckpoint, is_of_a_whole_epoch
-from callbacks.epoch_lines import EpochLines
 from callbacks.estimate_files import EstimateFiles
+from callbacks.row_evaluation import RowEvaluation
 from callbacks.stopping import Stopping
-from callbacks.training_progress import TrainingProgress
+from callbacks.training_progress import EpochLines, TrainingProgress
 from datamodules.loader_worker import lost_worker
 from datamodules.sound_bank import MissingBankError
 from experiments.configuration import options, read_configuration, with_named_configs
@@ -116,6 +118,9 @@ class SeparatrixCLI(LightningCLI):
         command = str(self.subcommand)
         require_honoured(options, command)
         given = as_list(options.get("callbacks"))
+        for callback in given:
+            if isinstance(callback, RowEvaluation | ClassifierScores | EmbeddingPictures) and callback.folder is None:
+                callback.folder = str(run)
         shows = options.get("enable_progress_bar")
         if shows is None:
             shows = sys.stdout.isatty() or any(isinstance(callback, ProgressBar) for callback in given)
@@ -148,12 +153,12 @@ class SeparatrixCLI(LightningCLI):
             *(keep if options.get("enable_checkpointing") is not False else ()),
         ]
         if self.subcommand == "predict":
-            callbacks.append(EstimateFiles())
+            callbacks.append(EstimateFiles(run))
         with refused_trainer():
             return super().instantiate_trainer(
                 default_root_dir=run,
                 callbacks=callbacks,
-                logger=loggers,
+                logger=[*loggers, self._tracking.tracker] if loggers and logger == "wandb" else loggers,
                 plugins=[*as_list(options.get("plugins")), AtomicCheckpointIO(), *_cluster()],
                 enable_progress_bar=shows,
                 **settings,

@@ -8,7 +8,7 @@ from lightning.pytorch.callbacks import Timer
 from torch import nn
 
 from callbacks.row_evaluation import SPLITS
-from callbacks.training_clock import duration
+from callbacks.training_progress import duration
 from datamodules.mixtures import MixtureDataModule
 from experiments.terminal_lines import counted, show_lines
 from lightning_modules.base_module import SeparatrixModule

@@ -70,19 +70,23 @@ class LearningRates(LearningRateMonitor):
 class WandbTracking(Callback):
     """Follows a command in the W&B run of its folder, on rank 0.
 
-    The run begins when the command's work does, so that what is refused leaves none, and joins the trainer's loggers
-    then. Comes before all callbacks that log.
+    The run begins when the command's work does, so that what is refused leaves none. Comes before all callbacks that
+    log.
 
     Args:
         folder: of the run; None follows nothing.
         command: `fit`, `validate` or `test`.
         group: of runs that belong together.
         configuration: makes the resolved configuration, as plain values.
+
+    Attributes:
+        tracker: a logger for the trainer, which logs once the run has begun.
     """
 
     def __init__(
         self, folder: Path | None, command: str, group: str | None, configuration: Callable[[], dict[str, Any]]
     ) -> None:
+        self.tracker = Tracker()
         self._folder = folder
         self._command = command
         self._group = group
@@ -122,6 +126,4 @@ class WandbTracking(Callback):
             return
         self._begun = True
         run = self._open.enter_context(wandb_run(self._folder, self._command, self._group, self._configuration()))
-        if run is not None:
-            step = None if self._command == "fit" else self._evaluated_step
-            trainer.loggers = [*trainer.loggers, Tracker(run, step)]
+        self.tracker.begin(run, None if self._command == "fit" else self._evaluated_step)

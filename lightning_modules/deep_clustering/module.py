@@ -6,9 +6,9 @@ import torch
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
-from datamodules.batch import Batch
 from lightning_modules.autoclip import AutoClip
 from lightning_modules.base_module import Interval, SeparatrixModule
+from lightning_modules.batch import Batch
 from lightning_modules.choices import NetworkCallable, OptimizerCallable, SchedulerCallable, choice, made_of
 from lightning_modules.deep_clustering.clustering import loudest, points_at, soft_masks
 from lightning_modules.deep_clustering.draws import Stream, uniform_at

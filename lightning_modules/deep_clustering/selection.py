@@ -7,8 +7,8 @@ from typing import Any, Literal, NamedTuple, TypedDict
 import torch
 from torch import Tensor, nn
 
-from datamodules.batch import Batch
 from lightning_modules.base_module import SeparatrixModule
+from lightning_modules.batch import Batch
 from lightning_modules.deep_clustering.confidence import (
     Confidence,
     LoudPoints,

@@ -7,9 +7,9 @@ import torch
 from torch import Tensor, nn
 from torchmetrics.classification import BinaryAveragePrecision, MultilabelAveragePrecision
 
-from datamodules.batch import Batch
 from lightning_modules.activation import sigmoid
 from lightning_modules.base_module import Interval
+from lightning_modules.batch import Batch
 from lightning_modules.choices import NetworkCallable, OptimizerCallable, SchedulerCallable, choice, made_of
 from lightning_modules.networks import CRNN
 from lightning_modules.setting_checks import require_one_of, require_positive
@@ -23,12 +23,12 @@ from lightning_modules.weak_labels.labels import (
 from lightning_modules.weak_labels.losses import classification_loss
 
 
-class Judgement(TypedDict):
-    """A judge's answer in validation and test, and the truth.
+class ClassifierOutput(TypedDict):
+    """What a classifier answers in validation and test, and the truth.
 
     Attributes:
         logits: [B, C, F'].
-        frame_labels: at the judge's frame rate, [B, C, F'].
+        frame_labels: at the classifier's frame rate, [B, C, F'].
         clip_labels: [B, C].
     """
 
@@ -110,19 +110,19 @@ class EventClassifier(WeakLabelModule):
         logits = self(stft(batch.mixture, self.geometry).abs())
         return self.log_loss(self.loss(logits, batch), batch, "train")
 
-    def validation_step(self, batch: Batch, batch_index: int) -> Judgement:
+    def validation_step(self, batch: Batch, batch_index: int) -> ClassifierOutput:
         """Log the loss; hand the logits to the callbacks."""
-        judgement = self.test_step(batch, batch_index)
-        self.log_loss(self.loss(judgement["logits"], batch), batch, "validation")
-        return judgement
+        output = self.test_step(batch, batch_index)
+        self.log_loss(self.loss(output["logits"], batch), batch, "validation")
+        return output
 
-    def test_step(self, batch: Batch, batch_index: int) -> Judgement:
+    def test_step(self, batch: Batch, batch_index: int) -> ClassifierOutput:
         """Logits and the labels at their rate, for the callbacks that score them."""
         logits = self(stft(batch.mixture, self.geometry).abs())
         frame_labels = pool_frame_labels(batch.frame_labels, self.frame_reduction)
-        return Judgement(logits=logits, frame_labels=frame_labels, clip_labels=batch.clip_labels)
+        return ClassifierOutput(logits=logits, frame_labels=frame_labels, clip_labels=batch.clip_labels)
 
-    def log_test_scores(self, outputs: Judgement, batch: Batch) -> None:
+    def log_test_scores(self, outputs: ClassifierOutput, batch: Batch) -> None:
         """Log the mean average precision over classes, at the logits' frame rate."""
         logits, labels = (outputs[name].mT.flatten(0, 1) for name in ("logits", "frame_labels"))
         self.test_average_precision.update(sigmoid(logits), labels.int())

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from datamodules.batch import Batch
 from lightning_modules.base_module import SeparatrixModule
+from lightning_modules.batch import Batch
 from lightning_modules.errors import InputError
 from lightning_modules.setting_checks import require_names
 from lightning_modules.weak_labels.losses import prior_weight

@@ -5,8 +5,8 @@ from typing import Any, Literal, get_args
 
 from torch import Tensor
 
-from datamodules.batch import Batch
 from lightning_modules.base_module import SeparatrixModule
+from lightning_modules.batch import Batch
 from lightning_modules.setting_checks import require_names, require_one_of
 from lightning_modules.spectrogram import istft, stft
 

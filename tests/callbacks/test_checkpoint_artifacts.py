@@ -57,33 +57,18 @@ def test_best_and_last_are_versions_of_one_artifact_the_newer_one_the_latest(sep
         ("checkpoint-abc", "model", ["last", "epoch-5"]),
     ]
     best, last = (dict(artifact.metadata) for artifact, _ in versions)
-    assert best == {
-        "module": "Kind",
-        "sample_rate": 8000,
-        "window": 256,
-        "hop": 128,
-        "classes": ["siren", "dog_bark"],
-        "supervision": "strong",
-        "epoch": 3,
-        "global_step": 30,
-        "validation_loss": 0.25,
-    }
-    assert last == {name: value for name, value in best.items() if name != "validation_loss"} | {
-        "epoch": 5,
-        "global_step": 50,
-    }
+    settings = {"module": "Kind", "sample_rate": 8000, "window": 256, "hop": 128}
+    settings |= {"classes": ["siren", "dog_bark"], "supervision": "strong"}
+    assert best == {**settings, "epoch": 3, "global_step": 30, "validation_loss": 0.25}
+    assert last == {**settings, "epoch": 5, "global_step": 50}
     for (artifact, _), name in zip(versions, ("best", "last"), strict=True):
         copied = Path(artifact.manifest.entries["model.ckpt"].local_path)
         assert copied.read_bytes() == (tmp_path / f"{name}.ckpt").read_bytes()
 
 
-def test_a_last_epoch_that_is_the_best_is_one_version(separator, monkeypatch, tmp_path):
+def test_a_last_epoch_that_is_the_best_is_one_version_and_what_is_not_there_none(separator, monkeypatch, tmp_path):
+    assert finish(tmp_path, separator, monkeypatch, tmp_path, best=False) == []
     for name in ("best", "last"):
         write(tmp_path / f"{name}.ckpt", 0, 10)
     ((artifact, aliases),) = finish(tmp_path, separator, monkeypatch, tmp_path, best=True)
-    assert aliases == ["best", "last", "epoch-1"]
-    assert dict(artifact.metadata)["validation_loss"] == 0.25
-
-
-def test_what_is_not_there_is_not_logged(separator, monkeypatch, tmp_path):
-    assert finish(tmp_path, separator, monkeypatch, tmp_path, best=False) == []
+    assert aliases == ["best", "last", "epoch-1"] and dict(artifact.metadata)["validation_loss"] == 0.25

@@ -1,6 +1,5 @@
 """Rows of a model selection under the real Trainer, against each model alone and SI-SDR by numpy."""
 
-import csv
 from functools import partial
 from itertools import permutations, product
 from pathlib import Path
@@ -13,20 +12,20 @@ from lightning import Callback, Trainer
 from lightning.pytorch.loggers.logger import DummyLogger
 from torch import Tensor
 
-from callbacks.model_selection import ensembles
-from callbacks.rows import write_rows
 from callbacks.selection_evaluation import SelectionEvaluation
-from callbacks.selection_rows import MEASURES, SELECTION_COLUMNS, read_evaluated
 from callbacks.separation_evaluation import SeparationEvaluation
-from datamodules.batch import Batch
 from datamodules.corpora.procedural import Procedural
 from datamodules.source_pairs import SourcePairs
+from lightning_modules.batch import Batch
 from lightning_modules.deep_clustering.confidence import Confidence, loud_points, mask_clusters, measure, refit
 from lightning_modules.deep_clustering.jensen_shannon import jensen_shannon
 from lightning_modules.deep_clustering.module import DeepClustering
 from lightning_modules.deep_clustering.selection import ModelSelection
 from lightning_modules.errors import InputError
 from lightning_modules.networks import BLSTM
+from lightning_modules.scores.ensembles import ensembles
+from lightning_modules.scores.rows import read_rows
+from lightning_modules.scores.selection_rows import SELECTION_COLUMNS, read_evaluated
 from lightning_modules.trained_module import load_module
 
 Fitted = Literal["refit", "masks"]
@@ -61,10 +60,9 @@ def pairs(folder: Path, **settings: Any) -> SourcePairs:
     return data
 
 
-def trainer(folder: Path, *callbacks: Callback) -> Trainer:
+def trainer(*callbacks: Callback) -> Trainer:
     return Trainer(
         accelerator="cpu",
-        default_root_dir=folder,
         callbacks=list(callbacks),
         logger=False,
         enable_checkpointing=False,
@@ -84,7 +82,7 @@ def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
         )
         with torch.no_grad():
             model.network.output.weight.mul_(8)
-        resting = trainer(folder)
+        resting = trainer()
         resting.strategy.connect(model)
         resting.save_checkpoint(folder / f"{domain}.ckpt")
         paths.append(str(folder / f"{domain}.ckpt"))
@@ -95,18 +93,13 @@ def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
 def evaluated(checkpoints: list[str], data_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a validation and a test by one Trainer."""
     folder = tmp_path_factory.mktemp("evaluated")
-    running, selection = trainer(folder, SelectionEvaluation()), ModelSelection(checkpoints)
+    running, selection = trainer(SelectionEvaluation(folder)), ModelSelection(checkpoints)
     running.validate(selection, datamodule=pairs(data_folder), verbose=False)
     running.test(selection, datamodule=pairs(data_folder), verbose=False)
     return folder
 
 
 FILES = [("validation", "validation_scores.csv"), ("test", "scores.csv")]
-
-
-def rows_of(path: Path) -> list[dict[str, str]]:
-    with path.open(newline="") as file:
-        return list(csv.DictReader(file))
 
 
 def batches(data: SourcePairs, split: Any) -> list[Batch]:
@@ -138,19 +131,23 @@ def si_sdr(estimate: np.ndarray, target: np.ndarray) -> float:
 
 @pytest.mark.parametrize(("split", "file"), FILES)
 def test_every_source_of_every_mixture_under_every_model_has_a_row_in_that_order(evaluated, split, file):
-    with (evaluated / file).open(newline="") as lines:
-        assert tuple(next(csv.reader(lines))) == SELECTION_COLUMNS
-    places = [(row["index"], row["domain"], row["model"], row["source"]) for row in rows_of(evaluated / file)]
-    expected = product(map(str, range(MIXTURES[split])), ["environmental"], DOMAINS, ["0", "1"])
-    assert places == list(expected)
+    rows = read_rows(evaluated / file)
+    assert tuple(rows[0]) == SELECTION_COLUMNS
+    places = [(row["index"], row["domain"], row["model"], row["source"]) for row in rows]
+    assert places == list(product(map(str, range(MIXTURES[split])), ["environmental"], DOMAINS, ["0", "1"]))
     assert sorted(path.name for path in evaluated.iterdir()) == ["scores.csv", "validation_scores.csv"]
+    found = read_evaluated([evaluated / file])
+    scores = np.array([float(row["si_sdr_db"]) for row in rows]).reshape(-1, 2, 2)
+    np.testing.assert_array_equal(found.source_si_sdr, scores)
+    assert (found.picked == np.eye(2, dtype=bool)[found.confidence.argmax(1)]).all()
+    assert all(len(recordings) == 2 for recordings in found.recordings)
 
 
 @pytest.mark.parametrize(("split", "file"), FILES)
 def test_rows_say_what_each_model_makes_of_the_mixture_in_the_best_order(
     evaluated, checkpoints, data_folder, split, file
 ):
-    rows, data = iter(rows_of(evaluated / file)), pairs(data_folder)
+    rows, data = iter(read_rows(evaluated / file)), pairs(data_folder)
     for batch in batches(data, split):
         of_models = [alone(path, batch) for path in checkpoints]
         for b, index in enumerate(batch.indices.tolist()):
@@ -179,23 +176,10 @@ def test_rows_say_what_each_model_makes_of_the_mixture_in_the_best_order(
     assert next(rows, None) is None
 
 
-@pytest.mark.parametrize(("split", "file"), FILES)
-def test_the_row_file_reads_back_as_arrays(evaluated, split, file):
-    found, rows = read_evaluated([evaluated / file]), rows_of(evaluated / file)
-    count = MIXTURES[split]
-    assert found.models == DOMAINS and found.domains == ("environmental",)
-    assert found.index.tolist() == list(range(count)) and found.left_out == {}
-    expected = np.array([float(row["si_sdr_db"]) for row in rows]).reshape(count, 2, 2)
-    np.testing.assert_array_equal(found.source_si_sdr, expected)
-    for name in MEASURES:
-        assert np.isfinite(found.measures[name]).all()
-    assert (found.picked == np.eye(2, dtype=bool)[found.confidence.argmax(1)]).all()
-    assert all(len(recordings) == 2 for recordings in found.recordings)
-
-
-def test_validation_and_test_hold_different_mixtures(evaluated):
-    made_of = [{row["recordings"] for row in rows_of(evaluated / file)} for _, file in FILES]
-    assert not made_of[0] & made_of[1]
+def evaluate(folder: Path, selection: Any, data: Any, *callbacks: Callback, stage: str = "test") -> Any:
+    """Evaluate into a folder; return the rows as arrays."""
+    getattr(trainer(SelectionEvaluation(str(folder)), *callbacks), stage)(selection, datamodule=data, verbose=False)
+    return read_evaluated([folder / ("scores.csv" if stage == "test" else "validation_scores.csv")])
 
 
 class Decorrelation(ModelSelection):
@@ -207,17 +191,17 @@ class Decorrelation(ModelSelection):
         return 1 - torch.cosine_similarity(*judged.estimates.abs().unbind(1), dim=-1)
 
 
-def test_a_measure_of_ones_own_picks_and_has_a_column(checkpoints, data_folder, tmp_path):
+def test_clusters_of_the_masks_or_a_measure_of_ones_own_pick_which_has_a_column(checkpoints, data_folder, tmp_path):
     data = pairs(data_folder)
-    trainer(tmp_path, SelectionEvaluation()).test(Decorrelation(checkpoints), datamodule=data, verbose=False)
-    found, rows = read_evaluated([tmp_path / "scores.csv"]), rows_of(tmp_path / "scores.csv")
+    found = evaluate(tmp_path, ModelSelection(checkpoints, confidence_clusters="masks"), data)
+    assert (found.picked == np.eye(2, dtype=bool)[found.measures["confidence_masks"].argmax(1)]).all()
+    found = evaluate(tmp_path, Decorrelation(checkpoints), data)
     for m, path in enumerate(checkpoints):
         estimates = torch.cat([alone(path, batch)[0] for batch in batches(data, "test")]).double().abs().numpy()
         expected = [1 - one @ other / np.linalg.norm(one) / np.linalg.norm(other) for one, other in estimates]
         np.testing.assert_allclose(found.measures["decorrelation"][:, m], expected, atol=1e-5)
     assert (found.picked == np.eye(2, dtype=bool)[found.measures["decorrelation"].argmax(1)]).all()
-    assert list(rows[0])[-1] == "decorrelation" and found.own_measures == ("decorrelation",)
-    assert "decorrelation" in ensembles(found)
+    assert found.own_measures == ("decorrelation",) and "decorrelation" in ensembles(found)
 
 
 def test_a_measure_of_ones_own_needs_a_name_of_its_own(checkpoints, data_folder, tmp_path):
@@ -230,22 +214,7 @@ def test_a_measure_of_ones_own_needs_a_name_of_its_own(checkpoints, data_folder,
     with pytest.raises(InputError, match="Nameless: trusts by a measure of its own; name it"):
         Nameless(checkpoints)
     with pytest.raises(InputError, match="measure: 'picked' is a column of its own"):
-        trainer(tmp_path, SelectionEvaluation()).test(Clashing(checkpoints), datamodule=pairs(data_folder))
-
-
-def test_rows_of_selections_by_different_measures_are_not_read_together(evaluated, tmp_path):
-    rows = rows_of(evaluated / "scores.csv")
-    columns = [*rows[0], "decorrelation"]
-    write_rows(tmp_path / "own.csv", columns, [[*row.values(), 0.5] for row in rows])
-    with pytest.raises(InputError, match=f"^{tmp_path}/own.csv: other columns than .*scores.csv"):
-        read_evaluated([evaluated / "scores.csv", tmp_path / "own.csv"])
-
-
-def test_clusters_of_the_masks_pick_by_their_own_confidence(checkpoints, data_folder, tmp_path):
-    selection = ModelSelection(checkpoints, confidence_clusters="masks")
-    trainer(tmp_path, SelectionEvaluation()).test(selection, datamodule=pairs(data_folder), verbose=False)
-    found = read_evaluated([tmp_path / "scores.csv"])
-    assert (found.picked == np.eye(2, dtype=bool)[found.measures["confidence_masks"].argmax(1)]).all()
+        evaluate(tmp_path, Clashing(checkpoints), pairs(data_folder))
 
 
 class InterruptionError(Exception):
@@ -253,57 +222,56 @@ class InterruptionError(Exception):
 
 
 class Interrupting(Callback):
-    """Ends an evaluation before a batch."""
-
-    def __init__(self, batch: int) -> None:
-        self.batch = batch
+    """Ends an evaluation before its second batch."""
 
     def on_test_batch_start(self, trainer: Trainer, pl_module: Any, batch: Any, batch_idx: int, *_: Any) -> None:
-        if batch_idx == self.batch:
+        if batch_idx == 1:
             raise InterruptionError
 
     on_validation_batch_start = on_test_batch_start
 
 
-@pytest.mark.parametrize("cut", [False, True], ids=["between two batches", "while writing"])
-@pytest.mark.parametrize(("stage", "file"), [("validate", "validation_scores.csv"), ("test", "scores.csv")])
+class Seen(Callback):
+    """Keeps the indices of the mixtures that are evaluated."""
+
+    def __init__(self) -> None:
+        self.indices: list[int] = []
+
+    def on_test_batch_end(self, trainer: Trainer, pl_module: Any, outputs: Any, batch: Batch, *_: Any) -> None:
+        self.indices += batch.indices.tolist()
+
+    on_validation_batch_end = on_test_batch_end
+
+
+@pytest.mark.parametrize(("stage", "split", "file"), [("validate", *FILES[0]), ("test", *FILES[1])])
 def test_an_interrupted_evaluation_goes_on_to_the_same_bytes(
-    stage, file, cut, evaluated, checkpoints, data_folder, tmp_path
+    stage, split, file, evaluated, checkpoints, data_folder, tmp_path
 ):
-    running = trainer(tmp_path, SelectionEvaluation(), Interrupting(1))
+    selection, data, seen = ModelSelection(checkpoints), pairs(data_folder), Seen()
     with pytest.raises(InterruptionError):
-        getattr(running, stage)(ModelSelection(checkpoints), datamodule=pairs(data_folder), verbose=False)
+        evaluate(tmp_path, selection, data, Interrupting(), stage=stage)
     assert not (tmp_path / file).exists()
     (part,) = (tmp_path / file).with_suffix(".parts").glob("*.csv")
-    if cut:  # half a batch's rows, the last of them half written
-        later = (evaluated / file).read_text().splitlines()[1 + 3 * 4 :]
-        part.write_text(part.read_text() + later[0] + "\n" + later[1][:40])
-    indices: list[int] = []
-
-    class Watching(SelectionEvaluation):
-        def rows(self, trainer: Any, module: Any, outputs: Any, batch: Batch) -> Any:
-            indices.extend(batch.indices.tolist())
-            return super().rows(trainer, module, outputs, batch)
-
-    running = trainer(tmp_path, Watching())
-    getattr(running, stage)(ModelSelection(checkpoints), datamodule=pairs(data_folder), verbose=False)
-    assert indices == list(range(3, MIXTURES["test" if stage == "test" else "validation"]))
+    later = (evaluated / file).read_text().splitlines()[1 + 3 * 4 :]
+    part.write_text(part.read_text() + later[0] + "\n" + later[1][:40])  # half a batch's rows, the last cut short
+    evaluate(tmp_path, selection, data, seen, stage=stage)
+    assert seen.indices == list(range(3, MIXTURES[split]))
     assert (tmp_path / file).read_bytes() == (evaluated / file).read_bytes()
     assert [path.name for path in tmp_path.iterdir()] == [file]
 
 
-@pytest.mark.parametrize("change", ["models", "data", "clusters"])
-def test_rows_of_other_models_or_data_are_not_gone_on_with(change, checkpoints, data_folder, tmp_path):
+def test_rows_of_other_models_or_data_are_not_gone_on_with(checkpoints, data_folder, tmp_path):
+    selection, data = ModelSelection(checkpoints), pairs(data_folder)
     with pytest.raises(InterruptionError):
-        trainer(tmp_path, SelectionEvaluation(), Interrupting(1)).test(
-            ModelSelection(checkpoints), datamodule=pairs(data_folder), verbose=False
-        )
-    selection = ModelSelection(
-        checkpoints[::-1] if change == "models" else checkpoints, "masks" if change == "clusters" else "refit"
-    )
-    data = pairs(data_folder, seed=1 if change == "data" else 0)
-    with pytest.raises(InputError, match="rows of an interrupted test of another model or data"):
-        trainer(tmp_path, SelectionEvaluation()).test(selection, datamodule=data, verbose=False)
+        evaluate(tmp_path, selection, data, Interrupting())
+    others = [
+        (ModelSelection(checkpoints[::-1]), data),
+        (ModelSelection(checkpoints, "masks"), data),
+        (selection, pairs(data_folder, seed=1)),
+    ]
+    for other, of_data in others:
+        with pytest.raises(InputError, match="rows of an interrupted test of another model or data"):
+            evaluate(tmp_path, other, of_data)
 
 
 def test_a_silent_estimate_is_a_row_that_says_so(checkpoints, data_folder, tmp_path):
@@ -313,14 +281,13 @@ def test_a_silent_estimate_is_a_row_that_says_so(checkpoints, data_folder, tmp_p
             selection["estimates"][1, :, 0] = 0
             return selection
 
-    trainer(tmp_path, SelectionEvaluation()).test(Mute(checkpoints), datamodule=pairs(data_folder), verbose=False)
-    rows = rows_of(tmp_path / "scores.csv")
+    found = evaluate(tmp_path, Mute(checkpoints), pairs(data_folder))
+    rows = read_rows(tmp_path / "scores.csv")
     for of_model in (rows[begin : begin + 2] for begin in range(0, len(rows), 2)):
         silent = [row["left_out"] == "silent estimate" for row in of_model]
         assert sum(silent) == (of_model[0]["model"] == DOMAINS[1])
         assert [np.isnan(float(row["si_sdr_db"])) for row in of_model] == silent
         assert all(np.isfinite(float(row["input_si_sdr_db"])) for row in of_model)
-    found = read_evaluated([tmp_path / "scores.csv"])
     assert len(found.index) == 7 and found.silent_estimates == {("environmental", DOMAINS[1]): 7}
 
 
@@ -335,8 +302,8 @@ class Logged(DummyLogger):
         self.statistics |= metrics
 
 
-def test_what_is_reported_is_each_models_mean_and_share(checkpoints, data_folder, tmp_path):
-    running, logged = trainer(tmp_path, SelectionEvaluation()), Logged()
+def test_what_is_reported_is_each_models_mean_and_share(checkpoints, data_folder, tmp_path, capsys):
+    running, logged = trainer(SelectionEvaluation(str(tmp_path))), Logged()
     running.loggers = [logged]
     running.validate(ModelSelection(checkpoints), datamodule=pairs(data_folder), verbose=False)
     found = read_evaluated([tmp_path / "validation_scores.csv"])
@@ -348,47 +315,26 @@ def test_what_is_reported_is_each_models_mean_and_share(checkpoints, data_folder
         for m, name in enumerate(DOMAINS)
     }  # fmt: skip
     assert logged.statistics == pytest.approx(expected)
+    shown = capsys.readouterr().out
+    for name, mean, confidence, picked in zip(
+        DOMAINS, found.si_sdr.mean(0), found.confidence.mean(0), found.picked.mean(0), strict=True
+    ):
+        line = next(line for line in shown.splitlines() if f" {name} " in line and "validation" not in line)
+        assert [cell.strip() for cell in line.split("│")[2:5]] == [f"{mean:.1f}", f"{confidence:.3f}", f"{picked:.0%}"]
 
 
 @pytest.mark.parametrize("other", ["validate", "predict"])
-def test_a_stage_that_leaves_no_rows_leaves_those_of_the_test_alone(
-    other, checkpoints, data_folder, tmp_path, monkeypatch
-):
-    running, model = trainer(tmp_path, SeparationEvaluation()), load_module(checkpoints[1], DeepClustering)
-    data = pairs(data_folder)
+def test_a_stage_that_leaves_no_rows_leaves_those_of_the_test_alone(other, checkpoints, data_folder, tmp_path):
+    model, data, seen = load_module(checkpoints[1], DeepClustering), pairs(data_folder), Seen()
+    running = trainer(SeparationEvaluation(str(tmp_path)), seen)
     with pytest.raises(InterruptionError):
-        trainer(tmp_path, SeparationEvaluation(), Interrupting(1)).test(model, datamodule=data, verbose=False)
+        trainer(SeparationEvaluation(str(tmp_path)), Interrupting()).test(model, datamodule=data, verbose=False)
     running.test(model, datamodule=data, verbose=False)
     before = (tmp_path / "scores.csv").read_bytes()
-    assert len(rows_of(tmp_path / "scores.csv")) == 14
-    seen: list[int] = []
-    loss = model.loss
-
-    def counted(embedding: Tensor, magnitude: Tensor, source_magnitudes: Tensor) -> Tensor:
-        seen.append(len(magnitude))
-        return loss(embedding, magnitude, source_magnitudes)
-
-    monkeypatch.setattr(model, "loss", counted)
+    assert len(read_rows(tmp_path / "scores.csv")) == 14 and seen.indices == [3, 4, 5, 6]
+    seen.indices = []
     getattr(running, other)(model, datamodule=data, **({"verbose": False} if other == "validate" else {}))
     assert (tmp_path / "scores.csv").read_bytes() == before
     assert sorted(path.name for path in tmp_path.iterdir()) == ["scores.csv", "summary.csv"]
-    assert seen == ([3, 1] if other == "validate" else [])  # all mixtures, whatever the test had left to do
-
-
-class Meeting(Callback):
-    """Puts the trainer's device elsewhere when its work is done, as if the module had been moved back from a GPU."""
-
-    def teardown(self, trainer: Trainer, pl_module: Any, stage: str) -> None:
-        trainer.strategy._root_device = torch.device("meta")  # type: ignore[attr-defined]
-
-
-def test_ranks_count_their_rows_on_the_device_on_which_they_meet(checkpoints, data_folder, tmp_path, monkeypatch):
-    running, counted_on = trainer(tmp_path, Meeting(), SelectionEvaluation()), []
-
-    def reduce(rows: Tensor, **_: Any) -> Tensor:
-        counted_on.append(rows.device.type)
-        return torch.tensor(MIXTURES["test"] * len(DOMAINS) * 2)
-
-    monkeypatch.setattr(running.strategy, "reduce", reduce)
-    running.test(ModelSelection(checkpoints), datamodule=pairs(data_folder), verbose=False)
-    assert counted_on[-1] == "meta" and (tmp_path / "scores.csv").exists()
+    # All mixtures, whatever the test had left to do.
+    assert seen.indices == ([0, 1, 2, 3] if other == "validate" else [])

@@ -1,17 +1,23 @@
-"""A run of W&B that follows a trainer: where values stand, and what happens when W&B fails."""
+"""A run of W&B that follows a trainer: where values stand, files of rows as tables, and what happens when W&B fails."""
 
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
-from callbacks.tracker import Tracker, trackers
+from callbacks import tracker as module
+from callbacks.tracker import Tracker, show_rows, track_rows, trackers
+from lightning_modules.scores.rows import write_rows
 
 
 class Run:
     """In place of a run: keeps what is logged, and fails from the n-th time on."""
 
+    id = "abc"
+
     def __init__(self, fails_at: int | None = None) -> None:
         self.logged: list[dict] = []
+        self.artifacts: list = []
         self.calls = 0
         self.fails_at = fails_at
 
@@ -21,18 +27,17 @@ class Run:
             raise ConnectionResetError("Connection\nlost")
         self.logged.append(values)
 
-
-def test_values_stand_at_the_trainers_step():
-    run = Run()
-    Tracker(run).log_metrics({"loss": 1.5}, 7)
-    assert run.logged == [{"loss": 1.5, "trainer/global_step": 7}]
+    def log_artifact(self, artifact) -> None:
+        self.artifacts.append(artifact)
 
 
-@pytest.mark.parametrize("step", [None, 0, 3])
-def test_values_of_an_evaluation_stand_at_the_step_of_its_checkpoint(step):
-    run = Run()
-    Tracker(run, step=40).log_metrics({"loss": 1.5}, step)
-    assert run.logged == [{"loss": 1.5, "trainer/global_step": 40}]
+@pytest.mark.parametrize(("given", "step", "stands"), [(None, 7, 7), (40, None, 40), (40, 3, 40)])
+def test_values_stand_at_the_trainers_step_and_those_of_an_evaluation_at_its_checkpoints(given, step, stands):
+    run, tracker = Run(), Tracker()
+    tracker.log_metrics({"loss": 0.5}, 1)  # before the run has begun
+    tracker.begin(run, given)
+    tracker.log_metrics({"loss": 1.5}, step)
+    assert run.logged == [{"loss": 1.5, "trainer/global_step": stands}]
 
 
 def test_a_failure_is_told_once_and_nothing_more_is_sent(capsys):
@@ -44,7 +49,32 @@ def test_a_failure_is_told_once_and_nothing_more_is_sent(capsys):
     assert capsys.readouterr().err == "W&B failed and is left alone: ConnectionResetError: Connection lost\n"
 
 
-def test_only_trackers_are_found_among_the_loggers():
+def test_only_trackers_whose_run_has_begun_are_found_among_the_loggers():
     tracker = Tracker(Run())
-    assert trackers(SimpleNamespace(loggers=[object(), tracker])) == [tracker]
-    assert trackers(SimpleNamespace(loggers=[])) == []
+    assert trackers(SimpleNamespace(loggers=[object(), Tracker(), tracker])) == [tracker]
+
+
+def test_columns_of_numbers_hold_numbers_and_nothing_where_there_is_none(tmp_path):
+    rows = [(0, "siren", "", 1.25, float("nan")), (1, "dog, bark", "silent source", float("inf"), "")]
+    for path, lines in ((tmp_path / "scores.csv", rows), (tmp_path / "none.csv", [])):
+        write_rows(path, ("index", "class", "left_out", "before", "after"), lines)
+        run = Run()
+        track_rows(SimpleNamespace(loggers=[Tracker(run)]), path)
+        table = run.logged[0][f"tables/{path.stem}"]
+        assert table.columns == ["index", "class", "left_out", "before", "after"]
+        expected = [[0.0, "siren", "", 1.25, None], [1.0, "dog, bark", "silent source", None, None]]
+        assert table.data == (expected if lines else [])
+
+
+def test_more_rows_than_a_browser_shows_are_a_file(tmp_path, monkeypatch):
+    monkeypatch.setenv("WANDB_DATA_DIR", str(tmp_path / "data"))
+    monkeypatch.setattr(module, "MOST_ROWS", 3)
+    run, path = Run(), tmp_path / "many.csv"
+    for count, shown in ((3, 1), (4, 0)):
+        write_rows(path, ("a",), [(number,) for number in range(count)])
+        run.logged.clear()
+        show_rows(Tracker(run), path)
+        assert len(run.logged) == shown
+    (artifact,) = run.artifacts
+    assert (artifact.type, artifact.name, dict(artifact.metadata)) == ("rows", "many-abc", {"rows": 4})
+    assert Path(artifact.manifest.entries["many.csv"].local_path).read_bytes() == path.read_bytes()

@@ -19,12 +19,12 @@ def with_threads():
 
 
 @pytest.mark.parametrize("name", ["fit with a judge", "fit model-selection"])
-@pytest.mark.parametrize(
-    "words", [("--data.workers", "1"), ("--data.workers", "4"), ("--logger", "none")], ids="=".join
-)
-def test_a_training_is_the_same_with_any_number_of_workers_and_any_logger(name, words, stages, processes, tmp_path):
+@pytest.mark.parametrize("workers", ["1", "4"])
+def test_a_training_is_the_same_with_any_number_of_workers_and_any_logger(name, workers, stages, processes, tmp_path):
     stage = stages(name)
-    processes.succeed(*stage.into(tmp_path), *words)
+    processes.succeed(
+        *stage.into(tmp_path), "--data.workers", workers, *(["--logger", "none"] if workers == "4" else [])
+    )
     found, expected = results(tmp_path), results(stage.whole)
     assert {file: found[file] for file in CHECKPOINTS} == {file: expected[file] for file in CHECKPOINTS}
 
@@ -41,16 +41,12 @@ def test_a_training_is_the_same_with_as_many_threads_and_close_with_more(separat
 
 
 @pytest.mark.parametrize("name", ["test weak-labels", "test model-selection"])
-@pytest.mark.parametrize(
-    "words",
-    [("--data.evaluation_batch_size", "1"), ("--data.evaluation_batch_size", "5"), ("--data.workers", "2")],
-    ids="=".join,
-)
+@pytest.mark.parametrize(("size", "workers"), [("1", "0"), ("5", "2")])
 def test_rows_are_the_same_bytes_in_batches_of_any_size_from_any_number_of_workers(
-    name, words, stages, processes, tmp_path
+    name, size, workers, stages, processes, tmp_path
 ):
     stage = stages(name)
-    processes.succeed(*stage.into(tmp_path), *words)
+    processes.succeed(*stage.into(tmp_path), "--data.evaluation_batch_size", size, "--data.workers", workers)
     assert (tmp_path / "scores.csv").read_bytes() == (stage.whole / "scores.csv").read_bytes()
 
 

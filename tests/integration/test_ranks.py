@@ -46,9 +46,7 @@ COMMANDS = {
 }
 
 
-@pytest.mark.parametrize(
-    ("name", "number"), [("separator-test", 2), ("separator-test", 3), ("separator-validation", 3), ("judge-test", 2)]
-)
+@pytest.mark.parametrize(("name", "number"), [("separator-test", 3), ("separator-validation", 3), ("judge-test", 2)])
 def test_ranks_make_exactly_the_files_and_figures_of_one_process(name, number, separatrix, evaluations, tmp_path):
     command, row = COMMANDS[name]
     settings = ["--ckpt_path", separatrix.best(row), "--run", tmp_path]

@@ -11,8 +11,8 @@ from lightning import Callback, LightningDataModule, Trainer
 from torch import nn
 from torch.utils.data import DataLoader
 
-from datamodules.batch import Batch
 from lightning_modules.autoclip import AutoClip
+from lightning_modules.batch import Batch
 from lightning_modules.deep_clustering.module import DeepClustering
 from lightning_modules.networks import BLSTM
 from lightning_modules.spectrogram import Geometry

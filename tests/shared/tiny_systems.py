@@ -9,8 +9,8 @@ from lightning import LightningDataModule, Trainer
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from datamodules.batch import Batch
 from experiments.training.precision import runs_lstm
+from lightning_modules.batch import Batch
 from lightning_modules.spectrogram import Geometry
 
 CLASSES = ["horn", "dog", "siren"]

@@ -10,11 +10,10 @@ import numpy as np
 import pytest
 import yaml
 
-from callbacks.classifier_scores import CLASSIFIER_COLUMNS
-from callbacks.rows import write_rows
-from callbacks.selection_rows import MEASURES, SELECTION_COLUMNS
-from callbacks.separation_evaluation import SCORE_COLUMNS
 from experiments.cli import main
+from lightning_modules.scores.rows import write_rows
+from lightning_modules.scores.selection_rows import MEASURES, SELECTION_COLUMNS
+from lightning_modules.scores.summary import CLASSIFIER_COLUMNS, SCORE_COLUMNS
 
 CLASSES = ("car_horn", "siren")
 SYSTEMS = ("clip", "frame", "strong", "gate", "ideal_ratio_mask")

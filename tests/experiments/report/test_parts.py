@@ -10,7 +10,6 @@ import soundfile
 import torch
 from PIL import Image
 
-from callbacks.figures import PALETTE
 from experiments.report.charts import bin_shares, boxes, histograms
 from experiments.report.examples import at_ranks
 from experiments.report.learning_curves import read_curves
@@ -18,6 +17,7 @@ from experiments.report.media import LOUDEST, PICTURE, Pictures, audio, common_g
 from experiments.report.mixtures import lies_in
 from experiments.report.page import columns, with_minus_signs
 from experiments.report.run_folder import Run
+from lightning_modules.scores.figures import PALETTE
 from lightning_modules.spectrogram import Geometry
 
 GEOMETRY = Geometry(16000, 512, 128)

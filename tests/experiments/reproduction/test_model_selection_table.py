@@ -7,12 +7,6 @@ import numpy as np
 import pandas
 import pytest
 
-from callbacks.calibration import Calibration
-from callbacks.correlation import Correlation
-from callbacks.differences import Difference
-from callbacks.model_selection import MEAN, Confusion
-from callbacks.rows import read_rows, write_rows
-from callbacks.selection_rows import MEASURES, SELECTION_COLUMNS, read_evaluated
 from experiments.reproduction.model_selection_table import (
     DOMAINS,
     confusion_table,
@@ -24,6 +18,11 @@ from experiments.reproduction.model_selection_table import (
     published_means,
 )
 from lightning_modules.errors import InputError
+from lightning_modules.scores.calibration import Calibration
+from lightning_modules.scores.ensembles import MEAN, Confusion
+from lightning_modules.scores.intervals import Correlation, Difference
+from lightning_modules.scores.rows import read_rows, write_rows
+from lightning_modules.scores.selection_rows import MEASURES, SELECTION_COLUMNS, read_evaluated
 
 NOTE = "Synthetic rows."
 COMPARED = ["silhouette", "posterior", "confidence_masks", "jensen_shannon", "cluster_balance", "calibrated"]

@@ -5,8 +5,8 @@ import csv
 import pytest
 from matplotlib.image import imread
 
-from callbacks.figures import write_figure
 from experiments.reproduction.overview_figure import overview_figure, panels
+from lightning_modules.scores.figures import write_figure
 
 HEADER = ("row", "class", "mean_db", "n", "published_mean_db")
 

@@ -6,10 +6,9 @@ import numpy as np
 import pandas
 import pytest
 
-from callbacks.classifier_scores import CLASSIFIER_COLUMNS
-from callbacks.rows import read_rows, write_rows
-from callbacks.separation_evaluation import SCORE_COLUMNS
 from experiments.reproduction.weak_labels_table import PUBLISHED, make_table
+from lightning_modules.scores.rows import read_rows, write_rows
+from lightning_modules.scores.summary import CLASSIFIER_COLUMNS, SCORE_COLUMNS
 
 CLASSES = ["dog_bark", "siren"]
 SYSTEMS = ["clip", "frame", "strong", "gate", "ideal_ratio_mask"]

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from datamodules.batch import Batch
+from lightning_modules.batch import Batch
 from lightning_modules.spectrogram import Geometry, istft, stft
 from lightning_modules.weak_labels.references import ReferenceSeparator
 

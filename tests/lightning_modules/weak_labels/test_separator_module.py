@@ -22,7 +22,7 @@ from tiny_systems import (
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from datamodules.batch import Batch
+from lightning_modules.batch import Batch
 from lightning_modules.checkpoint import read_checkpoint
 from lightning_modules.errors import InputError
 from lightning_modules.networks import BLSTM, CRNN

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
-from callbacks.rows import read_rows, value_of, write_rows
-from callbacks.selection_rows import Evaluated, Floats
 from lightning_modules.errors import InputError
+from lightning_modules.scores.rows import Floats, numbers, read_table, write_rows
+from lightning_modules.scores.selection_rows import Evaluated
 
 CALIBRATION_COLUMNS = ("model", "confidence", "expected_si_sdr_db")
 
@@ -42,24 +42,20 @@ class Calibration:
             usable = np.isfinite(confidence)
             if not usable.any():
                 raise InputError(f"{model} model: no validation mixture to calibrate its confidence with; add mixtures")
-            regression = IsotonicRegression(out_of_bounds="clip").fit(confidence[usable], si_sdr[usable])
+            regression = IsotonicRegression().fit(confidence[usable], si_sdr[usable])
             knots[model] = (regression.X_thresholds_, regression.y_thresholds_)
         return cls(knots)
 
-    def __call__(self, confidence: Floats) -> Floats:
-        """Expected SI-SDR in dB: [N, M] -> [N, M], models in the order of the knots; NaN stays NaN."""
-        columns = zip(self.knots.values(), confidence.T, strict=True)
-        return np.stack([np.interp(column, x, y) for (x, y), column in columns], axis=1)
-
     def expected(self, evaluated: Evaluated) -> Floats:
-        """Expected SI-SDR of evaluated models, matched by name, in dB, [N, M].
+        """Expected SI-SDR of evaluated models, matched by name, in dB, [N, M]; NaN stays NaN.
 
         Raises:
             InputError: a model has no map.
         """
         if missing := [model for model in evaluated.models if model not in self.knots]:
             raise InputError(f"{missing[0]} model: its validation rows are missing; evaluate it on validation mixtures")
-        return Calibration({model: self.knots[model] for model in evaluated.models})(evaluated.confidence)
+        columns = zip(evaluated.models, evaluated.confidence.T, strict=True)
+        return np.stack([np.interp(confidence, *self.knots[model]) for model, confidence in columns], axis=1)
 
     def write(self, path: Path) -> None:
         """Write the knots with CALIBRATION_COLUMNS."""
@@ -73,13 +69,12 @@ class Calibration:
         Raises:
             InputError: the knots of a model do not increase.
         """
-        rows = read_rows(path, CALIBRATION_COLUMNS)
+        table = read_table(path, CALIBRATION_COLUMNS)
+        values = numbers(path, table, CALIBRATION_COLUMNS[1:])
         knots = {}
-        for model in dict.fromkeys(row["model"] for row in rows):
-            of_model = [row for row in rows if row["model"] == model]
-            x, y = (np.array([value_of(path, row, column) for row in of_model]) for column in CALIBRATION_COLUMNS[1:])
-            finite = np.isfinite(x).all() and np.isfinite(y).all()
-            if not (finite and (np.diff(x) > 0).all() and (np.diff(y) >= 0).all()):
+        for model in table["model"].unique():
+            x, y = values[(table["model"] == model).to_numpy()].T
+            if not (np.isfinite((x, y)).all() and (np.diff(x) > 0).all() and (np.diff(y) >= 0).all()):
                 raise InputError(f"{path}: the map of {model} does not increase; fit it again")
             knots[model] = (x, y)
         return cls(knots)

@@ -5,8 +5,8 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from callbacks.model_selection import choose
-from callbacks.selection_rows import MEASURES, Evaluated
+from lightning_modules.scores.ensembles import choose
+from lightning_modules.scores.selection_rows import MEASURES, Evaluated
 
 DOMAINS = ("speech", "music", "environmental")
 

@@ -5,13 +5,16 @@ The task of Liu, Seetharaman, Pardo, "Model selection for deep audio source sepa
 """
 
 from collections.abc import Sequence
+from itertools import product
 from typing import NamedTuple
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
-from callbacks.selection_rows import Evaluated, Floats
 from lightning_modules.errors import InputError
+from lightning_modules.scores.rows import Floats
+from lightning_modules.scores.selection_rows import Evaluated
 
 COMPARED_MEASURES = ("silhouette", "posterior", "confidence_masks", "jensen_shannon", "cluster_balance")
 MEAN = "mean"
@@ -50,16 +53,20 @@ def ensembles(evaluated: Evaluated, expected: Floats | None = None) -> dict[str,
         InputError: a model has an ensemble's name, or the evaluation picked another model than the most confident one.
     """
     count = len(evaluated.models)
+
+    def by(measure: Floats, ties: Floats | None = None) -> Floats:
+        return one_hot(choose(measure, ties), count)
+
+    own = evaluated.own_measures
     chosen = {
-        "oracle": one_hot(choose(evaluated.si_sdr), count),
-        "confidence": one_hot(choose(evaluated.confidence), count),
+        "oracle": by(evaluated.si_sdr),
+        "confidence": by(evaluated.confidence),
         "random": np.full(evaluated.confidence.shape, 1 / count),
     }
     alone = {name: one_hot(np.full(len(evaluated.domain), i), count) for i, name in enumerate(evaluated.models)}
-    own = evaluated.own_measures
-    compared = {name: one_hot(choose(evaluated.measures[name]), count) for name in (*COMPARED_MEASURES, *own)}
+    compared = {name: by(evaluated.measures[name]) for name in (*COMPARED_MEASURES, *own)}
     if expected is not None:
-        compared["calibrated"] = one_hot(choose(expected, ties=evaluated.confidence), count)
+        compared["calibrated"] = by(expected, evaluated.confidence)
     # Whichever clusters, or measure, the evaluation was told to trust.
     told = (chosen["confidence"], compared["confidence_masks"], *(compared[name] for name in own))
     wrong = [np.flatnonzero((picks != evaluated.picked).any(1)) for picks in told]
@@ -134,39 +141,36 @@ class Confusion(NamedTuple):
 
     def by_pair(self) -> dict[tuple[str, str], int]:
         """Counts by (picked model, true domain)."""
-        return {
-            (model, domain): int(self.counts[m, d])
-            for m, model in enumerate(self.models)
-            for d, domain in enumerate(self.domains)
-        }
+        pairs = product(self.models, self.domains)
+        return dict(zip(pairs, self.counts.ravel().tolist(), strict=True))
 
     def precision(self) -> dict[str, float]:
         """Share of a model's picks that are of its domain, for models named after one; NaN if never picked."""
-        return {name: _ratio(self._right(name), self.counts[self.models.index(name)].sum()) for name in self._named()}
+        table = self._table()
+        return {name: _ratio(table.at[name, name], table.loc[name].sum()) for name in self._named()}
 
     def recall(self) -> dict[str, float]:
         """Share of a domain's mixtures for which its model was picked; NaN for a domain without mixtures."""
-        return {
-            name: _ratio(self._right(name), self.counts[:, self.domains.index(name)].sum()) for name in self._named()
-        }
+        table = self._table()
+        return {name: _ratio(table.at[name, name], table[name].sum()) for name in self._named()}
 
     def accuracy(self) -> float:
         """Share of mixtures for which their domain's model was picked; NaN unless every domain has its model."""
-        named = self._named()
-        return _ratio(sum(map(self._right, named)), self.counts.sum()) if len(named) == len(self.domains) else np.nan
+        table, named = self._table(), self._named()
+        right = sum(table.at[name, name] for name in named)
+        return _ratio(right, self.counts.sum()) if len(named) == len(self.domains) else np.nan
 
     def _named(self) -> list[str]:
         return [name for name in self.domains if name in self.models]
 
-    def _right(self, name: str) -> int:
-        return int(self.counts[self.models.index(name), self.domains.index(name)])
+    def _table(self) -> pd.DataFrame:
+        return pd.DataFrame(self.counts, self.models, self.domains)
 
 
 def confusion(evaluated: Evaluated, probability: Floats) -> Confusion:
     """Count the picks of an ensemble, one-hot [N, M]."""
     member = evaluated.domain[:, None] == np.array(evaluated.domains)
-    counts = np.rint(probability.T @ member).astype(np.int64)
-    return Confusion(evaluated.models, evaluated.domains, counts)
+    return Confusion(evaluated.models, evaluated.domains, np.rint(probability.T @ member).astype(np.int64))
 
 
 def _ratio(part: int, whole: int) -> float:

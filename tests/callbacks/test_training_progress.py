@@ -4,30 +4,16 @@ from types import SimpleNamespace
 
 import pytest
 
-from callbacks import training_clock
-from callbacks.training_clock import TrainingClock, duration, epoch_limit
+from callbacks import training_progress
+from callbacks.training_progress import TrainingClock, duration, epoch_limit
 
 
 @pytest.mark.parametrize(
     "seconds, told",
-    [
-        (0.4, "0 s"),
-        (59.4, "59 s"),
-        (59.6, "1 min 00 s"),
-        (3599, "59 min 59 s"),
-        (3600, "1 h 00 min"),
-    ],
+    [(0.4, "0 s"), (59.4, "59 s"), (59.6, "1 min 00 s"), (3599, "59 min 59 s"), (3600, "1 h 00 min")],
 )
 def test_durations_are_told_in_two_units_at_most(seconds, told):
     assert duration(seconds) == told
-
-
-@pytest.fixture
-def now(monkeypatch):
-    """The time in seconds, in a list of one, as the clock sees it."""
-    seconds = [100.0]
-    monkeypatch.setattr(training_clock.time, "monotonic", lambda: seconds[0])
-    return seconds
 
 
 def trainer(epoch, epochs, steps=-1, accumulate=1):
@@ -35,28 +21,17 @@ def trainer(epoch, epochs, steps=-1, accumulate=1):
     return SimpleNamespace(current_epoch=epoch, num_training_batches=7, **limits)
 
 
-def test_what_is_left_is_the_rest_of_the_epochs_at_the_pace_so_far(now):
-    clock = TrainingClock()
-    clock.start(epoch=0)
-    assert clock.left(trainer(0, 10), 0.0) is None  # nothing to judge by
+def test_what_is_left_is_the_rest_of_the_epochs_at_the_pace_since_the_start(monkeypatch):
+    now = [100.0]
+    monkeypatch.setattr(training_progress.time, "monotonic", lambda: now[0])
+    clock, resumed = TrainingClock(), TrainingClock(6)
+    assert clock.left(trainer(0, 10), 0.0) is None  # nothing to tell by
     now[0] += 5
     assert clock.left(trainer(0, 10), 0.25) == pytest.approx(5 / 0.25 * 9.75)
     now[0] += 25
     assert clock.left(trainer(1, 10), 0.5) == pytest.approx(30 / 1.5 * 8.5)
     assert clock.left(trainer(9, 10), 1.0) == 0
-
-
-def test_a_training_that_goes_on_counts_only_its_own_epochs(now):
-    clock = TrainingClock()
-    clock.start(epoch=6)
-    now[0] += 8
-    assert clock.left(trainer(7, 10), 1.0) == pytest.approx(8 / 2 * 2)
-
-
-def test_nothing_is_told_where_neither_epochs_nor_steps_limit_the_training(now):
-    clock = TrainingClock()
-    clock.start(epoch=0)
-    now[0] += 8
+    assert resumed.left(trainer(7, 10), 1.0) == pytest.approx(30 / 2 * 2)  # counts only its own epochs
     for limited in (trainer(1, -1), trainer(1, None)):
         assert epoch_limit(limited) is None and clock.left(limited, 0.5) is None
 

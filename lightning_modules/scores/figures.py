@@ -9,9 +9,10 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from callbacks.correlation import pearson, points
-from callbacks.selection_rows import Evaluated, Floats
 from lightning_modules.atomic_file import atomic_file
+from lightning_modules.scores.intervals import correlation, points
+from lightning_modules.scores.rows import Floats
+from lightning_modules.scores.selection_rows import Evaluated
 
 # Okabe and Ito: told apart with every common form of colour vision.
 PALETTE = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#F0E442", "#000000")
@@ -37,7 +38,7 @@ def confidence_figure(evaluated: Evaluated, title: str = "", most: int = 1000) -
         heading = domain
         if domain in evaluated.models:
             _, confidence, si_sdr = points(evaluated, domain, domain)
-            heading = f"{domain}: r = {pearson(confidence, si_sdr, np.ones(len(si_sdr))):.2f} (own model)"
+            heading = f"{domain}: r = {correlation(confidence, si_sdr):.2f} (own model)"
         draw_confidence(panel, evaluated, domain, most)
         panel.set_title(heading, fontsize=11, parse_math=False)
         panel.set_xlabel("confidence")

@@ -1,15 +1,13 @@
 """Row files of the model-selection evaluation as arrays."""
 
-import csv
-import tracemalloc
 from itertools import product
 
 import numpy as np
 import pytest
 
-from callbacks.rows import write_rows
-from callbacks.selection_rows import MEASURES, SELECTION_COLUMNS, SILENT_ESTIMATE, read_evaluated
 from lightning_modules.errors import InputError
+from lightning_modules.scores.rows import write_rows
+from lightning_modules.scores.selection_rows import MEASURES, SELECTION_COLUMNS, SILENT_ESTIMATE, read_evaluated
 from lightning_modules.separation_scores import LeftOut
 
 MODELS = ("speech", "music")
@@ -74,18 +72,14 @@ def test_silence_never_scores_above_what_any_model_or_the_mixture_reaches(rows, 
     rows[2 * 4 + 0] |= silent  # music model, source 0: the other model has 25, the mixture 1
     rows[0 * 4 + 3] |= silent  # speech model, source 1: the other model has 1, the mixture -1
     rows[1 * 4 + 0] |= silent | {"input_si_sdr_db": 40.0}  # the other model has 15
+    rows[3 * 4 + 0] |= silent  # both models are silent: the mixture's
+    rows[3 * 4 + 2] |= silent
     evaluated = read(rows)
     expected = before.source_si_sdr.copy()
-    expected[2, 0, 0], expected[0, 1, 1], expected[1, 0, 0] = 1.0, -1.0, 15.0
+    expected[2, 0, 0], expected[0, 1, 1], expected[1, 0, 0], expected[3, :, 0] = 1.0, -1.0, 15.0, 1.0
     np.testing.assert_array_equal(evaluated.source_si_sdr, expected)
     assert evaluated.left_out == {}
-    assert evaluated.silent_estimates == {("speech", "music"): 2, ("speech", "speech"): 1}
-
-
-def test_silence_of_every_model_scores_as_the_mixture(rows, read):
-    for i in (0, 2):
-        rows[i] |= {"left_out": SILENT_ESTIMATE, "si_sdr_db": np.nan}
-    assert read(rows).source_si_sdr[0, :, 0].tolist() == [1.0, 1.0]
+    assert evaluated.silent_estimates == {("speech", "music"): 3, ("speech", "speech"): 2}
 
 
 def test_a_domain_without_any_scored_mixture_is_still_named(rows, read):
@@ -101,16 +95,14 @@ def test_a_domain_without_any_scored_mixture_is_still_named(rows, read):
     [
         (lambda rows: rows.pop(5), "speech mixture 1 does not have one row for each of the 2 models' 2 sources"),
         (lambda rows: rows.append(rows[9]), "speech mixture 2 does not have one row"),
+        (lambda rows: rows[9].update(rows[8]), "speech mixture 2 does not have one row"),
+        (lambda rows: rows[2].update(source=10**15), "have one row for each of the 2 models' 1000000000000001"),
         (lambda rows: rows[3].update(si_sdr_db=np.nan), "speech mixture 0 has an SI-SDR that is not finite"),
         (lambda rows: rows[-1].update(si_sdr_db=np.inf), "speech mixture 3 has an SI-SDR that is not finite"),
         (lambda rows: rows[2].update(confidence=np.inf), "confidence is infinite in a row"),
-        (lambda rows: rows[2].update(silhouette="high"), "silhouette 'high' is not a number"),
+        (lambda rows: rows[2].update(silhouette="high"), "silhouette: could not convert string to float: 'high'"),
         (lambda rows: rows[2].update(index="-1"), "index '-1' is not a whole number"),
-        (
-            lambda rows: rows[2].update(source=10**15),
-            "does not have one row for each of the 2 models' 1000000000000001",
-        ),
-        (lambda rows: rows[2].update(picked=""), "picked '' is not a number"),
+        (lambda rows: rows[2].update(picked=""), "picked: could not convert"),
         (lambda rows: rows.clear(), "no rows"),
     ],
 )
@@ -121,23 +113,15 @@ def test_rows_that_do_not_fit_together_are_refused_in_one_line(rows, read, chang
     assert "\n" not in str(error.value) and "scores.csv" in str(error.value)
 
 
-def test_a_missing_file_is_named(tmp_path):
-    with pytest.raises(InputError, match=r"music/scores\.csv: no such file"):
-        read_evaluated([tmp_path / "music" / "scores.csv"])
-
-
-def test_columns_are_those_of_the_rows(rows, read, tmp_path):
+def test_files_are_read_together_a_missing_one_and_one_of_other_columns_are_named(rows, read, tmp_path):
     read(rows)
-    with (tmp_path / "scores.csv").open() as file:
-        assert tuple(next(csv.reader(file))) == SELECTION_COLUMNS
-    assert len(SELECTION_COLUMNS) == 17
-
-
-def test_reading_keeps_numbers_and_no_text(rows, read):
-    many = [row | {"index": 4 * block + row["index"]} for block in range(300) for row in rows]
-    tracemalloc.start()
-    before = tracemalloc.get_traced_memory()[0]
-    evaluated = read(many)
-    peak = tracemalloc.get_traced_memory()[1] - before
-    tracemalloc.stop()
-    assert len(evaluated.index) == 1200 and peak < 700 * len(many)  # dictionaries of strings have 1,600 bytes
+    one, other = tmp_path / "scores.csv", tmp_path / "music.csv"
+    write_rows(other, SELECTION_COLUMNS, [[{**row, "domain": "music"}[c] for c in SELECTION_COLUMNS] for row in rows])
+    evaluated = read_evaluated([one, other])
+    assert evaluated.domain.tolist() == ["speech"] * 4 + ["music"] * 4 and evaluated.index.tolist() == [0, 1, 2, 3] * 2
+    write_rows(other, [*SELECTION_COLUMNS, "own"], [[*row.values(), 0.5] for row in rows])
+    assert read_evaluated([other]).own_measures == ("own",)
+    with pytest.raises(InputError, match=f"^{other}: other columns than {one}"):
+        read_evaluated([one, other])
+    with pytest.raises(InputError, match=r"none\.csv: no such file"):
+        read_evaluated([tmp_path / "none.csv"])

@@ -1,0 +1,1 @@
+"""Rows of scores and what they say: pure functions, from files to tables and figures."""
