@@ -13,7 +13,7 @@ from experiments.reproduction.model_selection_table import Findings, name_of, pi
 from experiments.tables import Table
 from lightning_modules.errors import InputError
 from lightning_modules.scores.figures import PALETTE, embedding_figure
-from lightning_modules.scores.intervals import points
+from lightning_modules.scores.intervals import correlation, points
 from lightning_modules.scores.selection_rows import Evaluated
 
 ENSEMBLES = {"oracle": INK, "confidence": PALETTE[4], "calibrated": PALETTE[3]}
