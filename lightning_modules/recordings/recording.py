@@ -15,6 +15,7 @@ from lightning_modules.spectrogram import Geometry, istft, stft
 # In longer recordings (40 s at the published hop) about so many frames, evenly chosen, stand for all of them in
 # statistics and clusters: memory does not grow.
 MOST_FRAMES = 5000
+Masks = Callable[[Tensor], Tensor]  # of the sources, [1, S, bins, F], from a window's magnitude, [1, bins, F]
 
 
 class Spectrogram(NamedTuple):
@@ -79,17 +80,11 @@ class Recording:
 
     def drawn_magnitude(self, geometry: Geometry) -> Tensor:
         """The magnitude of the frames that stand for all, [1, bins, F]."""
-        frames = [spectrogram.magnitude.mT[:, spectrogram.drawn] for spectrogram in self.spectrograms(geometry)]
-        return torch.cat(frames, 1).mT
+        windows = self.spectrograms(geometry)
+        return torch.cat([window.magnitude.mT[:, window.drawn].clone() for window in windows], 1).mT
 
-    def masked(self, masks: Callable[[Tensor], Tensor], geometry: Geometry, share: float) -> Iterator[Tensor]:
-        """The sources in each window, [S, channels, n].
-
-        Args:
-            masks: of the sources, [1, S, bins, F], from the magnitude, [1, bins, F].
-            geometry: of both.
-            share: of a window's work that is done with each.
-        """
+    def masked(self, masks: Masks, geometry: Geometry, share: float) -> Iterator[Tensor]:
+        """The sources in each window, [S, channels, n]."""
         for window, spectrogram in zip(self.windows, self.spectrograms(geometry, share), strict=True):
             masked = masks(spectrogram.magnitude)[0].unsqueeze(1) * spectrogram.spectrum
             sources = self._resampled(istft(masked, geometry, spectrogram.samples), 1 / self._ratio)

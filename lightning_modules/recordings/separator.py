@@ -107,10 +107,7 @@ class Separator:
         checkpoints = [os.fspath(path) for path in paths]
         first = load_module(paths[0], WeakLabelSeparator, DeepClustering)
         if isinstance(first, WeakLabelSeparator) and len(paths) > 1:
-            raise InputError(
-                f"{paths[0]}: a WeakLabelSeparator, which separates by itself; give it alone, or DeepClustering "
-                f"models only, to select from"
-            )
+            raise InputError(f"{paths[0]}: a WeakLabelSeparator, which separates by itself; give it alone")
         model = first if isinstance(first, WeakLabelSeparator) else ModelSelection(checkpoints)
         separator = cls(model, select, device)
         separator.checkpoints = checkpoints
@@ -132,8 +129,8 @@ class Separator:
         require_whole(1, HIGHEST_RATE, rate=rate)
         recording = _float32(samples)
         judgements: list[Judgement] = []
-        blocks = list(self.stream(recording.reshape(-1, recording.shape[-1]), rate, judgements))
-        sources = torch.cat(blocks, -1).view(-1, *recording.shape)
+        blocks = self.stream(recording.reshape(-1, recording.shape[-1]), rate, judgements)
+        sources = torch.cat(list(blocks), -1).view(-1, *recording.shape)
         return Separation(dict(zip(self.names, sources, strict=True)), judgements)
 
     @torch.inference_mode()
@@ -147,7 +144,7 @@ class Separator:
         """Separate a recording; its sources come block by block, and are never in memory as a whole.
 
         Args:
-            samples: float32, [channels, n].
+            samples: float32, on the CPU, [channels, n].
             rate: in Hz.
             judgements: those of deep clustering models are appended.
             advance: is told how many seconds of the recording's work have been done since it was told last.
@@ -167,29 +164,26 @@ class Separator:
         if self.select == "segment" and not self.has_residual:
             pieces = in_one_order(pieces)
         done = 0
-        for block in joined(pieces, fade=length // 16):
-            block = block.cpu()
-            if self.has_residual:
-                rest = samples[:, done : done + block.shape[-1]].cpu() - block.sum(0)
-                block = torch.cat([block, rest.unsqueeze(0)])
+        for block in map(Tensor.cpu, joined(pieces, fade=length // 16)):
+            mixture = samples[:, done : done + block.shape[-1]]
             done += block.shape[-1]
-            yield block
+            yield torch.cat([block, (mixture - block.sum(0)).unsqueeze(0)]) if self.has_residual else block
 
     def _sources(self, recording: Recording, judgements: list[Judgement]) -> Iterator[Tensor]:
         """The sources in each window, [S, channels, n]; in any order where every window is a segment."""
         model = self.model
         if isinstance(model, WeakLabelSeparator):
             statistics = model.input_statistics(recording.drawn_magnitude(model.geometry))
-            masks = partial(model.masks, deviation_and_mean=statistics)
-            yield from recording.masked(masks, model.geometry, share=1)
+            of_classes = partial(model.masks, deviation_and_mean=statistics)
+            yield from recording.masked(of_classes, model.geometry, share=1)
             return
         segments = [recording]
         if self.select == "segment":
             segments = [replace(recording, windows=[window.alone()]) for window in recording.windows]
         for segment in segments:
-            judgement, clustered = select(model, segment)
+            judgement, picked, masks = select(model, segment)
             judgements.append(judgement)
-            yield from segment.masked(clustered.masks, clustered.model.geometry, share=1 / (1 + len(model.models)))
+            yield from segment.masked(masks, picked.geometry, share=1 / (1 + len(model.models)))
 
 
 def _require_no_other_way(model: object) -> None:
@@ -203,11 +197,7 @@ def _require_no_other_way(model: object) -> None:
 
 
 def _float32(samples: Tensor | np.ndarray) -> Tensor:
-    """A copy of a recording in memory, [channels, n] or [n].
-
-    Raises:
-        InputError: it is none.
-    """
+    """A copy of a recording in memory, [channels, n] or [n], or an InputError where it is none."""
     if isinstance(samples, Tensor):
         samples = samples.detach().cpu()
         samples = (samples.float() if samples.is_floating_point() else samples).numpy()
