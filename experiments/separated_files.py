@@ -157,7 +157,6 @@ def _mapped(path: str | os.PathLike[str], audio: AudioFile, folder: Path) -> Ten
     with tempfile.TemporaryFile(dir=folder) as raw:
         for block in audio_blocks(path):
             raw.write(block.data)
-        raw.flush()
         return torch.from_numpy(np.memmap(raw, np.float32, "c").reshape(-1, audio.channels).T)
 
 

@@ -104,19 +104,16 @@ def test_a_recording_inside_the_folder_of_its_sources_is_never_replaced(separato
     assert path.exists()
 
 
-def test_a_recording_that_breaks_off_leaves_no_folder(separator, recording, tmp_path):
+def test_what_breaks_off_or_does_not_fit_its_format_leaves_no_folder(separator, recording, tmp_path):
     path, _ = recording(name="a.flac", subtype="PCM_16")
     audio = scan_audio(path)
     path.write_bytes(path.read_bytes()[:-4000])  # after it was looked at
     with pytest.raises(InputError, match=r"a\.flac"):
         separate_file(separator, path, tmp_path / "out", audio=audio)
-    assert not list(tmp_path.glob("*out*"))
-
-
-def test_flac_is_refused_for_more_channels_than_it_holds(separator, tmp_path):
     soundfile.write(tmp_path / "many.wav", np.zeros((800, 9)), RATE)
     with pytest.raises(InputError, match=r"9 channels, FLAC holds 8; use --format float"):
         separate_file(separator, tmp_path / "many.wav", tmp_path / "out", "flac")
+    assert not list(tmp_path.glob("*out*"))
 
 
 def test_a_disk_without_room_is_told_before_the_work_begins(separator, recording, tmp_path, monkeypatch):

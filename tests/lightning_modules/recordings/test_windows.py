@@ -12,7 +12,7 @@ from lightning_modules.recordings.windows import in_one_order, joined, windows
 LENGTH, OVERLAP, FADE, GRID = 160, 48, 16, 8
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=40)
 @given(st.integers(1, 5000))
 def test_windows_cover_a_recording_and_join_to_it(samples):
     plan = windows(samples, LENGTH, OVERLAP, GRID)
