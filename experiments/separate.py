@@ -2,14 +2,14 @@
 
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import get_args
 
 import torch
 from rich.console import Console
-from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
+from rich.progress import Progress
 from rich.table import Table
 from rich.text import Text
 
@@ -17,7 +17,7 @@ from datamodules.corpora.audio_file import AudioFile, scan_audio
 from experiments.command_parser import Explaining, command_parser
 from experiments.separated_files import MANIFEST, SourceFormat, is_separated, separate_file
 from experiments.sole_writer import InUseError
-from experiments.terminal_lines import show_lines
+from experiments.terminal_lines import counted, show_lines
 from lightning_modules.deep_clustering.selection import ModelSelection
 from lightning_modules.errors import InputError, printable
 from lightning_modules.recordings.clustering import Judgement
@@ -79,19 +79,10 @@ def _parser() -> Explaining:
     parser.add_argument("files", nargs="+", help="recordings")
     parser.add_argument("--model", action="append", required=True, help="trained model; several of deep clustering")
     parser.add_argument("--output", type=Path, required=True, help="folder in which each recording gets one of its own")
-    parser.add_argument(
-        "--select",
-        choices=get_args(Select),
-        default="file",
-        help="deep clustering: one model and the same clusters for a whole file, or for each segment of 8 s by itself",
-    )
-    parser.add_argument(
-        "--format",
-        choices=get_args(SourceFormat),
-        default="float",
-        help="32-bit float WAV, which holds any level; 24-bit WAV or FLAC, where sources beyond full scale are made "
-        "softer, all alike",
-    )
+    select = "deep clustering: one model and the same clusters for a whole file, or for each segment of 8 s by itself"
+    parser.add_argument("--select", choices=get_args(Select), default="file", help=select)
+    formats = "32-bit float WAV, or 24-bit WAV or FLAC: all sources are made softer alike where one exceeds full scale"
+    parser.add_argument("--format", choices=get_args(SourceFormat), default="float", help=formats)
     parser.add_argument("--device", choices=["cpu", "cuda"], default=None, help="cuda where there is one unless given")
     parser.add_argument("--overwrite", action="store_true", help="replace what was separated there before")
     return parser
@@ -107,28 +98,25 @@ def _folders(files: Sequence[str], output: Path) -> dict[str, Path]:
     for path in files:
         if Path(path).is_dir():
             raise InputError(f"{path}: a folder; give the recordings in it, such as {Path(path) / '*.wav'}")
-        if Path(path).stem in ("", ".", ".."):
+        name = Path(path).stem
+        if name in ("", ".", ".."):
             raise InputError(f"{path}: no folder can be named after it; give it another name")
-        folder = output / Path(path).stem
-        if folder in folders.values():
-            raise InputError(
-                f"{path}: another recording is named {folder.name}, too; separate it into another --output"
-            )
-        folders[path] = folder
+        if output / name in folders.values():
+            raise InputError(f"{path}: another recording is named {name}, too; separate it into another --output")
+        folders[path] = output / name
     return folders
 
 
 def _plan(separator: Separator, recordings: int) -> str:
     """What is about to be done."""
-    count = "1 recording" if recordings == 1 else f"{recordings} recordings"
-    if not isinstance(separator.model, ModelSelection):
-        sources = f"into {', '.join(separator.names)}"
-    elif len(separator.model.names) == 1:
-        sources = f"into {len(separator.names)} sources by the {separator.model.names[0]} model"
-    else:
-        names, each = separator.model.names, separator.select
-        sources = f"into {len(separator.names)} sources by the most confident model for each {each}: {', '.join(names)}"
-    return f"separating {count} {sources} ({separator.sample_rate} Hz, {separator.device.type})"
+    sources = f"into {', '.join(separator.names)}"
+    if isinstance(separator.model, ModelSelection):
+        names = separator.model.names
+        by = f"the most confident model for each {separator.select}: {', '.join(names)}"
+        sources = f"into {len(separator.names)} sources by {by if len(names) > 1 else f'the {names[0]} model'}"
+    return (
+        f"separating {counted(recordings, 'recording')} {sources} ({separator.sample_rate} Hz, {separator.device.type})"
+    )
 
 
 def _separate(
@@ -137,12 +125,14 @@ def _separate(
     """Separate one recording and say what lies where."""
     audio = scan_audio(path)
     seconds = audio.samples / audio.rate
+    length = f"{int(seconds) // 60}:{int(seconds) % 60:02}" if seconds >= 60 else f"{seconds:.1f} s"
     channels = {1: "mono", 2: "stereo"}.get(audio.channels, f"{audio.channels} channels")
-    _say(console, f"{path}: {_clock(seconds)}, {audio.rate} Hz, {channels}")
+    _say(console, f"{path}: {length}, {audio.rate} Hz, {channels}")
     for remark in _remarks(separator, audio):
         _say(console, f"  {remark}")
-    begun = time.perf_counter()
-    with _progress(seconds) as advance:
+    begun, terminal = time.perf_counter(), Console(stderr=True)
+    with Progress(console=terminal, transient=True, disable=not terminal.is_terminal) as progress:
+        advance = partial(progress.advance, progress.add_task("", total=seconds))
         done = separate_file(separator, path, folder, source_format, overwrite, advance, audio)
     took = time.perf_counter() - begun
     if done.judgements:
@@ -178,31 +168,3 @@ def _table(judgements: Sequence[Judgement]) -> Table:
         picked = ("picked" if times else "") if len(judgements) == 1 else f"{times} of {len(judgements)} segments"
         table.add_row(Text(name), *(f"{value:.3f}" for value in measures), picked)
     return table
-
-
-class _Speed(ProgressColumn):
-    """How many times as fast as the recording plays."""
-
-    def render(self, task: Task) -> Text:
-        return Text(f"{task.speed:.1f} x real time" if task.speed else "")
-
-
-@contextmanager
-def _progress(seconds: float) -> Iterator[Callable[[float], None]]:
-    """A bar on a terminal, and nothing elsewhere; gives the function that moves it on by some seconds."""
-    console = Console(stderr=True)
-    done = TextColumn("{task.fields[done]} of " + _clock(seconds))
-    columns = (BarColumn(), done, _Speed(), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
-        task = progress.add_task("", total=seconds, done=_clock(0))
-
-        def advance(by: float) -> None:
-            progress.advance(task, by)
-            progress.update(task, done=_clock(progress.tasks[0].completed))
-
-        yield advance
-
-
-def _clock(seconds: float) -> str:
-    """As 3:07, or in seconds where it is short."""
-    return f"{int(seconds) // 60}:{int(seconds) % 60:02}" if seconds >= 60 else f"{seconds:.1f} s"

@@ -13,7 +13,7 @@ from lightning_modules.choices import NetworkCallable, OptimizerCallable, Schedu
 from lightning_modules.deep_clustering.clustering import loudest, points_at, soft_masks
 from lightning_modules.deep_clustering.draws import Stream, uniform_at
 from lightning_modules.deep_clustering.k_means import k_means
-from lightning_modules.deep_clustering.level_features import InputFloor, level_features
+from lightning_modules.deep_clustering.level_features import InputFloor, LevelStatistics, level, level_features
 from lightning_modules.deep_clustering.losses import deep_clustering_loss, dominant_source, whitened_k_means_loss
 from lightning_modules.deep_clustering.unit_sigmoid import plain_sigmoid, unit_sigmoid
 from lightning_modules.errors import InputError
@@ -185,11 +185,26 @@ class DeepClustering(SeparatrixModule):
         """The settings that decide what `analyse` makes of a mixture: the same of models that agree in them."""
         return self.geometry, self.input_floor, self.floor_db, self.clustered_share
 
+    def input_statistics(self, magnitude: Tensor) -> LevelStatistics:
+        """What normalises the features of a mixture's parts, from the magnitude of the whole, [B, bins, F]."""
+        loudest = magnitude.amax((1, 2), keepdim=True)
+        levels = level(magnitude, loudest, self.input_floor, self.floor_db)
+        return LevelStatistics(loudest, *torch.std_mean(levels, (1, 2), keepdim=True))
+
+    def input_features(self, magnitude: Tensor, statistics: LevelStatistics | None = None) -> Tensor:
+        """The network's input, [B, bins, F].
+
+        Args:
+            magnitude: of the mixture, or of a part of it, [B, bins, F].
+            statistics: of the whole mixture, where `magnitude` is a part; of `magnitude` itself unless given.
+        """
+        return level_features(magnitude, self.input_floor, self.floor_db, statistics)
+
     def analyse(self, mixture: Tensor) -> Analysed:
         """What the network hears of mixtures, [B, T]."""
         spectrum = stft(mixture, self.geometry)
         magnitude = spectrum.abs()
-        features = level_features(magnitude, self.input_floor, self.floor_db)
+        features = self.input_features(magnitude)
         magnitude = magnitude.mT.flatten(1)
         return Analysed(spectrum, features, magnitude, loudest(magnitude, self.clustered_share))
 
@@ -210,21 +225,34 @@ class DeepClustering(SeparatrixModule):
         """Magnitudes of the true sources in the same order of bins: [B, Q, T] -> [B, Q, N]."""
         return stft(sources, self.geometry).abs().mT.flatten(2)
 
+    def cluster(self, embedded: Embedded, identity: Tensor) -> Tensor:
+        """Centres of the clusters of the loudest bins, float64, [B, Q, D] (Liu et al. 2020, section 2).
+
+        Args:
+            embedded: B mixtures.
+            identity: of each mixture; it decides where k-means starts, int64, [B].
+        """
+        with torch.autocast(identity.device.type, enabled=False):
+            valid = embedded.magnitude.gather(1, embedded.loudest) > 0
+            points = points_at(embedded.embedding, embedded.loudest)
+            return k_means(points, self.sources, identity, valid).centres
+
+    def masks(self, embedding: Tensor, centres: Tensor) -> Tensor:
+        """Soft masks of all bins, [B, Q, bins, F], from embeddings, [B, N, D], and cluster centres, [B, Q, D]."""
+        with torch.autocast(embedding.device.type, enabled=False):
+            return soft_masks(embedding, centres, self.mask_sharpness).unflatten(-1, (-1, self.geometry.bins)).mT
+
     def separate(self, embedded: Embedded, identity: Tensor, samples: int) -> Separated:
-        """Cluster the loudest bins, mask all of them (Liu et al. 2020, section 2).
+        """Cluster the loudest bins, mask all of them.
 
         Args:
             embedded: B mixtures.
             identity: of each mixture; it decides where k-means starts, int64, [B].
             samples: length of the estimates.
         """
-        embedding, frames = embedded.embedding, embedded.spectrum.shape[-1]
-        with torch.autocast(embedding.device.type, enabled=False):
-            valid = embedded.magnitude.gather(1, embedded.loudest) > 0
-            clusters = k_means(points_at(embedding, embedded.loudest), self.sources, identity, valid)
-            masks = soft_masks(embedding, clusters.centres, self.mask_sharpness)
-            masked = masks.unflatten(-1, (frames, -1)).mT * embedded.spectrum.unsqueeze(1)
-            return Separated(istft(masked, self.geometry, samples), clusters.centres)
+        centres = self.cluster(embedded, identity)
+        masked = self.masks(embedded.embedding, centres) * embedded.spectrum.unsqueeze(1)
+        return Separated(istft(masked, self.geometry, samples), centres)
 
     def forward(self, mixture: Tensor, identity: Tensor | None = None) -> Tensor:
         """Estimates of the sources in any order: [B, T] -> [B, Q, T].
@@ -250,7 +278,7 @@ class DeepClustering(SeparatrixModule):
     def training_step(self, batch: Batch, batch_index: int) -> Tensor:
         """Mean loss over excerpts of the batch's mixtures."""
         magnitude = stft(batch.mixture, self.geometry).abs()
-        features = level_features(magnitude, self.input_floor, self.floor_db)
+        features = self.input_features(magnitude)
         sources = stft(batch.sources, self.geometry).abs()
         # Features before the cut: an excerpt that falls into silence looks as it does within its mixture.
         features, magnitude, sources = self._excerpt(batch.indices, features, magnitude, sources)

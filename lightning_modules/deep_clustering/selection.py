@@ -17,7 +17,7 @@ from lightning_modules.deep_clustering.confidence import (
     measure,
     refit,
 )
-from lightning_modules.deep_clustering.module import Analysed, DeepClustering
+from lightning_modules.deep_clustering.module import Analysed, DeepClustering, Embedded
 from lightning_modules.errors import InputError
 from lightning_modules.setting_checks import require_agreement
 from lightning_modules.trained_module import load_module
@@ -187,11 +187,25 @@ def _judge(model: DeepClustering, analysed: Analysed, identity: Tensor, samples:
     """Separate mixtures with one model, of whose embedding, by far the largest, nothing but the points stays."""
     embedded = model.embed_analysed(analysed)
     separated = model.separate(embedded, identity, samples)
+    return Judged(separated.estimates, *confidences(model, embedded, separated.centres, identity))
+
+
+def confidences(
+    model: DeepClustering, embedded: Embedded, centres: Tensor, identity: Tensor
+) -> tuple[LoudPoints, Tensor, Confidence, Confidence]:
+    """A model's loud points, their labels and its two confidences, as `Judged` has them.
+
+    Args:
+        model: that has embedded the mixtures.
+        embedded: B mixtures; their spectrum does not matter.
+        centres: of the clusters that make the masks, [B, Q, D].
+        identity: of each mixture, which decides what is drawn, int64, [B].
+    """
     with torch.autocast(identity.device.type, enabled=False):
-        loud = loud_points(embedded.embedding, embedded.magnitude, identity, among=embedded.loudest)
-        anew = refit(loud, identity, model.sources)
-        of_masks = measure(loud, mask_clusters(loud, separated.centres))
-        return Judged(separated.estimates, loud, anew.labels, measure(loud, anew), of_masks)
+        points = loud_points(embedded.embedding, embedded.magnitude, identity, among=embedded.loudest)
+        anew = refit(points, identity, model.sources)
+        of_masks = measure(points, mask_clusters(points, centres))
+        return points, anew.labels, measure(points, anew), of_masks
 
 
 def _require_comparable(checkpoints: Sequence[str], models: Sequence[DeepClustering]) -> None:

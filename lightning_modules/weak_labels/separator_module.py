@@ -149,6 +149,10 @@ class WeakLabelSeparator(WeakLabelModule):
         """Logarithms of magnitudes, above the floor, before any normalisation, [B, bins, F]."""
         return log_magnitude(magnitude, self.epsilon)
 
+    def input_statistics(self, magnitude: Tensor) -> tuple[Tensor, Tensor]:
+        """Deviation and mean of the features, [B, 1, 1] each, from mixtures' magnitudes, [B, bins, F]."""
+        return torch.std_mean(self.input_features(magnitude), dim=(1, 2), keepdim=True)
+
     def masks(self, magnitude: Tensor, deviation_and_mean: tuple[Tensor, Tensor] | None = None) -> Tensor:
         """Masks in [0, 1] of every class, float32, [B, C, bins, F], from mixtures' magnitudes, [B, bins, F].
 

@@ -67,27 +67,23 @@ def test_a_weak_label_model_writes_a_file_for_each_class_and_the_rest(separatrix
 
 
 def test_the_confidences_of_several_models_are_printed_and_saved(separatrix, clustering, street, tmp_path):
-    told = separatrix.succeed("separate", *models(clustering), street, "--output", tmp_path)
-    (judgement,) = json.loads((tmp_path / "street" / "separation.json").read_text())["judgements"]
-    assert list(judgement["models"]) == ["speech", "music"]
-    assert judgement["picked"] == max(judgement["models"], key=lambda name: judgement["models"][name]["confidence"])
-    for name, measures in judgement["models"].items():
-        assert measures["confidence"] == pytest.approx(measures["silhouette"] * measures["posterior"])
-        (row,) = (line for line in told.out.splitlines() if f"│ {name} " in line)
-        assert all(f"{value:.3f}" in row for value in measures.values())
-        assert ("picked" in row) == (name == judgement["picked"])
-    assert sorted(path.name for path in (tmp_path / "street").glob("*.wav")) == ["source_1.wav", "source_2.wav"]
-
-
-def test_segments_are_judged_one_by_one(separatrix, clustering, tmp_path):
     soundfile.write(tmp_path / "long.wav", np.random.default_rng(0).uniform(-0.3, 0.3, 20 * 8000), 8000)
-    told = separatrix.succeed(
-        "separate", *models(clustering), tmp_path / "long.wav", "--select", "segment", "--output", tmp_path / "out"
-    )
-    judgements = json.loads((tmp_path / "out" / "long" / "separation.json").read_text())["judgements"]
-    assert judgements[0]["start"] == 0 and judgements[-1]["stop"] == 20 and len(judgements) > 1
-    for name in ("speech", "music"):
-        assert f"{sum(one['picked'] == name for one in judgements)} of {len(judgements)} segments" in told.out
+    for select, path in (("file", street), ("segment", tmp_path / "long.wav")):
+        told = separatrix.succeed("separate", *models(clustering), path, "--select", select, "--output", tmp_path)
+        judgements = json.loads((tmp_path / path.stem / "separation.json").read_text())["judgements"]
+        assert (len(judgements) == 1) == (select == "file")
+        for name in ("speech", "music"):
+            (row,) = (line for line in told.out.splitlines() if f"│ {name} " in line)
+            for measure in ("confidence", "silhouette", "posterior"):
+                assert f"{np.mean([one['models'][name][measure] for one in judgements]):.3f}" in row
+            times = sum(one["picked"] == name for one in judgements)
+            assert (
+                f"{times} of {len(judgements)} segments" in row if select == "segment" else ("picked" in row) == times
+            )
+        assert {path.name for path in (tmp_path / path.stem).glob("*.wav")} == {"source_1.wav", "source_2.wav"}
+    for judgement in judgements:
+        confidence = {name: measures["confidence"] for name, measures in judgement["models"].items()}
+        assert judgement["picked"] == max(confidence, key=lambda name: confidence[name])
 
 
 def test_a_broken_recording_is_told_in_one_line_and_the_others_are_separated(separatrix, street, tmp_path):
@@ -106,19 +102,7 @@ def test_a_broken_recording_is_told_in_one_line_and_the_others_are_separated(sep
     assert lines[3].endswith("not separated; the other 2 are")
 
 
-def test_nothing_is_written_over_unless_it_is_asked_for(separatrix, street, tmp_path):
-    command = ["separate", *models([separatrix.best("strong")]), street, "--output", tmp_path / "out"]
-    separatrix.succeed(*command)
-    siren = tmp_path / "out" / "street" / "siren.wav"
-    before = siren.stat().st_mtime_ns
-    outcome = separatrix.run(*command, "--format", "flac")
-    assert outcome.status == 2 and "--overwrite" in outcome.err and len(outcome.err.splitlines()) == 1
-    assert siren.stat().st_mtime_ns == before
-    separatrix.succeed(*command, "--overwrite", "--format", "flac")
-    assert len(list(siren.parent.glob("*.flac"))) == 6 and not list(siren.parent.glob("*.wav"))
-
-
-def test_the_same_command_goes_on_with_the_recordings_that_are_left(separatrix, street, tmp_path):
+def test_the_same_command_resumes_and_writes_nothing_over_unless_it_is_asked_to(separatrix, street, tmp_path):
     other = tmp_path / "other.wav"
     soundfile.write(other, np.zeros(800), 8000)
     command = ["separate", *models([separatrix.best("strong")]), street, other, "--output", tmp_path / "out"]
@@ -128,9 +112,13 @@ def test_the_same_command_goes_on_with_the_recordings_that_are_left(separatrix, 
     before = siren.stat().st_mtime_ns
     told = separatrix.succeed(*command)
     assert "street.flac: separated before" in told.out and (tmp_path / "out" / "other" / "siren.wav").exists()
-    assert siren.stat().st_mtime_ns == before
+    outcome = separatrix.run(*command, "--format", "flac")
+    assert outcome.status == 2 and "--overwrite" in outcome.err and len(outcome.err.splitlines()) == 1
     os.utime(street, (time.time() + 60, time.time() + 60))  # another recording by now
     assert "--overwrite" in separatrix.run(*command).err
+    assert siren.stat().st_mtime_ns == before
+    separatrix.succeed(*command, "--overwrite", "--format", "flac")
+    assert len(list(siren.parent.glob("*.flac"))) == 6 and not list(siren.parent.glob("*.wav"))
 
 
 def test_what_cannot_be_done_is_refused_in_one_line_before_anything_is(separatrix, clustering, street, tmp_path):
