@@ -40,11 +40,7 @@ BENCHMARKS: dict[str, Callable[[torch.device], Iterator[Comparison]]] = {
 
 
 def command(arguments: list[str]) -> None:
-    """`separatrix benchmark ...`, the command's name in front.
-
-    Raises:
-        InputError: a name is not a benchmark's, there is no GPU to run on, or times are wanted of a profile.
-    """
+    """`separatrix benchmark ...`, the command's name in front."""
     parser = command_parser(
         "benchmark",
         "Measure this project's code and the usual alternative in turn, on the same data, and print how many times as\n"

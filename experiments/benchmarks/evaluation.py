@@ -3,13 +3,11 @@
 import contextlib
 import copy
 import csv
-import io
 import tempfile
 import warnings
 from collections.abc import Callable, Iterator
 from functools import partial
-from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -31,7 +29,7 @@ from experiments.benchmarks import nussl_steps, published
 from experiments.benchmarks.comparison import Comparison
 from experiments.benchmarks.deep_clustering import cluster_by_scikit_learn
 from experiments.benchmarks.noise import noise_mixtures
-from experiments.benchmarks.training import checkpoints, quiet_trainer
+from experiments.benchmarks.training import checkpoint, quiet_trainer
 from lightning_modules.base_module import SeparatrixModule
 from lightning_modules.deep_clustering.level_features import level_features
 from lightning_modules.deep_clustering.module import DeepClustering
@@ -43,11 +41,19 @@ from lightning_modules.weak_labels.separator_module import WeakLabelSeparator
 SIGNALS, SOURCES, SAMPLES = 32, 2, 64_000
 MODELS = ("speech", "music", "environmental")
 MIXTURES, REFERENCE_MIXTURES = 16, 4
-RUNS = 3
 SIZES: dict[str, Any] = {}  # `network`, where it is not to be the published one
 GEOMETRY = Geometry()
 
 Rows = list[list[Any]]
+
+
+class Steps(NamedTuple):
+    """What surrounds a network and scikit-learn's clusters; `evaluate` has a row a source, SI-SDR first."""
+
+    stft: Callable[[Tensor, Geometry], Tensor]
+    istft: Callable[[Tensor, Geometry, int], Tensor]
+    evaluate: Callable[[Tensor, Tensor], list[list[float]]]
+    analyses: int = 1
 
 
 def benchmark_scores(device: torch.device) -> Iterator[Comparison]:
@@ -72,17 +78,20 @@ def benchmark_evaluation(device: torch.device) -> Iterator[Comparison]:
     with tempfile.TemporaryDirectory() as folder, pairs as data:
         torch.manual_seed(0)
         models = [DeepClustering(name, **SIZES) for name in MODELS]
-        selection = ModelSelection(checkpoints(models, Path(folder), device))
+        selection = ModelSelection([checkpoint(model, f"{folder}/{model.domain}.ckpt") for model in models])
         networks = [(model.domain, model.network.to(device).eval()) for model in models]
         work = f"evaluation of 4-s mixtures with {len(MODELS)} models and their confidences, rows on disk"
         ours = partial(_evaluate, selection, data, SelectionEvaluation, ["confidence", "si_sdr_db"], device)
-        theirs: tuple[tuple[Callable[..., Rows], str, float | None], ...] = (
-            (_nussl_rows, "the same networks, else nussl's steps (SciPy, scikit-learn, NumPy), one by one", 3),
-            (_selection_rows, "the same networks, torch, scikit-learn's clusters, torchmetrics, one by one", None),
-        )
-        for rows, name, wanted in theirs:
-            # k-means may end elsewhere.
-            yield _comparison(work, ours, partial(_loop, data, device, partial(rows, networks)), name, 0.9, wanted)
+        # nussl's two confidences look for the loud bins anew.
+        nussl = Steps(nussl_steps.stft, nussl_steps.istft, nussl_steps.evaluate, analyses=3)
+        usual = Steps(stft, istft, _torchmetrics_scores)
+        for steps, name, wanted in (
+            (nussl, "the same networks, else nussl's steps (SciPy, scikit-learn, NumPy), one by one", 3),
+            (usual, "the same networks, torch, scikit-learn's clusters, torchmetrics, one by one", None),
+        ):
+            plain = partial(_loop, data, device, partial(_selection_rows, steps, networks))
+            _require_same_figures(ours(), plain(), 0.9)  # k-means may end elsewhere
+            yield Comparison(work, ours, plain, name, MIXTURES, REFERENCE_MIXTURES, wanted, runs=3)
     with noise_mixtures(UrbanScenes, MIXTURES, "test") as scenes:
         separator = WeakLabelSeparator("strong", classes=scenes.classes, **SIZES)
         work = "evaluation of 4-s mixtures by a weak-label separator, rows on disk"
@@ -90,33 +99,25 @@ def benchmark_evaluation(device: torch.device) -> Iterator[Comparison]:
         ours = partial(_evaluate, separator, scenes, SeparationEvaluation, columns, device)
         network = copy.deepcopy(separator.network).to(device).eval()
         plain = partial(_loop, scenes, device, partial(_separator_rows, network))
-        yield _comparison(work, ours, plain, "the same network, torch, torchmetrics, one by one", 1)
+        _require_same_figures(ours(), plain(), 1)
+        name = "the same network, torch, torchmetrics, one by one"
+        yield Comparison(work, ours, plain, name, MIXTURES, REFERENCE_MIXTURES, runs=3)
 
 
-def _comparison(
-    work: str,
-    ours: Callable[[], np.ndarray],
-    theirs: Callable[[], np.ndarray],
-    name: str,
-    agreeing: float,
-    wanted: float | None = None,
-) -> Comparison:
-    """Checks first that both ways find the same figures in that share of the rows."""
-    other = theirs()
-    mine = ours()[: len(other)]
-    same = np.abs(mine - other) <= (0.02, 0.1)  # of a confidence or of dB, and of dB
-    assert (same | np.isnan(mine)).all(1).mean() >= agreeing, (mine, other)
-    return Comparison(work, ours, theirs, name, MIXTURES, REFERENCE_MIXTURES, wanted, RUNS)
+def _require_same_figures(ours: np.ndarray, theirs: np.ndarray, share: float) -> None:
+    """In that share of the rows, of which ours are more."""
+    ours = ours[: len(theirs)]
+    same = np.abs(ours - theirs) <= (0.02, 0.1)  # of a confidence or of dB, and of dB
+    assert (same | np.isnan(ours)).all(1).mean() >= share, (ours, theirs)
 
 
 def _evaluate(
     module: SeparatrixModule, data: MixtureDataModule, rows: type[Callback], columns: list[str], device: torch.device
 ) -> np.ndarray:
     """Run a test and return two columns of its rows."""
-    with tempfile.TemporaryDirectory() as run, warnings.catch_warnings(action="ignore"):
-        trainer = quiet_trainer(device, rows(), default_root_dir=run)
-        with contextlib.redirect_stdout(io.StringIO()):
-            trainer.test(module, data, verbose=False)
+    silence = warnings.catch_warnings(action="ignore"), contextlib.redirect_stdout(None)
+    with tempfile.TemporaryDirectory() as run, silence[0], silence[1]:
+        quiet_trainer(device, rows(), default_root_dir=run).test(module, data, verbose=False)
         table = np.genfromtxt(f"{run}/{SCORES_FILE}", delimiter=",", names=True)
         return np.stack([table[column] for column in columns], -1)
 
@@ -134,36 +135,19 @@ def _loop(data: MixtureDataModule, device: torch.device, rows: Callable[[Tensor,
     return np.array(found)
 
 
-def _nussl_rows(networks: list[tuple[str, nn.Module]], mixture: Tensor, sources: Tensor) -> Rows:
-    rows = []
-    signal, references = mixture.numpy(force=True), sources.numpy(force=True)
-    for domain, network in networks:
-        spectrum = nussl_steps.stft(signal, GEOMETRY)
-        magnitude = torch.from_numpy(np.abs(spectrum)).float().to(mixture.device)
-        (embedding,) = published.embeddings(network, level_features(magnitude.unsqueeze(0)))
-        masks, *confidence = cluster_by_scikit_learn(embedding.numpy(force=True), np.abs(spectrum).T.flatten())
-        for _ in confidence:
-            np.abs(nussl_steps.stft(signal, GEOMETRY))  # each of the two looks for the loud bins anew
-        masked = masks.T.reshape(-1, *spectrum.T.shape).swapaxes(1, 2) * spectrum
-        estimates = nussl_steps.istft(masked, GEOMETRY, len(signal))
-        for number, scores in enumerate(nussl_steps.evaluate(estimates, references)):
-            si_sdr = scores.pop("SI-SDR")
-            rows.append([domain, number, *scores.values(), *confidence, np.prod(confidence), si_sdr])
-    return rows
-
-
-def _selection_rows(networks: list[tuple[str, nn.Module]], mixture: Tensor, sources: Tensor) -> Rows:
+def _selection_rows(steps: Steps, networks: list[tuple[str, nn.Module]], mixture: Tensor, sources: Tensor) -> Rows:
     rows = []
     for domain, network in networks:
-        spectrum = stft(mixture, GEOMETRY)
-        magnitude = spectrum.abs()
+        for _ in range(steps.analyses):
+            spectrum = steps.stft(mixture, GEOMETRY)
+            magnitude = spectrum.abs()
         (embedding,) = published.embeddings(network, level_features(magnitude.unsqueeze(0)))
-        levels = magnitude.mT.flatten().numpy(force=True)
-        masks, *confidence = cluster_by_scikit_learn(embedding.numpy(force=True), levels)
+        parts = embedding.numpy(force=True), magnitude.mT.flatten().numpy(force=True)
+        masks, *confidence = cluster_by_scikit_learn(*parts)
         masked = torch.from_numpy(masks.T).to(mixture.device).unflatten(-1, spectrum.mT.shape).mT * spectrum
-        estimates = istft(masked, GEOMETRY, len(mixture))
-        (scores,) = _si_sdr_in_best_order(estimates.unsqueeze(0), sources.unsqueeze(0)).tolist()
-        rows += [[domain, number, *confidence, np.prod(confidence), s] for number, s in enumerate(scores)]
+        estimates = steps.istft(masked, GEOMETRY, len(mixture))
+        for number, (si_sdr, *others) in enumerate(steps.evaluate(estimates, sources)):
+            rows.append([domain, number, *others, *confidence, np.prod(confidence), si_sdr])
     return rows
 
 
@@ -177,6 +161,11 @@ def _separator_rows(network: nn.Module, mixture: Tensor, sources: Tensor) -> Row
 def _si_sdr(estimates: Tensor, sources: Tensor) -> Tensor:
     """By torchmetrics, means removed, in float64: [..., T] -> [...]."""
     return scale_invariant_signal_distortion_ratio(estimates.double(), sources.double(), zero_mean=True)
+
+
+def _torchmetrics_scores(estimates: Tensor, sources: Tensor) -> list[list[float]]:
+    """[Q, T] -> [Q, 1]."""
+    return _si_sdr_in_best_order(estimates.unsqueeze(0), sources.unsqueeze(0)).mT.tolist()
 
 
 def _si_sdr_in_best_order(estimates: Tensor, sources: Tensor) -> Tensor:

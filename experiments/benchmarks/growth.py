@@ -21,13 +21,10 @@ from experiments.benchmarks.training import exhaust, separator, train
 from lightning_modules.deep_clustering.losses import deep_clustering_loss
 from lightning_modules.networks import BLSTM
 
-MANY, FEW = 20_000, 100  # mixtures
-REPEATS = 20  # of the few
+MANY, FEW, REPEATS = 20_000, 100, 20  # mixtures; the few are gone through so often that it can be timed
 MANY_CLASSES, FEW_CLASSES = 10, 2
 MIXTURES, BATCH, STEPS = 250, 10, 3
 BINS = 257 * 501
-RUNS = 3
-WITHIN = 0.9  # one item costs at most 10 % more
 SMALL = {"channels": (2, 4, 8), "units": 16}  # classifier
 
 
@@ -40,24 +37,26 @@ def benchmark_growth(device: torch.device) -> Iterator[Comparison]:
         yield _of_classes("class of mixtures with their sources", exhaust, many, few)
         work = "class of a weak-label training step with a small classifier"
         yield _of_classes(work, partial(_train, device), many, few)
-    many_sources, few_sources = (clustered_bins(2, BINS, number, device) for number in (MANY_CLASSES, FEW_CLASSES))
-    work = "source of the deep clustering loss, forward and backward"
-    yield _of_classes(work, partial(loss_and_gradient, deep_clustering_loss), many_sources, few_sources)
+    bins = [clustered_bins(2, BINS, sources, device) for sources in (MANY_CLASSES, FEW_CLASSES)]
+    way = partial(loss_and_gradient, deep_clustering_loss)
+    yield _of_classes("source of the deep clustering loss, forward and backward", way, *bins)
 
 
 def _of_mixtures(work: str, way: Callable[[Any], Any], many: Any, few: Any) -> Comparison:
-    def repeated() -> None:
-        for _ in range(REPEATS):  # long enough to be timed
-            way(few)
-
-    name, items = f"a mixture of {FEW}", (MANY, FEW * REPEATS)
-    work = f"{work}: a mixture of {MANY:,}"
-    return Comparison(work, partial(way, many), repeated, name, *items, WITHIN, RUNS, both_ours=True)
+    names = f"{work}: a mixture of {MANY:,}", f"a mixture of {FEW}"
+    return _growth(*names, partial(way, many), lambda: [way(few) for _ in range(REPEATS)], MANY, FEW * REPEATS)
 
 
 def _of_classes(work: str, way: Callable[[Any], Any], many: Any, few: Any) -> Comparison:
-    work, name, items = f"{work}: one of {MANY_CLASSES}", f"one of {FEW_CLASSES}", (MANY_CLASSES, FEW_CLASSES)
-    return Comparison(work, partial(way, many), partial(way, few), name, *items, WITHIN, RUNS, both_ours=True)
+    names = f"{work}: one of {MANY_CLASSES}", f"one of {FEW_CLASSES}"
+    return _growth(*names, partial(way, many), partial(way, few), MANY_CLASSES, FEW_CLASSES)
+
+
+def _growth(
+    work: str, name: str, many: Callable[[], Any], few: Callable[[], Any], items: int, few_items: int
+) -> Comparison:
+    """One of many is to cost at most 10 % more than one of few."""
+    return Comparison(work, many, few, name, items, few_items, wanted=0.9, runs=3, both_ours=True)
 
 
 def _scenes(mixtures: int, classes: int = 5, **settings: Any) -> AbstractContextManager[UrbanScenes]:

@@ -13,7 +13,7 @@ import torch
 
 from datamodules.urban_scenes import URBAN_CLASSES
 from experiments.benchmarks.comparison import Comparison, Timed, clock
-from experiments.benchmarks.training import checkpoints
+from experiments.benchmarks.training import checkpoint
 from experiments.freed_memory import keep_freed_memory
 from experiments.separated_files import separate_file
 from lightning_modules.deep_clustering.module import DeepClustering
@@ -32,26 +32,27 @@ CLUSTERING: dict[str, Any] = {}  # `network`, where it is not to be the publishe
 def benchmark_separation(device: torch.device) -> Iterator[Comparison]:
     """Untrained models on stereo noise; items are seconds of it, one of which is to cost at most 10 % more."""
     weak = WeakLabelSeparator("strong", classes=URBAN_CLASSES, input_normalisation="mixture", **WEAK_LABELS)
-    clustering = [DeepClustering(domain, **CLUSTERING) for domain in MODELS]
     with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        long, short = (_noise(folder / f"{seconds}.wav", seconds) for seconds in (LONG, SHORT))
+        long, short = (_noise(f"{name}/{seconds}.wav", seconds) for seconds in (LONG, SHORT))
         for by, models in (
-            ("a weak-label separator", checkpoints([weak], folder, device)),
-            (f"the most confident of {len(MODELS)} deep clustering models", checkpoints(clustering, folder, device)),
+            ("a weak-label separator", [checkpoint(weak, f"{name}/weak.ckpt")]),
+            (
+                f"the most confident of {len(MODELS)} deep clustering models",
+                [checkpoint(DeepClustering(domain, **CLUSTERING), f"{name}/{domain}.ckpt") for domain in MODELS],
+            ),
         ):
             work = f"separating a second of {LONG / 60:g} minutes, {RATE} Hz stereo, by {by}"
             ours, other = (partial(_in_its_own_process, models, each, device) for each in (long, short))
-            name = f"a second of {SHORT / 60:g} minutes"
-            yield Comparison(work, ours, other, name, LONG, SHORT, wanted=0.9, runs=1, both_ours=True)
+            short_name = f"a second of {SHORT / 60:g} minutes"
+            yield Comparison(work, ours, other, short_name, LONG, SHORT, wanted=0.9, runs=1, both_ours=True)
 
 
-def _noise(path: Path, seconds: int) -> str:
+def _noise(path: str, seconds: int) -> str:
     with soundfile.SoundFile(path, "w", RATE, CHANNELS, "PCM_16") as file:
         for second in range(seconds):
             noise = np.random.default_rng(second).standard_normal((RATE, CHANNELS))
             file.write(0.05 * noise * (1 + np.sin(second)))
-    return str(path)
+    return path
 
 
 def _in_its_own_process(models: list[str], recording: str, device: torch.device) -> Timed:

@@ -5,7 +5,6 @@ import logging
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -19,6 +18,7 @@ from datamodules.source_pairs import SourcePairs
 from datamodules.urban_scenes import UrbanScenes
 from experiments.benchmarks import published
 from experiments.benchmarks.comparison import Comparison, Timed, clock
+from experiments.benchmarks.deep_clustering import loss_and_gradient
 from experiments.benchmarks.noise import noise_mixtures
 from experiments.training.precision import runs_lstm
 from lightning_modules.base_module import SeparatrixModule
@@ -35,7 +35,6 @@ CLASSIFIER: dict[str, Any] = {}  # settings of the CRNN that are not to be the p
 ESTIMATES = (5, 257, 501)  # that it gets: classes, bins, frames
 PAIRS, SCENES = 8, 2  # mixtures a step
 STEPS, GPU_STEPS = 2, 20
-RUNS = 3
 PLAIN = "networks and published loss in plain torch, batches ready; backward and Adam included"
 
 System = DeepClustering | WeakLabelSeparator
@@ -53,10 +52,10 @@ def benchmark_training(device: torch.device) -> Iterator[Comparison]:
         for name, loss, wanted in _alternatives(module):
             _require_same_step(untrained, loss, batches[0])
             plain = partial(train_plainly, copy.deepcopy(untrained.network), loss, batches, device)
-            yield Comparison(work, ours, plain, name, timed, wanted=wanted, runs=RUNS)
+            yield Comparison(work, ours, plain, name, timed, wanted=wanted, runs=3)
         work = f"mixtures from the {system} training's loader, in the training's own process"
         name, load = "the training that consumes them", partial(exhaust, data)
-        yield Comparison(work, load, ours, name, items, timed, wanted=3, runs=RUNS, both_ours=True)
+        yield Comparison(work, load, ours, name, items, timed, wanted=3, runs=3, both_ours=True)
 
 
 def benchmark_options(device: torch.device) -> Iterator[Comparison]:
@@ -64,15 +63,15 @@ def benchmark_options(device: torch.device) -> Iterator[Comparison]:
     for _, step, module, data in _systems(device) if runs_lstm(torch.bfloat16, device.type) else ():
         reduced, full = (partial(train, module, data, device, precision) for precision in ("bf16-mixed", "32-true"))
         work, items = f"{step}: --trainer.precision bf16-mixed", data.mixtures["train"] - data.batch_size
-        yield Comparison(work, reduced, full, "float32", items, runs=RUNS, both_ours=True)
+        yield Comparison(work, reduced, full, "float32", items, runs=3, both_ours=True)
     classifier = CRNN(ESTIMATES[1], ESTIMATES[0], **CLASSIFIER).requires_grad_(False).to(device)
     channels_first = copy.deepcopy(classifier)
     channels_first.convolutions.to(memory_format=torch.contiguous_format)
     estimates = torch.rand(ESTIMATES, device=device)
-    ours, theirs = (partial(_input_gradient, network, estimates) for network in (classifier, channels_first))
-    _require_close(ours(), theirs(), 0.02)
+    ours, theirs = (partial(loss_and_gradient, network, (estimates,)) for network in (classifier, channels_first))
+    _require_close(ours()[1], theirs()[1], 0.02)
     work = f"classifier of {len(estimates)} estimates, forward and backward: channels last, as it always is"
-    yield Comparison(work, ours, theirs, "channels first", len(estimates), runs=RUNS, both_ours=True)
+    yield Comparison(work, ours, theirs, "channels first", len(estimates), runs=3, both_ours=True)
 
 
 def train(
@@ -122,14 +121,12 @@ def quiet_trainer(device: torch.device, *callbacks: Any, **settings: Any) -> Tra
     return Trainer(accelerator=device.type, devices=1, callbacks=list(callbacks), **settings)
 
 
-def checkpoints(modules: Sequence[SeparatrixModule], folder: Path, device: torch.device) -> list[str]:
-    """Write a checkpoint of each untrained module; their paths."""
-    paths = [str(folder / f"{type(module).__name__}-{number}.ckpt") for number, module in enumerate(modules)]
-    for module, path in zip(modules, paths, strict=True):
-        trainer = quiet_trainer(device)
-        trainer.strategy.connect(module)
-        trainer.save_checkpoint(path)
-    return paths
+def checkpoint(module: SeparatrixModule, path: str) -> str:
+    """Write a checkpoint of an untrained module; its path."""
+    trainer = quiet_trainer(torch.device("cpu"))
+    trainer.strategy.connect(module)
+    trainer.save_checkpoint(path)
+    return path
 
 
 def separator(
@@ -201,8 +198,3 @@ def _require_same_step(module: System, loss: Loss, batch: Batch) -> None:
 def _require_close(ours: Tensor, theirs: Tensor, share: float) -> None:
     # Not element by element: where rounding decides which of two maxima is the larger, a gradient goes elsewhere.
     assert (ours - theirs).norm() < share * theirs.norm()
-
-
-def _input_gradient(network: nn.Module, inputs: Tensor) -> Tensor:
-    leaf = inputs.detach().requires_grad_()
-    return torch.autograd.grad(network(leaf).sum(), leaf)[0]

@@ -1,48 +1,30 @@
 """The benchmarks run and both ways agree; how fast is no matter of a test."""
 
+import dataclasses
 import json
 from functools import partial
 
-import numpy as np
 import pytest
 import torch
 from torchmetrics.functional.audio import scale_invariant_signal_distortion_ratio
 
-from experiments.benchmarks import (
-    data,
-    deep_clustering,
-    evaluation,
-    growth,
-    noise,
-    nussl_steps,
-    published,
-    separation,
-    training,
-)
+from experiments.benchmarks import command, comparison, deep_clustering, nussl_steps, published
 from experiments.benchmarks.command import BENCHMARKS
-from experiments.benchmarks.comparison import Comparison, Timed
+from experiments.benchmarks.comparison import Comparison, Timed, measure
 from experiments.cli import main
 from experiments.training.precision import runs_lstm
 from lightning_modules.networks import BLSTM
-from lightning_modules.spectrogram import Geometry, stft
 
 NETWORK = {"network": partial(BLSTM, units=4, layers=1)}
 SMALL = {"channels": (2, 2, 2)}
 TINY = {
-    noise: {"CLIPS_PER_CLASS": 2},
-    data: {"MIXTURES": 4, "REFERENCE_MIXTURES": 2, "BATCH": 2},
-    deep_clustering: {"LOSS_BATCH": 2, "LOSS_BINS": 1000, "BINS": 20_000, "POINTS": 150, "BATCH": 2},
-    training: {"SIZES": NETWORK, "CLASSIFIER": SMALL, "ESTIMATES": (5, 257, 40), "PAIRS": 2, "SCENES": 1, "RUNS": 1},
-    evaluation: {
-        "SAMPLES": 8000,
-        "SIZES": NETWORK,
-        "MODELS": ("one",),
-        "MIXTURES": 2,
-        "REFERENCE_MIXTURES": 1,
-        "RUNS": 1,
-    },
-    separation: {"LONG": 2, "SHORT": 1, "MODELS": ("one",), "CLUSTERING": NETWORK, "WEAK_LABELS": NETWORK},
-    growth: {"FEW": 2, "MANY": 20, "MIXTURES": 6, "BATCH": 2, "BINS": 1000, "RUNS": 1},
+    "noise": {"CLIPS_PER_CLASS": 2},
+    "data": {"MIXTURES": 4, "REFERENCE_MIXTURES": 2, "BATCH": 2},
+    "deep_clustering": {"LOSS_BATCH": 2, "LOSS_BINS": 1000, "BINS": 20_000, "POINTS": 150, "BATCH": 2},
+    "training": {"SIZES": NETWORK, "CLASSIFIER": SMALL, "ESTIMATES": (5, 257, 40), "PAIRS": 2, "SCENES": 1, "STEPS": 1},
+    "evaluation": {"SAMPLES": 8000, "SIZES": NETWORK, "MODELS": ("one",), "MIXTURES": 2, "REFERENCE_MIXTURES": 1},
+    "separation": {"LONG": 2, "SHORT": 1, "MODELS": ("one",), "CLUSTERING": NETWORK, "WEAK_LABELS": NETWORK},
+    "growth": {"FEW": 2, "MANY": 20, "MIXTURES": 6, "BATCH": 2, "STEPS": 2, "BINS": 1000},
 }
 ROWS = dict(zip(BENCHMARKS, (3, 1, 3, 7, 2, 1, 3, 4, 5, 2), strict=True))
 
@@ -51,7 +33,8 @@ ROWS = dict(zip(BENCHMARKS, (3, 1, 3, 7, 2, 1, 3, 4, 5, 2), strict=True))
 def tiny(monkeypatch):
     for module, values in TINY.items():
         for name, value in values.items():
-            monkeypatch.setattr(module, name, value)
+            monkeypatch.setattr(f"experiments.benchmarks.{module}.{name}", value)
+    monkeypatch.setattr(command, "measure", lambda row, device: measure(dataclasses.replace(row, runs=1), device))
 
 
 # Options compare with reduced precision, where the device can do it.
@@ -85,68 +68,50 @@ def test_a_benchmark_ends_where_the_ways_differ(tiny, monkeypatch):
 
 def test_the_table_compares_one_item_in_turn_and_survives_a_fault(monkeypatch, tmp_path, capsys):
     order = []
+    for name in ("keep", "return"):
+        monkeypatch.setattr(comparison, f"{name}_freed_memory", partial(order.append, name))
 
     def rows(device):
         way = partial(order.append, "ours"), partial(order.append, "theirs")
         yield Comparison("work", *way, "", runs=2)
         ours, theirs = (lambda: Timed(2.0, 300 * 2**20)), (lambda: Timed(3.0, 200 * 2**20))
-        yield Comparison("met", ours, theirs, "", items=10, reference_items=5, wanted=2.5, runs=1)
+        yield Comparison("met", ours, theirs, "", items=10, reference_items=5, wanted=2.5, runs=1, both_ours=True)
         yield Comparison("missed", ours, theirs, "", wanted=3, runs=1)
         raise AssertionError("the ways differ")
 
     monkeypatch.setitem(BENCHMARKS, "loss", rows)
     with pytest.raises(AssertionError, match="the ways differ"):
         main(["benchmark", "loss", "--json", str(tmp_path / "found.json")])
-    assert order == ["ours", "ours", "theirs", "theirs"] * 2, "every run follows one that does not count"
+    runs = ["keep", "ours", "ours", "return", "theirs", "theirs"] * 2  # each follows one that does not count
+    assert order == [*runs, "keep", "keep", "keep", "keep", "return", "keep"]
     met, missed = (line for line in capsys.readouterr().out.splitlines() if "MiB" in line)
     assert all(text in met for text in (" 5.0 ", " 3.00 ", "2.50: met", "300 MiB, 200 MiB"))
     assert " 1.50 " in missed and "3.00: missed by 50%" in missed
     assert len(json.loads((tmp_path / "found.json").read_text())["rows"]) == 3
 
 
-@pytest.mark.parametrize(
-    ("arguments", "told"),
-    [
+def test_what_cannot_be_measured_is_refused(monkeypatch, capsys):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    for arguments, told in (
         (["speed"], "speed: no such benchmark; one of rendering, bank, loss"),
+        (["loss", "--device", "cuda"], "torch sees no GPU"),
         (["loss", "--profile", "--json", "found.json"], "leave one of the two out"),
-        pytest.param(
-            ["loss", "--device", "cuda"],
-            "torch sees no GPU",
-            marks=pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU"),
-        ),
-    ],
-)
-def test_what_cannot_be_measured_is_refused(arguments, told, capsys):
-    assert main(["benchmark", *arguments]) == 2
-    assert told in capsys.readouterr().err
-
-
-def test_nussls_spectrum_is_this_projects():
-    geometry = Geometry(8000, 256, 64)
-    signal = np.random.default_rng(0).standard_normal((2, 64 * 50))
-    theirs = nussl_steps.stft(signal, geometry)
-    np.testing.assert_allclose(theirs, stft(torch.from_numpy(signal).float(), geometry).numpy(), atol=1e-6)
-    np.testing.assert_allclose(nussl_steps.istft(theirs, geometry, signal.shape[-1]), signal, atol=1e-12)
+    ):
+        assert main(["benchmark", *arguments]) == 2
+        assert told in capsys.readouterr().err
 
 
 def test_nussls_scores_add_up_in_the_best_order():
-    generator = np.random.default_rng(1)
-    sources = generator.standard_normal((2, 4000))
-    sources -= sources.mean(-1, keepdims=True)
-    estimates = sources[::-1] + 0.5 * sources + 0.1 * generator.standard_normal((2, 4000))
-    estimates -= estimates.mean(-1, keepdims=True)
+    noise = torch.randn(2, 2, 4000, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    sources, error = noise - noise.mean(-1, keepdim=True)
+    estimates = sources.flip(0) + 0.5 * sources + 0.1 * error
     found = nussl_steps.evaluate(estimates, sources)
-    for score, source, other, estimate in zip(found, sources, sources[::-1], estimates[::-1], strict=True):
-        parts = torch.from_numpy(estimate.copy()), torch.from_numpy(source)
-        assert score["SI-SDR"] == pytest.approx(float(scale_invariant_signal_distortion_ratio(*parts)), abs=1e-6)
+    for scores, source, other, estimate in zip(found, sources, sources.flip(0), estimates.flip(0), strict=True):
+        si_sdr, snr, sd_sdr, srr, si_sir, si_sar, *of_mixture = scores
+        assert si_sdr == pytest.approx(float(scale_invariant_signal_distortion_ratio(estimate, source)))
         # The residual's part in the sources' span and the rest are orthogonal: their powers add up.
-        interference, artefacts, distortion = (10 ** (-score[name] / 10) for name in ("SI-SIR", "SI-SAR", "SI-SDR"))
-        assert interference + artefacts == pytest.approx(distortion)
+        assert 10 ** (-si_sir / 10) + 10 ** (-si_sar / 10) == pytest.approx(10 ** (-si_sdr / 10))
         scaled = estimate @ source / (source @ source) * source
-        for name, signal, residual in (
-            ("SNR", source, estimate - source),
-            ("SD-SDR", scaled, estimate - source),
-            ("SRR", scaled, scaled - source),
-            ("MIX-SNR", source, other),
-        ):
-            assert score[name] == pytest.approx(10 * np.log10((signal**2).sum() / (residual**2).sum()))
+        signals = torch.stack([source, scaled, scaled, source]).square().sum(-1)
+        residuals = torch.stack([estimate - source, estimate - source, scaled - source, other]).square().sum(-1)
+        assert [snr, sd_sdr, srr, of_mixture[1]] == pytest.approx((10 * (signals / residuals).log10()).tolist())
