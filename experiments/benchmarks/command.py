@@ -76,6 +76,7 @@ def command(arguments: list[str]) -> None:
                     rows.append(measure(comparison, device))
                 elif comparison.work not in profiled:
                     profiled.add(comparison.work)
+                    status.stop()  # the table would be printed into it
                     console.print(breakdown(comparison.work, comparison.ours, device))
     finally:  # minutes of measuring are not lost to what comes after them
         if options.json:
@@ -86,14 +87,16 @@ def command(arguments: list[str]) -> None:
 
 
 def _table(rows: list[dict[str, Any]]) -> Table:
-    table = Table("work", "items a second", "against", "times as fast", "min", "max", "wanted", "peak memory, other's")
+    table = Table("work", "items a second", "against", "times as fast", "min", "max", "wanted")
+    if any(any(row["peak_bytes"]) for row in rows):
+        table.add_column("peak memory, other's")
     for row in rows:
         scale = row["items"] / row["reference_items"]
         ratios = [theirs / mine * scale for mine, theirs in zip(row["ours"], row["reference"], strict=True)]
         ratio, rate = statistics.median(ratios), row["items"] / statistics.median(row["ours"])
         missed = f"missed by {1 - ratio / row['wanted']:.0%}" if row["wanted"] and ratio < row["wanted"] else "met"
         wanted = f"{row['wanted']:.2f}: {missed}" if row["wanted"] else ""
-        memory = ", ".join(f"{peak / 2**20:,.0f} MiB" for peak in row["peak_bytes"] if peak)
+        memory = [", ".join(f"{peak / 2**20:,.0f} MiB" for peak in row["peak_bytes"])] if any(row["peak_bytes"]) else []
         spread = [f"{value:.2f}" for value in (ratio, min(ratios), max(ratios))]
-        table.add_row(row["work"], f"{rate:,.1f}", row["reference_name"], *spread, wanted, memory)
+        table.add_row(row["work"], f"{rate:,.1f}", row["reference_name"], *spread, wanted, *memory)
     return table
