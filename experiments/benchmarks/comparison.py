@@ -69,4 +69,6 @@ def _time(way: Callable[[], Any], device: torch.device) -> Timed:
         begun = clock(device)
         way()
         timed = Timed(clock(device) - begun)
-    return timed if timed.peak_bytes else timed._replace(peak_bytes=torch.cuda.max_memory_allocated())
+    if device.type == "cuda" and not timed.peak_bytes:
+        timed = timed._replace(peak_bytes=torch.cuda.max_memory_allocated())
+    return timed

@@ -67,8 +67,8 @@ def benchmark_bank(device: torch.device) -> Iterator[Comparison]:
 
         np.testing.assert_array_equal(np.concatenate(ours()), np.concatenate(plain()))
         work = "sound bank of 4-s clips, 44.1 to 16 kHz, with loudness; a thread a core"
-        name = "a plain loop over the files (soundfile, torchaudio, pyloudnorm, numpy.save)"
-        yield Comparison(work, ours, plain, name, len(clips))
+        loop = "a plain loop over the files (soundfile, torchaudio, pyloudnorm, numpy.save)"
+        yield Comparison(work, ours, plain, loop, len(clips))
 
 
 class MixturesFromFiles(Dataset[Batch]):

@@ -15,18 +15,19 @@ from experiments.cli import main
 from experiments.training.precision import runs_lstm
 from lightning_modules.networks import BLSTM
 
-NETWORK = {"network": partial(BLSTM, units=4, layers=1)}
-SMALL = {"channels": (2, 2, 2)}
+NETWORK, CHANNELS = {"network": partial(BLSTM, units=4, layers=1)}, {"channels": (2, 2, 2)}
 TINY = {
     "noise": {"CLIPS_PER_CLASS": 2},
     "data": {"MIXTURES": 4, "REFERENCE_MIXTURES": 2, "BATCH": 2},
     "deep_clustering": {"LOSS_BATCH": 2, "LOSS_BINS": 1000, "BINS": 20_000, "POINTS": 150, "BATCH": 2},
-    "training": {"SIZES": NETWORK, "CLASSIFIER": SMALL, "ESTIMATES": (5, 257, 40), "PAIRS": 2, "SCENES": 1, "STEPS": 1},
+    "training": {"SIZES": NETWORK, "CLASSIFIER": CHANNELS, "ESTIMATES": (5, 257, 40), "PAIRS": 2, "STEPS": 1},
     "evaluation": {"SAMPLES": 8000, "SIZES": NETWORK, "MODELS": ("one",), "MIXTURES": 2, "REFERENCE_MIXTURES": 1},
     "separation": {"LONG": 2, "SHORT": 1, "MODELS": ("one",), "CLUSTERING": NETWORK, "WEAK_LABELS": NETWORK},
     "growth": {"FEW": 2, "MANY": 20, "MIXTURES": 6, "BATCH": 2, "STEPS": 2, "BINS": 1000},
 }
 ROWS = dict(zip(BENCHMARKS, (3, 1, 3, 7, 2, 1, 3, 4, 5, 2), strict=True))
+# Options compare with reduced precision, where the device can do it.
+NAMES = [pytest.param(name, marks=pytest.mark.any_cpu) if name == "options" else name for name in BENCHMARKS]
 
 
 @pytest.fixture
@@ -37,12 +38,8 @@ def tiny(monkeypatch):
     monkeypatch.setattr(command, "measure", lambda row, device: measure(dataclasses.replace(row, runs=1), device))
 
 
-# Options compare with reduced precision, where the device can do it.
-NAMES = [pytest.param(name, marks=pytest.mark.any_cpu) if name == "options" else name for name in BENCHMARKS]
-
-
 @pytest.mark.parametrize("name", NAMES)
-def test_both_ways_agree_and_every_run_is_kept(name, tiny, tmp_path, capsys):
+def test_both_ways_agree_and_every_run_is_kept(name, tiny, tmp_path):
     assert main(["benchmark", name, "--json", str(tmp_path / "found.json")]) == 0
     found = json.loads((tmp_path / "found.json").read_text())
     assert found["threads"] == 1 and found["device"] == "cpu" and "torch" in found["versions"]
@@ -50,7 +47,6 @@ def test_both_ways_agree_and_every_run_is_kept(name, tiny, tmp_path, capsys):
     for row in found["rows"]:
         assert len(row["ours"]) == len(row["reference"]) and min(row["ours"] + row["reference"]) > 0
         assert (min(row["peak_bytes"]) > 0) == (name == "separate")
-    assert "times as fast" in capsys.readouterr().out
 
 
 def test_the_profile_shows_where_the_time_of_ours_goes(tiny, capsys):
