@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from rich.table import Table
 from torch.autograd import DeviceType
-from torch.profiler import ProfilerActivity, profile
+from torch.profiler import profile
 
 from experiments.benchmarks.comparison import clock
 
@@ -27,20 +27,12 @@ KINDS = {
 
 
 def breakdown(work: str, way: Callable[[], Any], device: torch.device) -> Table:
-    """Run a piece of work twice, the second time under torch's profiler, and tabulate its own time by kind.
+    """Kinds of operation with their own milliseconds and share, the costliest first, of a way's second run.
 
-    Args:
-        work: what is done.
-        way: does it.
-        device: on whose time is looked at.
-
-    Returns:
-        Kinds of operation with milliseconds and share of the total, the costliest first. What no operation of torch
-        took is Python's and NumPy's on a CPU, and waiting on a GPU.
+    What no operation of torch took is Python's and NumPy's on a CPU, and waiting on a GPU.
     """
     way()
-    activities = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if device.type == "cuda" else [])]
-    with profile(activities=activities) as profiled:
+    with profile() as profiled:
         begun = clock(device)
         way()
         total = 1000 * (clock(device) - begun)
@@ -49,11 +41,9 @@ def breakdown(work: str, way: Callable[[], Any], device: torch.device) -> Table:
         if event.device_type != DeviceType.CPU:  # a kernel, whose time its operation has too
             continue
         own = event.self_device_time_total if device.type == "cuda" else event.self_cpu_time_total
-        name = event.key.lower()
-        kind = next(kind for kind, parts in KINDS.items() if any(part in name for part in parts))
+        kind = next(kind for kind, parts in KINDS.items() if any(part in event.key.lower() for part in parts))
         milliseconds[kind] += own / 1000
-    outside = "waiting" if device.type == "cuda" else "Python and NumPy"
-    milliseconds[outside] = total - sum(milliseconds.values())
+    milliseconds["waiting" if device.type == "cuda" else "Python and NumPy"] = total - sum(milliseconds.values())
     table = Table(work, "ms", "share")
     for kind, own in sorted(milliseconds.items(), key=lambda item: -item[1]):
         table.add_row(kind, f"{own:,.1f}", f"{own / total:.1%}")

@@ -1,25 +1,24 @@
 """`separatrix benchmark`: speed, side by side in one run, as ratios that hold on another machine too."""
 
 import json
-from collections.abc import Callable, Iterable, Iterator
+import statistics
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import torch
 from rich.console import Console
 from rich.table import Table
+from threadpoolctl import threadpool_limits
 
-from experiments.benchmarks.bank import benchmark_bank
 from experiments.benchmarks.breakdown import breakdown
-from experiments.benchmarks.clustering import benchmark_clustering
-from experiments.benchmarks.comparison import Comparison, Measurement, measure
-from experiments.benchmarks.evaluation import benchmark_evaluation
+from experiments.benchmarks.comparison import Comparison, measure
+from experiments.benchmarks.data import benchmark_bank, benchmark_rendering
+from experiments.benchmarks.deep_clustering import benchmark_clustering, benchmark_loss
+from experiments.benchmarks.evaluation import benchmark_evaluation, benchmark_scores
 from experiments.benchmarks.growth import benchmark_growth
-from experiments.benchmarks.loss import benchmark_loss
-from experiments.benchmarks.options import benchmark_options
-from experiments.benchmarks.rendering import benchmark_rendering
-from experiments.benchmarks.scores import benchmark_scores
 from experiments.benchmarks.separation import benchmark_separation
-from experiments.benchmarks.training import benchmark_training
+from experiments.benchmarks.training import benchmark_options, benchmark_training
 from experiments.command_parser import command_parser
 from experiments.suggestion import probably
 from experiments.training.run_description import environment
@@ -41,14 +40,7 @@ BENCHMARKS: dict[str, Callable[[torch.device], Iterator[Comparison]]] = {
 
 
 def command(arguments: list[str]) -> None:
-    """`separatrix benchmark ...`.
-
-    Args:
-        arguments: the command's name and what follows it.
-
-    Raises:
-        InputError: a name is not a benchmark's, or there is no GPU to run on.
-    """
+    """`separatrix benchmark ...`, the command's name in front."""
     parser = command_parser(
         "benchmark",
         "Measure this project's code and the usual alternative in turn, on the same data, and print how many times as\n"
@@ -73,52 +65,38 @@ def command(arguments: list[str]) -> None:
         raise InputError("json: times are not compared under --profile; leave one of the two out")
     torch.set_num_threads(options.threads)
     device = torch.device(options.device)
-    comparisons = (row for name in options.names or BENCHMARKS for row in BENCHMARKS[name](device))
-    if options.profile:
-        _profile(comparisons, device)
-        return
-    measurements: list[Measurement] = []
+    console = Console(width=max(160, Console().width))
+    rows: list[dict[str, Any]] = []
+    profiled = set()
     try:
-        with Console(stderr=True).status("") as status:
-            for comparison in comparisons:
+        with threadpool_limits(options.threads), Console(stderr=True).status("") as status:
+            for comparison in (row for name in options.names or BENCHMARKS for row in BENCHMARKS[name](device)):
                 status.update(f"{comparison.work}, against {comparison.reference_name}")
-                measurements.append(measure(comparison, device))
+                if not options.profile:
+                    rows.append(measure(comparison, device))
+                elif comparison.work not in profiled:
+                    profiled.add(comparison.work)
+                    status.stop()  # the table would be printed into it
+                    console.print(breakdown(comparison.work, comparison.ours, device))
     finally:  # minutes of measuring are not lost to what comes after them
-        _console().print(_table(measurements))
         if options.json:
-            rows = [row._asdict() for row in measurements]
             found = environment() | {"device": options.device, "threads": options.threads, "rows": rows}
             Path(options.json).write_text(json.dumps(found, indent=2) + "\n")
+        if not options.profile:
+            console.print(_table(rows))
 
 
-def _profile(comparisons: Iterable[Comparison], device: torch.device) -> None:
-    known = set()
-    for comparison in comparisons:
-        if comparison.work not in known:
-            known.add(comparison.work)
-            _console().print(breakdown(comparison.work, comparison.ours, device))
-
-
-def _console() -> Console:
-    return Console(width=max(160, Console().width))
-
-
-def _table(measurements: list[Measurement]) -> Table:
+def _table(rows: list[dict[str, Any]]) -> Table:
     table = Table("work", "items a second", "against", "times as fast", "min", "max", "wanted")
-    if any(row.peak_bytes is not None for row in measurements):
-        table.add_column("peak GPU memory")
-    if any(row.process_bytes is not None for row in measurements):
+    if any(any(row["peak_bytes"]) for row in rows):
         table.add_column("peak memory, other's")
-    for row in measurements:
-        spread = [f"{value:.2f}" for value in (row.ratio, min(row.ratios), max(row.ratios))]
-        memory = [] if row.peak_bytes is None else [f"{row.peak_bytes / 2**30:.1f} GiB"]
-        if row.process_bytes is not None:
-            memory.append(", ".join(f"{peak / 2**20:.0f} MiB" for peak in row.process_bytes))
-        table.add_row(row.work, f"{row.rate:,.1f}", row.reference_name, *spread, _verdict(row), *memory)
+    for row in rows:
+        scale = row["items"] / row["reference_items"]
+        ratios = [theirs / mine * scale for mine, theirs in zip(row["ours"], row["reference"], strict=True)]
+        ratio, rate = statistics.median(ratios), row["items"] / statistics.median(row["ours"])
+        missed = f"missed by {1 - ratio / row['wanted']:.0%}" if row["wanted"] and ratio < row["wanted"] else "met"
+        wanted = f"{row['wanted']:.2f}: {missed}" if row["wanted"] else ""
+        memory = [", ".join(f"{peak / 2**20:,.0f} MiB" for peak in row["peak_bytes"])] if any(row["peak_bytes"]) else []
+        spread = [f"{value:.2f}" for value in (ratio, min(ratios), max(ratios))]
+        table.add_row(row["work"], f"{rate:,.1f}", row["reference_name"], *spread, wanted, *memory)
     return table
-
-
-def _verdict(row: Measurement) -> str:
-    if row.wanted is None:
-        return ""
-    return f"{row.wanted:.2f}: {'met' if row.ratio >= row.wanted else f'missed by {1 - row.ratio / row.wanted:.0%}'}"

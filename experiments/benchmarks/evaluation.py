@@ -1,209 +1,178 @@
-"""Whole evaluations with their rows on disk, against loops over the mixtures with the usual libraries."""
+"""SI-SDR, and whole evaluations with their rows on disk, against loops over the mixtures with the usual libraries."""
 
 import contextlib
+import copy
 import csv
-import io
 import tempfile
 import warnings
 from collections.abc import Callable, Iterator
 from functools import partial
-from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from threadpoolctl import threadpool_limits
-from torch import Tensor
-from torchmetrics.functional.audio import permutation_invariant_training
+from torch import Tensor, nn
+from torchmetrics.functional.audio import (
+    permutation_invariant_training,
+    pit_permutate,
+    scale_invariant_signal_distortion_ratio,
+)
 
 from callbacks.row_evaluation import RowEvaluation
 from callbacks.selection_evaluation import SelectionEvaluation
 from callbacks.separation_evaluation import SeparationEvaluation
 from datamodules.mixtures import MixtureDataModule
-from experiments.benchmarks import nussl_steps
-from experiments.benchmarks.clustering import cluster_by_scikit_learn
+from datamodules.source_pairs import SourcePairs
+from datamodules.urban_scenes import UrbanScenes
+from experiments.benchmarks import nussl_steps, published
 from experiments.benchmarks.comparison import Comparison
-from experiments.benchmarks.noise_corpus import pairs, scenes
-from experiments.benchmarks.published import PublishedEmbeddingNetwork, PublishedSeparator
-from experiments.benchmarks.scores import si_sdr
-from experiments.benchmarks.trainer import quiet_trainer
+from experiments.benchmarks.deep_clustering import cluster_by_scikit_learn
+from experiments.benchmarks.noise import noise_mixtures
+from experiments.benchmarks.training import checkpoint, quiet_trainer
 from lightning_modules.base_module import SeparatrixModule
 from lightning_modules.deep_clustering.level_features import level_features
 from lightning_modules.deep_clustering.module import DeepClustering
 from lightning_modules.deep_clustering.selection import ModelSelection
-from lightning_modules.scores.rows import read_rows
 from lightning_modules.scores.summary import SCORES_FILE
-from lightning_modules.spectrogram import istft, stft
+from lightning_modules.separation_scores import compare
+from lightning_modules.spectrogram import Geometry, istft, stft
 from lightning_modules.weak_labels.separator_module import WeakLabelSeparator
 
+SIGNALS, SOURCES, SAMPLES = 32, 2, 64_000
 MODELS = ("speech", "music", "environmental")
 MIXTURES, REFERENCE_MIXTURES = 16, 4
-RUNS = 3
 SIZES: dict[str, Any] = {}  # `network`, where it is not to be the published one
+GEOMETRY = Geometry()
 
-Row = list[Any]
-Pair = tuple[float, float]
-Rows = Callable[[int, Tensor, Tensor, Tensor], list[Row]]  # of index, mixture, sources, and which are present
+Rows = list[list[Any]]
+
+
+class Steps(NamedTuple):
+    """What surrounds a network and scikit-learn's clusters; `evaluate` has a row a source, SI-SDR first."""
+
+    stft: Callable[[Tensor, Geometry], Tensor]
+    istft: Callable[[Tensor, Geometry, int], Tensor]
+    evaluate: Callable[[Tensor, Tensor], list[list[float]]]
+    analyses: int = 1
+
+
+def benchmark_scores(device: torch.device) -> Iterator[Comparison]:
+    """All signals' SI-SDR in float64, each mixture's estimates in the order of the highest mean."""
+    generator = torch.Generator().manual_seed(0)
+    sources, noise = torch.randn(2, SIGNALS, SOURCES, SAMPLES, generator=generator).to(device)
+    estimates = (sources + 0.3 * noise).flip(1)
+
+    def ours() -> Tensor:
+        return compare(sources, [estimates])[0].in_best_order().si_sdr.diagonal(dim1=1, dim2=2)
+
+    theirs = partial(_si_sdr_in_best_order, estimates, sources)
+    torch.testing.assert_close(ours(), theirs().cpu(), rtol=0, atol=1e-9)
+    work = f"SI-SDR in the best order, {SIGNALS * SOURCES} signals of {SAMPLES:,} samples"
+    name = "torchmetrics' permutation search and SI-SDR, in float64 too"
+    yield Comparison(work, ours, theirs, name, SIGNALS, wanted=1)
 
 
 def benchmark_evaluation(device: torch.device) -> Iterator[Comparison]:
     """Three untrained models of the published size on pairs, and one untrained separator on scenes."""
-    with tempfile.TemporaryDirectory() as folder, threadpool_limits(torch.get_num_threads()):
-        with pairs(MIXTURES, "test", duration=4) as data:
-            selection = _untrained_selection(Path(folder), device)
-            networks = [PublishedEmbeddingNetwork(model).to(device).eval() for model in _models(selection)]
-            theirs: tuple[tuple[Callable[..., list[Row]], str, float | None], ...] = (
-                (_nussl_rows, "the same networks, else nussl's steps (SciPy, scikit-learn, NumPy), one by one", 3),
-                (_selection_rows, "the same networks, torch, scikit-learn's clusters, torchmetrics, one by one", None),
-            )
-            columns = ("confidence", "si_sdr_db")
-            for rows, name, wanted in theirs:
-                yield _comparison(
-                    f"evaluation of 4-s mixtures with {len(MODELS)} models and their confidences, rows on disk",
-                    partial(_evaluate, selection, data, SelectionEvaluation, columns, Path(folder), device),
-                    partial(_loop, data, Path(folder), device, partial(rows, selection, networks)),
-                    name,
-                    wanted,
-                    agreeing=0.9,
-                )
-        with scenes(MIXTURES, "test") as data:
-            separator = WeakLabelSeparator("strong", classes=data.classes, **SIZES)
-            network = PublishedSeparator(separator).to(device).eval()
-            columns = ("input_si_sdr_db", "si_sdr_db")
-            yield _comparison(
-                "evaluation of 4-s mixtures by a weak-label separator, rows on disk",
-                partial(_evaluate, separator, data, SeparationEvaluation, columns, Path(folder), device),
-                partial(_loop, data, Path(folder), device, partial(_separator_rows, separator, network)),
-                "the same network, torch, torchmetrics, one by one",
-                wanted=None,
-                agreeing=1,
-            )
+    pairs = noise_mixtures(SourcePairs, MIXTURES, "test", domain="noise", duration=4)
+    with tempfile.TemporaryDirectory() as folder, pairs as data:
+        torch.manual_seed(0)
+        models = [DeepClustering(name, **SIZES) for name in MODELS]
+        selection = ModelSelection([checkpoint(model, f"{folder}/{model.domain}.ckpt") for model in models])
+        networks = [(model.domain, model.network.to(device).eval()) for model in models]
+        work = f"evaluation of 4-s mixtures with {len(MODELS)} models and their confidences, rows on disk"
+        ours = partial(_evaluate, selection, data, SelectionEvaluation, ["confidence", "si_sdr_db"], device)
+        # nussl's two confidences look for the loud bins anew.
+        nussl = Steps(nussl_steps.stft, nussl_steps.istft, nussl_steps.evaluate, analyses=3)
+        usual = Steps(stft, istft, _torchmetrics_scores)
+        for steps, name, wanted in (
+            (nussl, "the same networks, else nussl's steps (SciPy, scikit-learn, NumPy), one by one", 3),
+            (usual, "the same networks, torch, scikit-learn's clusters, torchmetrics, one by one", None),
+        ):
+            plain = partial(_loop, data, device, partial(_selection_rows, steps, networks))
+            _require_same_figures(ours(), plain(), 0.9)  # k-means may end elsewhere
+            yield Comparison(work, ours, plain, name, MIXTURES, REFERENCE_MIXTURES, wanted, runs=3)
+    with noise_mixtures(UrbanScenes, MIXTURES, "test") as scenes:
+        separator = WeakLabelSeparator("strong", classes=scenes.classes, **SIZES)
+        work = "evaluation of 4-s mixtures by a weak-label separator, rows on disk"
+        columns = ["input_si_sdr_db", "si_sdr_db"]
+        ours = partial(_evaluate, separator, scenes, SeparationEvaluation, columns, device)
+        network = copy.deepcopy(separator.network).to(device).eval()
+        plain = partial(_loop, scenes, device, partial(_separator_rows, network))
+        _require_same_figures(ours(), plain(), 1)
+        name = "the same network, torch, torchmetrics, one by one"
+        yield Comparison(work, ours, plain, name, MIXTURES, REFERENCE_MIXTURES, runs=3)
 
 
-def _models(selection: ModelSelection) -> list[DeepClustering]:
-    return [model for model in selection.models if isinstance(model, DeepClustering)]
-
-
-def _untrained_selection(folder: Path, device: torch.device) -> ModelSelection:
-    paths = []
-    for number, name in enumerate(MODELS):
-        torch.manual_seed(number)
-        trainer = quiet_trainer(device)
-        trainer.strategy.connect(DeepClustering(name, **SIZES))
-        paths.append(f"{folder}/{name}.ckpt")
-        trainer.save_checkpoint(paths[-1])
-    return ModelSelection(paths)
-
-
-def _comparison(
-    work: str,
-    ours: Callable[[], list[Pair]],
-    theirs: Callable[[], list[Pair]],
-    name: str,
-    wanted: float | None,
-    agreeing: float,
-) -> Comparison:
-    """Checks first that both ways find the same figures in that share of the rows: k-means may end elsewhere."""
-    other = np.array(theirs())
-    mine = np.array(ours()[: len(other)])
-    same = np.abs(mine - other) <= (0.02, 0.1)  # of a confidence or of dB, and of dB
-    assert (same | np.isnan(mine)).all(1).mean() >= agreeing, (mine, other)
-    return Comparison(work, ours, theirs, name, MIXTURES, REFERENCE_MIXTURES, wanted, RUNS)
+def _require_same_figures(ours: np.ndarray, theirs: np.ndarray, share: float) -> None:
+    """In that share of the rows, of which ours are more."""
+    ours = ours[: len(theirs)]
+    same = np.abs(ours - theirs) <= (0.02, 0.1)  # of a confidence or of dB, and of dB
+    assert (same | np.isnan(ours)).all(1).mean() >= share, (ours, theirs)
 
 
 def _evaluate(
     module: SeparatrixModule,
     data: MixtureDataModule,
     rows: type[RowEvaluation],
-    columns: tuple[str, str],
-    folder: Path,
+    columns: list[str],
     device: torch.device,
-) -> list[Pair]:
+) -> np.ndarray:
     """Run a test and return two columns of its rows."""
-    with tempfile.TemporaryDirectory(dir=folder) as run, warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        trainer = quiet_trainer(device, default_root_dir=run, callbacks=[rows(run)])
-        with contextlib.redirect_stdout(io.StringIO()):
-            trainer.test(module, data, verbose=False)
-        first, second = columns
-        return [(float(row[first]), float(row[second])) for row in read_rows(Path(run) / SCORES_FILE)]
+    silence = warnings.catch_warnings(action="ignore"), contextlib.redirect_stdout(None)
+    with tempfile.TemporaryDirectory() as run, silence[0], silence[1]:
+        quiet_trainer(device, rows(run), default_root_dir=run).test(module, data, verbose=False)
+        table = np.genfromtxt(f"{run}/{SCORES_FILE}", delimiter=",", names=True)
+        return np.stack([table[column] for column in columns], -1)
 
 
-def _loop(data: MixtureDataModule, folder: Path, device: torch.device, rows: Rows) -> list[Pair]:
+def _loop(data: MixtureDataModule, device: torch.device, rows: Callable[[Tensor, Tensor], Rows]) -> np.ndarray:
     """Mixture by mixture: render, let `rows` separate and score, write; return the rows' last two columns."""
     dataset, found = data.dataset("test"), []
-    with open(folder / "plain.csv", "w", newline="") as file, torch.no_grad():
+    with tempfile.NamedTemporaryFile("w", newline="") as file, torch.no_grad():
         for index in range(REFERENCE_MIXTURES):
             batch = dataset[index]
-            of_mixture = rows(index, batch.mixture.to(device), batch.sources.to(device), batch.clip_labels > 0)
-            csv.writer(file).writerows(of_mixture)
+            for row in rows(batch.mixture.to(device), batch.sources.to(device)):
+                csv.writer(file).writerow([index, *row])
+                found.append(row[-2:])
             file.flush()
-            found += [(float(row[-2]), float(row[-1])) for row in of_mixture]
-    return found
+    return np.array(found)
 
 
-def _nussl_rows(
-    selection: ModelSelection,
-    networks: list[PublishedEmbeddingNetwork],
-    index: int,
-    mixture: Tensor,
-    sources: Tensor,
-    present: Tensor,
-) -> list[Row]:
+def _selection_rows(steps: Steps, networks: list[tuple[str, nn.Module]], mixture: Tensor, sources: Tensor) -> Rows:
     rows = []
-    signal, references, geometry = mixture.numpy(force=True), sources.numpy(force=True), selection.geometry
-    for name, network in zip(selection.names, networks, strict=True):
-        spectrum = nussl_steps.stft(signal, geometry)
-        magnitude = torch.from_numpy(np.abs(spectrum)).float().to(mixture.device)
-        (embedding,) = network(level_features(magnitude.unsqueeze(0)))
-        masks, silhouette, posterior = cluster_by_scikit_learn(
-            embedding.numpy(force=True), np.abs(spectrum).T.flatten()
-        )
-        for _ in ("silhouette", "posterior"):
-            np.abs(nussl_steps.stft(signal, geometry))  # each confidence looks for the loud bins anew
-        masks = masks.T.reshape(len(references), *spectrum.T.shape).swapaxes(1, 2)
-        estimates = nussl_steps.istft(masks * spectrum, geometry, len(signal))
-        for number, scores in enumerate(nussl_steps.evaluate(estimates, references)):
-            found = scores.pop("SI-SDR")
-            rows.append([index, name, number, *scores.values(), silhouette, posterior, silhouette * posterior, found])
+    for domain, network in networks:
+        for _ in range(steps.analyses):
+            spectrum = steps.stft(mixture, GEOMETRY)
+            magnitude = spectrum.abs()
+        (embedding,) = published.embeddings(network, level_features(magnitude.unsqueeze(0)))
+        parts = embedding.numpy(force=True), magnitude.mT.flatten().numpy(force=True)
+        masks, *confidence = cluster_by_scikit_learn(*parts)
+        masked = torch.from_numpy(masks.T).to(mixture.device).unflatten(-1, spectrum.mT.shape).mT * spectrum
+        estimates = steps.istft(masked, GEOMETRY, len(mixture))
+        for number, (si_sdr, *others) in enumerate(steps.evaluate(estimates, sources)):
+            rows.append([domain, number, *others, *confidence, np.prod(confidence), si_sdr])
     return rows
 
 
-def _selection_rows(
-    selection: ModelSelection,
-    networks: list[PublishedEmbeddingNetwork],
-    index: int,
-    mixture: Tensor,
-    sources: Tensor,
-    present: Tensor,
-) -> list[Row]:
-    rows = []
-    for name, network in zip(selection.names, networks, strict=True):
-        spectrum = stft(mixture, selection.geometry)
-        magnitude = spectrum.abs()
-        (embedding,) = network(level_features(magnitude.unsqueeze(0)))
-        masks, silhouette, posterior = cluster_by_scikit_learn(
-            embedding.numpy(force=True), magnitude.mT.flatten().numpy(force=True)
-        )
-        masks = torch.from_numpy(masks.T).to(mixture.device).unflatten(-1, magnitude.mT.shape).mT
-        estimates = istft(masks * spectrum, selection.geometry, len(mixture)).unsqueeze(0)
-        _, order = permutation_invariant_training(estimates, sources.unsqueeze(0), si_sdr, eval_func="max")
-        scores = si_sdr(estimates[0, order[0]], sources).tolist()
-        confidence = silhouette * posterior
-        rows += [[index, name, number, silhouette, posterior, confidence, s] for number, s in enumerate(scores)]
-    return rows
+def _separator_rows(network: nn.Module, mixture: Tensor, sources: Tensor) -> Rows:
+    spectrum, present = stft(mixture, GEOMETRY), sources.any(-1)
+    (masks,) = published.masks(network, spectrum.abs().unsqueeze(0), len(sources))
+    estimates, sources = istft(masks[present] * spectrum, GEOMETRY, len(mixture)), sources[present]
+    return torch.stack([_si_sdr(mixture.expand_as(sources), sources), _si_sdr(estimates, sources)], -1).tolist()
 
 
-def _separator_rows(
-    separator: WeakLabelSeparator,
-    network: PublishedSeparator,
-    index: int,
-    mixture: Tensor,
-    sources: Tensor,
-    present: Tensor,
-) -> list[Row]:
-    spectrum = stft(mixture, separator.geometry)
-    (masks,) = network(spectrum.abs().unsqueeze(0))
-    estimates, sources = istft(masks[present] * spectrum, separator.geometry, len(mixture)), sources[present]
-    before, after = si_sdr(mixture.expand_as(sources), sources).tolist(), si_sdr(estimates, sources).tolist()
-    return [[index, *row] for row in zip(before, after, strict=True)]
+def _si_sdr(estimates: Tensor, sources: Tensor) -> Tensor:
+    """By torchmetrics, means removed, in float64: [..., T] -> [...]."""
+    return scale_invariant_signal_distortion_ratio(estimates.double(), sources.double(), zero_mean=True)
+
+
+def _torchmetrics_scores(estimates: Tensor, sources: Tensor) -> list[list[float]]:
+    """[Q, T] -> [Q, 1]."""
+    return _si_sdr_in_best_order(estimates.unsqueeze(0), sources.unsqueeze(0)).mT.tolist()
+
+
+def _si_sdr_in_best_order(estimates: Tensor, sources: Tensor) -> Tensor:
+    """[B, Q, T] -> [B, Q]."""
+    _, order = permutation_invariant_training(estimates, sources, _si_sdr, eval_func="max")
+    return _si_sdr(pit_permutate(estimates, order), sources)

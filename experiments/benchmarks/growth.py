@@ -1,8 +1,8 @@
 """How the cost of one item grows with their number: the large case is "ours", the small one the reference."""
 
-import math
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -11,81 +11,57 @@ import torch
 
 from callbacks.row_parts import RowParts
 from datamodules.mixtures import MixtureDataModule
+from datamodules.urban_scenes import UrbanScenes
 from experiments.benchmarks.comparison import Comparison
-from experiments.benchmarks.noise_corpus import scenes
-from experiments.benchmarks.trainer import train
+from experiments.benchmarks.deep_clustering import clustered_bins, loss_and_gradient
+from experiments.benchmarks.noise import noise_mixtures
+from experiments.benchmarks.training import exhaust, separator, train
 from lightning_modules.deep_clustering.losses import deep_clustering_loss
-from lightning_modules.networks import BLSTM, CRNN
-from lightning_modules.scores.selection_rows import SELECTION_COLUMNS, read_evaluated
+from lightning_modules.networks import BLSTM
+from lightning_modules.scores.selection_rows import MEASURES, SELECTION_COLUMNS, read_evaluated
 from lightning_modules.scores.summary import SCORES_FILE
-from lightning_modules.weak_labels.classifier_module import EventClassifier
-from lightning_modules.weak_labels.separator_module import WeakLabelSeparator
 
-FEW, MANY = 100, 20_000  # mixtures
-FEW_CLASSES, MANY_CLASSES = 2, 10
-MIXTURES = 250
-BATCH = 10
+MANY, FEW, REPEATS = 20_000, 100, 20  # mixtures; the few are gone through so often that it can be timed
+MANY_CLASSES, FEW_CLASSES = 10, 2
+MIXTURES, BATCH, STEPS = 250, 10, 3
 BINS = 257 * 501
-WITHIN = 0.9  # the cost of one stays within 10 %
-RUNS = 3
+SMALL = {"channels": (2, 4, 8), "units": 16}  # classifier
 
 
 def benchmark_growth(device: torch.device) -> Iterator[Comparison]:
     """From 100 to 20,000 mixtures, and from 2 to 10 classes."""
-    plain: dict[str, Any] = {"train_sources": False, "batch_size": BATCH}
-    with scenes(MANY, **plain) as many, scenes(FEW, **plain) as few:
-        yield _flat("an epoch of mixtures without sources, loaded in one process", _load, many, few)
-    yield _flat("rows of 3 models and 2 sources: written, merged, read for the table", _write_rows, MANY, FEW)
-    with (
-        scenes(MIXTURES, classes=MANY_CLASSES, batch_size=BATCH) as many,
-        scenes(MIXTURES, classes=FEW_CLASSES, batch_size=BATCH) as few,
-    ):
-        yield _linear("class of mixtures with their sources", partial(_load, many), partial(_load, few), MIXTURES)
-        yield _linear(
-            "class of a weak-label training step with a small judge",
-            partial(_train, many, device),
-            partial(_train, few, device),
-            1,
-        )
-    yield _linear(
-        "source of the deep clustering loss, forward and backward",
-        _loss(MANY_CLASSES, device),
-        _loss(FEW_CLASSES, device),
-        1,
-    )
+    with _scenes(MANY, train_sources=False) as many, _scenes(FEW, train_sources=False) as few:
+        yield _of_mixtures("an epoch of mixtures without sources, loaded in one process", exhaust, many, few)
+    yield _of_mixtures("rows of 3 models and 2 sources: written, merged, read for the table", _write_rows, MANY, FEW)
+    with _scenes(MIXTURES, MANY_CLASSES) as many, _scenes(MIXTURES, FEW_CLASSES) as few:
+        yield _of_classes("class of mixtures with their sources", exhaust, many, few)
+        work = "class of a weak-label training step with a small classifier"
+        yield _of_classes(work, partial(_train, device), many, few)
+    bins = [clustered_bins(2, BINS, sources, device) for sources in (MANY_CLASSES, FEW_CLASSES)]
+    way = partial(loss_and_gradient, deep_clustering_loss)
+    yield _of_classes("source of the deep clustering loss, forward and backward", way, *bins)
 
 
-def _flat(work: str, way: Callable[[Any], None], many: Any, few: Any) -> Comparison:
-    repeats = math.ceil(MANY / FEW / 10)  # long enough to be timed
-
-    def small() -> None:
-        for _ in range(repeats):
-            way(few)
-
-    name = f"a mixture of {FEW}"
-    return Comparison(
-        f"{work}: a mixture of {MANY:,}",
-        partial(way, many),
-        small,
-        name,
-        MANY,
-        repeats * FEW,
-        WITHIN,
-        RUNS,
-        both_ours=True,
-    )
+def _of_mixtures(work: str, way: Callable[[Any], Any], many: Any, few: Any) -> Comparison:
+    names = f"{work}: a mixture of {MANY:,}", f"a mixture of {FEW}"
+    return _growth(*names, partial(way, many), lambda: [way(few) for _ in range(REPEATS)], MANY, FEW * REPEATS)
 
 
-def _linear(work: str, large: Callable[[], Any], small: Callable[[], Any], items: int) -> Comparison:
-    many, few = MANY_CLASSES, FEW_CLASSES
-    return Comparison(
-        f"{work}: one of {many}", large, small, f"one of {few}", items * many, items * few, WITHIN, RUNS, both_ours=True
-    )
+def _of_classes(work: str, way: Callable[[Any], Any], many: Any, few: Any) -> Comparison:
+    names = f"{work}: one of {MANY_CLASSES}", f"one of {FEW_CLASSES}"
+    return _growth(*names, partial(way, many), partial(way, few), MANY_CLASSES, FEW_CLASSES)
 
 
-def _load(data: MixtureDataModule) -> None:
-    for _ in data.train_dataloader():
-        pass
+def _growth(
+    work: str, name: str, many: Callable[[], Any], few: Callable[[], Any], items: int, few_items: int
+) -> Comparison:
+    """One of many is to cost at most 10 % more than one of few."""
+    return Comparison(work, many, few, name, items, few_items, wanted=0.9, runs=3, both_ours=True)
+
+
+def _scenes(mixtures: int, classes: int = 5, **settings: Any) -> AbstractContextManager[UrbanScenes]:
+    labels = [f"class{number}" for number in range(classes)]
+    return noise_mixtures(UrbanScenes, mixtures, labels=labels, classes=labels, batch_size=BATCH, **settings)
 
 
 def _write_rows(mixtures: int) -> None:
@@ -93,12 +69,11 @@ def _write_rows(mixtures: int) -> None:
         path = Path(name) / SCORES_FILE
         parts, written = RowParts(path.with_suffix(".parts"), SELECTION_COLUMNS), 0
         for index in range(mixtures):
-            measures = [0.1 * number + 1 / (index + 1) for number in range(len(SELECTION_COLUMNS) - 7)]
-            models = enumerate(("speech", "music", "environmental"))
+            numbers = [0.1 * number + 1 / (index + 1) for number in range(2 + len(MEASURES))]
             written += parts.append(
                 [
-                    (index, "speech", f"a{index}|b{index}", model, source, "", *measures, int(number == 0))
-                    for number, model in models
+                    (index, "speech", f"a{index}|b{index}", model, source, "", *numbers, int(model == "speech"))
+                    for model in ("speech", "music", "environmental")
                     for source in range(2)
                 ],
                 rank=0,
@@ -108,23 +83,6 @@ def _write_rows(mixtures: int) -> None:
         read_evaluated([path])
 
 
-def _train(data: MixtureDataModule, device: torch.device) -> Any:
-    separator = WeakLabelSeparator("frame", classes=data.classes, network=partial(BLSTM, units=64, layers=1))
-    network = partial(CRNN, channels=(2, 4, 8), units=16)
-    separator.judge = EventClassifier("frame", classes=data.classes, network=network)
-    separator.judge.requires_grad_(False)
-    return train(separator, data, 2, device)
-
-
-def _loss(sources: int, device: torch.device) -> Callable[[], Any]:
-    generator = torch.Generator().manual_seed(0)
-    embedding = torch.nn.functional.normalize(torch.rand(2, BINS, 20, generator=generator), dim=-1).to(device)
-    number = torch.randint(sources, (2, BINS), generator=generator)
-    dominant = torch.nn.functional.one_hot(number, sources).mT.bool().contiguous().to(device)
-    weight = torch.ones(2, BINS, device=device)
-
-    def both() -> None:
-        leaf = embedding.detach().requires_grad_()
-        deep_clustering_loss(leaf, dominant, weight).sum().backward()
-
-    return both
+def _train(device: torch.device, data: MixtureDataModule) -> Any:
+    module = separator("frame", data, {"network": partial(BLSTM, units=64, layers=1)}, SMALL)
+    return train(module, data, device, steps=STEPS)

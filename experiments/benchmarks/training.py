@@ -1,187 +1,200 @@
-"""Whole training steps of both systems, against the networks and the published losses alone."""
+"""Whole training steps of both systems, against the networks and the published losses alone; what options change."""
 
+import copy
+import logging
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
+from lightning import Trainer
+from lightning.pytorch.callbacks import LambdaCallback
 from torch import Tensor, nn
 
 from datamodules.mixtures import MixtureDataModule
-from experiments.benchmarks.comparison import Comparison
-from experiments.benchmarks.noise_corpus import pairs, scenes
-from experiments.benchmarks.published import (
-    PublishedEmbeddingNetwork,
-    PublishedJudge,
-    PublishedSeparator,
-    frame_label_loss,
-    one_gram_matrix,
-    strong_loss,
-    three_products,
-)
-from experiments.benchmarks.trainer import train, train_plainly
+from datamodules.source_pairs import SourcePairs
+from datamodules.urban_scenes import UrbanScenes
+from experiments.benchmarks import published
+from experiments.benchmarks.comparison import Comparison, Timed, clock
+from experiments.benchmarks.deep_clustering import loss_and_gradient
+from experiments.benchmarks.noise import noise_mixtures
+from experiments.training.precision import runs_lstm
 from lightning_modules.base_module import SeparatrixModule
 from lightning_modules.batch import Batch
 from lightning_modules.deep_clustering.level_features import level_features
+from lightning_modules.deep_clustering.losses import dominant_source
 from lightning_modules.deep_clustering.module import DeepClustering
-from lightning_modules.networks import BLSTM, CRNN
+from lightning_modules.networks import CRNN
 from lightning_modules.spectrogram import stft
 from lightning_modules.weak_labels.classifier_module import EventClassifier
 from lightning_modules.weak_labels.separator_module import Supervision, WeakLabelSeparator
 
 SIZES: dict[str, Any] = {}  # `network`, where it is not to be the published one
-CHANNELS = (32, 64, 128)  # of the judge
+CLASSIFIER: dict[str, Any] = {}  # settings of the CRNN that are not to be the published ones
+ESTIMATES = (5, 257, 501)  # that it gets: classes, bins, frames
 PAIRS, SCENES = 8, 2  # mixtures a step
 STEPS, GPU_STEPS = 2, 20
-RUNS = 3
-PLAIN = "networks and published loss in plain torch, spectrograms ready; backward and Adam included"
+PLAIN = "networks and published loss in plain torch, batches ready; backward and Adam included"
 
-
-class Plain(NamedTuple):
-    """The alternative to a module.
-
-    Attributes:
-        network: with a copy of the module's weights.
-        loss: of the inputs of a step, [B].
-        inputs: of every step, made of the batches that the module sees.
-    """
-
-    network: nn.Module
-    loss: Callable[..., Tensor]
-    inputs: Sequence[tuple[Tensor, ...]]
+System = DeepClustering | WeakLabelSeparator
+Loss = Callable[[nn.Module, Batch], Tensor]
 
 
 def benchmark_training(device: torch.device) -> Iterator[Comparison]:
     """Steps from mixtures that are yet to be rendered, and how far ahead of them the loader is."""
-    steps = GPU_STEPS if device.type == "cuda" else STEPS
-    with pairs((steps + 1) * PAIRS, duration=4, batch_size=PAIRS) as data:
-        module = DeepClustering("noise", excerpt_frames=None, **SIZES)
-        work = f"deep clustering training step, {PAIRS} mixtures of 4 s, with loading and AutoClip"
-        plain = plain_deep_clustering(module, batches(data, device), three_products)
-        yield _step(work, module, data, plain, "the same with nussl's operations for the loss", 1.2, device)
-        plain = plain_deep_clustering(module, batches(data, device), one_gram_matrix)
-        yield _step(work, module, data, plain, PLAIN, 1 / 1.15, device)
-        yield _loading("deep clustering", module, data, device)
-    with scenes((steps + 1) * SCENES, batch_size=SCENES) as data:
-        for supervision in ("frame", "strong"):
-            data.train_sources = supervision == "strong"
-            separator = weak_label_separator(supervision, data)
-            plain = plain_weak_labels(separator, batches(data, device))
-            work = f"weak-label training step, {supervision} labels, {SCENES} mixtures of 4 s, with loading"
-            yield _step(work, separator, data, plain, PLAIN, 1 / 1.15, device)
-            yield _loading(f"weak-label ({supervision})", separator, data, device)
+    for system, step, module, data in _systems(device):
+        clipping = " and AutoClip" if isinstance(module, DeepClustering) else ""
+        work, ours = f"{step} of 4 s, with loading{clipping}", partial(train, module, data, device)
+        batches = [Batch(*(field.to(device) for field in batch)) for batch in data.train_dataloader()]
+        timed, items = (len(batches) - 1) * data.batch_size, data.mixtures["train"]
+        untrained = copy.deepcopy(module).to(device)
+        for name, loss, wanted in _alternatives(module):
+            _require_same_step(untrained, loss, batches[0])
+            plain = partial(train_plainly, copy.deepcopy(untrained.network), loss, batches, device)
+            yield Comparison(work, ours, plain, name, timed, wanted=wanted, runs=3)
+        work = f"mixtures from the {system} training's loader, in the training's own process"
+        name, load = "the training that consumes them", partial(exhaust, data)
+        yield Comparison(work, load, ours, name, items, timed, wanted=3, runs=3, both_ours=True)
 
 
-def batches(data: MixtureDataModule, device: torch.device) -> list[Batch]:
-    """What a training sees in its first epoch."""
-    return [Batch(*(field.to(device) for field in batch)) for batch in data.train_dataloader()]
+def benchmark_options(device: torch.device) -> Iterator[Comparison]:
+    """Reduced precision of training steps, where the device can do it, and the layout of the classifier's maps."""
+    for _, step, module, data in _systems(device) if runs_lstm(torch.bfloat16, device.type) else ():
+        reduced, full = (partial(train, module, data, device, precision) for precision in ("bf16-mixed", "32-true"))
+        work, items = f"{step}: --trainer.precision bf16-mixed", data.mixtures["train"] - data.batch_size
+        yield Comparison(work, reduced, full, "float32", items, runs=3, both_ours=True)
+    classifier = CRNN(ESTIMATES[1], ESTIMATES[0], **CLASSIFIER).requires_grad_(False).to(device)
+    channels_first = copy.deepcopy(classifier)
+    channels_first.convolutions.to(memory_format=torch.contiguous_format)
+    estimates = torch.rand(ESTIMATES, device=device)
+    ours, theirs = (partial(loss_and_gradient, network, (estimates,)) for network in (classifier, channels_first))
+    _require_close(ours()[1], theirs()[1], 0.02)
+    work = f"classifier of {len(estimates)} estimates, forward and backward: channels last, as it always is"
+    yield Comparison(work, ours, theirs, "channels first", len(estimates), runs=3, both_ours=True)
 
 
-def weak_label_separator(supervision: Supervision, data: MixtureDataModule) -> WeakLabelSeparator:
-    """An untrained separator with an untrained judge that is frozen, where it needs one."""
-    separator = WeakLabelSeparator(supervision, classes=data.classes, **SIZES)
-    separator.prior.copy_(data.class_prior())
-    if supervision != "strong":
-        separator.judge = EventClassifier(
-            supervision, classes=data.classes, network=partial(CRNN, channels=CHANNELS)
-        ).requires_grad_(False)
-        separator.judge.prior.copy_(separator.prior)
-    return separator
-
-
-def plain_deep_clustering(module: DeepClustering, of: Sequence[Batch], loss: Callable[..., Tensor]) -> Plain:
-    """Deep clustering with one of the published ways to compute the loss, checked against the module."""
-    assert isinstance(module.network, BLSTM)
-    network = PublishedEmbeddingNetwork(module).to(of[0].mixture.device)
-    inputs = []
-    for batch in of:
-        magnitude, sources = (stft(signal, module.geometry).abs() for signal in (batch.mixture, batch.sources))
-        dominant = nn.functional.one_hot(sources.mT.flatten(2).argmax(1)).float()
-        inputs.append((level_features(magnitude), dominant, magnitude.mT.flatten(1)))
-
-    def plain(features: Tensor, dominant: Tensor, weight: Tensor) -> Tensor:
-        return loss(network(features), dominant, weight)
-
-    network.eval(), module.to(of[0].mixture.device).eval()
-    features, _, weight = inputs[0]
-    sources = stft(of[0].sources, module.geometry).abs().mT.flatten(2)
-    ours = module.loss(module.embedding(features), weight, sources)
-    _check(ours, module.network.output, plain(*inputs[0]), network.linear)
-    network.train(), module.train()
-    return Plain(network, plain, inputs)
-
-
-def plain_weak_labels(module: WeakLabelSeparator, of: Sequence[Batch]) -> Plain:
-    """Strong supervision or frame labels, checked against the module."""
-    assert isinstance(module.network, BLSTM)
-    device = of[0].mixture.device
-    network, prior = PublishedSeparator(module).to(device), module.to(device).prior
-    magnitudes = [stft(batch.mixture, module.geometry).abs() for batch in of]
-    inputs: list[tuple[Tensor, ...]]
-    if module.judge is None:
-        sources = [stft(batch.sources, module.geometry).abs() for batch in of]
-        inputs = [(*spectra, batch.frame_labels) for *spectra, batch in zip(magnitudes, sources, of, strict=True)]
-
-        def plain(magnitude: Tensor, sources: Tensor, labels: Tensor) -> Tensor:
-            return module.strong_scale * strong_loss(magnitude, network(magnitude), sources, labels, prior)
-    else:
-        assert isinstance(module.judge.network, CRNN)
-        judge = PublishedJudge(module.judge.network).to(device)
-        inputs = [(magnitude, batch.frame_labels) for magnitude, batch in zip(magnitudes, of, strict=True)]
-
-        def plain(magnitude: Tensor, labels: Tensor) -> Tensor:  # type: ignore[misc]
-            return frame_label_loss(magnitude, network(magnitude), judge, labels, prior, module.alpha)
-
-    ours = module.loss(magnitudes[0], module.masks(magnitudes[0]), of[0])
-    _check(ours, module.network.output, plain(*inputs[0]), network.linear)
-    return Plain(network, plain, inputs)
-
-
-def _check(ours: Tensor, our_layer: nn.Linear, theirs: Tensor, their_layer: nn.Linear) -> None:
-    """The losses are the same, and so are the gradients of the networks' last layers."""
-    rounding = 1e-3 if ours.is_cpu else 1e-2  # TF32
-    torch.testing.assert_close(ours, theirs, rtol=rounding, atol=1e-5)
-    (mine,) = torch.autograd.grad(ours.sum(), our_layer.weight)
-    (other,) = torch.autograd.grad(theirs.sum(), their_layer.weight)
-    assert (mine - other).norm() < 10 * rounding * other.norm()
-
-
-def _step(
-    work: str,
+def train(
     module: SeparatrixModule,
     data: MixtureDataModule,
-    plain: Plain,
-    name: str,
-    wanted: float,
     device: torch.device,
-) -> Comparison:
-    steps = len(plain.inputs) - 1
-    return Comparison(
-        work,
-        partial(train, module, data, steps, device),
-        partial(train_plainly, *plain, device),
-        name,
-        steps * data.batch_size,
-        wanted=wanted,
-        runs=RUNS,
+    precision: Any = "32-true",
+    steps: int | None = None,
+) -> Timed:
+    """An epoch, or some steps, as `separatrix fit` trains: loading counts, starting and the first step do not."""
+    times: list[float] = []
+    steps = steps or data.mixtures["train"] // data.batch_size
+
+    def look(trainer: Trainer, *_: Any) -> None:
+        if trainer.global_step in (1, steps):
+            times.append(clock(device))
+
+    trainer = quiet_trainer(device, LambdaCallback(on_train_batch_end=look), precision=precision, max_steps=steps)
+    with warnings.catch_warnings(action="ignore"):
+        trainer.fit(module, data)
+    return Timed(times[1] - times[0])
+
+
+def train_plainly(network: nn.Module, loss: Loss, batches: Sequence[Batch], device: torch.device) -> Timed:
+    """Adam's steps on batches that are there already; the first does not count."""
+    optimizer = torch.optim.Adam(network.parameters(), lr=1e-4)
+    for step, batch in enumerate(batches):
+        if step == 1:
+            begun = clock(device)
+        optimizer.zero_grad()
+        loss(network, batch).mean().backward()
+        optimizer.step()
+    return Timed(clock(device) - begun)
+
+
+def exhaust(data: MixtureDataModule) -> None:
+    """Load an epoch."""
+    for _ in data.train_dataloader():
+        pass
+
+
+def quiet_trainer(device: torch.device, *callbacks: Any, **settings: Any) -> Trainer:
+    """A trainer on one device that neither prints, nor saves, nor validates."""
+    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
+    off = ("logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary", "use_distributed_sampler")
+    settings |= dict.fromkeys(off, False) | {"limit_val_batches": 0}
+    return Trainer(accelerator=device.type, devices=1, callbacks=list(callbacks), **settings)
+
+
+def checkpoint(module: SeparatrixModule, path: str) -> str:
+    """Write a checkpoint of an untrained module; its path."""
+    trainer = quiet_trainer(torch.device("cpu"))
+    trainer.strategy.connect(module)
+    trainer.save_checkpoint(path)
+    return path
+
+
+def separator(
+    labels: Supervision, data: MixtureDataModule, network: dict[str, Any], classifier: dict[str, Any]
+) -> WeakLabelSeparator:
+    """An untrained separator, with an untrained frozen classifier where its labels are weak."""
+    module = WeakLabelSeparator(labels, classes=data.classes, **network)
+    module.prior.copy_(data.class_prior())
+    if labels != "strong":
+        crnn = partial(CRNN, **classifier)
+        module.judge = EventClassifier(labels, classes=data.classes, network=crnn).requires_grad_(False)
+    return module
+
+
+def _systems(device: torch.device) -> Iterator[tuple[str, str, System, MixtureDataModule]]:
+    """Names of systems and of their training steps, untrained modules and an epoch of mixtures."""
+    steps = 1 + (GPU_STEPS if device.type == "cuda" else STEPS)  # the first is not timed
+    with noise_mixtures(SourcePairs, steps * PAIRS, domain="noise", duration=4, batch_size=PAIRS) as pairs:
+        module = DeepClustering("noise", excerpt_frames=None, **SIZES)
+        yield "deep clustering", f"deep clustering training step, {PAIRS} mixtures", module, pairs
+    supervisions: tuple[Supervision, ...] = ("frame", "strong")
+    for labels in supervisions:
+        sources = labels == "strong"
+        with noise_mixtures(UrbanScenes, steps * SCENES, batch_size=SCENES, train_sources=sources) as scenes:
+            work = f"weak-label training step, {labels} labels, {SCENES} mixtures"
+            yield f"weak-label ({labels})", work, separator(labels, scenes, SIZES, CLASSIFIER), scenes
+
+
+def _alternatives(module: System) -> Iterator[tuple[str, Loss, float]]:
+    """Their names, their losses, [B], of a network and a batch, and how many times as fast ours is to be."""
+    if isinstance(module, WeakLabelSeparator):
+        plain = copy.deepcopy(module)
+        if plain.judge is not None:
+            plain.judge.network = published.classifier(plain.judge.network)
+
+        def weak_label_loss(network: nn.Module, batch: Batch) -> Tensor:
+            magnitude = stft(batch.mixture, module.geometry).abs()
+            masks = published.masks(network, magnitude, len(plain.classes))
+            return plain.to(magnitude.device).loss(magnitude, masks, batch)
+
+        yield PLAIN, weak_label_loss, 1 / 1.15
+        return
+
+    def affinity_loss(loss: Callable[..., Tensor], network: nn.Module, batch: Batch) -> Tensor:
+        magnitude, sources = (stft(signal, module.geometry).abs() for signal in (batch.mixture, batch.sources))
+        dominant = dominant_source(sources.mT.flatten(2)).mT.float()
+        return loss(published.embeddings(network, level_features(magnitude)), dominant, magnitude.mT.flatten(1))
+
+    nussl, plain_torch = (
+        partial(affinity_loss, loss) for loss in (published.three_products, published.one_gram_matrix)
     )
+    yield "the same with nussl's operations for the loss", nussl, 1.2
+    yield PLAIN, plain_torch, 1 / 1.15
 
 
-def _loading(system: str, module: SeparatrixModule, data: MixtureDataModule, device: torch.device) -> Comparison:
-    mixtures = data.mixtures["train"]
+def _require_same_step(module: System, loss: Loss, batch: Batch) -> None:
+    """The mean losses are the same, and so are all gradients."""
+    module.eval()  # without dropout
+    with warnings.catch_warnings(action="ignore"):  # there is no trainer to log to
+        ours, theirs = module.training_step(batch, 0), loss(module.network, batch).mean()
+    rounding = 1e-3 if theirs.is_cpu else 1e-2  # TF32
+    torch.testing.assert_close(ours, theirs, rtol=rounding, atol=1e-5)
+    weights = [weight for weight in module.parameters() if weight.requires_grad]
+    for mine, other in zip(*(torch.autograd.grad(value, weights) for value in (ours, theirs)), strict=True):
+        _require_close(mine, other, 10 * rounding)
+    module.train()
 
-    def load() -> None:
-        for _ in data.train_dataloader():
-            pass
 
-    return Comparison(
-        f"mixtures from the {system} training's loader, in the training's own process",
-        load,
-        partial(train, module, data, mixtures // data.batch_size - 1, device),
-        "the training that consumes them",
-        mixtures,
-        mixtures - data.batch_size,
-        wanted=3,
-        runs=RUNS,
-        both_ours=True,
-    )
+def _require_close(ours: Tensor, theirs: Tensor, share: float) -> None:
+    # Not element by element: where rounding decides which of two maxima is the larger, a gradient goes elsewhere.
+    assert (ours - theirs).norm() < share * theirs.norm()
