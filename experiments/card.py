@@ -8,7 +8,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from experiments.command_parser import command_parser
+from experiments.command_line.parser import command_parser
 from experiments.model_card import new_card
 from experiments.sections import Section, terminal_table
 from lightning_modules.checkpoint import read_checkpoint

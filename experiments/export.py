@@ -10,12 +10,12 @@ from torch import Tensor
 
 from datamodules.corpora.audio_file import read_audio, resample
 from experiments.card import card_table
-from experiments.command_parser import Explaining, command_parser
-from experiments.configuration import config_options
+from experiments.command_line.configurations import config_options
+from experiments.command_line.next_steps import tell
+from experiments.command_line.parser import Explaining, command_parser
 from experiments.model_card import KINDS, new_card
 from experiments.network_program import NetworkOf, heard_by, noise, write_program
-from experiments.next_steps import tell
-from experiments.sole_writer import sole_writer
+from experiments.output.sole_writer import sole_writer
 from lightning_modules.base_module import SeparatrixModule
 from lightning_modules.checkpoint import load_module, read_checkpoint
 from lightning_modules.errors import InputError

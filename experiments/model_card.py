@@ -14,8 +14,8 @@ from callbacks.classifier_scores import CLASSIFIER_COLUMNS, CLASSIFIER_FILE
 from callbacks.row_evaluation import SCORES_FILE
 from callbacks.rows import each_row, index_of, value_of
 from callbacks.summary import summarise
-from experiments.configuration import read_configuration
-from experiments.run_files import (
+from experiments.command_line.configurations import read_configuration
+from experiments.output.run_files import (
     CHECKPOINTS,
     CONFIGURATION_FILE,
     ENVIRONMENT_FILE,

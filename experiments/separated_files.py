@@ -14,7 +14,7 @@ import soundfile
 import torch
 
 from datamodules.corpora.audio_file import AudioFile, audio_blocks, scan_audio
-from experiments.output_folder import new_folder
+from experiments.output.new_folder import new_folder
 from lightning_modules.errors import InputError
 from lightning_modules.recordings.clustering import Judgement
 from lightning_modules.recordings.separator import Recording, Select, Separator

@@ -16,7 +16,7 @@ import torch
 
 from experiments.benchmarks.comparison import Comparison, Timed
 from experiments.benchmarks.trainer import quiet_trainer
-from experiments.freed_memory import keep_freed_memory
+from experiments.command_line.freed_memory import keep_freed_memory
 from experiments.separated_files import separate_file
 from lightning_modules.base_module import SeparatrixModule
 from lightning_modules.deep_clustering.module import DeepClustering

@@ -9,17 +9,17 @@ from typing import Any
 
 from callbacks.classifier_scores import CLASSIFIER_FILE
 from callbacks.row_evaluation import SCORES_FILE
-from experiments.configuration import read_configuration
-from experiments.reproduction.model_selection_stages import DOMAINS
-from experiments.reproduction.weak_labels_table import JUDGES, ROWS
-from experiments.run_files import (
+from experiments.command_line.configurations import read_configuration
+from experiments.output.run_files import (
     CONFIGURATION_FILE,
     ENVIRONMENT_FILE,
     TEST_FILE,
     TESTED_FILE,
     VALIDATION_FILE,
-    best_checkpoint,
+    RunFiles,
 )
+from experiments.reproduction.model_selection_stages import DOMAINS
+from experiments.reproduction.weak_labels_table import JUDGES, ROWS
 from lightning_modules.errors import InputError
 
 CONFIGURATIONS = (CONFIGURATION_FILE, TEST_FILE, VALIDATION_FILE)  # of a training; of what learns nothing
@@ -61,7 +61,7 @@ class Run:
     @property
     def best(self) -> Path:
         """The checkpoint that was tested."""
-        return best_checkpoint(self.folder)
+        return RunFiles(self.folder).best
 
     @property
     def scores(self) -> Path:

@@ -12,9 +12,10 @@ import torch
 from jsonargparse import Namespace
 from jsonargparse.typing import NonNegativeInt
 
-from experiments.command_parser import Explaining, command_parser
-from experiments.configuration import options
-from experiments.next_steps import tell
+from experiments.command_line.configurations import options
+from experiments.command_line.next_steps import tell
+from experiments.command_line.parser import Explaining, command_parser
+from experiments.output.sole_writer import sole_writer
 from experiments.reproduction.model_selection_stages import model_selection_stages
 from experiments.reproduction.model_selection_table import make_tables
 from experiments.reproduction.run_stages import run_stages
@@ -22,9 +23,8 @@ from experiments.reproduction.stage import Stage
 from experiments.reproduction.tracking import group_of, track_tables
 from experiments.reproduction.weak_labels_stages import weak_labels_stages
 from experiments.reproduction.weak_labels_table import make_table
-from experiments.sole_writer import sole_writer
+from experiments.training.command import LoggerName
 from experiments.training.ranks import job_tasks, launched
-from experiments.training.tracking import LoggerName
 from lightning_modules.errors import InputError
 
 Preset = Literal["demo", "small", "paper"]

@@ -6,6 +6,7 @@ from typing import Any
 
 from callbacks.tracked_tables import show_rows
 from callbacks.tracker import Tracker
+from experiments.output.run_files import RunFiles
 from experiments.training.wandb_run import wandb_run
 
 JOB_TYPE = "tables"
@@ -25,7 +26,7 @@ def track_tables(output: Path, group: str, configuration: Mapping[str, Any]) -> 
         configuration: what was reproduced, as plain values.
     """
     tables, figures = sorted(output.glob("*.csv")), sorted(output.glob("*.png"))
-    with wandb_run(output, JOB_TYPE, group, configuration) as run:
+    with wandb_run(RunFiles(output), JOB_TYPE, group, configuration) as run:
         if run is None:
             return
         tracker = Tracker(run)

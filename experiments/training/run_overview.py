@@ -10,38 +10,15 @@ from torch import nn
 from callbacks.row_evaluation import SPLITS
 from callbacks.training_clock import duration
 from datamodules.mixtures import MixtureDataModule
-from experiments.terminal_lines import counted, show_lines
+from experiments.command_line.text import counted
 from lightning_modules.base_module import SeparatrixModule
 
 
-class RunOverview(Callback):
-    """Prints the model, its networks, the spectrogram, the data, the machine and the run's folder, on rank 0."""
-
-    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Of a training."""
-        self._print(trainer, pl_module)
-
-    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Of an evaluation; not of those within a training."""
-        if trainer.state.fn != "fit":
-            self._print(trainer, pl_module)
-
-    def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Of an evaluation."""
-        self._print(trainer, pl_module)
-
-    def on_predict_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Of a separation."""
-        self._print(trainer, pl_module)
-
-    def _print(self, trainer: Trainer, module: LightningModule) -> None:
-        data = trainer.datamodule  # type: ignore[attr-defined]
-        if trainer.is_global_zero and isinstance(module, SeparatrixModule) and isinstance(data, MixtureDataModule):
-            show_lines(overview(trainer, module, data))
-
-
-def overview(trainer: Trainer, module: SeparatrixModule, data: MixtureDataModule) -> list[tuple[str, str]]:
-    """Names and what they are, in the order in which they are shown."""
+def overview(trainer: Trainer, module: LightningModule) -> list[tuple[str, str]]:
+    """The model, its networks, the spectrogram, the data, the machine and the run's folder, each beside its name."""
+    data = trainer.datamodule  # type: ignore[attr-defined]
+    if not isinstance(module, SeparatrixModule) or not isinstance(data, MixtureDataModule):
+        return []
     command = str(trainer.state.fn.value)  # type: ignore[union-attr]
     lines = [(command, ", ".join((type(module).__name__, *_identity(module))))]
     if trainer.ckpt_path:

@@ -30,7 +30,7 @@ from datamodules.corpora.audio_file import HIGHEST_RATE, LONGEST_SECONDS, LOWEST
 from datamodules.corpora.urbansound8k import UrbanSound8K
 from datamodules.inspection import inspect_table
 from datamodules.sound_bank import SoundBank, build_sound_bank
-from experiments.configuration import CONFIGS, read_configuration
+from experiments.command_line.configurations import CONFIGS, read_configuration
 from lightning_modules.checkpoint import AtomicCheckpointIO, load_module, read_checkpoint
 from lightning_modules.errors import InputError
 from lightning_modules.exported_model import write_exported

@@ -8,7 +8,7 @@ from typing import NamedTuple, get_args
 import pytest
 import yaml
 
-from experiments.configuration import CONFIGS
+from experiments.command_line.configurations import CONFIGS
 from experiments.reproduction.command import Preset
 from experiments.reproduction.model_selection_stages import model_selection_stages
 from experiments.reproduction.weak_labels_stages import weak_labels_stages

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from experiments.sole_writer import sole_writer
+from experiments.output.sole_writer import sole_writer
 
 
 def commands(separatrix, folder):

@@ -4,8 +4,13 @@ import re
 
 import pytest
 
-from experiments.configuration import CONFIGS, config_path, shipped_configurations, with_named_configs
-from experiments.shipped_configurations import comment
+from experiments.command_line.configurations import (
+    CONFIGS,
+    comment,
+    config_path,
+    resolved,
+    shipped_configurations,
+)
 from lightning_modules.errors import InputError
 
 
@@ -43,7 +48,7 @@ def test_every_way_of_writing_a_configuration_is_resolved_and_nothing_else():
     frame = str(CONFIGS / "weak_labels" / "frame.yaml")
     words = ["fit", "--config", "weak_labels/frame", "--config=weak_labels/frame", "-c", "weak_labels/frame"]
     others = ["--run", "weak_labels/frame", "--model.configuration", "weak_labels/frame"]
-    assert with_named_configs([*words, *others]) == [
+    assert resolved([*words, *others]) == [
         *("fit", "--config", frame, f"--config={frame}", "-c", frame),
         *others,
     ]
@@ -54,7 +59,7 @@ def test_a_file_that_holds_no_sections_is_refused_by_name(content, tmp_path):
     path = tmp_path / "mine.yaml"
     path.write_bytes(content)
     with pytest.raises(InputError, match=f"^--config {re.escape(str(path))}: not [^\n]*$"):
-        with_named_configs(["--config", str(path)])
+        resolved(["--config", str(path)])
 
 
 def test_every_shipped_configuration_says_what_it_is():

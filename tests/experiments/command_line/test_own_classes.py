@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from experiments.cli import main
-from experiments.own_classes import find_in_current_folder, import_own, own_modules
+from experiments.command_line.own_classes import find_in_current_folder, import_own, own_modules
 from lightning_modules.errors import InputError
 
 

@@ -11,13 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from experiments.sole_writer import InUseError, sole_writer
+from experiments.output.sole_writer import InUseError, sole_writer
 
 # Holds a target with a forked process beside it, as a training has loader workers, until it is told to end.
 HOLDING = """
 import os, sys, time
 from pathlib import Path
-from experiments.sole_writer import sole_writer
+from experiments.output.sole_writer import sole_writer
 with sole_writer(Path(sys.argv[1]), "--run", inside=sys.argv[2] == "inside"):
     if os.fork() == 0:
         time.sleep(600)
@@ -31,7 +31,7 @@ def holder(target, inside):
     """A process that writes the target; the process that it forked outlives it until the block ends."""
     process = subprocess.Popen(
         [sys.executable, "-c", HOLDING, target, "inside" if inside else "beside"],
-        cwd=Path(__file__).parents[2],
+        cwd=Path(__file__).parents[3],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
