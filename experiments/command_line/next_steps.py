@@ -14,7 +14,7 @@ def tell(made: Iterable[Path | str], commands: Iterable[Sequence[str]] = ()) -> 
         made: paths, or what there is to say of them; of paths only those that exist.
         commands: arguments of `separatrix`.
     """
-    there = [str(each) for each in made if not isinstance(each, Path) or each.exists()]
+    there = [each for each in made if not isinstance(each, Path) or each.exists()]
     following = [list(words) for words in commands]
     show_lines(zip(["made", *[""] * len(there)], there, strict=False))
     show_lines(zip(["next", *[""] * len(following)], following, strict=False))

@@ -3,6 +3,7 @@
 import shlex
 from collections.abc import Iterable
 from difflib import get_close_matches
+from pathlib import Path
 from textwrap import wrap
 
 import rich
@@ -13,12 +14,14 @@ from lightning_modules.errors import printable
 NAMES_WIDTH = 10
 
 
-def show_lines(lines: Iterable[tuple[str, str | list[str]]]) -> None:
-    """Print a column of names beside what they are: a text, or a command as arguments of `separatrix`."""
+def show_lines(lines: Iterable[tuple[str, str | Path | list[str]]]) -> None:
+    """Print a column of names beside what they are: a text, a path, or a command as arguments of `separatrix`."""
     console = rich.get_console()
     width = max(console.width, 40) - NAMES_WIDTH
     for name, told in lines:
-        if isinstance(told, str):
+        if isinstance(told, Path):
+            filled = [printable(str(told))]
+        elif isinstance(told, str):
             filled = wrap(printable(told), width, break_long_words=False, break_on_hyphens=False)
         else:
             filled = [printable(line) for line in command_lines(told, width).split("\n")]

@@ -30,12 +30,18 @@ def explained(error: ArgumentError, parser: ArgumentParser, arguments: list[str]
         parser: whose it is; its settings are what can have been meant.
         arguments: that it was given.
     """
-    for action in parser._actions:  # of a command with subcommands, such as fit
-        for name, of_name in (getattr(action, "_name_parser_map", None) or {}).items():
-            parser = of_name if name in arguments else parser
+    for action in parser._actions:
+        parsers = getattr(action, "_name_parser_map", None) or {}  # of a command with subcommands, such as fit
+        word = next((word for word in arguments if not word.startswith("-")), "")
+        if parsers and word not in parsers:
+            return printable(f"{word}: one of {', '.join(parsers)} is needed{did_you_mean(word, parsers)}")
+        parser = parsers.get(word, parser)
     settings = Settings(parser, list(_given(arguments)))
     found = filter(None, (settings.wrong(*setting) for setting in settings.given))
-    return printable(next(found, None) or _message(error))
+    told = next(found, None) or _message(error)
+    if "model" in settings.options and not any(name == "--config" for name, *_ in options(arguments)):
+        told += "; a --config gives model and data, such as --config weak_labels/strong"
+    return printable(told)
 
 
 def _message(error: BaseException) -> str:
@@ -98,9 +104,12 @@ class Settings:
         """What is wrong with a setting; None where nothing is."""
         parts = name.split(".")
         known = [end for end in range(len(parts), 0, -1) if ".".join(parts[:end]) in self.options]
-        if not known:
+        section = ".".join(parts[: known[0]]) if known else ""
+        # Options such as --trainer take files; settings beside those that they have are none.
+        has_settings = any(option.startswith(f"{section}.") for option in self.options) and not self._kind(section)
+        if not known or (has_settings and known[0] < len(parts)):
             return self._unknown(name, dashes)
-        section, rest = ".".join(parts[: known[0]]), parts[known[0] :]
+        rest = parts[known[0] :]
         kind = self._kind(section)
         cls: Any = None
         while kind is not None:
@@ -164,10 +173,14 @@ def _class(path: str, kind: type) -> tuple[Any, str | None]:
 
 
 def _public(kind: type) -> list[type]:
-    """The classes of a kind that the project exports."""
+    """The classes of a kind that the project exports; of modules those that are networks alone."""
+    from lightning import LightningModule
+
     import separatrix
 
-    return sorted((cls for cls in _concrete(kind) if cls.__name__ in separatrix.__all__), key=lambda cls: cls.__name__)
+    exported = [getattr(separatrix, name) for name in separatrix.__all__]
+    of_kind = [cls for cls in exported if isinstance(cls, type) and issubclass(cls, kind)]
+    return [cls for cls in of_kind if issubclass(kind, LightningModule) or not issubclass(cls, LightningModule)]
 
 
 def _concrete(kind: type) -> Iterator[type]:

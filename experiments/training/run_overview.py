@@ -1,6 +1,7 @@
 """What is about to run, in a few lines that a person can read before the first epoch is over."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import torch
 from lightning import Callback, LightningModule, Trainer
@@ -14,13 +15,13 @@ from experiments.command_line.text import counted
 from lightning_modules.base_module import SeparatrixModule
 
 
-def overview(trainer: Trainer, module: LightningModule) -> list[tuple[str, str]]:
+def overview(trainer: Trainer, module: LightningModule) -> list[tuple[str, str | Path]]:
     """The model, its networks, the spectrogram, the data, the machine and the run's folder, each beside its name."""
     data = trainer.datamodule  # type: ignore[attr-defined]
     if not isinstance(module, SeparatrixModule) or not isinstance(data, MixtureDataModule):
         return []
     command = str(trainer.state.fn.value)  # type: ignore[union-attr]
-    lines = [(command, ", ".join((type(module).__name__, *_identity(module))))]
+    lines: list[tuple[str, str | Path]] = [(command, ", ".join((type(module).__name__, *_identity(module))))]
     if trainer.ckpt_path:
         epoch = f", after {counted(trainer.current_epoch, 'epoch')}" if command == "fit" else ""
         lines.append(("from", f"{trainer.ckpt_path}{epoch}"))
@@ -32,7 +33,7 @@ def overview(trainer: Trainer, module: LightningModule) -> list[tuple[str, str]]
     minutes = int(data.bank.lengths.sum()) / data.bank.sample_rate / 60
     lines.append(("bank", f"{data.bank.path}: {len(data.bank.clips):,} clips, {minutes:.1f} minutes"))
     lines.append(("on", _machine(trainer, data)))
-    lines.append(("run", trainer.default_root_dir))
+    lines.append(("run", Path(trainer.default_root_dir)))
     if command == "fit":
         lines.append(("length", _length(trainer)))
     return lines

@@ -91,7 +91,7 @@ def attempt(separatrix, tmp_path_factory):
     return run
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck))
 @given(further=st.lists(st.tuples(names, values), min_size=1, max_size=2))
 @example(further=[("duration", "nan")])
 @example(further=[("seed", "9" * 30)])
@@ -104,7 +104,7 @@ def test_scenes_of_any_setting_are_rendered_or_refused_in_one_line(attempt, furt
     attempt("scenes", further)
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=8, deadline=None, suppress_health_check=list(HealthCheck))
 @given(further=st.lists(st.tuples(pair_names, values), min_size=1, max_size=2))
 @example(further=[("quietest", "0.0"), ("loudest", "-0.0")])
 def test_pairs_of_any_setting_are_rendered_or_refused_in_one_line(attempt, further):

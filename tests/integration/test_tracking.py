@@ -209,6 +209,7 @@ def test_a_training_that_is_refused_leaves_no_run(separatrix, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.soak
 def test_two_ranks_are_one_run_which_a_killed_training_goes_on_with(separatrix, wandb_records, tmp_path):
     ranks = {"trainer.devices": "2", "trainer.strategy": "ddp", "data.batch_size": "2"}
     arguments = [*separatrix.arguments("strong", TWO_EPOCHS), *FOLLOWED, *ONE_EXAMPLE, "--run", tmp_path]
@@ -233,3 +234,31 @@ def test_two_ranks_are_one_run_which_a_killed_training_goes_on_with(separatrix, 
     steps = [sorted(step for name, step, _ in points(each) if name == "validation_loss") for each in (killed, resumed)]
     assert steps[1] == [2 * reached + 1]
     assert steps[0] and steps[0] == [2 * epoch + 1 for epoch in range(len(steps[0]))] and len(steps[0]) <= reached + 1
+
+
+@pytest.mark.soak
+def test_a_training_outlives_wandbs_helper_process(separatrix, tmp_path):
+    settings = {"trainer.max_epochs": 40, "trainer.log_every_n_steps": 1}
+    arguments = [*separatrix.arguments("strong", settings), "--logger", "wandb", "--run", tmp_path]
+    wandb.teardown()
+    with separatrix.process("fit", *arguments) as process:
+        while not (tmp_path / "checkpoints" / "last.ckpt").exists():
+            assert process.poll() is None, process.communicate()
+            time.sleep(0.02)
+        children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+        (helper,) = [child for child in children if Path(f"/proc/{child}/comm").read_text() == "wandb-core\n"]
+        os.kill(int(helper), signal.SIGKILL)
+        _, err = process.communicate(timeout=300)
+    assert process.returncode == 0
+    assert err.count("W&B failed and is left alone") == 1
+    assert len([r for r in separatrix.rows(*tmp_path.glob("curves/*/metrics.csv")) if r["validation_loss"]]) == 40
+
+
+@pytest.mark.soak
+def test_a_server_that_does_not_answer_makes_the_run_offline(separatrix, tmp_path):
+    wandb.teardown()
+    arguments = [*separatrix.arguments("strong"), "--logger", "wandb", "--run", tmp_path]
+    nowhere = {"WANDB_API_KEY": "0123456789" * 4, "WANDB_BASE_URL": "http://127.0.0.1:9"}
+    outcome = separatrix.run_process("fit", *arguments, **nowhere)
+    assert outcome.status == 0 and "W&B: offline run" in outcome.err
+    assert len(list(tmp_path.glob("wandb/offline-run-*"))) == 1

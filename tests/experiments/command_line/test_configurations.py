@@ -46,15 +46,44 @@ def test_a_folder_is_no_configuration(name):
 
 def test_every_way_of_writing_a_configuration_is_resolved_and_nothing_else():
     frame = str(CONFIGS / "weak_labels" / "frame.yaml")
-    words = ["fit", "--config", "weak_labels/frame", "--config=weak_labels/frame", "-c", "weak_labels/frame"]
     others = ["--run", "weak_labels/frame", "--model.configuration", "weak_labels/frame"]
-    assert resolved([*words, *others]) == [
-        *("fit", "--config", frame, f"--config={frame}", "-c", frame),
-        *others,
-    ]
+    words = ["fit", "--config", "weak_labels/frame", "--config=weak_labels/frame", *others]
+    assert resolved(words) == ["fit", f"--config={frame}", f"--config={frame}", *others]
 
 
-@pytest.mark.parametrize("content", [b"a: [1", b"\xff\xfe\x00", b"- 1\n", b"7\n", b""])
+@pytest.mark.parametrize(
+    ("words", "chain"),
+    [
+        ("fit --config weak_labels/frame", "base small/data frame small/separator small/frame"),
+        ("fit --config weak_labels/judge_clip", "base small/data judge_clip small/judge"),
+        ("test --config=weak_labels/gate", "base small/data gate"),
+        ("bank --config weak_labels/base", "base small/data"),
+        ("fit --config weak_labels/base --config weak_labels/strong", "base small/data strong small/separator"),
+        ("fit --config deep_clustering/speech", "model small/model base speech small/data small/speech"),
+        ("bank --config deep_clustering/speech", "base speech small/data small/speech"),
+        (
+            "test --config deep_clustering/selection --config deep_clustering/speech",
+            "selection base speech small/data small/speech",
+        ),
+        (
+            "fit --config weak_labels/frame --config weak_labels/ablations/joint",
+            "base small/data frame small/separator small/frame ablations/joint",
+        ),
+    ],
+)
+def test_a_preset_adds_the_parts_of_its_size_in_their_order(words, chain):
+    command, *configs = words.split()
+    system = words.partition("config")[2][1:].partition("/")[0]
+    expected = [word for part in chain.split() for word in ("--config", f"{system}/{part}")]
+    assert with_preset([command, "--preset", "small", *configs]) == [command, *expected]
+
+
+def test_a_preset_completes_shipped_configurations_alone(tmp_path):
+    with pytest.raises(InputError, match="--preset small: completes a shipped configuration"):
+        with_preset(["fit", "--config", str(tmp_path / "config.yaml"), "--preset", "small"])
+
+
+@pytest.mark.parametrize("content", [b"a: [1", b"\xff\xfe\x00", b"- 1\n"])
 def test_a_file_that_holds_no_sections_is_refused_by_name(content, tmp_path):
     path = tmp_path / "mine.yaml"
     path.write_bytes(content)
