@@ -10,6 +10,7 @@ from experiments.command_line.configurations import (
     config_path,
     resolved,
     shipped_configurations,
+    with_preset,
 )
 from lightning_modules.errors import InputError
 
