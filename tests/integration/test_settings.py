@@ -11,24 +11,11 @@ from hypothesis import strategies as st
 
 from experiments.cli import main
 
-NUMBERS = (
-    "nan",
-    "inf",
-    "-inf",
-    "-1",
-    "0",
-    "1",
-    "2",
-    "0.5",
-    "-0.0",
-    "1e308",
-    "1e-308",
+NUMBERS = ["nan", "inf", "-inf", "-1", "0", "1", "2", "0.5", "-0.0", "1e308", "1e-308", "256", "1e5"] + [
     "9" * 30,
     "9" * 5000,
-    "256",
-    "1e5",
-)
-OTHERS = (
+]
+OTHERS = [
     "[]",
     "{}",
     "null",
@@ -42,7 +29,7 @@ OTHERS = (
     "[red]",
     "[a|b, c]",
     "[../x]",
-)
+]
 values = st.sampled_from((*NUMBERS, *OTHERS)) | st.text(max_size=8).filter(lambda text: "\0" not in text)
 names = st.sampled_from(
     (
