@@ -16,7 +16,6 @@ from typing import Any
 from lightning_modules.errors import InputError
 
 OPTION = "--import"
-# Packages of this project, which a folder of the same name in the user's own cannot replace.
 OURS = ("lightning_modules", "datamodules", "callbacks", "experiments", "separatrix")
 
 
@@ -60,17 +59,9 @@ def _import(module: str) -> None:
     except ModuleNotFoundError as error:
         if error.name is None or not f"{module}.".startswith(f"{error.name}."):
             raise  # one that the module itself asks for
-        told = f"{module}: no such module in {os.getcwd()}, nor an installed one; start the command where it is"
-        raise InputError(f"{OPTION} {clash(module) or told}") from None
+        told = f"no such module in {os.getcwd()}, nor an installed one; start the command where it is"
+        raise InputError(f"{OPTION} {module}: {told}") from None
     named_modules.add(module)
-
-
-def clash(module: str) -> str | None:
-    """What is told of a module of the current folder that a package of this project hides."""
-    top, own = module.split(".")[0], Path(*module.split("."))
-    if top not in OURS or not (own.with_suffix(".py").is_file() or own.is_dir()):
-        return None
-    return f"{module}: {top} is a package of Separatrix itself, which hides your {top}; give yours another name"
 
 
 def modules_of(settings: Any) -> list[str]:

@@ -1,7 +1,7 @@
 """What is wrong with a setting, in one line: its name, and what was probably meant.
 
-The arguments and the configurations that they name are compared with what the parser and the classes of the project
-know; for a value that does not fit, the parser's own words are taken.
+The arguments and the configurations that they name are compared with what the parser and the project's classes know;
+for a value that does not fit, the parser's own words are taken.
 """
 
 import inspect
@@ -15,11 +15,8 @@ from typing import Any
 from jsonargparse import ArgumentParser
 
 from experiments.command_line.configurations import options, read_configuration
-from experiments.command_line.own_classes import clash
 from experiments.command_line.text import did_you_mean, probable
 from lightning_modules.errors import InputError, printable
-
-PARTS = ("class_path", "init_args", "dict_kwargs", "help")
 
 
 def explained(error: ArgumentError, parser: ArgumentParser, arguments: list[str]) -> str:
@@ -36,10 +33,16 @@ def explained(error: ArgumentError, parser: ArgumentParser, arguments: list[str]
         if parsers and word not in parsers:
             return printable(f"{word}: one of {', '.join(parsers)} is needed{did_you_mean(word, parsers)}")
         parser = parsers.get(word, parser)
-    settings = Settings(parser, list(_given(arguments)))
-    found = filter(None, (settings.wrong(*setting) for setting in settings.given))
-    told = next(found, None) or _message(error)
-    if "model" in settings.options and not any(name == "--config" for name, *_ in options(arguments)):
+    names = {option.lstrip("-") for action in parser._actions for option in action.option_strings}
+    own = {name for name in names if len(name) > 1 and not name.endswith((".help", "+"))}
+    kinds = _kinds() if own & {"model", "data"} else {}
+    given = [(name, value, dashes) for name, value, dashes in _given(arguments) if name]
+    found = (
+        _wrong_name(name, dashes, own, kinds) or _wrong_class(name, value, dashes, kinds)
+        for name, value, dashes in given
+    )
+    told = next(filter(None, found), None) or _message(error)
+    if own >= {"config", "model"} and not any(name == "--config" for name, *_ in options(arguments)):
         told += "; a --config gives model and data, such as --config weak_labels/strong"
     return printable(told)
 
@@ -55,7 +58,7 @@ def _message(error: BaseException) -> str:
 
 
 def _given(arguments: list[str]) -> Iterator[tuple[str, Any, str]]:
-    """Settings in their order: name without `init_args`, value, and what stands before the name, such as dashes."""
+    """Settings in their order: name without `init_args` and `class_path`, value, and the dashes before the name."""
     for option in options(arguments):
         name, equals, joined = option[0].partition("=")
         value = joined if equals else " ".join(option[1:])
@@ -66,7 +69,8 @@ def _given(arguments: list[str]) -> Iterator[tuple[str, Any, str]]:
                 continue
             yield from ((inner, of_inner, "") for inner, of_inner in _flat(content))
         elif name.startswith("--"):
-            yield name[2:].removesuffix("+").replace(".init_args.", "."), value, "--"
+            parts = name[2:].removesuffix("+").split(".")
+            yield ".".join(part for part in parts if part not in ("init_args", "class_path", "help")), value, "--"
 
 
 def _flat(section: Any, name: str = "") -> Iterator[tuple[str, Any]]:
@@ -81,67 +85,8 @@ def _flat(section: Any, name: str = "") -> Iterator[tuple[str, Any]]:
         yield name, section
 
 
-class Settings:
-    """What a command was given, beside what there is.
-
-    Args:
-        parser: of the command.
-        given: names, values, and what stands before the names.
-    """
-
-    def __init__(self, parser: ArgumentParser, given: list[tuple[str, Any, str]]) -> None:
-        self.given = given
-        names = {option.lstrip("-") for action in parser._actions for option in action.option_strings}
-        self.options = {name for name in names if len(name) > 1 and not name.endswith((".help", "+"))}
-        self.kinds = _kinds() if self.options & {"model", "data"} else {}
-        self.chosen = {name.removesuffix(".class_path"): str(value) for name, value, _ in given if self._kind(name)}
-
-    def _kind(self, name: str) -> type | None:
-        """What the class must be that a setting names; None where it names none."""
-        return self.kinds.get(name.removesuffix(".class_path").removesuffix(".help").rpartition(".")[2])
-
-    def wrong(self, name: str, value: Any, dashes: str) -> str | None:
-        """What is wrong with a setting; None where nothing is."""
-        parts = name.split(".")
-        known = [end for end in range(len(parts), 0, -1) if ".".join(parts[:end]) in self.options]
-        section = ".".join(parts[: known[0]]) if known else ""
-        # Options such as --trainer take files; settings beside those that they have are none.
-        has_settings = any(option.startswith(f"{section}.") for option in self.options) and not self._kind(section)
-        if not known or (has_settings and known[0] < len(parts)):
-            return self._unknown(name, dashes)
-        rest = parts[known[0] :]
-        kind = self._kind(section)
-        cls: Any = None
-        while kind is not None:
-            path = str(value) if not rest or rest in (["class_path"], ["help"]) else self.chosen.get(section)
-            cls, told = _class(path, kind) if path else (cls, None)
-            if told or not rest or rest[0] in PARTS or cls is None:
-                return f"{dashes}{section}: {told}" if told else None
-            known_settings = _settings(cls)
-            if rest[0] not in known_settings:
-                meant = probable(rest[0], [*known_settings, "init_args"])
-                advice = f"did you mean {dashes}{section}.{meant}?" if meant else f"it has {', '.join(known_settings)}"
-                return f"{dashes}{section}.{rest[0]}: {cls.__name__} has no such setting; {advice}"
-            default = inspect.signature(cls).parameters.get(rest[0])
-            section, rest = f"{section}.{rest[0]}", rest[1:]
-            kind, of_default = self._kind(section), getattr(default, "default", None)
-            cls = _class(of_default["class_path"], kind)[0] if kind and isinstance(of_default, dict) else None
-        return None
-
-    def _unknown(self, name: str, dashes: str) -> str:
-        known = set(self.options)
-        for section in known & {"model", "data"}:
-            known |= {f"{section}.{each}" for cls in _public(self.kinds[section]) for each in _settings(cls)}
-        meant = probable(name, sorted(known))
-        if meant is None:  # such as max_epochs: of which section?
-            last = probable(name, sorted({each.rpartition(".")[2] for each in known}))
-            meant = next((each for each in sorted(known) if each.rpartition(".")[2] == last), None)
-        advice = f"did you mean {dashes}{meant}?" if meant else "--help lists them"
-        return f"{dashes}{name}: no such setting; {advice}"
-
-
 def _kinds() -> dict[str, type]:
-    """What the class that a setting names must be, by the last part of the setting's name."""
+    """What the class must be that a setting names."""
     from lightning import Callback, LightningDataModule
     from torch import nn
     from torch.optim import Optimizer
@@ -150,26 +95,53 @@ def _kinds() -> dict[str, type]:
     from datamodules.corpora.corpus import Corpus
     from lightning_modules.base_module import SeparatrixModule
 
-    kinds = {"model": SeparatrixModule, "data": LightningDataModule, "corpus": Corpus, "callbacks": Callback}
-    return {**kinds, "network": nn.Module, "optimizer": Optimizer, "scheduler": LRScheduler}
+    kinds = {"model": SeparatrixModule, "data": LightningDataModule, "data.corpus": Corpus}
+    kinds |= {"model.network": nn.Module, "model.optimizer": Optimizer, "model.scheduler": LRScheduler}
+    return {**kinds, "trainer.callbacks": Callback}
 
 
-def _class(path: str, kind: type) -> tuple[Any, str | None]:
-    """The class of that name or path, and what is wrong where there is none; neither where it is no such name."""
-    module, _, name = path.rpartition(".")
-    if not all(part.isidentifier() for part in path.split(".")) or path in ("null", "None", "true", "false"):
-        return None, None
-    if not module:
-        known = {cls.__name__: cls for cls in _concrete(kind)}
-        ours = ", ".join(cls.__name__ for cls in _public(kind)) or "its name"
-        missing = did_you_mean(name, known, f"; one of {ours}, or MODULE.CLASS")
-        return known.get(name), None if name in known else f"no class {name}{missing}"
+def _wrong_name(name: str, dashes: str, own: set[str], kinds: dict[str, type]) -> str | None:
+    """That there is no such setting, whatever the classes; None where there is, or may be one."""
+    section = max((each for each in kinds if name.startswith(f"{each}.")), key=len, default="")
+    of_classes = (
+        {f"{section}.{each}" for cls in _classes(kinds[section]) for each in _settings(cls)} if section else set()
+    )
+    groups = {each.rpartition(".")[0] for each in own}  # such as trainer
+    if any(
+        name == each or (name.startswith(f"{each}.") and each not in {*groups, *kinds}) for each in own | of_classes
+    ):
+        return None
+    known = sorted({each for each in own | of_classes if each not in groups})
+    meant = probable(name, known)
+    if meant is None and not section:  # such as max_epochs: of which section?
+        last = probable(name, sorted({each.rpartition(".")[2] for each in known}))
+        meant = next((each for each in known if each.rpartition(".")[2] == last), None)
+    return f"{dashes}{name}: no such setting; {f'did you mean {dashes}{meant}?' if meant else '--help lists them'}"
+
+
+def _wrong_class(name: str, value: Any, dashes: str, kinds: dict[str, type]) -> str | None:
+    """That there is no such class; None where the setting names none, or one that there is."""
+    if name not in kinds or not all(part.isidentifier() for part in str(value).split(".")):
+        return None
+    module, _, last = str(value).rpartition(".")
+    known = {cls.__name__ for cls in _concrete(kinds[name])}
+    if not module and last not in known | {"None", "null"}:
+        ours = ", ".join(cls.__name__ for cls in _public(kinds[name]))
+        return f"{dashes}{name}: no class {last}{did_you_mean(last, known, f'; one of {ours}, or MODULE.CLASS')}"
     try:
-        return pkgutil.resolve_name(path), None
-    except (ImportError, ValueError):
-        return None, clash(module) or f"no module {module} in {os.getcwd()}, nor an installed one"
+        pkgutil.resolve_name(str(value)) if module else None
+    except ImportError:
+        return f"{dashes}{name}: no module {module} in {os.getcwd()}, nor an installed one"
     except AttributeError:
-        return None, f"no class {name} in {module}"
+        return f"{dashes}{name}: no class {last} in {module}"
+    return None
+
+
+def _classes(kind: type) -> list[type]:
+    """Those whose settings can be meant: the project's and the user's, where there are some of a kind."""
+    concrete = list(_concrete(kind))
+    libraries = ("torch", "torchmetrics", "lightning")
+    return [cls for cls in concrete if cls.__module__.split(".")[0] not in libraries] or concrete
 
 
 def _public(kind: type) -> list[type]:

@@ -29,7 +29,8 @@ def halves(folder):
 
 def named(ended):
     """Arguments of the command that goes on."""
-    program, *words = shlex.split(ended.printed.split("\ninterrupted; this goes on from here:\n")[-1])
+    _, told = ended.printed.split("\ninterrupted; this goes on from here:\n")
+    program, *words = shlex.split(told.replace("\\\n", ""))
     assert program == "separatrix"
     return words
 

@@ -64,7 +64,7 @@ def evaluate(separatrix, refused, tmp_path):
 @pytest.mark.parametrize(
     "arguments, told",
     [
-        (["--data.corpus.zzz", "3"], "--data.corpus.zzz: Procedural has no such setting; it has clips_per_class, "),
+        (["--data.corpus.zzz", "3"], "--data.corpus.zzz: no such setting; --help lists them"),
         (["--zzz", "3"], "--zzz: no such setting; --help lists them"),
         (["--data.batch_size", "many"], "\"batch_size\": Expected a <class 'int'>. Got value: many"),
         (["--data.batch_size", "0"], "batch_size: 0; at least 1 is needed"),

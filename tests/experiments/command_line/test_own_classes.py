@@ -57,14 +57,6 @@ def test_what_cannot_be_imported_is_refused_in_one_line(arguments, message, caps
     assert len(capsys.readouterr().err.splitlines()) == 1
 
 
-def test_a_module_that_a_package_of_this_project_hides_is_told_so(tmp_path, capsys):
-    (tmp_path / "experiments").mkdir()
-    (tmp_path / "experiments" / "my_model.py").write_text("VALUE = 1\n")
-    assert main(["bank", "--import", "experiments.my_model"]) == 2
-    told = "experiments.my_model: experiments is a package of Separatrix itself, which hides your experiments"
-    assert capsys.readouterr().err == f"separatrix bank: --import {told}; give yours another name\n"
-
-
 def test_modules_of_ones_own_are_found_among_settings():
     settings = {
         "network": {"class_path": "own_one.Net", "init_args": {"inner": [{"class_path": "own_two.Layer"}]}},
