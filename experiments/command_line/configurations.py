@@ -111,7 +111,7 @@ def with_preset(arguments: list[str]) -> list[str]:
     if not any(name in _rows() for name in names):
         raise InputError(f"--preset {preset}: completes a shipped configuration, such as --config weak_labels/frame")
     if arguments[0] not in ("fit", "validate", "test", "predict"):
-        names.append("deep_clustering/model")  # no command of data alone needs one
+        names.append("deep_clustering/selection")  # a command of data alone needs no model
     words: list[str] = []
     added: set[str] = set()
     for option in given:
@@ -133,7 +133,7 @@ def preset_parts(row: str, preset: str, names: Collection[str] = ()) -> list[str
     Args:
         row: name of a shipped configuration, such as `weak_labels/frame` or `deep_clustering/speech`.
         preset: `demo`, `small` or `paper`.
-        names: all configurations of the command: a domain brings the model along unless one is among them.
+        names: all configurations of the command: a domain brings its model along, unless several are to be selected.
     """
     system, _, last = row.partition("/")
     if system == "weak_labels":
@@ -143,7 +143,7 @@ def preset_parts(row: str, preset: str, names: Collection[str] = ()) -> list[str
     elif last in ("model", "selection"):
         parts = [last, *([f"{preset}/model"] if last == "model" else [])]
     else:
-        model = [] if {f"{system}/model", f"{system}/selection"} & set(names) else ["model", f"{preset}/model"]
+        model = [] if f"{system}/selection" in names else ["model", f"{preset}/model"]
         parts = [*model, "base", last, f"{preset}/data", f"{preset}/{last}"]
     return where_shipped(*(f"{system}/{part}" for part in dict.fromkeys(parts)))
 

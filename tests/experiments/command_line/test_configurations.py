@@ -63,6 +63,10 @@ def test_every_way_of_writing_a_configuration_is_resolved_and_nothing_else():
         ("fit --config deep_clustering/speech", "model small/model base speech small/data small/speech"),
         ("bank --config deep_clustering/speech", "base speech small/data small/speech"),
         (
+            "fit --config deep_clustering/speech --config deep_clustering/model",
+            "model small/model base speech small/data small/speech",
+        ),
+        (
             "test --config deep_clustering/selection --config deep_clustering/speech",
             "selection base speech small/data small/speech",
         ),
