@@ -112,10 +112,13 @@ def _wrong_name(name: str, dashes: str, own: set[str], kinds: dict[str, type]) -
     ):
         return None
     known = sorted({each for each in own | of_classes if each not in groups})
-    meant = probable(name, known)
-    if meant is None and not section:  # such as max_epochs: of which section?
-        last = probable(name, sorted({each.rpartition(".")[2] for each in known}))
-        meant = next((each for each in known if each.rpartition(".")[2] == last), None)
+    head, _, last = name.rpartition(".")
+    beside = {each.rpartition(".")[2]: each for each in known if head and each.rpartition(".")[0] == head}
+    # Where the section is right, what follows it decides.
+    meant = beside.get(probable(last, beside) or "") if beside else probable(name, known)
+    if meant is None and not head:  # such as max_epochs: of which section?
+        alike = probable(name, sorted({each.rpartition(".")[2] for each in known}))
+        meant = next((each for each in known if each.rpartition(".")[2] == alike), None)
     return f"{dashes}{name}: no such setting; {f'did you mean {dashes}{meant}?' if meant else '--help lists them'}"
 
 
