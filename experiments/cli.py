@@ -2,17 +2,15 @@
 
 import importlib
 import os
-import shlex
 import signal
 import sys
 from argparse import ArgumentError
 from collections.abc import Callable, Sequence
 from importlib.metadata import version
 
-from experiments.freed_memory import keep_freed_memory
-from experiments.own_classes import find_in_current_folder, import_own
-from experiments.suggestion import probable
-from experiments.termination import (
+from experiments.command_line.freed_memory import keep_freed_memory
+from experiments.command_line.own_classes import find_in_current_folder, import_own
+from experiments.command_line.termination import (
     INTERRUPTED,
     TERMINATED,
     end_on_sigterm,
@@ -20,6 +18,7 @@ from experiments.termination import (
     interruption,
     within_another_command,
 )
+from experiments.command_line.text import command_lines, probable
 from lightning_modules.errors import InputError, printable
 
 # What is for what: command -> module, whose function `command` it is; modules are imported only when asked for.
@@ -29,17 +28,17 @@ GROUPS = {
         "report": ("experiments.report.command", "make one HTML page of a run: tables, figures, sounds"),
     },
     "data": {
-        "check": ("experiments.data.check", "what a corpus holds, what is broken, and the mixtures' statistics"),
+        "check": ("experiments.data.check", "what a corpus holds, what is broken, and its mixtures' statistics"),
         "bank": ("experiments.data.bank", "decode a corpus once, before training on several devices"),
         "synthesize": ("experiments.data.synthesize", "write mixtures, sources and labels as files"),
     },
     "train and evaluate": {
-        "configs": ("experiments.shipped_configurations", "the configurations that ship, and what each is"),
+        "configs": ("experiments.command_line.configurations", "the configurations that ship, and what each is"),
         "fit": ("experiments.training.command", "train a model"),
         "validate": ("experiments.training.command", "evaluate a model on the validation set"),
         "test": ("experiments.training.command", "evaluate a model on the test set"),
         "predict": ("experiments.training.command", "write a separator's estimates of test mixtures as files"),
-        "ranks": ("experiments.training.ranks", "what SLURM or torchrun leads to, before training on several devices"),
+        "ranks": ("experiments.training.ranks", "what SLURM or torchrun leads to, before a training on them"),
     },
     "use what was trained": {
         "separate": ("experiments.separate", "separate recordings of your own"),
@@ -54,21 +53,24 @@ COMMANDS = {name: command for commands in GROUPS.values() for name, command in c
 # What other tools call it.
 ELSEWHERE = {"train": "fit", "evaluate": "test", "eval": "test", "infer": "separate"}
 
-SCREEN = """Separatrix: separators that learn from weak labels, and models that know when to be trusted.
+SCREEN = """Separatrix: separators that learn from weak labels, and models that know when
+to be trusted.
 
 usage: separatrix COMMAND ...        separatrix COMMAND --help tells more
        separatrix --version
 
 {commands}
 
-`--import MODULE` makes models of your own known to any of them (docs/extending.md).
+`--import MODULE` makes models of your own known to any of them
+(docs/extending.md).
 
-Start here; procedural sounds, no data set needed, some minutes on two CPU cores:
+Start here; procedural sounds, no data set needed, minutes on two CPU cores:
   separatrix reproduce weak-labels --preset demo
 With recordings: are they all there?
   separatrix check urbansound8k --root UrbanSound8K
 One separator, trained from isolated sources:
-  separatrix fit --config weak_labels/base --config weak_labels/strong --data.corpus.root UrbanSound8K"""
+  separatrix fit --config weak_labels/strong --preset small \\
+    --data.corpus.root UrbanSound8K"""
 
 
 def first_screen() -> str:
@@ -90,6 +92,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         Exit status: 0; 2 where the user's input was wrong or the machine refused (a full disk, no permission); 130 and
         143 after an interruption by the user and by a scheduler.
     """
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):  # what the terminal's encoding cannot show is replaced
+            stream.reconfigure(errors="replace")
     own_process = arguments is None
     tells_how_to_go_on = own_process and not within_another_command()
     if own_process:
@@ -104,14 +109,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"separatrix {version('separatrix')}")
         return 0
     if arguments[0] not in COMMANDS:
-        meant = probable(arguments[0], (*COMMANDS, *ELSEWHERE))
-        meant = ELSEWHERE.get(meant or "", meant)
-        told = f"did you mean `separatrix {meant}`?" if meant else f"one of {', '.join(COMMANDS)}"
-        print(f"separatrix: no command {printable(arguments[0])!r}; {told}", file=sys.stderr)
+        meant = probable(arguments[0], (*COMMANDS, *ELSEWHERE)) or ""
+        known = f"one of {', '.join(COMMANDS)}"
+        advice = f"did you mean `separatrix {ELSEWHERE.get(meant, meant)}`?" if meant else known
+        print(f"separatrix: no command {printable(arguments[0])!r}; {advice}", file=sys.stderr)
         return 2
     try:
         find_in_current_folder()
         _function(arguments[0])(import_own(arguments))
+        sys.stdout.flush()
     except BaseException as error:
         status = interruption(error)
         if status is None and isinstance(error, SystemExit):  # how --help ends, and a stage that was terminated
@@ -121,10 +127,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if status is not None:
             rank = os.environ.get("SLURM_PROCID") or os.environ.get("LOCAL_RANK") or "0"
             if tells_how_to_go_on and status in (INTERRUPTED, TERMINATED) and rank == "0":
-                again = getattr(error, "__notes__", None) or [shlex.join(["separatrix", *arguments])]
-                print(f"\ninterrupted; this goes on from here:\n  {again[0]}", file=sys.stderr)
+                again = (getattr(error, "__notes__", None) or [command_lines(arguments, 78)])[0].replace("\n", "\n  ")
+                print(f"\ninterrupted; this goes on from here:\n  {again}", file=sys.stderr)
             return status
-        if isinstance(error, BrokenPipeError) and _nobody_reads_the_output():
+        if isinstance(error, BrokenPipeError):  # whoever read the output, such as `head`, has seen enough
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
             return 128 + signal.SIGPIPE
         reason = _fault(error)
         if reason is None:
@@ -134,31 +141,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _nobody_reads_the_output() -> bool:
-    """Whether whoever read it, such as `head`, has seen enough; what is left of it is then dropped."""
-    try:
-        print(end="", flush=True)
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return True
-    return False
-
-
 def _fault(error: BaseException) -> str | None:
     """What a user is told of wrong input, or of a machine that refuses; None where the program is at fault."""
     cause: BaseException | None = error
     while cause is not None:  # jsonargparse wraps what the constructor of a model or of its data raises
-        if isinstance(cause, InputError | OSError):
-            # In a loader's worker, torch puts the traceback before the message.
-            message = str(cause).split(f"{type(cause).__name__}: ", 1)[-1].strip()
-            return message if isinstance(cause, InputError) else _of_the_machine(cause, message)
+        # In a loader's worker, torch puts the traceback before the message.
+        message = str(cause).split(f"{type(cause).__name__}: ", 1)[-1].strip()
+        if isinstance(cause, InputError):
+            return message
+        if isinstance(cause, OSError):
+            what = f"{cause.filename}: {cause.strerror}" if cause.filename else cause.strerror or message
+            return f"{what}; what was complete before is kept"
         cause = cause.__cause__
     return printable(" ".join(str(error).split())) if isinstance(error, ArgumentError) else None
-
-
-def _of_the_machine(error: OSError, message: str) -> str:
-    what = f"{error.filename}: {error.strerror}" if error.filename else error.strerror or message
-    return f"{what}; what was complete before is kept"
 
 
 def _function(command: str) -> Callable[[list[str]], None]:

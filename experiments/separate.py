@@ -14,10 +14,10 @@ from rich.table import Table
 from rich.text import Text
 
 from datamodules.corpora.audio_file import AudioFile, scan_audio
-from experiments.command_parser import Explaining, command_parser
+from experiments.command_line.parser import Explaining, command_parser
+from experiments.command_line.text import counted, show_lines
+from experiments.output.sole_writer import InUseError
 from experiments.separated_files import MANIFEST, SourceFormat, is_separated, separate_file
-from experiments.sole_writer import InUseError
-from experiments.terminal_lines import counted, show_lines
 from lightning_modules.deep_clustering.selection import ModelSelection
 from lightning_modules.errors import InputError, printable
 from lightning_modules.recordings.clustering import Judgement

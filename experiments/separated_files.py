@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from datamodules.corpora.audio_file import AudioFile, audio_blocks, scan_audio
-from experiments.output_folder import new_folder
+from experiments.output.new_folder import new_folder
 from lightning_modules.errors import InputError
 from lightning_modules.recordings.clustering import Judgement
 from lightning_modules.recordings.separator import Select, Separator

@@ -32,8 +32,9 @@ def require_usable_state(checkpoint: dict[str, Any], module: LightningModule, tr
     with _refused("weights"):
         module.load_state_dict(checkpoint["state_dict"])
     if trainer is None or trainer.state.fn != TrainerFn.FITTING:
-        checkpoint.pop("callbacks", None)
         checkpoint.pop("loops", None)
+        if "callbacks" in checkpoint:
+            checkpoint["callbacks"] = {}
         return
     with _refused("callbacks"):
         for callback in trainer.callbacks:  # type: ignore[attr-defined]

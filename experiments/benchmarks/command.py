@@ -19,8 +19,8 @@ from experiments.benchmarks.evaluation import benchmark_evaluation, benchmark_sc
 from experiments.benchmarks.growth import benchmark_growth
 from experiments.benchmarks.separation import benchmark_separation
 from experiments.benchmarks.training import benchmark_options, benchmark_training
-from experiments.command_parser import command_parser
-from experiments.suggestion import probably
+from experiments.command_line.parser import command_parser
+from experiments.command_line.text import did_you_mean
 from experiments.training.run_description import environment
 from lightning_modules.errors import InputError
 
@@ -57,7 +57,7 @@ def command(arguments: list[str]) -> None:
     options = parser.parse_args(arguments[1:])
     for name in options.names:
         if name not in BENCHMARKS:
-            meant = probably(name, BENCHMARKS) or f"; one of {', '.join(BENCHMARKS)}"
+            meant = did_you_mean(name, BENCHMARKS) or f"; one of {', '.join(BENCHMARKS)}"
             raise InputError(f"{name}: no such benchmark{meant}")
     if options.device == "cuda" and not torch.cuda.is_available():
         raise InputError("device: cuda, but torch sees no GPU; leave it out to measure on the CPU")

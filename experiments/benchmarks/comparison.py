@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import torch
 
-from experiments.freed_memory import keep_freed_memory, return_freed_memory
+from experiments.command_line.freed_memory import keep_freed_memory, return_freed_memory
 
 
 class Timed(NamedTuple):

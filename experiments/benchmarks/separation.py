@@ -14,7 +14,7 @@ import torch
 from datamodules.urban_scenes import URBAN_CLASSES
 from experiments.benchmarks.comparison import Comparison, Timed, clock
 from experiments.benchmarks.training import checkpoint
-from experiments.freed_memory import keep_freed_memory
+from experiments.command_line.freed_memory import keep_freed_memory
 from experiments.separated_files import separate_file
 from lightning_modules.deep_clustering.module import DeepClustering
 from lightning_modules.networks import BLSTM

@@ -2,8 +2,9 @@
 
 from rich.console import Console
 
-from experiments.data_configuration import data_parser, with_sections
-from experiments.next_steps import after_bank, tell
+from experiments.command_line.configurations import resolved
+from experiments.command_line.next_steps import after_bank, tell
+from experiments.command_line.parser import data_parser
 from lightning_modules.errors import InputError
 
 DESCRIPTION = """Decode, resample and measure the clips of a data configuration once, into one memory map that every
@@ -20,9 +21,9 @@ def command(arguments: list[str]) -> None:
     Raises:
         InputError: an argument is wrong; the message says which.
     """
-    parser = data_parser("bank", DESCRIPTION, EXAMPLE)
+    parser = data_parser("bank", DESCRIPTION, EXAMPLE, arguments=arguments)
     parser.add_argument("--workers", type=int | None, help="decoding threads; one for each core unless given")
-    settings = parser.parse_args(with_sections(arguments[1:]))
+    settings = parser.parse_args(resolved(arguments[1:], ("data",)))
     if settings.workers is not None and settings.workers < 0:
         raise InputError(f"--workers: {settings.workers}; 0 or more is needed")
     bank = parser.instantiate(settings).data.build(settings.workers)

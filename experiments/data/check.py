@@ -23,9 +23,9 @@ from datamodules.recipes import SceneRecipes, SceneRules
 from datamodules.rendering import render
 from datamodules.scene_statistics import scene_statistics
 from datamodules.urban_scenes import URBAN_CLASSES
-from experiments.command_parser import command_parser
+from experiments.command_line.next_steps import after_check, tell
+from experiments.command_line.parser import command_parser
 from experiments.data.check_tables import active_table, corpus_table, distinct_table, per_class_table
-from experiments.next_steps import after_check, tell
 from lightning_modules.errors import InputError
 from lightning_modules.separation_scores import LeftOut, score_separation
 from lightning_modules.setting_checks import require_names, require_whole

@@ -14,10 +14,11 @@ from rich.console import Console
 from rich.progress import track
 
 from datamodules.mixtures import MixtureDataModule
+from experiments.command_line.configurations import resolved
+from experiments.command_line.next_steps import tell
+from experiments.command_line.parser import data_parser
 from experiments.data.mixture_files import SCALE, STRONG_LABELS, WEAK_LABELS, AudioFormat, MixtureFiles
-from experiments.data_configuration import data_parser, plain_data, with_sections
-from experiments.next_steps import tell
-from experiments.output_folder import new_folder
+from experiments.output.new_folder import new_folder
 from lightning_modules.batch import Split
 from lightning_modules.errors import InputError
 
@@ -141,7 +142,7 @@ def command(arguments: list[str]) -> None:
     Raises:
         InputError: an argument is wrong; the message says which.
     """
-    parser = data_parser("synthesize", DESCRIPTION, *EXAMPLES, base=MixtureDataModule)
+    parser = data_parser("synthesize", DESCRIPTION, *EXAMPLES, base=MixtureDataModule, arguments=arguments)
     parser.add_argument("--manifest", type=str | None, help=f"a {MANIFEST}: make its files again")
     parser.add_argument("--split", type=Split, default="test", help="whose mixtures")
     parser.add_argument("--start", type=NonNegativeInt, default=0, help="index of the first mixture")
@@ -159,12 +160,12 @@ def command(arguments: list[str]) -> None:
         help="write every event by itself too, as Scaper does: mixtures/NAME_events/",
     )
     parser.add_argument("--overwrite", action="store_true", help="replace what synthesize wrote there before")
-    resolved, known = _with_manifest(with_sections(arguments[1:]))
-    settings: Namespace = parser.parse_args(resolved)
+    words, known = _with_manifest(resolved(arguments[1:], ("data",)))
+    settings: Namespace = parser.parse_args(words)
     data: MixtureDataModule = parser.instantiate(settings).data
     mixtures = settings.mixtures or data.mixtures[settings.split] - settings.start
     selection = {
-        "data": plain_data(parser, settings),
+        "data": json.loads(parser.dump(settings, format="json", skip_unset=False))["data"],
         "split": settings.split,
         "start": settings.start,
         "mixtures": mixtures,

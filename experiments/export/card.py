@@ -10,8 +10,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from experiments.configuration import read_configuration
-from experiments.run_files import CONFIGURATION_FILE, ENVIRONMENT_FILE, TEST_FILE, TESTED_FILE
+from experiments.command_line.configurations import read_configuration
+from experiments.output.run_files import CONFIGURATION_FILE, ENVIRONMENT_FILE, TEST_FILE, TESTED_FILE
 from lightning_modules import exported_model
 from lightning_modules.exported_model import Card
 

@@ -3,13 +3,13 @@
 import contextlib
 from pathlib import Path
 
-from experiments.command_parser import command_parser
-from experiments.configuration import config_options
+from experiments.command_line.configurations import config_options
+from experiments.command_line.next_steps import tell
+from experiments.command_line.parser import command_parser
 from experiments.export.model import KINDS, export_module, require_free
 from experiments.export.program import write_program
 from experiments.export.show_card import shown
-from experiments.next_steps import tell
-from experiments.sole_writer import sole_writer
+from experiments.output.sole_writer import sole_writer
 from lightning_modules.errors import InputError
 from lightning_modules.trained_module import load_module
 from lightning_modules.weak_labels.classifier_module import EventClassifier

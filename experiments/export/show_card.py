@@ -6,7 +6,7 @@ from typing import Any
 
 import yaml
 
-from experiments.command_parser import command_parser
+from experiments.command_line.parser import command_parser
 from experiments.export.card import read_card
 from lightning_modules.errors import printable
 from lightning_modules.exported_model import Card

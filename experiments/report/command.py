@@ -5,12 +5,12 @@ from pathlib import Path
 import torch
 from rich.console import Console
 
-from experiments.command_parser import Explaining, command_parser
+from experiments.command_line.parser import Explaining, command_parser
+from experiments.command_line.text import show_lines
+from experiments.output.sole_writer import sole_writer
 from experiments.report.contents import Contents
 from experiments.report.page import html
 from experiments.report.run_folder import open_run_folder
-from experiments.sole_writer import sole_writer
-from experiments.terminal_lines import show_lines
 from lightning_modules.atomic_file import write_text_atomically
 from lightning_modules.errors import InputError
 

@@ -11,8 +11,8 @@ from torch import Tensor
 
 from datamodules.mixture_dataset import MixtureDataset
 from datamodules.mixtures import MixtureDataModule
-from experiments.data_configuration import data_parser
-from experiments.own_classes import modules_of
+from experiments.command_line.own_classes import modules_of
+from experiments.command_line.parser import data_parser
 from experiments.report.run_folder import Run
 from lightning_modules.batch import Batch
 from lightning_modules.choices import named_modules

@@ -6,9 +6,9 @@ from typing import Any
 
 import yaml
 
+from experiments.output.run_files import CONFIGURATION_FILE, ENVIRONMENT_FILE, TEST_FILE, VALIDATION_FILE
 from experiments.report.page import Block, Settings
 from experiments.report.run_folder import Run, RunFolder
-from experiments.run_files import CONFIGURATION_FILE, ENVIRONMENT_FILE, TEST_FILE, VALIDATION_FILE
 from experiments.tables import Table
 
 ENVIRONMENT = ("Versions", "Revision", "Machine")

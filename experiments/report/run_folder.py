@@ -7,16 +7,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from experiments.configuration import read_configuration
+from experiments.command_line.configurations import read_configuration
+from experiments.output.run_files import CONFIGURATION_FILE, TEST_FILE, TESTED_FILE, VALIDATION_FILE, RunFiles
 from experiments.reproduction.model_selection_stages import DOMAINS
 from experiments.reproduction.weak_labels_table import JUDGES, ROWS
-from experiments.run_files import (
-    CONFIGURATION_FILE,
-    TEST_FILE,
-    TESTED_FILE,
-    VALIDATION_FILE,
-    best_checkpoint,
-)
 from lightning_modules.errors import InputError
 from lightning_modules.scores.summary import CLASSIFIER_FILE, SCORES_FILE
 
@@ -50,7 +44,7 @@ class Run:
     @property
     def best(self) -> Path:
         """The checkpoint that was tested."""
-        return best_checkpoint(self.folder)
+        return RunFiles(self.folder).best
 
     @property
     def scores(self) -> Path:

@@ -8,23 +8,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
 
-import torch
 from jsonargparse import Namespace
 from jsonargparse.typing import NonNegativeInt
 
-from experiments.command_parser import Explaining, command_parser
-from experiments.configuration import options
-from experiments.next_steps import tell
+from experiments.command_line.configurations import options
+from experiments.command_line.next_steps import tell
+from experiments.command_line.parser import Explaining, command_parser
+from experiments.output.sole_writer import sole_writer
 from experiments.reproduction.model_selection_stages import model_selection_stages
-from experiments.reproduction.model_selection_table import make_tables
-from experiments.reproduction.run_stages import run_stages
 from experiments.reproduction.stage import Stage
-from experiments.reproduction.tracking import group_of, track_tables
 from experiments.reproduction.weak_labels_stages import weak_labels_stages
-from experiments.reproduction.weak_labels_table import make_table
-from experiments.sole_writer import sole_writer
+from experiments.training.command import LoggerName
 from experiments.training.ranks import job_tasks, launched
-from experiments.training.tracking import LoggerName
 from lightning_modules.errors import InputError
 
 Preset = Literal["demo", "small", "paper"]
@@ -55,9 +50,23 @@ class Reproduction:
     table: Callable[[Path, str], None]
 
 
+def _weak_labels_table(output: Path, note: str) -> None:
+    from experiments.reproduction.weak_labels_table import make_table
+
+    make_table(output, note)
+
+
+def _model_selection_tables(output: Path, note: str) -> None:
+    from experiments.reproduction.model_selection_table import make_tables
+
+    make_tables(output, note)
+
+
 REPRODUCTIONS = {
-    "weak-labels": Reproduction(("urbansound8k",), weak_labels_stages, make_table),
-    "model-selection": Reproduction(("urbansound8k", "librispeech", "musdb18"), model_selection_stages, make_tables),
+    "weak-labels": Reproduction(("urbansound8k",), weak_labels_stages, _weak_labels_table),
+    "model-selection": Reproduction(
+        ("urbansound8k", "librispeech", "musdb18"), model_selection_stages, _model_selection_tables
+    ),
 }
 
 
@@ -115,6 +124,11 @@ def command(arguments: list[str]) -> None:
     """
     known, settings = _split_settings(arguments[1:])
     chosen = _parser().parse_args(known)
+    import torch
+
+    from experiments.reproduction.run_stages import run_stages
+    from experiments.reproduction.tracking import group_of, track_tables
+
     if chosen.jobs is not None and chosen.jobs < 1:
         raise InputError(f"--jobs: {chosen.jobs}; at least 1 is needed")
     reproduction = REPRODUCTIONS[chosen.system]

@@ -3,9 +3,9 @@
 import json
 from pathlib import Path
 
-from experiments.configuration import config_options, data_options, where_shipped
+from experiments.command_line.configurations import config_options, data_options
+from experiments.output.run_files import RunFiles
 from experiments.reproduction.stage import Stage
-from experiments.run_files import best_checkpoint
 
 DOMAINS = ("speech", "music", "environmental")
 # What a domain's mixtures are made of.
@@ -24,15 +24,13 @@ def model_selection_stages(preset: str, output: Path, settings: list[str], roots
     data: dict[str, list[str]] = {}
     stages = []
     for domain in DOMAINS:
-        preset_says = where_shipped(f"deep_clustering/{preset}/data", f"deep_clustering/{preset}/{domain}")
-        data[domain] = config_options("deep_clustering/base", f"deep_clustering/{domain}", *preset_says)
+        data[domain] = [*config_options(f"deep_clustering/{domain}"), "--preset", preset]
         data[domain] += ["--data.corpus.root", roots[CORPUS_OF[domain]]] if roots else []
         stages.append(Stage(f"{domain}.bank", ("bank", *data[domain], *data_options(settings)), output / domain))
     for domain in DOMAINS:
-        model = config_options("deep_clustering/model", *where_shipped(f"deep_clustering/{preset}/model"))
-        arguments = ("fit", *model, *data[domain], "--run", str(output / domain), *settings)
+        arguments = ("fit", *data[domain], "--run", str(output / domain), *settings)
         stages.append(Stage(f"{domain}.fit", arguments, output / domain, (f"{domain}.bank",)))
-    checkpoints = json.dumps([str(best_checkpoint(output / domain)) for domain in DOMAINS])
+    checkpoints = json.dumps([str(RunFiles(output / domain).best) for domain in DOMAINS])
     needs = tuple(f"{domain}.fit" for domain in DOMAINS)
     for domain in DOMAINS:
         run = output / "selection" / domain

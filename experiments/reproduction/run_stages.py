@@ -14,9 +14,9 @@ from rich.console import Console
 
 from callbacks.training_progress import duration
 from experiments.cli import main
-from experiments.freed_memory import keep_freed_memory
+from experiments.command_line.freed_memory import keep_freed_memory
+from experiments.command_line.termination import INTERRUPTED, TERMINATED, end_on_sigterm, end_with_parent, held_back
 from experiments.reproduction.stage import Record, Stage
-from experiments.termination import INTERRUPTED, TERMINATED, end_on_sigterm, end_with_parent, held_back
 from lightning_modules.errors import InputError
 
 CONSOLE = Console(highlight=False, soft_wrap=True, markup=False, emoji=False)

@@ -9,8 +9,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from experiments.configuration import config_path
-from experiments.run_files import last_checkpoint
+from experiments.command_line.configurations import config_path, with_preset
+from experiments.output.run_files import RunFiles
 from lightning_modules.atomic_file import write_text_atomically
 from lightning_modules.errors import InputError
 
@@ -34,22 +34,24 @@ class Stage:
     @property
     def begun(self) -> bool:
         """Whether the folder holds a part of the command's results, which the command goes on from."""
+        files = RunFiles(self.run)
         results = {
-            "fit": last_checkpoint(self.run),
-            "validate": self.run / "validation_scores.parts",
-            "test": self.run / "scores.parts",
+            "fit": files.last,
+            "validate": files.parts(files.validation_scores),
+            "test": files.parts(files.scores),
         }.get(self.arguments[0])
         return results is not None and results.exists()
 
     @property
     def log(self) -> Path:
         """What the command printed, where it does not run in the foreground."""
-        return self.run / f"{self.name}.log"
+        return RunFiles(self.run).stage_log(self.name)
 
     def command(self) -> list[str]:
         """Arguments of `separatrix`, going on from the last epoch where there is one."""
-        resumed = self.arguments[0] == "fit" and last_checkpoint(self.run).exists()
-        return [*self.arguments, *(("--ckpt_path", str(last_checkpoint(self.run))) if resumed else ())]
+        last = RunFiles(self.run).last
+        resumed = self.arguments[0] == "fit" and last.exists()
+        return [*self.arguments, *(("--ckpt_path", str(last)) if resumed else ())]
 
     def shown(self, launch: Sequence[str] = ()) -> str:
         """The command as a shell takes it; `launch` starts its ranks, if it has any."""
@@ -76,7 +78,7 @@ class Record:
 
     def __init__(self, stage: Stage, needs: Iterable[str]) -> None:
         self.stage = stage
-        self.path = stage.run / f"{stage.name}.json"
+        self.path = RunFiles(stage.run).stage_record(stage.name)
         self.fingerprint = _fingerprint(stage, needs)
 
     def state(self) -> str | None:
@@ -111,7 +113,8 @@ _NO_PART_OF_IT = ("--logger", "--group", "--data.workers", "--data.bank_folder",
 
 def _fingerprint(stage: Stage, needs: Iterable[str]) -> str:
     digest = hashlib.sha256()
-    for before, argument in zip(("", *stage.arguments), stage.arguments, strict=False):
+    arguments = with_preset(list(stage.arguments))
+    for before, argument in zip(("", *arguments), arguments, strict=False):
         if argument.split("=")[0] in _NO_PART_OF_IT or before in _NO_PART_OF_IT:
             continue
         # Where results lie is no part of what they are; those of other stages count by their fingerprints.

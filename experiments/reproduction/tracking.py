@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from callbacks.tracker import Tracker, show_rows
+from experiments.output.run_files import RunFiles
 from experiments.training.wandb_run import wandb_run
 
 JOB_TYPE = "tables"
@@ -24,7 +25,7 @@ def track_tables(output: Path, group: str, configuration: Mapping[str, Any]) -> 
         configuration: what was reproduced, as plain values.
     """
     tables, figures = sorted(output.glob("*.csv")), sorted(output.glob("*.png"))
-    with wandb_run(output, JOB_TYPE, group, configuration) as run:
+    with wandb_run(RunFiles(output), JOB_TYPE, group, configuration) as run:
         if run is None:
             return
         tracker = Tracker(run)

@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from experiments.configuration import config_options, data_options, where_shipped
+from experiments.command_line.configurations import config_options, data_options
+from experiments.output.run_files import RunFiles
 from experiments.reproduction.stage import Stage
-from experiments.run_files import best_checkpoint
 
 
 def weak_labels_stages(preset: str, output: Path, settings: list[str], roots: dict[str, str]) -> list[Stage]:
@@ -17,30 +17,27 @@ def weak_labels_stages(preset: str, output: Path, settings: list[str], roots: di
         roots: of the corpora, by name; none for procedural sounds.
     """
     settings = [*(("--data.corpus.root", roots["urbansound8k"]) if roots else ()), *settings]
-    base = ("weak_labels/base", f"weak_labels/{preset}/data")
-    stages = [Stage("bank", ("bank", *config_options(*base), *data_options(settings)), output)]
+    size = ("--preset", preset)
+    stages = [Stage("bank", ("bank", *config_options("weak_labels/base"), *size, *data_options(settings)), output)]
 
-    def add(row: str, sizes: str | None = None, judge: str | None = None) -> None:
+    def add(row: str, learns: bool = True, judge: str | None = None) -> None:
         run = output / row
-        preset_says = where_shipped(*(f"weak_labels/{preset}/{part}" for part in (sizes, row) if part))
-        configs = [*base, f"weak_labels/{row}", *preset_says]
-        arguments = (*config_options(*configs), "--run", str(run), *settings)
-        needs = ["bank"]
+        arguments = (*config_options(f"weak_labels/{row}"), *size, "--run", str(run), *settings)
+        needs: tuple[str, ...] = ("bank",)
         checkpoint: tuple[str, ...] = ()
-        if sizes:
-            listens = ("--model.judge", str(best_checkpoint(output / judge))) if judge else ()
-            stages.append(
-                Stage(f"{row}.fit", ("fit", *arguments, *listens), run, ("bank", *([f"{judge}.fit"] if judge else ())))
-            )
-            needs, checkpoint = [f"{row}.fit"], ("--ckpt_path", str(best_checkpoint(run)))
-        stages.append(Stage(f"{row}.test", ("test", *arguments, *checkpoint), run, tuple(needs)))
+        if learns:
+            of_judge = ("--model.judge", str(RunFiles(output / judge).best)) if judge else ()
+            needs += (f"{judge}.fit",) if judge else ()
+            stages.append(Stage(f"{row}.fit", ("fit", *arguments, *of_judge), run, needs))
+            needs, checkpoint = (f"{row}.fit",), ("--ckpt_path", str(RunFiles(run).best))
+        stages.append(Stage(f"{row}.test", ("test", *arguments, *checkpoint), run, needs))
 
     # What needs no judge comes first: side by side with the judges it leaves no core idle at the end.
-    add("strong", "separator")
-    add("judge_frame", "judge")
-    add("judge_clip", "judge")
-    add("frame", "separator", judge="judge_frame")
-    add("clip", "separator", judge="judge_clip")
-    add("gate")
-    add("ideal_ratio_mask")
+    add("strong")
+    add("judge_frame")
+    add("judge_clip")
+    add("frame", judge="judge_frame")
+    add("clip", judge="judge_clip")
+    add("gate", learns=False)
+    add("ideal_ratio_mask", learns=False)
     return stages

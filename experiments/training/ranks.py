@@ -9,49 +9,27 @@ import logging
 import os
 import platform
 import warnings
+from argparse import SUPPRESS
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from jsonargparse import ActionConfigFile, Namespace
-from lightning import LightningDataModule, Trainer
-from lightning.fabric.plugins.environments import ClusterEnvironment, SLURMEnvironment, TorchElasticEnvironment
-from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
-from experiments.command_parser import command_parser
-from experiments.data_configuration import with_sections
-from experiments.terminal_lines import counted
-from experiments.training.precision import PreciseTrainer
+from experiments.command_line.configurations import resolved
+from experiments.command_line.parser import CONFIG_HELP, PRESET_HELP, asks_for_help, command_parser
+from experiments.command_line.text import counted
 from lightning_modules.errors import InputError
+
+if TYPE_CHECKING:
+    from lightning import Trainer
+    from lightning.fabric.plugins.environments import ClusterEnvironment
 
 DESCRIPTION = """What SLURM's or torchrun's variables lead to with these settings of the trainer: nodes, ranks, devices.
 Nothing is started. What contradicts itself is refused, as `separatrix fit` would refuse it. Inside of a job, start it
 with srun."""
 USAGE = "separatrix ranks --config CONFIG ... [--trainer.SETTING VALUE ...]"
 EXAMPLE = "ranks --config weak_labels/base --trainer.devices 4 --trainer.num_nodes 2"
-
-
-class Ranks(NamedTuple):
-    """The processes of one command, and this one among them.
-
-    Attributes:
-        launcher: who starts them: `SLURM`, `torchrun`, another one that Lightning knows, or `Lightning` itself.
-        nodes: machines.
-        devices: ranks on each of them.
-        kind: of device, such as `cuda` or `cpu`.
-        size: ranks altogether.
-        rank: of this process.
-        node: of this process, from 0.
-        local_rank: of this process on its node.
-    """
-
-    launcher: str
-    nodes: int
-    devices: int
-    kind: str
-    size: int
-    rank: int
-    node: int
-    local_rank: int
+SETTINGS = ("devices", "num_nodes", "accelerator", "strategy")
 
 
 def step_tasks() -> int:
@@ -61,6 +39,8 @@ def step_tasks() -> int:
 
 def of_slurm() -> bool:
     """Whether Lightning takes the ranks from SLURM; torchrun, also inside of a job, comes first."""
+    from lightning.fabric.plugins.environments import SLURMEnvironment, TorchElasticEnvironment
+
     with warnings.catch_warnings():  # on a login node, that srun is not used
         warnings.simplefilter("ignore")
         return SLURMEnvironment.detect() and not TorchElasticEnvironment.detect()
@@ -76,72 +56,58 @@ def launched() -> bool:
     return "LOCAL_RANK" in os.environ or step_tasks() > 1
 
 
-def cluster_environment(trainer: Trainer) -> ClusterEnvironment:
+def cluster_environment(trainer: "Trainer") -> "ClusterEnvironment":
     """What Lightning took the ranks from. A trainer on one device keeps it, but does not say so in public."""
     return trainer._accelerator_connector.cluster_environment
 
 
-def ranks_of(trainer: Trainer) -> Ranks:
-    """The ranks of a trainer.
+def require_ranks_of(trainer: "Trainer") -> str:
+    """Compare a trainer's settings with what started this process.
+
+    Returns:
+        Who starts the ranks: `SLURM`, `torchrun`, another launcher that Lightning knows, or `Lightning` itself.
 
     Raises:
-        InputError: what started this process and the trainer's settings contradict each other.
+        InputError: the two contradict each other.
     """
+    from lightning.fabric.plugins.environments import SLURMEnvironment, TorchElasticEnvironment
+
     environment = cluster_environment(trainer)
-    settings = f"--trainer.devices {trainer.num_devices} --trainer.num_nodes {trainer.num_nodes}"
+    asked = f"--trainer.devices {trainer.num_devices} --trainer.num_nodes {trainer.num_nodes}"
     if isinstance(environment, TorchElasticEnvironment):
-        launcher, started = "torchrun", environment.world_size()
-        per_node = int(os.environ.get("LOCAL_WORLD_SIZE", started // trainer.num_nodes))
-        _require_agreement(trainer, launcher, started // per_node, per_node)
+        launcher, tasks = "torchrun", environment.world_size()
+        per_node = int(os.environ.get("LOCAL_WORLD_SIZE", tasks // trainer.num_nodes))
+        nodes = tasks // per_node
     elif isinstance(environment, SLURMEnvironment):
-        launcher = "SLURM"
-        _check_slurm(trainer, environment)
-    elif not environment.creates_processes_externally:
-        launcher = "Lightning"
-        if step_tasks() > 1:
+        launcher, tasks = "SLURM", environment.world_size()
+        nodes = int(os.environ.get("SLURM_NNODES", "1"))
+        per_node = int(os.environ.get("SLURM_NTASKS_PER_NODE", tasks // nodes))
+        if nodes * per_node != tasks:
             raise InputError(
-                f"SLURM started {step_tasks()} tasks, but Lightning takes a job named {SLURMEnvironment.job_name()} "
-                f"for an interactive one and would run the whole command in each; choose another --job-name"
+                f"SLURM started {tasks} tasks on {nodes} nodes, not {per_node} on each; "
+                f"ask for --nodes and --ntasks-per-node, and give srun no --ntasks of its own"
             )
-        if trainer.num_nodes > 1 and not {"NODE_RANK", "MASTER_ADDR", "MASTER_PORT"} <= os.environ.keys():
-            raise InputError(
-                f"{settings}: nothing starts the ranks of the other nodes; start the command with srun or torchrun, or "
-                f"on every node with NODE_RANK, MASTER_ADDR and MASTER_PORT set"
-            )
-    else:
+    elif environment.creates_processes_externally:
         # Further ranks that Lightning started by itself, or a launcher that does not say how many it starts.
-        launcher = type(environment).__name__.removesuffix("Environment")
-    return Ranks(
-        launcher=launcher,
-        nodes=trainer.num_nodes,
-        devices=trainer.num_devices,
-        kind=trainer.strategy.root_device.type,
-        size=trainer.world_size,
-        rank=trainer.global_rank,
-        node=trainer.node_rank,
-        local_rank=trainer.local_rank,
-    )
-
-
-def _check_slurm(trainer: Trainer, environment: SLURMEnvironment) -> None:
-    tasks = environment.world_size()
-    nodes = int(os.environ.get("SLURM_NNODES", "1"))
-    per_node = int(os.environ.get("SLURM_NTASKS_PER_NODE", tasks // nodes))
-    if nodes * per_node != tasks:
+        return type(environment).__name__.removesuffix("Environment")
+    elif step_tasks() > 1:
         raise InputError(
-            f"SLURM started {tasks} tasks on {nodes} nodes, not {per_node} on each; "
-            f"ask for --nodes and --ntasks-per-node, and give srun no --ntasks of its own"
+            f"SLURM started {step_tasks()} tasks, but Lightning takes a job named {SLURMEnvironment.job_name()} for an "
+            f"interactive one and would run the whole command in each; choose another --job-name"
         )
-    _require_agreement(trainer, "SLURM", nodes, per_node)
-
-
-def _require_agreement(trainer: Trainer, launcher: str, nodes: int, per_node: int) -> None:
+    elif trainer.num_nodes > 1 and not {"NODE_RANK", "MASTER_ADDR", "MASTER_PORT"} <= os.environ.keys():
+        raise InputError(
+            f"{asked}: nothing starts the ranks of the other nodes; start the command with srun or torchrun, or on "
+            f"every node with NODE_RANK, MASTER_ADDR and MASTER_PORT set"
+        )
+    else:
+        return "Lightning"
     if (trainer.num_nodes, trainer.num_devices) != (nodes, per_node):
         raise InputError(
-            f"--trainer.devices {trainer.num_devices} --trainer.num_nodes {trainer.num_nodes}: {launcher} started "
-            f"{counted(per_node, 'rank')} a node on {counted(nodes, 'node')}; give --trainer.devices {per_node} "
-            f"--trainer.num_nodes {nodes}, or start as many as that says"
+            f"{asked}: {launcher} started {counted(per_node, 'rank')} a node on {counted(nodes, 'node')}; give "
+            f"--trainer.devices {per_node} --trainer.num_nodes {nodes}, or start as many as that says"
         )
+    return launcher
 
 
 @contextlib.contextmanager
@@ -151,6 +117,8 @@ def refused_trainer() -> Iterator[None]:
     Raises:
         InputError: the trainer's settings or the launcher's variables are wrong, or ask for devices that are not there.
     """
+    from lightning.pytorch.utilities.exceptions import MisconfigurationException
+
     if job_tasks() > 1 and step_tasks() != job_tasks():
         raise InputError(
             f"the SLURM job has {job_tasks()} tasks and this process is not one of them: they would wait for each "
@@ -163,10 +131,9 @@ def refused_trainer() -> Iterator[None]:
             raise
         raise InputError(f"{error.args[0]} is not set, although SLURM_NTASKS is; start the command with srun") from None
     except (MisconfigurationException, ImportError, RuntimeError, TypeError, ValueError) as error:
-        told = " ".join(str(error).split())
-        alone = "SLURM_JOB_ID" in os.environ and "machine only has" in told
+        alone = "SLURM_JOB_ID" in os.environ and "machine only has" in str(error)
         hint = " (with --gpus-per-task a task sees its own GPU alone: ask for --gres=gpu:N)" if alone else ""
-        raise InputError(f"--trainer: {told}{hint}") from None
+        raise InputError(f"--trainer: {' '.join(str(error).split())}{hint}") from None
 
 
 def command(arguments: list[str]) -> None:
@@ -179,46 +146,50 @@ def command(arguments: list[str]) -> None:
         InputError: an argument is wrong; the message says which.
     """
     parser = command_parser("ranks", DESCRIPTION, EXAMPLE, usage=USAGE)
-    parser.add_argument(
-        "--config",
-        action=ActionConfigFile,
-        help="a file or shipped configuration, of which data and trainer count; repeatable",
-    )
+    parser.add_argument("--config", action=ActionConfigFile, help=f"{CONFIG_HELP}; its data and trainer count")
+    if asks_for_help(arguments):
+        parser.add_argument("--preset", default=SUPPRESS, help=PRESET_HELP)
+        for name in (*SETTINGS, "accumulate_grad_batches"):
+            parser.add_argument(
+                f"--trainer.{name}", metavar=name.upper(), default=SUPPRESS, help="as in `separatrix fit`"
+            )
+        parser.add_argument("--data", metavar="CLASS", default=SUPPRESS, help="for the mixtures of a step")
+        parser.parse_args(arguments[1:])
+    from lightning import LightningDataModule, Trainer
+
+    import separatrix  # noqa: F401  (public classes can then be named without their module)
+    from experiments.training.precision import PreciseTrainer
+
     parser.add_class_arguments(PreciseTrainer, "trainer", instantiate=False)
     parser.add_subclass_arguments(LightningDataModule, "data", required=False, help="for the mixtures of a step")
-    settings = parser.parse_args(with_sections(arguments[1:], ("data", "trainer")))
+    settings = parser.parse_args(resolved(arguments[1:], ("data", "trainer")))
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)  # what it says of every trainer is no answer
+    quiet: dict[str, Any] = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False}
     with refused_trainer():
-        trainer = Trainer(
-            **{name: settings.trainer[name] for name in ("devices", "num_nodes", "accelerator", "strategy")},
-            logger=False,
-            enable_checkpointing=False,
-            enable_progress_bar=False,
-            enable_model_summary=False,
-        )
-    ranks = ranks_of(trainer)
-    if ranks.rank == 0:
-        print("\n".join(_overview(ranks, cluster_environment(trainer), settings)))
+        trainer = Trainer(**{name: settings.trainer[name] for name in SETTINGS}, **quiet, enable_checkpointing=False)
+    launcher = require_ranks_of(trainer)
+    if trainer.global_rank == 0:
+        print("\n".join(_overview(trainer, launcher, settings)))
+    kind = f"{trainer.strategy.root_device.type} {trainer.local_rank}"
     print(
-        f"rank {ranks.rank} of {ranks.size}: {ranks.kind} {ranks.local_rank} of node {ranks.node}, {platform.node()}",
+        f"rank {trainer.global_rank} of {trainer.world_size}: {kind} of node {trainer.node_rank}, {platform.node()}",
         flush=True,
     )
 
 
-def _overview(ranks: Ranks, environment: ClusterEnvironment, settings: Namespace) -> list[str]:
+def _overview(trainer: "Trainer", launcher: str, settings: Namespace) -> list[str]:
+    size, environment = trainer.world_size, cluster_environment(trainer)
     started = {
         "SLURM": f"srun, job {os.environ.get('SLURM_JOB_ID', 'unknown')}",
-        "Lightning": "Lightning, when training starts" if ranks.size > 1 else "one process",
+        "Lightning": "Lightning, when training starts" if size > 1 else "one process",
     }
-    lines = [
-        f"launcher  {started.get(ranks.launcher, ranks.launcher)}",
-        f"ranks     {counted(ranks.nodes, 'node')} x {ranks.devices} {ranks.kind} = {ranks.size}",
-    ]
-    if environment.creates_processes_externally and ranks.size > 1:
+    devices = f"{trainer.num_devices} {trainer.strategy.root_device.type}"
+    lines = [f"launcher  {started.get(launcher, launcher)}"]
+    lines.append(f"ranks     {counted(trainer.num_nodes, 'node')} x {devices} = {size}")
+    if environment.creates_processes_externally and size > 1:
         lines.append(f"meet at   {environment.main_address}:{environment.main_port}")
     if settings.data is not None:
         batch, batches = settings.data.init_args["batch_size"], settings.trainer["accumulate_grad_batches"]
         accumulated = f" x {batches} accumulated" if batches > 1 else ""
-        mixtures = ranks.size * batch * batches
-        lines.append(f"a step    {counted(ranks.size, 'rank')} x {batch} mixtures{accumulated} = {mixtures}")
+        lines.append(f"a step    {counted(size, 'rank')} x {batch} mixtures{accumulated} = {size * batch * batches}")
     return lines

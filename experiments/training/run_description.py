@@ -10,8 +10,8 @@ from typing import Any
 
 import torch
 
-from experiments.run_files import CONFIGURATION_FILE, ENVIRONMENT_FILE, TESTED_FILE
-from experiments.terminal_lines import counted
+from experiments.command_line.text import counted
+from experiments.output.run_files import RunFiles
 from lightning_modules.atomic_file import write_text_atomically
 
 _PACKAGES = (
@@ -20,25 +20,25 @@ _PACKAGES = (
 )
 
 
-def write_description(run: Path, file: str, configuration: str, precision: str, tested: str | None = None) -> None:
+def write_description(run: RunFiles, file: Path, configuration: str, precision: str, tested: str | None = None) -> None:
     """Write the resolved configuration, and versions, machine and revision.
 
     Those are `environment.json`'s, of the training or, where there is none, of whatever ran last; and `tested.json`'s
     for a test, with a digest of the weights: by it, scores are known to be a checkpoint's.
 
     Args:
-        run: the run's folder, made when missing.
-        file: name of the configuration's file.
+        run: its files.
+        file: of them, the configuration of this command.
         configuration: as YAML.
         precision: in which the trainer computes; the configuration may leave it to the device.
         tested: digest of the weights that a test is about to score.
     """
-    write_text_atomically(run / file, configuration)
+    write_text_atomically(file, configuration)
     described = {**environment(), "precision": precision}
-    if file == CONFIGURATION_FILE or not (run / CONFIGURATION_FILE).exists():
-        write_text_atomically(run / ENVIRONMENT_FILE, json.dumps(described, indent=2) + "\n")
+    if file == run.configuration or not run.configuration.exists():
+        write_text_atomically(run.environment, json.dumps(described, indent=2) + "\n")
     if tested is not None:
-        write_text_atomically(run / TESTED_FILE, json.dumps({"weights": tested, **described}, indent=2) + "\n")
+        write_text_atomically(run.tested, json.dumps({"weights": tested, **described}, indent=2) + "\n")
 
 
 def environment() -> dict[str, Any]:
@@ -56,13 +56,10 @@ def environment() -> dict[str, Any]:
 def _revision() -> str | None:
     """The git revision of this project's checkout, with a plus sign where it has changes; None outside of one."""
     root = Path(__file__).resolve().parents[2]
+    if not (root / ".git").exists():  # installed, perhaps inside somebody else's checkout
+        return None
+    words = ["git", "describe", "--always", "--dirty=+", "--abbrev=12", "--exclude=*"]
     try:
-        if Path(_git(root, "rev-parse", "--show-toplevel")) != root:  # installed inside somebody else's checkout
-            return None
-        return _git(root, "describe", "--always", "--dirty=+", "--abbrev=12", "--exclude=*")
+        return subprocess.run(words, cwd=root, capture_output=True, text=True, check=True).stdout.strip()
     except (OSError, subprocess.CalledProcessError):
         return None
-
-
-def _git(root: Path, *arguments: str) -> str:
-    return subprocess.run(["git", *arguments], cwd=root, capture_output=True, text=True, check=True).stdout.strip()

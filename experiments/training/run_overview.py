@@ -1,6 +1,7 @@
 """What is about to run, in a few lines that a person can read before the first epoch is over."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import torch
 from lightning import Callback, LightningModule, Trainer
@@ -10,40 +11,17 @@ from torch import nn
 from callbacks.row_evaluation import SPLITS
 from callbacks.training_progress import duration
 from datamodules.mixtures import MixtureDataModule
-from experiments.terminal_lines import counted, show_lines
+from experiments.command_line.text import counted
 from lightning_modules.base_module import SeparatrixModule
 
 
-class RunOverview(Callback):
-    """Prints the model, its networks, the spectrogram, the data, the machine and the run's folder, on rank 0."""
-
-    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Of a training."""
-        self._print(trainer, pl_module)
-
-    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Of an evaluation; not of those within a training."""
-        if trainer.state.fn != "fit":
-            self._print(trainer, pl_module)
-
-    def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Of an evaluation."""
-        self._print(trainer, pl_module)
-
-    def on_predict_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Of a separation."""
-        self._print(trainer, pl_module)
-
-    def _print(self, trainer: Trainer, module: LightningModule) -> None:
-        data = trainer.datamodule  # type: ignore[attr-defined]
-        if trainer.is_global_zero and isinstance(module, SeparatrixModule) and isinstance(data, MixtureDataModule):
-            show_lines(overview(trainer, module, data))
-
-
-def overview(trainer: Trainer, module: SeparatrixModule, data: MixtureDataModule) -> list[tuple[str, str]]:
-    """Names and what they are, in the order in which they are shown."""
+def overview(trainer: Trainer, module: LightningModule) -> list[tuple[str, str | Path]]:
+    """The model, its networks, the spectrogram, the data, the machine and the run's folder, each beside its name."""
+    data = trainer.datamodule  # type: ignore[attr-defined]
+    if not isinstance(module, SeparatrixModule) or not isinstance(data, MixtureDataModule):
+        return []
     command = str(trainer.state.fn.value)  # type: ignore[union-attr]
-    lines = [(command, ", ".join((type(module).__name__, *_identity(module))))]
+    lines: list[tuple[str, str | Path]] = [(command, ", ".join((type(module).__name__, *_identity(module))))]
     if trainer.ckpt_path:
         epoch = f", after {counted(trainer.current_epoch, 'epoch')}" if command == "fit" else ""
         lines.append(("from", f"{trainer.ckpt_path}{epoch}"))
@@ -55,7 +33,7 @@ def overview(trainer: Trainer, module: SeparatrixModule, data: MixtureDataModule
     minutes = int(data.bank.lengths.sum()) / data.bank.sample_rate / 60
     lines.append(("bank", f"{data.bank.path}: {len(data.bank.clips):,} clips, {minutes:.1f} minutes"))
     lines.append(("on", _machine(trainer, data)))
-    lines.append(("run", trainer.default_root_dir))
+    lines.append(("run", Path(trainer.default_root_dir)))
     if command == "fit":
         lines.append(("length", _length(trainer)))
     return lines

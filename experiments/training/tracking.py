@@ -3,7 +3,7 @@
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from lightning import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback, LearningRateMonitor
@@ -13,20 +13,20 @@ from callbacks.audio_examples import AudioExamples
 from callbacks.checkpoint_artifacts import CheckpointArtifacts
 from callbacks.tracker import Tracker
 from callbacks.training_curves import TrainingCurves
+from experiments.output.run_files import RunFiles
+from experiments.training.command import LoggerName
 from experiments.training.trainer_options import as_list
 from experiments.training.wandb_run import wandb_run
 from lightning_modules.errors import InputError
 
-LoggerName = Literal["csv", "wandb", "none"]
 
-
-def curve_loggers(name: LoggerName, given: Any, run: Path) -> list[Logger]:
+def curve_loggers(name: LoggerName, given: Any, run: RunFiles) -> list[Logger]:
     """Loggers of a trainer from its start on. W&B's comes later, with `WandbTracking`.
 
     Args:
         name: of the project's.
         given: the trainer's option `logger`: loggers instead of the curves in the run's folder, or False for none.
-        run: its folder.
+        run: its files.
 
     Raises:
         InputError: none is wanted, and W&B is.
@@ -36,7 +36,7 @@ def curve_loggers(name: LoggerName, given: Any, run: Path) -> list[Logger]:
     if given is False or name == "none":
         return as_list(given)
     # Each start has a folder of its own under `curves`: a resumed run goes on and erases nothing.
-    return as_list(given) or [CSVLogger(run, name="curves")]
+    return as_list(given) or [CSVLogger(run.folder, name=run.curves.name)]
 
 
 def curve_callbacks(name: LoggerName, command: str, checkpoints: Path, given: Sequence[Callback]) -> list[Callback]:
@@ -74,7 +74,7 @@ class WandbTracking(Callback):
     log.
 
     Args:
-        folder: of the run; None follows nothing.
+        run: its files; None follows nothing.
         command: `fit`, `validate` or `test`.
         group: of runs that belong together.
         configuration: makes the resolved configuration, as plain values.
@@ -84,10 +84,10 @@ class WandbTracking(Callback):
     """
 
     def __init__(
-        self, folder: Path | None, command: str, group: str | None, configuration: Callable[[], dict[str, Any]]
+        self, run: RunFiles | None, command: str, group: str | None, configuration: Callable[[], dict[str, Any]]
     ) -> None:
         self.tracker = Tracker()
-        self._folder = folder
+        self._run = run
         self._command = command
         self._group = group
         self._configuration = configuration
@@ -105,25 +105,13 @@ class WandbTracking(Callback):
         """Note at which step an evaluated checkpoint was written."""
         self._evaluated_step = checkpoint["global_step"]
 
-    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule, stage: str = "") -> None:
         """Begin or go on with the run."""
-        self._begin(trainer)
-
-    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Begin or go on with the run."""
-        self._begin(trainer)
-
-    def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Begin or go on with the run."""
-        self._begin(trainer)
-
-    def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Begin it for the tables of an evaluation that had no mixture left, for which the other hooks did not come."""
-        self._begin(trainer)
-
-    def _begin(self, trainer: Trainer) -> None:
-        if self._folder is None or self._begun or not trainer.is_global_zero:
+        if self._run is None or self._begun or not trainer.is_global_zero:
             return
         self._begun = True
-        run = self._open.enter_context(wandb_run(self._folder, self._command, self._group, self._configuration()))
+        run = self._open.enter_context(wandb_run(self._run, self._command, self._group, self._configuration()))
         self.tracker.begin(run, None if self._command == "fit" else self._evaluated_step)
+
+    # The last one for the tables of an evaluation that had no mixture left, for which the others do not come.
+    on_validation_start = on_test_start = teardown = on_train_start

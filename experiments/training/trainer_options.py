@@ -1,7 +1,7 @@
 """Options of Lightning's Trainer: those that have another default here, and those that are refused."""
 
-from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from lightning_modules.errors import InputError
 
@@ -12,29 +12,19 @@ DEFAULTS: dict[str, Any] = {
 }
 
 
-class _Refusal(NamedTuple):
-    """Of some values of an option: which, why, and what to say instead."""
-
-    holds: Callable[[Any], object]
-    reason: str
-    commands: tuple[str, ...] = ("fit", "validate", "test", "predict")
-
-
+_EVERY = ("fit", "validate", "test", "predict")
 _IN_32_BITS = "spectra and losses are computed in 32 bits, whatever the network's; bf16-mixed reduces the network alone"
-_REFUSED = {
-    "default_root_dir": _Refusal(lambda folder: folder is not None, "everything that a run makes lies in --run"),
-    "use_distributed_sampler": _Refusal(bool, "the data share their mixtures out over ranks, none of them twice"),
-    "barebones": _Refusal(bool, "leaves neither checkpoints nor lines; `separatrix benchmark` measures speed"),
-    "model_registry": _Refusal(
-        lambda name: name is not None, "checkpoints stay in the run's folder; --logger wandb keeps copies"
-    ),
-    "precision": _Refusal(lambda name: name in ("64", 64, "64-true", "16-true", "bf16-true"), _IN_32_BITS),
-    "limit_train_batches": _Refusal(lambda limit: limit == 0, "nothing would be learnt", ("fit",)),
-    "accumulate_grad_batches": _Refusal(lambda batches: batches < 1, "a step takes one batch at least", ("fit",)),
+# Of an option: in which commands it is refused, for which values, and why.
+_REFUSED: dict[str, tuple[Sequence[str], Callable[[Any], object], str]] = {
+    "default_root_dir": (_EVERY, bool, "everything that a run makes lies in --run"),
+    "use_distributed_sampler": (_EVERY, bool, "the data share their mixtures out over ranks, none of them twice"),
+    "barebones": (_EVERY, bool, "leaves neither checkpoints nor lines; `separatrix benchmark` measures speed"),
+    "model_registry": (_EVERY, bool, "checkpoints stay in the run's folder; --logger wandb keeps copies"),
+    "precision": (_EVERY, lambda name: str(name) in ("64", "64-true", "16-true", "bf16-true"), _IN_32_BITS),
+    "limit_train_batches": (("fit",), lambda limit: limit == 0, "nothing would be learnt"),
+    "accumulate_grad_batches": (("fit",), lambda batches: batches < 1, "a step takes one batch at least"),
     # It would write over what a whole evaluation left.
-    "fast_dev_run": _Refusal(
-        bool, "of `fit` only; --trainer.limit_test_batches shortens", ("validate", "test", "predict")
-    ),
+    "fast_dev_run": (_EVERY[1:], bool, "of `fit` only; --trainer.limit_test_batches shortens"),
 }
 
 
@@ -48,9 +38,9 @@ def require_honoured(options: Mapping[str, Any], command: str) -> None:
     Raises:
         InputError: an option has a value that this project does not honour.
     """
-    for name, refusal in _REFUSED.items():
-        if command in refusal.commands and refusal.holds(options.get(name)):
-            raise InputError(f"--trainer.{name} {options[name]}: {refusal.reason}")
+    for name, (commands, holds, reason) in _REFUSED.items():
+        if command in commands and holds(options.get(name)):
+            raise InputError(f"--trainer.{name} {options[name]}: {reason}")
     strategy = options.get("strategy")
     kind = strategy if isinstance(strategy, str) else type(strategy).__name__
     if kind.lower().startswith(("fsdp", "deepspeed", "modelparallel")):

@@ -7,66 +7,53 @@ import secrets
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from callbacks.tracker import in_one_line
+from experiments.output.run_files import RunFiles
 from lightning_modules.atomic_file import write_text_atomically
 from lightning_modules.errors import InputError
 
 if TYPE_CHECKING:
     from wandb import Run, Settings
 
-RUN_FILE = "wandb.json"
 PROJECT = "separatrix"
 # At the end W&B uploads what is left. It must not hold a machine for ever where the network is gone: `wandb sync` can.
 FINISH_SECONDS = 1800.0
 
 
-class RunRecord(NamedTuple):
-    """What a folder keeps of its run in `wandb.json`.
-
-    Attributes:
-        id: of the run, in W&B.
-        job_type: the command that began it.
-    """
-
-    id: str
-    job_type: str
-
-
-def run_record(folder: Path, job_type: str) -> RunRecord:
-    """Which run a folder belongs to; the first to ask makes it.
+def run_record(run: RunFiles, job_type: str) -> dict[str, str]:
+    """The `id` and the `job_type` of the W&B run that a folder belongs to; the first to ask makes it.
 
     Args:
-        folder: of the run; made when missing.
-        job_type: of a new run.
+        run: its files; the folder is made when missing.
+        job_type: of a new run: the command that begins it.
 
     Raises:
         InputError: `wandb.json` is there and not readable as such.
     """
-    path = folder / RUN_FILE
-    if path.exists():
+    if run.wandb_run.exists():
         try:
-            stored = json.loads(path.read_text())
-            return RunRecord(str(stored["id"]), str(stored["job_type"]))
+            stored = json.loads(run.wandb_run.read_text())
+            return {name: str(stored[name]) for name in ("id", "job_type")}
         except (ValueError, KeyError, TypeError):
-            raise InputError(f"{path}: not what this program writes; delete it to begin a new W&B run") from None
-    record = RunRecord(os.environ.get("WANDB_RUN_ID") or secrets.token_hex(6), job_type)
-    write_text_atomically(path, json.dumps(record._asdict()) + "\n")
+            raise InputError(f"{run.wandb_run}: not a record of this program's; delete it for a new W&B run") from None
+    record = {"id": os.environ.get("WANDB_RUN_ID") or secrets.token_hex(6), "job_type": job_type}
+    write_text_atomically(run.wandb_run, json.dumps(record) + "\n")
     return record
 
 
 @contextlib.contextmanager
 def wandb_run(
-    folder: Path, job_type: str, group: str | None, configuration: Mapping[str, Any]
+    files: RunFiles, job_type: str, group: str | None, configuration: Mapping[str, Any]
 ) -> Iterator["Run | None"]:
     """The run of a folder, begun or gone on with, finished when the block ends; None where W&B cannot start.
 
     The configuration of the command that began the run is the run's; that of a later one, such as the test of a
-    training, stands below the name of its job type. All of W&B's files lie in `folder`/wandb.
+    training, stands below the name of its job type. All of W&B's files lie in the folder's `wandb`.
 
     Args:
-        folder: of the run.
+        files: of the run.
         job_type: the command.
         group: of runs that belong together.
         configuration: plain values.
@@ -74,19 +61,18 @@ def wandb_run(
     Raises:
         InputError: the folder's `wandb.json` cannot be read.
     """
-    record = run_record(folder, job_type)
-    own = record.job_type == job_type
+    record, folder = run_record(files, job_type), files.folder.absolute()
+    own = record["job_type"] == job_type
     init = {
-        "id": record.id,
+        **record,
         "resume": "allow",
-        "name": os.environ.get("WANDB_NAME") or "/".join(folder.absolute().parts[-2:]),
+        "name": os.environ.get("WANDB_NAME") or "/".join(folder.parts[-2:]),
         "project": os.environ.get("WANDB_PROJECT", PROJECT),
         "group": group,
-        "job_type": record.job_type,
         "config": dict(configuration) if own else {job_type: dict(configuration)},
-        "dir": str(folder.absolute()),
+        "dir": str(folder),
     }
-    with _files_in(folder):
+    with _files_in(files.wandb.absolute()):
         run = _begin(init)
         try:
             yield run
@@ -157,14 +143,14 @@ def _finish(run: "Run | None", exit_code: int) -> None:
 @contextlib.contextmanager
 def _files_in(folder: Path) -> Iterator[None]:
     """Copies of artifacts wait in the run's folder to be uploaded, not in the user's home."""
-    name, given = "WANDB_DATA_DIR", os.environ.get("WANDB_DATA_DIR")
-    if given is None:
-        os.environ[name] = str(folder.absolute() / "wandb" / "data")
+    if "WANDB_DATA_DIR" in os.environ:
+        yield
+        return
+    os.environ["WANDB_DATA_DIR"] = str(folder / "data")
     try:
         yield
     finally:
-        if given is None:
-            os.environ.pop(name, None)
+        os.environ.pop("WANDB_DATA_DIR", None)
 
 
 def _say(message: str) -> None:

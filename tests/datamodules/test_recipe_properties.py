@@ -8,9 +8,10 @@ from hypothesis import strategies as st
 
 from datamodules.corpora.corpus import Clip
 from datamodules.pair_recipes import PairRecipes, PairRules
-from datamodules.recipes import LOUDEST, Recipe, SceneRecipes, SceneRules
+from datamodules.recipes import Recipe, SceneRecipes, SceneRules
 from datamodules.rendering import event_interval, event_starts, render
 from datamodules.sound_bank import SoundBank
+from experiments.report.media import LOUDEST
 from lightning_modules.errors import InputError
 from lightning_modules.spectrogram import Geometry
 

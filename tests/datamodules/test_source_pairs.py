@@ -19,7 +19,7 @@ from datamodules.corpora.urbansound8k import UrbanSound8K
 from datamodules.inspection import inspect_table
 from datamodules.pair_recipes import PairRules
 from datamodules.source_pairs import SourcePairs
-from experiments.configuration import CONFIGS
+from experiments.command_line.configurations import CONFIGS
 from lightning_modules.errors import InputError
 
 REPOSITORY = Path(__file__).parents[2]

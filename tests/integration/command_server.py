@@ -249,7 +249,11 @@ def serve() -> int:
     import experiments.data.bank
     import experiments.data.synthesize
     import experiments.reproduction.command
-    import experiments.training.command  # noqa: F401
+    import experiments.reproduction.model_selection_table
+    import experiments.reproduction.run_stages
+    import experiments.reproduction.tracking
+    import experiments.reproduction.weak_labels_table
+    import experiments.training.lightning_cli  # noqa: F401
     from experiments.cli import main
 
     gc.freeze()  # what was imported is never collected: processes end without a second's search through it

@@ -20,7 +20,7 @@ from command_server import CommandServer
 from interruptible import Stage, Stages, commands
 
 from experiments.cli import main
-from experiments.configuration import CONFIGS
+from experiments.command_line.configurations import CONFIGS
 
 URBAN_CLASSES = ("car_horn", "dog_bark", "gun_shot", "jackhammer", "siren")
 SCENES = {

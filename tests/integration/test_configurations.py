@@ -8,7 +8,7 @@ from typing import NamedTuple, get_args
 import pytest
 import yaml
 
-from experiments.configuration import CONFIGS
+from experiments.command_line.configurations import CONFIGS, with_preset
 from experiments.reproduction.command import Preset
 from experiments.reproduction.model_selection_stages import model_selection_stages
 from experiments.reproduction.weak_labels_stages import weak_labels_stages
@@ -126,14 +126,16 @@ def preset_configurations(separatrix, recordings, tmp_path_factory):
         stages = {stage.name: stage for stage in weak_labels_stages(preset, output, words, roots)}
         wanted = {"judge_frame.test", "frame.test"}
         for fragment in FRAGMENTS:
-            wanted |= {next((name for name, stage in stages.items() if fragment in stage.arguments), "bank")}
+            wanted |= {
+                next((name for name, stage in stages.items() if fragment in with_preset(list(stage.arguments))), "bank")
+            }
         while more := {need for name in wanted for need in stages[name].needs} - wanted:
             wanted |= more
         used = set()
         for name, stage in stages.items():
             if name in wanted:
                 separatrix.succeed(*stage.arguments, *network(name, preset))
-                used |= {word for before, word in pairwise(stage.arguments) if before == "--config"}
+                used |= {word for before, word in pairwise(with_preset(list(stage.arguments))) if before == "--config"}
         return used
 
     return run
@@ -171,7 +173,7 @@ def test_every_part_of_a_model_selection_runs_as_the_reproduction_combines_it(pr
         further = separatrix.as_options(SMALL_CORPORA[preset].get(domain, {}))
         sizes = ("--model.network.units", "6", "--model.network.layers", "1") if command == "fit" else ()
         separatrix.succeed(*stage.arguments, *further, *sizes)
-        used |= {word for before, word in pairwise(stage.arguments) if before == "--config"}
+        used |= {word for before, word in pairwise(with_preset(list(stage.arguments))) if before == "--config"}
     of_others = {f"deep_clustering/{other}" for other in (*PRESETS, "ablations") if other != preset}
     assert used == {name for name in DEEP_CLUSTERING if name.rpartition("/")[0] not in of_others}
     for domain in ("speech", "music", "environmental"):

@@ -2,7 +2,6 @@
 
 import contextlib
 import random
-import re
 import shutil
 import signal
 import time
@@ -20,22 +19,16 @@ MOMENTS = {
         Moment("opened", "*/samples.f32"),
         Moment("filled", "*/samples.f32", 50_000),
         Moment("opened", "*/index.npz"),
-        Moment("torn", "*/procedural-8000Hz-*"),
         Moment("whole", "*/procedural-8000Hz-*"),
         Moment("renamed", "*/procedural-8000Hz-*"),
     ],
     "fit weak-labels": [
         Moment("torn", "*/config.yaml"),
-        Moment("whole", "*/environment.json"),
-        Moment("opened", "*/metrics.csv"),
         Moment("opened", "*/metrics.csv", 2),
         Moment("torn", "*/best.ckpt"),
-        Moment("whole", "*/best.ckpt", 2),
         Moment("renamed", "*/best.ckpt", 2),
-        Moment("torn", "*/last.ckpt"),
         Moment("torn", "*/last.ckpt", 3),
         Moment("whole", "*/last.ckpt", 4),
-        Moment("renamed", "*/last.ckpt", 4),
     ],
     "fit with a judge": [Moment("renamed", "*/best.ckpt", 3), Moment("torn", "*/last.ckpt", 2)],
     "fit model-selection": [
@@ -45,13 +38,10 @@ MOMENTS = {
         Moment("renamed", "*/last.ckpt", 3),
     ],
     "test weak-labels": [
-        Moment("torn", "*/test.yaml"),
         Moment("torn", "*/tested.json"),
         Moment("opened", "*/rank-0-*"),
-        Moment("filled", "*/rank-0-*", 1),
         Moment("filled", "*/rank-0-*", 20_000),
         Moment("torn", "*/scores.csv"),
-        Moment("whole", "*/scores.csv"),
         Moment("renamed", "*/scores.csv"),
         Moment("torn", "*/summary.csv"),
         Moment("renamed", "*/summary.csv"),
@@ -69,12 +59,9 @@ MOMENTS = {
     ],
     "synthesize": [Moment("opened", "*.wav", 4), Moment("opened", "*/manifest.json"), Moment("whole", "*/folder")],
     REPRODUCTIONS[0]: [
-        Moment("torn", "*/strong.fit.json"),
-        Moment("renamed", "*/strong.fit.json"),
         Moment("torn", "*/strong.fit.json", 2),
         Moment("renamed", "*/strong.fit.json", 2),
         Moment("torn", "*/judge_frame.test.json", 2),
-        Moment("torn", "*/folder/scores.csv"),
         Moment("whole", "*/folder/table.csv"),
         Moment("torn", "*/folder/table.md"),
     ],
@@ -82,21 +69,18 @@ MOMENTS = {
         Moment("renamed", "*/speech.bank.json", 2),
         Moment("whole", "*/music.fit.json", 2),
         Moment("torn", "*/environmental.validate.json", 2),
-        Moment("torn", "*/folder/calibration.csv"),
         Moment("torn", "*/folder/confidence.png"),
         Moment("whole", "*/folder/table.md"),
     ],
 }
+# One of each kind of work.
 BRIEFLY = {
     ("bank", MOMENTS["bank"][1]),
-    ("fit weak-labels", MOMENTS["fit weak-labels"][6]),
-    ("fit model-selection", MOMENTS["fit model-selection"][2]),
-    ("test weak-labels", MOMENTS["test weak-labels"][8]),
-    ("test model-selection", MOMENTS["test model-selection"][1]),
-    (REPRODUCTIONS[0], MOMENTS[REPRODUCTIONS[0]][2]),
+    ("fit weak-labels", MOMENTS["fit weak-labels"][4]),
+    ("test weak-labels", MOMENTS["test weak-labels"][6]),
+    (REPRODUCTIONS[0], MOMENTS[REPRODUCTIONS[0]][1]),
 }
 SHORT = [stage for stage in MOMENTS if stage not in REPRODUCTIONS]
-RANDOM_BRIEFLY = ("bank", "fit with a judge", "test weak-labels")
 
 
 def named(stage, moment):
@@ -119,24 +103,10 @@ def test_killed_at_an_exact_moment(name, moment, stages, processes, faults, tmp_
     faults.append((name, f"killed: {moment.when} {moment.path.lstrip('*/')}"))
 
 
-def last_written(folder):
-    """The file that was written last, below a folder."""
-    files = [path for path in folder.rglob("*") if path.is_file()]
-    if not files:
-        return "nothing yet"
-    newest = max(files, key=lambda path: path.stat().st_mtime_ns).relative_to(folder)
-    return re.sub(r"rank-0-\w+|-[0-9a-f]{16}\S*(?=/)|(?<=estimates/)\d+|version_\d+", "*", str(newest))
-
-
 def kill_at_random(stage, kills, draw, processes, folder):
-    """Start the stage again and again, and kill it at random moments, until it was killed so many times.
-
-    Returns:
-        What had been written last, for each kill.
-    """
-    hit: list[str] = []
-    seconds = stage.seconds
-    while len(hit) < kills:
+    """Start the stage again and again, and kill it at random moments, until it was killed so many times."""
+    killed, seconds = 0, stage.seconds
+    while killed < kills:
         before, begun = epochs(folder), time.monotonic()
         with processes.start(*stage.into(folder)) as running:
             late = _await_random_moment(stage, seconds, draw, running, folder)
@@ -151,8 +121,7 @@ def kill_at_random(stage, kills, draw, processes, folder):
             seconds = time.monotonic() - begun  # the machine is not as busy as it was
         else:
             assert ended.killed or ended.status == 0, ended.printed
-            hit.append(last_written(folder))
-    return hit
+            killed += 1
 
 
 def _await_random_moment(stage, seconds, draw, running, folder):
@@ -171,17 +140,16 @@ def _await_random_moment(stage, seconds, draw, running, folder):
 @pytest.mark.parametrize(
     "name, kills",
     [
-        *(pytest.param(name, 1, id=name) for name in RANDOM_BRIEFLY),
-        *(pytest.param(name, 5, id=f"{name}, many times", marks=pytest.mark.soak) for name in SHORT),
-        *(pytest.param(name, 3, id=f"{name}, many times", marks=pytest.mark.soak) for name in REPRODUCTIONS),
+        *(pytest.param(name, 5, marks=pytest.mark.soak) for name in SHORT),
+        *(pytest.param(name, 3, marks=pytest.mark.soak) for name in REPRODUCTIONS),
     ],
 )
 def test_killed_at_random_moments(name, kills, stages, processes, faults, tmp_path):
     stage, folder = stages(name), tmp_path / "folder"
-    hit = kill_at_random(stage, kills, random.Random(f"{name} {kills}"), processes, folder)
+    kill_at_random(stage, kills, random.Random(f"{name} {kills}"), processes, folder)
     processes.succeed(*stage.into(folder))
     stage.assert_complete(folder)
-    faults.extend((name, f"killed at random, last written: {last}") for last in hit)
+    faults.extend([(name, "killed at random")] * kills)
 
 
 def test_a_large_evaluation_killed_twice_scores_every_mixture_once(stages, processes, faults, tmp_path):
@@ -204,11 +172,10 @@ def test_a_large_evaluation_killed_twice_scores_every_mixture_once(stages, proce
 
 
 @pytest.mark.soak
-@pytest.mark.parametrize("share", [0.3, 0.5, 0.7])
-def test_a_reproduction_whose_first_process_alone_is_killed(share, stages, processes, faults, tmp_path):
+def test_a_reproduction_whose_first_process_alone_is_killed(stages, processes, faults, tmp_path):
     stage, folder = stages(REPRODUCTIONS[1]), tmp_path / "folder"
     with processes.start(*stage.into(folder)) as running:
-        assert not running.ended_within(share * stage.seconds)
+        assert not running.ended_within(0.5 * stage.seconds)
         running.signal_first(signal.SIGKILL)
         assert running.end().killed
         running.wait_for_the_others()

@@ -38,7 +38,7 @@ def own_folder(tmp_path, monkeypatch):
 
 def printed_next(outcome):
     """Arguments of the commands that a command prints at its end."""
-    lines = outcome.out.split("\nnext")[1].splitlines()
+    lines = outcome.out.replace(" \\\n", " ").split("\nnext")[1].splitlines()
     return [shlex.split(line)[1:] for line in lines if line.split()[:1] == ["separatrix"]]
 
 

@@ -16,7 +16,7 @@ STAGES = (
 )
 WEAK_LABELS, SIDE_BY_SIDE = (f"reproduce weak-labels, {jobs} at a time" for jobs in "12")
 MODEL_SELECTION = "reproduce model-selection, 1 at a time"
-INTERRUPTED, PREEMPTED = 130, 143
+PREEMPTED = 143
 # A second signal after this long, where a scheduler's grace ends, cannot be ignored.
 GRACE_SECONDS = 30
 
@@ -25,6 +25,14 @@ def halves(folder):
     """Files and folders that are half written, below a folder or beside it."""
     marks = (".partial", ".building", ".unfinished", ".replaced")
     return [path for path in folder.parent.rglob("*") if path.name.endswith(marks)]
+
+
+def named(ended):
+    """Arguments of the command that goes on."""
+    _, told = ended.printed.split("\ninterrupted; this goes on from here:\n")
+    program, *words = shlex.split(told.replace("\\\n", ""))
+    assert program == "separatrix"
+    return words
 
 
 def preempt(running):
@@ -38,8 +46,7 @@ def preempt(running):
 def assert_it_ended_well(ended, folder, status=PREEMPTED):
     assert ended.status == status, ended.printed
     assert ended.printed.count("goes on from here") == 1
-    told, how_to_go_on = ended.printed.strip().splitlines()[-2:]
-    assert told == "interrupted; this goes on from here:" and how_to_go_on.startswith("  separatrix ")
+    assert named(ended)
     assert "Traceback" not in ended.printed
     assert not halves(folder)
 
@@ -73,17 +80,15 @@ def test_the_command_that_an_interruption_names_goes_on_from_there(separatrix, p
             assert not running.ended_within(0.01), running.end().printed
         ended = preempt(running)
     assert_it_ended_well(ended, run)
-    program, *named = shlex.split(ended.printed.strip().splitlines()[-1])
     kept = epochs(run)
-    assert program == "separatrix" and kept >= 2
-    ended = processes.succeed(*named, "--trainer.max_epochs", str(kept + 1))
+    assert kept >= 2
+    ended = processes.succeed(*named(ended), "--trainer.max_epochs", str(kept + 1))
     assert epochs(run) == kept + 1 and f"epoch {kept + 1}/" in ended.printed
 
 
 @pytest.mark.parametrize(
     "name, times",
-    [pytest.param(name, 1, id=name) for name in ("fit weak-labels", "test weak-labels", "bank")]
-    + [pytest.param(name, 4, id=f"{name}, many times", marks=pytest.mark.soak) for name in STAGES],
+    [("fit weak-labels", 1), *(pytest.param(name, 4, marks=pytest.mark.soak) for name in STAGES)],
 )
 def test_preempted_at_random_moments(name, times, stages, processes, faults, tmp_path):
     stage, folder = stages(name), tmp_path / "folder"
@@ -94,44 +99,18 @@ def test_preempted_at_random_moments(name, times, stages, processes, faults, tmp
 
 
 @pytest.mark.parametrize(
-    "name, record",
+    "name, number, to_all, ranks, record",
     [
-        (SIDE_BY_SIDE, "frame/frame.fit.json"),
-        pytest.param(WEAK_LABELS, "judge_frame/judge_frame.fit.json", marks=pytest.mark.soak),
-        pytest.param(WEAK_LABELS, "strong/strong.test.json", marks=pytest.mark.soak),
-        pytest.param(SIDE_BY_SIDE, "strong/strong.fit.json", marks=pytest.mark.soak),
-        pytest.param(MODEL_SELECTION, "music/music.fit.json", marks=pytest.mark.soak),
-        pytest.param(MODEL_SELECTION, "selection/speech/speech.validate.json", marks=pytest.mark.soak),
+        (SIDE_BY_SIDE, signal.SIGINT, True, 1, "strong/strong.fit.json"),
+        pytest.param(SIDE_BY_SIDE, signal.SIGTERM, False, 1, "frame/frame.fit.json", marks=pytest.mark.soak),
+        pytest.param(WEAK_LABELS, signal.SIGTERM, False, 1, "strong/strong.test.json", marks=pytest.mark.soak),
+        pytest.param(WEAK_LABELS, signal.SIGINT, False, 1, "judge_frame/judge_frame.fit.json", marks=pytest.mark.soak),
+        pytest.param(WEAK_LABELS, signal.SIGINT, True, 2, "strong/checkpoints", marks=pytest.mark.soak),
+        pytest.param(MODEL_SELECTION, signal.SIGTERM, False, 1, "music/music.fit.json", marks=pytest.mark.soak),
     ],
 )
-def test_a_preempted_reproduction_ends_with_all_its_processes_and_goes_on(
-    name, record, stages, processes, faults, tmp_path
-):
-    stage, folder = stages(name), tmp_path / "folder"
-    with processes.start(*stage.into(folder)) as running:
-        while not (folder / record).exists():
-            assert not running.ended_within(0.01), running.end().printed
-        ended = preempt(running)
-    assert_it_ended_well(ended, folder)
-    processes.succeed(*stage.into(folder))
-    stage.assert_complete(folder)
-    faults.append((name, f"preempted in {record.split('/')[-1].removesuffix('.json')}"))
-
-
-@pytest.mark.parametrize(
-    "name, to_all, ranks, record",
-    [
-        (WEAK_LABELS, True, 1, "strong/strong.fit.json"),
-        (SIDE_BY_SIDE, True, 1, "strong/strong.fit.json"),
-        pytest.param(SIDE_BY_SIDE, False, 1, "judge_frame/checkpoints", marks=pytest.mark.soak),
-        pytest.param(WEAK_LABELS, False, 1, "judge_frame/judge_frame.fit.json", marks=pytest.mark.soak),
-        pytest.param(WEAK_LABELS, True, 2, "strong/strong.fit.json", marks=pytest.mark.soak),
-        pytest.param(WEAK_LABELS, True, 2, "strong/checkpoints", marks=pytest.mark.soak),
-        pytest.param(WEAK_LABELS, False, 2, "strong/checkpoints", marks=pytest.mark.soak),
-    ],
-)
-def test_ctrl_c_ends_a_reproduction_with_all_its_processes_and_one_line_that_goes_on(
-    name, to_all, ranks, record, stages, processes, faults, tmp_path
+def test_an_interrupted_reproduction_ends_with_all_its_processes_and_goes_on(
+    name, number, to_all, ranks, record, stages, processes, faults, tmp_path
 ):
     stage, folder = stages(name), tmp_path / "folder"
     several = ["--trainer.devices", str(ranks), "--trainer.strategy", "ddp"] if ranks > 1 else []
@@ -139,13 +118,16 @@ def test_ctrl_c_ends_a_reproduction_with_all_its_processes_and_one_line_that_goe
     with processes.start(*command) as running:
         while not (folder / record).exists():
             assert not running.ended_within(0.01), running.end().printed
-        # A terminal's Ctrl-C is for all of its processes, `kill -INT` for one.
-        (running.signal if to_all else running.signal_first)(signal.SIGINT)
+        # A terminal's Ctrl-C is for all of its processes, `kill -INT` and a scheduler's SIGTERM for one.
+        (running.signal if to_all else running.signal_first)(number)
         assert running.ended_within(GRACE_SECONDS)
         running.wait_for_the_others()
         ended = running.end()
-    assert_it_ended_well(ended, folder, INTERRUPTED)
-    assert ended.printed.strip().splitlines()[-1] == f"  {shlex.join(['separatrix', *command])}"
+    assert_it_ended_well(ended, folder, 128 + number)
+    assert named(ended) == command
+    if ranks == 1:
+        processes.succeed(*stage.into(folder))
+        stage.assert_complete(folder)
     faults.append((name, f"interrupted in {record}"))
 
 

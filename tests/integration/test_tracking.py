@@ -7,9 +7,7 @@ import signal
 import time
 from pathlib import Path
 
-import numpy as np
 import pytest
-import soundfile
 import wandb
 import yaml
 
@@ -143,40 +141,6 @@ def test_the_test_stands_at_the_step_of_its_checkpoint_with_summary_and_rows(sep
     assert len(table(records[1], "tables/summary")[0]) == len(summary)
 
 
-def test_the_first_mixtures_are_there_to_listen_to_and_to_look_at(records):
-    for each, split in zip(records, ("validation", "test"), strict=True):
-        rows, files = table(each, f"examples/{split}")
-        assert [(row["mixture"], row["source"]) for row in rows] == [(0, label) for label in CLASSES]
-        for row in rows:
-            heard, truth, estimate = (
-                soundfile.read(files[row[name]["path"]]) for name in ("heard", "truth", "estimate")
-            )
-            assert heard[1] == truth[1] == estimate[1] == 8000
-            assert len(heard[0]) == len(truth[0]) == len(estimate[0]) == 4000
-            assert np.abs(heard[0]).max() > 0
-            assert (row["spectrograms"]["width"], row["spectrograms"]["height"]) == (640, 400)
-        # The sources add up to the mixture, but for their 16 bits.
-        truths = sum(soundfile.read(files[row["truth"]["path"]])[0] for row in rows)
-        np.testing.assert_allclose(truths, soundfile.read(files[rows[0]["heard"]["path"]])[0], atol=6 * 2**-15)
-
-
-def test_the_checkpoints_are_versions_of_one_artifact(run, records):
-    versions = [artifact for artifact in of_kind(records[0], "artifact") if artifact.type == "model"]
-    assert {artifact.name for artifact in versions} == {
-        f"checkpoint-{json.loads((run / 'wandb.json').read_text())['id']}"
-    }
-    aliases = [set(artifact.aliases) - {"latest"} for artifact in versions]
-    epochs = {name: read_checkpoint(run / "checkpoints" / f"{name}.ckpt")["epoch"] + 1 for name in ("best", "last")}
-    assert set().union(*aliases) == {"best", "last", *(f"epoch-{epoch}" for epoch in epochs.values())}
-    for artifact, names in zip(versions, aliases, strict=True):
-        name = next(iter(names & epochs.keys()))
-        (entry,) = artifact.manifest.contents
-        assert Path(entry.local_path).read_bytes() == (run / "checkpoints" / f"{name}.ckpt").read_bytes()
-        assert Path(entry.local_path).is_relative_to(run / "wandb")
-        said = json.loads(artifact.metadata)
-        assert (said["epoch"], said["supervision"], said["classes"]) == (epochs[name], "strong", list(CLASSES))
-
-
 @pytest.mark.parametrize("logger, left", [("csv", True), ("none", False)])
 def test_other_loggers_leave_no_wandb_and_none_changes_what_is_learnt(logger, left, separatrix, run, tmp_path):
     arguments = separatrix.arguments("strong", TWO_EPOCHS)
@@ -209,6 +173,7 @@ def test_a_training_that_is_refused_leaves_no_run(separatrix, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.soak
 def test_two_ranks_are_one_run_which_a_killed_training_goes_on_with(separatrix, wandb_records, tmp_path):
     ranks = {"trainer.devices": "2", "trainer.strategy": "ddp", "data.batch_size": "2"}
     arguments = [*separatrix.arguments("strong", TWO_EPOCHS), *FOLLOWED, *ONE_EXAMPLE, "--run", tmp_path]
@@ -233,3 +198,31 @@ def test_two_ranks_are_one_run_which_a_killed_training_goes_on_with(separatrix, 
     steps = [sorted(step for name, step, _ in points(each) if name == "validation_loss") for each in (killed, resumed)]
     assert steps[1] == [2 * reached + 1]
     assert steps[0] and steps[0] == [2 * epoch + 1 for epoch in range(len(steps[0]))] and len(steps[0]) <= reached + 1
+
+
+@pytest.mark.soak
+def test_a_training_outlives_wandbs_helper_process(separatrix, tmp_path):
+    settings = {"trainer.max_epochs": 40, "trainer.log_every_n_steps": 1}
+    arguments = [*separatrix.arguments("strong", settings), "--logger", "wandb", "--run", tmp_path]
+    wandb.teardown()
+    with separatrix.process("fit", *arguments) as process:
+        while not (tmp_path / "checkpoints" / "last.ckpt").exists():
+            assert process.poll() is None, process.communicate()
+            time.sleep(0.02)
+        children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+        (helper,) = [child for child in children if Path(f"/proc/{child}/comm").read_text() == "wandb-core\n"]
+        os.kill(int(helper), signal.SIGKILL)
+        _, err = process.communicate(timeout=300)
+    assert process.returncode == 0
+    assert err.count("W&B failed and is left alone") == 1
+    assert len([r for r in separatrix.rows(*tmp_path.glob("curves/*/metrics.csv")) if r["validation_loss"]]) == 40
+
+
+@pytest.mark.soak
+def test_a_server_that_does_not_answer_makes_the_run_offline(separatrix, tmp_path):
+    wandb.teardown()
+    arguments = [*separatrix.arguments("strong"), "--logger", "wandb", "--run", tmp_path]
+    nowhere = {"WANDB_API_KEY": "0123456789" * 4, "WANDB_BASE_URL": "http://127.0.0.1:9"}
+    outcome = separatrix.run_process("fit", *arguments, **nowhere)
+    assert outcome.status == 0 and "W&B: offline run" in outcome.err
+    assert len(list(tmp_path.glob("wandb/offline-run-*"))) == 1

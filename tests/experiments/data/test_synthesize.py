@@ -12,7 +12,7 @@ from datamodules.corpora.procedural import Procedural, ProceduralMusic, Procedur
 from datamodules.urban_scenes import UrbanScenes
 from experiments.cli import main
 from experiments.data.mixture_files import MixtureFiles, write_audio
-from experiments.output_folder import new_folder
+from experiments.output.new_folder import new_folder
 from lightning_modules.errors import InputError
 
 SETTINGS = {

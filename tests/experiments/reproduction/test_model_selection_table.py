@@ -7,8 +7,8 @@ import numpy as np
 import pandas
 import pytest
 
+from experiments.reproduction.model_selection_stages import DOMAINS
 from experiments.reproduction.model_selection_table import (
-    DOMAINS,
     confusion_table,
     correlation_table,
     difference_table,

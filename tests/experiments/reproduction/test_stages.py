@@ -5,10 +5,10 @@ import sys
 
 import pytest
 
+from experiments.output.run_files import RunFiles
 from experiments.reproduction import run_stages as module
 from experiments.reproduction.run_stages import run_stages
 from experiments.reproduction.stage import Record, Stage
-from experiments.run_files import last_checkpoint
 from lightning_modules.errors import InputError
 
 
@@ -107,7 +107,7 @@ def test_a_stage_that_only_began_occupies_its_folder_once_it_has_results(command
 def test_a_training_goes_on_from_its_last_epoch_and_an_evaluation_does_not(tmp_path):
     training, evaluation = (stage(tmp_path, "a", command=command) for command in ("fit", "test"))
     assert training.command() == list(training.arguments)
-    checkpoint = last_checkpoint(training.run)
+    checkpoint = RunFiles(training.run).last
     checkpoint.parent.mkdir(parents=True)
     checkpoint.write_text("")
     assert training.command() == [*training.arguments, "--ckpt_path", str(checkpoint)]

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from experiments.output_folder import new_folder
+from experiments.output.new_folder import new_folder
 
 
 @pytest.mark.parametrize("moment", ["before the old one is moved", "between the two", "after the new one is there"])

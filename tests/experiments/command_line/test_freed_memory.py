@@ -10,7 +10,7 @@ import pytest
 WRITING = """
 import resource
 import torch
-from experiments.freed_memory import keep_freed_memory, return_freed_memory
+from experiments.command_line.freed_memory import keep_freed_memory, return_freed_memory
 
 def pages():
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt

@@ -16,7 +16,6 @@ from typing import Any
 from lightning_modules.errors import InputError
 
 OPTION = "--import"
-# Packages of this project, which a folder of the same name in the user's own cannot replace.
 OURS = ("lightning_modules", "datamodules", "callbacks", "experiments", "separatrix")
 
 
@@ -40,15 +39,29 @@ def import_own(arguments: list[str]) -> list[str]:
         InputError: there is no such module. What goes wrong within one is raised as it is.
     """
     others: list[str] = []
-    waiting = iter(arguments)
-    for argument in waiting:
-        if argument == OPTION:
-            _import(next(waiting, ""))
-        elif argument.startswith(f"{OPTION}="):
-            _import(argument.removeprefix(f"{OPTION}="))
+    words = iter(arguments)
+    for word in words:
+        name, equals, module = word.partition("=")
+        if name == OPTION:
+            _import(module if equals else next(words, ""))
         else:
-            others.append(argument)
+            others.append(word)
     return others
+
+
+def _import(module: str) -> None:
+    from lightning_modules.choices import named_modules
+
+    if not all(part.isidentifier() for part in module.split(".")):
+        raise InputError(f"{OPTION} {module}: the name of a module is needed, such as my_networks for my_networks.py")
+    try:
+        importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        if error.name is None or not f"{module}.".startswith(f"{error.name}."):
+            raise  # one that the module itself asks for
+        told = f"no such module in {os.getcwd()}, nor an installed one; start the command where it is"
+        raise InputError(f"{OPTION} {module}: {told}") from None
+    named_modules.add(module)
 
 
 def modules_of(settings: Any) -> list[str]:
@@ -67,20 +80,9 @@ def own_modules(settings: Any) -> list[str]:
     Args:
         settings: plain values, such as a resolved configuration or a module's hyper-parameters.
     """
-    from lightning_modules.choices import named_modules  # with torch, which not every command needs
+    from lightning_modules.choices import named_modules
 
     return [module for module in modules_of(settings) if module in named_modules or _is_in_current_folder(module)]
-
-
-def clash(module: str) -> str | None:
-    """What is told of a module of the current folder that a folder or file of this project hides."""
-    top = module.split(".")[0]
-    if top not in OURS or importlib.util.find_spec(top) is None:
-        return None
-    own = Path(*module.split("."))
-    if not (own.with_suffix(".py").is_file() or own.is_dir()):
-        return None
-    return f"{module}: {top} is a package of Separatrix itself, which hides your {top}; give yours another name"
 
 
 def _class_paths(settings: Any) -> Iterator[str]:
@@ -92,22 +94,6 @@ def _class_paths(settings: Any) -> Iterator[str]:
 
 
 def _is_in_current_folder(module: str) -> bool:
-    top = module.split(".")[0]
-    found = importlib.util.find_spec(top) if top and top not in OURS else None
+    found = importlib.util.find_spec(module.split(".")[0])
     places = [found.origin, *(found.submodule_search_locations or ())] if found is not None else []
     return any(place and Path(place).resolve().parent == Path.cwd() for place in places)
-
-
-def _import(module: str) -> None:
-    if not all(part.isidentifier() for part in module.split(".")):
-        raise InputError(f"{OPTION} {module}: the name of a module is needed, such as my_networks for my_networks.py")
-    try:
-        importlib.import_module(module)
-    except ModuleNotFoundError as error:
-        if error.name is None or not f"{module}.".startswith(f"{error.name}."):
-            raise  # one that the module itself asks for
-        told = clash(module) or f"no such module in {os.getcwd()}, nor an installed one; start the command where it is"
-        raise InputError(f"{OPTION} {told}" if clash(module) else f"{OPTION} {module}: {told}") from None
-    from lightning_modules.choices import named_modules
-
-    named_modules.add(module)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from experiments.cli import main
-from experiments.own_classes import find_in_current_folder, import_own, own_modules
+from experiments.command_line.own_classes import find_in_current_folder, import_own, own_modules
 from lightning_modules.errors import InputError
 
 
@@ -55,14 +55,6 @@ def test_what_cannot_be_imported_is_refused_in_one_line(arguments, message, caps
         import_own(["bank", *arguments])
     assert main(["bank", *arguments]) == 2
     assert len(capsys.readouterr().err.splitlines()) == 1
-
-
-def test_a_module_that_a_package_of_this_project_hides_is_told_so(tmp_path, capsys):
-    (tmp_path / "experiments").mkdir()
-    (tmp_path / "experiments" / "my_model.py").write_text("VALUE = 1\n")
-    assert main(["bank", "--import", "experiments.my_model"]) == 2
-    told = "experiments.my_model: experiments is a package of Separatrix itself, which hides your experiments"
-    assert capsys.readouterr().err == f"separatrix bank: --import {told}; give yours another name\n"
 
 
 def test_modules_of_ones_own_are_found_among_settings():

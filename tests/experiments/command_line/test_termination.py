@@ -25,7 +25,7 @@ def test_sigterm_amid_the_writing_of_a_checkpoint_is_no_error_of_the_writer():
     # As torch's writer does, which makes an error of its own of what a signal's handler raises within it.
     ended = subprocess.run(
         [sys.executable, "-c", WRITING],
-        cwd=Path(__file__).parents[2],
+        cwd=Path(__file__).parents[3],
         env={**os.environ, "OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,

@@ -1,14 +1,20 @@
 """The parser of every command: help that ends in an example, and errors that say what was probably meant."""
 
-from argparse import Action, ArgumentError, RawDescriptionHelpFormatter
-from textwrap import fill
+import shlex
+from argparse import SUPPRESS, Action, ArgumentError, RawDescriptionHelpFormatter
+from collections.abc import Collection, Sequence
+from textwrap import fill, indent
 from typing import Any
 
-from jsonargparse import ArgumentParser, DefaultHelpFormatter, Namespace
+from jsonargparse import ActionConfigFile, ArgumentParser, DefaultHelpFormatter, Namespace
 
+from experiments.command_line.text import command_lines
+
+CONFIG_HELP = "a file, or a shipped configuration by name; repeatable, the later ones override"
+PRESET_HELP = "demo, small or paper: adds the parts of that size to a shipped configuration"
 # In place of what Lightning says of them, which is not how it is here.
 _SETTINGS = {
-    "--config": "a configuration file, or a shipped configuration by name; repeatable, the later ones override",
+    "--config": CONFIG_HELP,
     "--seed_everything": "seed of the initial weights; mixtures, their order and dropout follow --data.seed",
     "--ckpt_path": "a checkpoint; `best` and `last` are those in the folder --run; fit goes on from it",
 }
@@ -20,20 +26,26 @@ _TITLES = {
 
 
 class HelpFormatter(RawDescriptionHelpFormatter, DefaultHelpFormatter):
-    """Fills a description's paragraphs to the terminal, and keeps those with indented lines: examples can be copied."""
+    """Fills a description's paragraphs to the terminal, and breaks commands so that they can be copied."""
 
     def _fill_text(self, text: str, width: int, indent: str) -> str:
-        paragraphs = text.split("\n\n")
-        return "\n\n".join(each if "\n  " in f"\n{each}" else fill(each, width) for each in paragraphs)
+        return "\n\n".join(_filled(paragraph, width) for paragraph in text.split("\n\n"))
 
     def _expand_help(self, action: Action) -> str:
         text = super()._expand_help(action).replace("type: <class 'Path'>", "type: path")
-        if ", known subclasses: torch.nn.Module" in text:  # all that torch and torchmetrics have
-            from lightning_modules import networks  # with torch, which not every command needs
+        # Of torch's and torchmetrics' modules there are hundreds.
+        return text.partition(", known subclasses: torch.nn")[0]
 
-            names = ", ".join(networks.__all__)
-            return f"{text.partition(', known subclasses:')[0]}; {names}, or MODULE.CLASS of your own)"
-        return text
+
+def _filled(paragraph: str, width: int) -> str:
+    if "\n  " not in f"\n{paragraph}":
+        return fill(paragraph, width)
+    lines = []
+    for line in paragraph.split("\n"):
+        if line.startswith("  separatrix "):
+            line = indent(command_lines(shlex.split(line)[1:], width - 2), "  ")
+        lines.append(line)
+    return "\n".join(lines)
 
 
 def description(text: str, *examples: str) -> str:
@@ -44,7 +56,12 @@ def description(text: str, *examples: str) -> str:
         examples: arguments of `separatrix`.
     """
     title = "example:" if len(examples) == 1 else "examples:"
-    return "\n".join([text, "", title, *(f"  separatrix {example}" for example in examples)])
+    return "\n".join([f"{text}\n", title, *(f"  separatrix {example}" for example in examples)])
+
+
+def asks_for_help(arguments: Collection[str]) -> bool:
+    """Whether a command is only to print its help, for which nothing heavy need be imported."""
+    return bool({"-h", "--help"} & set(arguments))
 
 
 class Explaining(ArgumentParser):
@@ -68,20 +85,20 @@ class Explaining(ArgumentParser):
                 group.title = title if (group.title or "").startswith(begun) else group.title
         return super().format_help(*args)
 
-    def parse_args(self, *args: Any, **settings: Any) -> Namespace:  # type: ignore[override]
+    def parse_args(self, args: Sequence[str] | None = None, *others: Any, **settings: Any) -> Namespace:  # type: ignore[override]
         """As jsonargparse's.
 
         Raises:
             ArgumentError: something is wrong with the arguments; its message is one line, with what was probably meant.
         """
         try:
-            return super().parse_args(*args, **settings)
+            return super().parse_args(args, *others, **settings)
         except ArgumentError as error:
             if self.description is None:  # made by jsonargparse for the settings of a class: the command's own explains
                 raise
-            from experiments.wrong_settings import explained  # imports all classes that a setting can name
+            from experiments.command_line.wrong_settings import explained
 
-            raise ArgumentError(None, explained(str(error), self)) from error
+            raise ArgumentError(None, explained(error, self, list(args or ()))) from error
 
 
 def command_parser(command: str, text: str, *examples: str, **settings: Any) -> Explaining:
@@ -94,3 +111,32 @@ def command_parser(command: str, text: str, *examples: str, **settings: Any) -> 
         settings: further ones of the parser.
     """
     return Explaining(prog=f"separatrix {command}", description=description(text, *examples), **settings)
+
+
+def data_parser(
+    command: str, text: str, *examples: str, base: type | None = None, arguments: Collection[str] = ()
+) -> Explaining:
+    """A parser with `--config`, `--preset` and `--data...`, as `separatrix fit` has them.
+
+    Args:
+        command: the command's name.
+        text: what its help says.
+        examples: arguments of `separatrix`.
+        base: which data modules it takes; any, unless given.
+        arguments: that are to be parsed; where they ask for help alone, the classes of data are not imported.
+    """
+    usage = f"separatrix {command} --config CONFIG ... [--data.SETTING VALUE ...]"
+    parser = command_parser(command, text, *examples, usage=usage)
+    parser.add_argument("--config", action=ActionConfigFile, help=CONFIG_HELP)
+    if asks_for_help(arguments):
+        parser.add_argument("--preset", default=SUPPRESS, help=PRESET_HELP)
+        parser.add_argument(
+            "--data", metavar="CLASS", default=SUPPRESS, help="any setting of the data, as in `separatrix fit`"
+        )
+        return parser
+    from lightning import LightningDataModule
+
+    import separatrix  # noqa: F401  (public classes can then be named without their module)
+
+    parser.add_subclass_arguments(base or LightningDataModule, "data", required=True)
+    return parser

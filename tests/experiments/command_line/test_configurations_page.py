@@ -4,10 +4,9 @@ import re
 from pathlib import Path
 
 from experiments.cli import main
-from experiments.configuration import CONFIGS, shipped_configurations
-from experiments.shipped_configurations import comment
+from experiments.command_line.configurations import CONFIGS, comment, shipped_configurations
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 PAGE = (ROOT / "docs" / "configurations.md").read_text(encoding="utf-8")
 
 

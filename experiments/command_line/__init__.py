@@ -1,0 +1,1 @@
+"""What every command shares: parsers, configurations, presets, messages, and how processes begin and end."""

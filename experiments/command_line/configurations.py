@@ -1,0 +1,214 @@
+"""Configurations by name, presets, and `separatrix configs`, which lists what ships."""
+
+import contextlib
+import json
+from collections.abc import Collection, Iterable
+from itertools import groupby, takewhile
+from pathlib import Path
+from textwrap import fill
+from typing import Any
+
+import rich
+import yaml
+
+from experiments.command_line.earlier_settings import with_current_names, with_current_options
+from experiments.command_line.parser import command_parser
+from experiments.command_line.text import did_you_mean, probable
+from lightning_modules.errors import InputError
+from lightning_modules.plain_values import MOST_VALUES, nested_values
+
+CONFIGS = Path(__file__).parents[1] / "configs"
+PRESETS = ("demo", "small", "paper")
+DESCRIPTION = "The configurations that ship, each with its own words on what it is; or one of them as it is written."
+
+
+def config_path(name: str) -> Path:
+    """The configuration file of that path, or the shipped one of that name, such as `weak_labels/frame`.
+
+    Raises:
+        InputError: there is neither.
+    """
+    for candidate in (Path(name), CONFIGS / name, CONFIGS / f"{name}.yaml"):
+        with contextlib.suppress(OSError, ValueError):  # no name that a file could have
+            if candidate.is_file():
+                return candidate
+    shipped = shipped_configurations()
+    closest = probable(name, shipped)
+    alike = [closest] if closest else [known for known in shipped if probable(name, [known.rpartition("/")[2]])]
+    advice = f"did you mean {' or '.join(alike)}?" if alike else "`separatrix configs` lists them"
+    raise InputError(f"--config {name}: no such file, nor a configuration that ships; {advice}")
+
+
+def shipped_configurations() -> dict[str, Path]:
+    """The configurations that ship by name; those of a folder before those of the folders in it."""
+    names = {path.relative_to(CONFIGS).with_suffix(""): path for path in CONFIGS.rglob("*.yaml")}
+    return {name.as_posix(): names[name] for name in sorted(names, key=lambda name: (name.parent, name))}
+
+
+def where_shipped(*names: str) -> list[str]:
+    """Those of the names that a shipped configuration has: presets say only what differs."""
+    return [name for name in names if (CONFIGS / f"{name}.yaml").is_file()]
+
+
+def read_configuration(name: str) -> dict[str, Any]:
+    """The sections of a configuration.
+
+    Raises:
+        InputError: there is no such configuration, or it is not one.
+    """
+    try:
+        configuration = yaml.safe_load(config_path(name).read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:  # ValueError: no date, or a huge number
+        raise InputError(f"--config {name}: not readable as YAML ({' '.join(str(error).split())})") from None
+    if nested_values(configuration) is None:
+        raise InputError(f"--config {name}: more than {MOST_VALUES} values, aliases written out; write it without them")
+    if not isinstance(configuration, dict):
+        raise InputError(f"--config {name}: not a configuration; expected sections such as `model:` and `data:`")
+    return configuration
+
+
+def resolved(arguments: list[str], sections: Collection[str] | None = None) -> list[str]:
+    """Arguments that a parser reads: presets are written out, configurations have paths, settings today's names.
+
+    Args:
+        arguments: of a command.
+        sections: of every configuration that count; all of them unless given. Configurations are written for trainings:
+            what else they say, as of the model, is not every command's.
+
+    Raises:
+        InputError: there is no such configuration or preset, or it is not one.
+    """
+    words: list[str] = []
+    for option in options(with_current_options(with_preset(arguments))):
+        if option[0] == "--config" and len(option) > 1:
+            words += [f"--config={_content(option[1], sections)}", *option[2:]]
+        else:
+            words += option
+    return words
+
+
+def _content(name: str, sections: Collection[str] | None) -> str:
+    configuration = read_configuration(name)
+    wanted = {key: value for key, value in configuration.items() if sections is None or key in sections}
+    current = with_current_names(wanted, f"--config {name}")
+    return str(config_path(name)) if current == configuration else json.dumps(current, default=str)
+
+
+def with_preset(arguments: list[str]) -> list[str]:
+    """The arguments, with `--preset` replaced by the configurations that it stands for.
+
+    Raises:
+        InputError: there is no such preset, or no shipped configuration that it could complete.
+    """
+    given = options(arguments)
+    presets = [" ".join(option[1:2]) for option in given if option[0] == "--preset"]
+    if not presets:
+        return arguments
+    preset = presets[-1]
+    if preset not in PRESETS:
+        raise InputError(f"--preset {preset}: one of {', '.join(PRESETS)}{did_you_mean(preset, PRESETS)}")
+    names = [_shipped_name(option[1]) for option in given if option[0] == "--config" and len(option) > 1]
+    if not any(name in _rows() for name in names):
+        raise InputError(f"--preset {preset}: completes a shipped configuration, such as --config weak_labels/frame")
+    if arguments[0] not in ("fit", "validate", "test", "predict"):
+        names.append("deep_clustering/selection")  # a command of data alone needs no model
+    words: list[str] = []
+    added: set[str] = set()
+    for option in given:
+        name = _shipped_name(option[1]) if option[0] == "--config" and len(option) > 1 else ""
+        if name in _rows():
+            parts = [part for part in preset_parts(name, preset, names) if part not in added]
+            added.update(parts)
+            words += [*config_options(*parts), *option[2:]]
+        elif option[0] != "--preset":
+            words += option
+        else:
+            words += option[2:]
+    return words
+
+
+def preset_parts(row: str, preset: str, names: Collection[str] = ()) -> list[str]:
+    """The configurations that one of a row and a preset stand for, in their order.
+
+    Args:
+        row: name of a shipped configuration, such as `weak_labels/frame` or `deep_clustering/speech`.
+        preset: `demo`, `small` or `paper`.
+        names: all configurations of the command: a domain brings its model along, unless several are to be selected.
+    """
+    system, _, last = row.partition("/")
+    if system == "weak_labels":
+        size = "judge" if last.startswith("judge_") else "separator"
+        learns = last in ("strong", "frame", "clip") or size == "judge"
+        parts = ["base", f"{preset}/data", last, *([f"{preset}/{size}", f"{preset}/{last}"] if learns else [])]
+    elif last in ("model", "selection"):
+        parts = [last, *([f"{preset}/model"] if last == "model" else [])]
+    else:
+        model = [] if f"{system}/selection" in names else ["model", f"{preset}/model"]
+        parts = [*model, "base", last, f"{preset}/data", f"{preset}/{last}"]
+    return where_shipped(*(f"{system}/{part}" for part in dict.fromkeys(parts)))
+
+
+def _rows() -> list[str]:
+    """The configurations that a preset completes: those of a system's own folder."""
+    return [name for name in shipped_configurations() if name.count("/") == 1]
+
+
+def _shipped_name(name: str) -> str:
+    """The name of the shipped configuration that this one is; empty where it is a file of the user's."""
+    with contextlib.suppress(InputError, ValueError):
+        return config_path(name).relative_to(CONFIGS).with_suffix("").as_posix()
+    return ""
+
+
+def options(arguments: Iterable[str]) -> list[tuple[str, ...]]:
+    """Arguments as (name, value, ...), words before the first name by themselves; `--config=X` is `--config X`."""
+    grouped: list[list[str]] = []
+    for word in arguments:
+        if word.startswith(("--config=", "--preset=")):
+            grouped.append(word.split("=", 1))
+        elif word.startswith("--") or not grouped:
+            grouped.append([word])
+        else:
+            grouped[-1].append(word)
+    return [tuple(group) for group in grouped]
+
+
+def config_options(*names: str) -> list[str]:
+    """`--config` for each of these configurations."""
+    return [word for name in names for word in ("--config", name)]
+
+
+def data_options(settings: list[str]) -> list[str]:
+    """Those of the settings that are of the data."""
+    return [word for option in options(settings) if option[0].startswith("--data.") for word in option]
+
+
+def comment(path: Path) -> str:
+    """What a configuration says of itself: the comment that it begins with, in one line."""
+    lines = takewhile(lambda line: line.startswith("#"), path.read_text(encoding="utf-8").splitlines())
+    return " ".join(line.removeprefix("#").strip() for line in lines)
+
+
+def command(arguments: list[str]) -> None:
+    """`separatrix configs [NAME]`.
+
+    Raises:
+        InputError: there is no configuration of that name, or it is not one.
+    """
+    parser = command_parser("configs", DESCRIPTION, "configs", "configs weak_labels/frame")
+    parser.add_argument("name", nargs="?", help="of one configuration, or the path of a file")
+    name = parser.parse_args(arguments[1:]).name
+    if name is not None:
+        read_configuration(name)
+        path = config_path(name)
+        print(f"{path}\n\n{path.read_text(encoding='utf-8')}", end="")
+        return
+    width, indent = rich.get_console().width, " " * 6
+    for folder, names in groupby(shipped_configurations().items(), lambda item: item[0].rpartition("/")[0]):
+        print(f"\n{folder}/")
+        for name, path in names:
+            print(f"  {name.rpartition('/')[2]}")
+            said = comment(path)
+            print(fill(said, width, initial_indent=indent, subsequent_indent=indent, break_long_words=False))
+    print("\nAt a size that ships:  separatrix fit --config weak_labels/strong --preset small")
+    print("As it is written:      separatrix configs weak_labels/strong")

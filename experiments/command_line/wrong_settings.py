@@ -1,0 +1,172 @@
+"""What is wrong with a setting, in one line: its name, and what was probably meant.
+
+The arguments and the configurations that they name are compared with what the parser and the project's classes know;
+for a value that does not fit, the parser's own words are taken.
+"""
+
+import inspect
+import json
+import os
+import pkgutil
+from argparse import ArgumentError
+from collections.abc import Iterator
+from typing import Any
+
+from jsonargparse import ArgumentParser
+
+from experiments.command_line.configurations import options, read_configuration
+from experiments.command_line.text import did_you_mean, probable
+from lightning_modules.errors import InputError, printable
+
+
+def explained(error: ArgumentError, parser: ArgumentParser, arguments: list[str]) -> str:
+    """A parser's error in one line, with what was probably meant.
+
+    Args:
+        error: jsonargparse's or argparse's.
+        parser: whose it is; its settings are what can have been meant.
+        arguments: that it was given.
+    """
+    for action in parser._actions:
+        parsers = getattr(action, "_name_parser_map", None) or {}  # of a command with subcommands, such as fit
+        word = next((word for word in arguments if not word.startswith("-")), "")
+        if parsers and word not in parsers:
+            return printable(f"{word}: one of {', '.join(parsers)} is needed{did_you_mean(word, parsers)}")
+        parser = parsers.get(word, parser)
+    names = {option.lstrip("-") for action in parser._actions for option in action.option_strings}
+    own = {name for name in names if len(name) > 1 and not name.endswith((".help", "+"))}
+    kinds = _kinds() if own & {"model", "data"} else {}
+    given = [(name, value, dashes) for name, value, dashes in _given(arguments) if name]
+    found = (
+        _wrong_name(name, dashes, own, kinds) or _wrong_class(name, value, dashes, kinds)
+        for name, value, dashes in given
+    )
+    told = next(filter(None, found), None) or _message(error)
+    if own >= {"config", "model"} and not any(name == "--config" for name, *_ in options(arguments)):
+        told += "; a --config gives model and data, such as --config weak_labels/strong"
+    return printable(told)
+
+
+def _message(error: BaseException) -> str:
+    """Of an error within errors, the innermost that names its setting."""
+    message: BaseException = error
+    cause: BaseException | None = error
+    while cause is not None:
+        message = cause if isinstance(cause, ArgumentError | TypeError) else message
+        cause = cause.__cause__
+    return " ".join(str(message).split())
+
+
+def _given(arguments: list[str]) -> Iterator[tuple[str, Any, str]]:
+    """Settings in their order: name without `init_args` and `class_path`, value, and the dashes before the name."""
+    for option in options(arguments):
+        name, equals, joined = option[0].partition("=")
+        value = joined if equals else " ".join(option[1:])
+        if name == "--config":
+            try:
+                content = json.loads(value) if value.startswith("{") else read_configuration(value)
+            except InputError:
+                continue
+            yield from ((inner, of_inner, "") for inner, of_inner in _flat(content))
+        elif name.startswith("--"):
+            parts = name[2:].removesuffix("+").split(".")
+            yield ".".join(part for part in parts if part not in ("init_args", "class_path", "help")), value, "--"
+
+
+def _flat(section: Any, name: str = "") -> Iterator[tuple[str, Any]]:
+    if isinstance(section, dict) and section:
+        for key, value in section.items():
+            inner = ".".join(filter(None, (name, str(key))))
+            yield from _flat(value, name if key in ("class_path", "init_args") else inner)
+    elif isinstance(section, list) and any(isinstance(each, dict) for each in section):
+        for each in section:
+            yield name, each.get("class_path") if isinstance(each, dict) else each
+    else:
+        yield name, section
+
+
+def _kinds() -> dict[str, type]:
+    """What the class must be that a setting names."""
+    from lightning import Callback, LightningDataModule
+    from torch import nn
+    from torch.optim import Optimizer
+    from torch.optim.lr_scheduler import LRScheduler
+
+    from datamodules.corpora.corpus import Corpus
+    from lightning_modules.base_module import SeparatrixModule
+
+    kinds = {"model": SeparatrixModule, "data": LightningDataModule, "data.corpus": Corpus}
+    kinds |= {"model.network": nn.Module, "model.optimizer": Optimizer, "model.scheduler": LRScheduler}
+    return {**kinds, "trainer.callbacks": Callback}
+
+
+def _wrong_name(name: str, dashes: str, own: set[str], kinds: dict[str, type]) -> str | None:
+    """That there is no such setting, whatever the classes; None where there is, or may be one."""
+    section = max((each for each in kinds if name.startswith(f"{each}.")), key=len, default="")
+    of_classes = (
+        {f"{section}.{each}" for cls in _classes(kinds[section]) for each in _settings(cls)} if section else set()
+    )
+    groups = {each.rpartition(".")[0] for each in own}  # such as trainer
+    if any(
+        name == each or (name.startswith(f"{each}.") and each not in {*groups, *kinds}) for each in own | of_classes
+    ):
+        return None
+    known = sorted({each for each in own | of_classes if each not in groups})
+    head, _, last = name.rpartition(".")
+    beside = {each.rpartition(".")[2]: each for each in known if head and each.rpartition(".")[0] == head}
+    # Where the section is right, what follows it decides.
+    meant = beside.get(probable(last, beside) or "") if beside else probable(name, known)
+    if meant is None and not head:  # such as max_epochs: of which section?
+        alike = probable(name, sorted({each.rpartition(".")[2] for each in known}))
+        meant = next((each for each in known if each.rpartition(".")[2] == alike), None)
+    return f"{dashes}{name}: no such setting; {f'did you mean {dashes}{meant}?' if meant else '--help lists them'}"
+
+
+def _wrong_class(name: str, value: Any, dashes: str, kinds: dict[str, type]) -> str | None:
+    """That there is no such class; None where the setting names none, or one that there is."""
+    if name not in kinds or not all(part.isidentifier() for part in str(value).split(".")):
+        return None
+    module, _, last = str(value).rpartition(".")
+    known = {cls.__name__ for cls in _concrete(kinds[name])}
+    if not module and last not in known | {"None", "null"}:
+        ours = ", ".join(cls.__name__ for cls in _public(kinds[name]))
+        return f"{dashes}{name}: no class {last}{did_you_mean(last, known, f'; one of {ours}, or MODULE.CLASS')}"
+    try:
+        pkgutil.resolve_name(str(value)) if module else None
+    except ImportError:
+        return f"{dashes}{name}: no module {module} in {os.getcwd()}, nor an installed one"
+    except AttributeError:
+        return f"{dashes}{name}: no class {last} in {module}"
+    return None
+
+
+def _classes(kind: type) -> list[type]:
+    """Those whose settings can be meant: the project's and the user's, where there are some of a kind."""
+    concrete = list(_concrete(kind))
+    libraries = ("torch", "torchmetrics", "lightning")
+    return [cls for cls in concrete if cls.__module__.split(".")[0] not in libraries] or concrete
+
+
+def _public(kind: type) -> list[type]:
+    """The classes of a kind that the project exports; of modules those that are networks alone."""
+    from lightning import LightningModule
+
+    import separatrix
+
+    exported = [getattr(separatrix, name) for name in separatrix.__all__]
+    of_kind = [cls for cls in exported if isinstance(cls, type) and issubclass(cls, kind)]
+    return [cls for cls in of_kind if issubclass(kind, LightningModule) or not issubclass(cls, LightningModule)]
+
+
+def _concrete(kind: type) -> Iterator[type]:
+    """Itself and all classes derived from it that can be made."""
+    if not inspect.isabstract(kind):
+        yield kind
+    derived: type
+    for derived in kind.__subclasses__():
+        yield from _concrete(derived)
+
+
+def _settings(cls: type) -> list[str]:
+    """Names of what its constructor takes, its bases' included."""
+    return [name for name in ArgumentParser().add_class_arguments(cls, fail_untyped=False) if "." not in name]

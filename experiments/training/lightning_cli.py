@@ -1,0 +1,340 @@
+"""LightningCLI, with a folder for everything that a run makes."""
+
+import contextlib
+import os
+import shlex
+import shutil
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+from lightning import Callback, LightningDataModule, LightningModule, Trainer
+from lightning.pytorch.callbacks import ProgressBar
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+from lightning.pytorch.loggers import CSVLogger
+from lightning.pytorch.plugins.environments import SLURMEnvironment
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
+from torch.distributed import DistError, destroy_process_group, is_available, is_initialized
+
+import separatrix  # noqa: F401  (public classes can then be named without their module)
+from callbacks.classifier_scores import ClassifierScores
+from callbacks.embedding_pictures import EmbeddingPictures
+from callbacks.epoch_checkpoint import EpochCheckpoint, is_of_a_whole_epoch
+from callbacks.estimate_files import EstimateFiles
+from callbacks.row_evaluation import RowEvaluation
+from callbacks.stopping import Stopping
+from callbacks.training_progress import EpochLines, TrainingProgress
+from datamodules.loader_worker import lost_worker
+from datamodules.sound_bank import MissingBankError
+from experiments.command_line.configurations import options, read_configuration, resolved
+from experiments.command_line.parser import Explaining, description
+from experiments.command_line.termination import end_on_sigterm, interruption
+from experiments.command_line.text import show_lines
+from experiments.output.run_files import RunFiles
+from experiments.output.sole_writer import sole_writer
+from experiments.training.command import EXAMPLES, LoggerName, add_run_settings, parser_settings
+from experiments.training.lightning_messages import silence
+from experiments.training.next_steps import going_on, separates, tell_of_run
+from experiments.training.precision import PreciseTrainer
+from experiments.training.ranks import cluster_environment, of_slurm, refused_trainer, require_ranks_of
+from experiments.training.run_description import write_description
+from experiments.training.run_overview import overview
+from experiments.training.tracking import WandbTracking, curve_callbacks, curve_loggers
+from experiments.training.trainer_options import DEFAULTS, as_list, require_honoured
+from lightning_modules.base_module import SeparatrixModule
+from lightning_modules.checkpoint import AtomicCheckpointIO, read_checkpoint
+from lightning_modules.errors import InputError
+from lightning_modules.exported_model import weights_digest
+from lightning_modules.setting_checks import require_unchanged
+
+
+class TrainingParser(Explaining, LightningArgumentParser):
+    """LightningCLI's parser, which explains itself and its errors."""
+
+    def __init__(self, *args: Any, description: str | None = None, **settings: Any) -> None:
+        super().__init__(*args, description=description, **settings)  # Lightning would describe every parser
+
+
+class RunStart(Callback):
+    """When the work begins, writes down what runs, prints it, and takes SIGTERM back from Lightning.
+
+    Lightning's handler lets the step finish, and on several ranks broadcasts from within, where it meets whatever
+    collective was under way.
+
+    Args:
+        describe: writes down what runs.
+    """
+
+    def __init__(self, describe: Callable[[], None]) -> None:
+        self._describe = describe
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Of a training."""
+        end_on_sigterm()
+        if trainer.is_global_zero:
+            self._describe()
+            show_lines(overview(trainer, pl_module))
+
+    on_test_start = on_predict_start = on_train_start
+
+    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Of an evaluation; not of those within a training."""
+        if trainer.state.fn != "fit":
+            self.on_train_start(trainer, pl_module)
+
+
+class SeparatrixCLI(LightningCLI):
+    """One parser for every system: the model and the data are classes named in the configuration."""
+
+    def __init__(self, arguments: list[str], **settings: Any) -> None:
+        silence()
+        self._arguments = arguments
+        of_commands = {command: _described(command) for command in EXAMPLES}
+        super().__init__(
+            SeparatrixModule,
+            LightningDataModule,
+            args=resolved(arguments),
+            trainer_class=PreciseTrainer,
+            trainer_defaults=DEFAULTS,
+            subclass_mode_model=True,
+            subclass_mode_data=True,
+            save_config_callback=None,
+            auto_configure_optimizers=False,  # they are settings of the model
+            seed_everything_default=0,
+            parser_class=TrainingParser,
+            parser_kwargs={"prog": "separatrix", "description": "", **of_commands},
+            **settings,
+        )
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """The run's folder, its logger, and stopping; data settings that a model must share are given once."""
+        add_run_settings(parser)
+        parser.add_lightning_class_args(Stopping, "stopping")
+        parser.set_defaults({"stopping.monitor": "validation_loss", "stopping.patience": 5, "stopping.verbose": False})
+        for shared in ("classes", "domain", "sources", "sample_rate", "window", "hop"):
+            parser.link_arguments(f"data.init_args.{shared}", f"model.init_args.{shared}")
+
+    def _parse_ckpt_path(self) -> None:
+        # Lightning would replace the model's configuration by the checkpoint's. Here the configuration holds, and a
+        # checkpoint that is not of it is refused by name (SeparatrixModule.on_load_checkpoint).
+        config, fitting = self.config[self.config["subcommand"]], self.config["subcommand"] == "fit"
+        self._files = RunFiles(config["run"])
+        if config["ckpt_path"] in ("best", "last"):
+            path: Path = getattr(self._files, config["ckpt_path"])
+            # A training that is queued again and again may always say `last`: the first time there is none.
+            config["ckpt_path"] = str(path) if path.exists() or not fitting else None
+        if not config["ckpt_path"]:
+            return
+        checkpoint = read_checkpoint(config["ckpt_path"])
+        if fitting and "card" in checkpoint:
+            raise InputError(
+                f"{config['ckpt_path']}: an exported model, which is no state of a training; go on from the checkpoint "
+                f"that it was made of"
+            )
+        if fitting and not is_of_a_whole_epoch(checkpoint):
+            raise InputError(
+                f"{config['ckpt_path']}: written within an epoch, where no training goes on exactly; give one that was "
+                f"written at an epoch's end"
+            )
+
+    def instantiate_trainer(self, **settings: Any) -> Trainer:
+        """A trainer that keeps the best and the last checkpoint in the run's folder and logs where it was told to."""
+        options, command = self._get(self.config_init, "trainer", default={}), str(self.subcommand)
+        require_honoured(options, command)
+        given = as_list(options.get("callbacks"))
+        for callback in given:
+            if isinstance(callback, RowEvaluation | ClassifierScores | EmbeddingPictures) and callback.folder is None:
+                callback.folder = str(self._files.folder)
+        has_bar = any(isinstance(callback, ProgressBar) for callback in given)
+        shows = options.get("enable_progress_bar")
+        shows = sys.stdout.isatty() or has_bar if shows is None else shows
+        logger: LoggerName = self._get(self.config, "logger")
+        loggers = curve_loggers(logger, options.get("logger"), self._files)
+        followed = logger == "wandb" and command != "predict" and not options.get("fast_dev_run")
+        self._tracking = WandbTracking(
+            self._files if followed else None,
+            command,
+            self._get(self.config, "group"),
+            lambda: yaml.safe_load(self._configuration()),
+        )
+        # The tracking first: the others log into its run. Lightning adds `stopping`.
+        callbacks = [self._tracking, *given, *([TrainingProgress()] if shows and not has_bar else [])]
+        callbacks += [RunStart(self._describe), EpochLines()]
+        callbacks += curve_callbacks(logger, command, self._files.checkpoints, given) if loggers else []
+        if options.get("enable_checkpointing") is not False:
+            # Two callbacks: one with `save_last` would write last.ckpt only after epochs that are the best so far.
+            callbacks.append(EpochCheckpoint(self._files.checkpoints, "best", monitor="validation_loss"))
+            callbacks.append(EpochCheckpoint(self._files.checkpoints, "last"))
+        if command == "predict":
+            callbacks.append(EstimateFiles(self._files.folder))
+        # Lightning would answer SLURM's signal with a checkpoint amid the epoch, which holds no random state and does
+        # not rewind the loader. Here a job that is queued again goes on from the end of an epoch, exactly.
+        cluster = [SLURMEnvironment(auto_requeue=False)] if of_slurm() else []
+        with refused_trainer():
+            return super().instantiate_trainer(
+                default_root_dir=self._files.folder,
+                callbacks=callbacks,
+                logger=[*loggers, self._tracking.tracker] if loggers and logger == "wandb" else loggers,
+                plugins=[*as_list(options.get("plugins")), AtomicCheckpointIO(), *cluster],
+                enable_progress_bar=shows,
+                **settings,
+            )
+
+    def _run_subcommand(self, subcommand: str) -> None:
+        require_ranks_of(self.trainer)
+        first = self.trainer.is_global_zero
+        with sole_writer(self._files.folder, "--run", inside=True) if first else contextlib.nullcontext():
+            try:
+                with self._refusing(subcommand), self._tracking.until_finished():
+                    super()._run_subcommand(subcommand)
+            except InputError:
+                if first:
+                    self._remove_empty_curves()
+                raise
+            except BaseException as error:
+                if interruption(error) is not None:
+                    error.add_note(going_on(self._arguments, self._files))
+                raise
+            if first:
+                tested = str(self.trainer.ckpt_path) if self.trainer.ckpt_path else None
+                tell_of_run(subcommand, self._arguments, self._files, self.model, tested)
+
+    @contextlib.contextmanager
+    def _refusing(self, subcommand: str) -> Any:
+        """What libraries raise that is the user's, or another process's, fault, as a line."""
+        try:
+            yield
+        except MisconfigurationException as error:
+            name = type(self.model).__name__
+            raise InputError(f"{subcommand} of a {name}: {' '.join(str(error).split())}") from None
+        except ValueError as error:
+            if "val_check_interval" not in str(error):
+                raise
+            raise InputError(f"--trainer: {' '.join(str(error).split())}") from None
+        except RuntimeError as error:
+            if self.trainer.world_size > 1 and _tells_of_another_rank(error):
+                raise InputError("another rank ended; its own message says why") from error
+            if (lost := lost_worker(error)) is None:
+                raise
+            raise lost from error
+
+    def _remove_empty_curves(self) -> None:
+        """Lightning makes the folder of the curves before anything is checked: what is refused leaves none."""
+        for logger in self.trainer.loggers:
+            if isinstance(logger, CSVLogger) and not list(Path(logger.log_dir).glob("metrics.csv")):
+                shutil.rmtree(logger.log_dir, ignore_errors=True)
+        with contextlib.suppress(OSError):  # not empty: of an earlier start
+            self._files.curves.rmdir()
+            self._files.folder.rmdir()
+
+    def _describe(self) -> None:
+        """Write down what runs: the resolved configuration, versions and revision."""
+        files = {"fit": self._files.configuration, "validate": self._files.validation, "test": self._files.test}
+        if str(self.subcommand) not in files or self.trainer.fast_dev_run:  # type: ignore[attr-defined]
+            return
+        tested = weights_digest(self.model.state_dict()) if self.subcommand == "test" else None
+        file = files[str(self.subcommand)]
+        write_description(self._files, file, self._configuration(), str(self.trainer.precision), tested)
+
+    def _configuration(self) -> str:
+        """The resolved configuration, as YAML."""
+        config = self.config[self.subcommand].clone()
+        if self._resumes():
+            config["ckpt_path"] = None  # to go on from the run's own last epoch is no part of what makes it again
+        return self._parser(self.subcommand).dump(config, skip_link_targets=False, skip_none=False)
+
+    def _resumes(self) -> bool:
+        """Whether this is a training that goes on from a checkpoint of its own folder."""
+        checkpoint = self._get(self.config, "ckpt_path")
+        own = self._files.checkpoints.resolve()
+        return self.subcommand == "fit" and bool(checkpoint) and Path(checkpoint).parent.resolve() == own
+
+    def before_fit(self) -> None:
+        """Refuse a run's folder that holds a training already, or one begun otherwise, and decode the corpus.
+
+        Raises:
+            InputError: the folder holds a training and no checkpoint is given to go on from, or cannot be written to;
+                the training to go on with began with another seed or kind of data.
+        """
+        if self._files.last.exists() and not self._get(self.config, "ckpt_path"):
+            raise InputError(f"{self._files.folder}: holds a training; --ckpt_path last goes on, another --run starts")
+        if self._resumes() and self._files.configuration.exists():
+            begun = read_configuration(str(self._files.configuration))
+            require_unchanged(_of_no_checkpoint(self.config[self.subcommand]), _of_no_checkpoint(begun))
+        self._prepare()
+
+    def _prepare(self) -> None:
+        run = self._files.folder
+        there = next(folder for folder in (run, *run.absolute().parents) if folder.exists())
+        if not there.is_dir() or not os.access(there, os.W_OK):
+            raise InputError(f"{run}: cannot be written to; choose another --run")
+        # Whether no other process may be building the same bank: this one starts the other ranks, if there are any.
+        starts_others = not cluster_environment(self.trainer).creates_processes_externally
+        if self.trainer.world_size == 1 or (self.trainer.num_nodes == 1 and starts_others):
+            self.datamodule.build()
+            return
+        try:
+            self.datamodule.bank  # noqa: B018  (opened before any process group exists)
+        except MissingBankError as error:
+            of_data = [option for option in options(self._arguments) if option[0].startswith(_OF_DATA)]
+            words = [word for option in of_data for word in option]
+            raise InputError(f"{error}: {shlex.join(['separatrix', 'bank', *words])}") from None
+
+    def before_test(self) -> None:
+        """Decode the corpus for a model that has learnt, or that has nothing to learn.
+
+        Raises:
+            InputError: a model with weights is given without a checkpoint.
+        """
+        if not self._get(self.config, "ckpt_path") and self.model.learns:
+            raise InputError("--ckpt_path: needed, such as `best` of the run or the path of a .ckpt file")
+        self._prepare()
+
+    before_validate = before_test
+
+    def before_predict(self) -> None:
+        """Only separators make estimates."""
+        if not separates(self.model):
+            raise InputError(f"predict: a {type(self.model).__name__} makes no estimates; give a separator")
+        self.before_test()
+
+    def predict(self, **settings: Any) -> None:
+        """Write the estimates as files; together they would not fit into memory."""
+        self.trainer.predict(**{**settings, "return_predictions": False})
+
+
+_OF_DATA = ("--config", "--preset", "--data")
+
+
+def _described(command: str) -> dict[str, str]:
+    settings = parser_settings(command)
+    return {"description": description(settings["text"], *EXAMPLES[command]), "usage": settings["usage"]}
+
+
+def _tells_of_another_rank(error: RuntimeError) -> bool:
+    gloo = ("Connection closed by peer", "Connection reset by peer", "Connection refused")
+    return isinstance(error, DistError) or any(words in str(error) for words in gloo)
+
+
+def _of_no_checkpoint(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Of a training's configuration: what decides its result, and can be compared with an earlier one's only here."""
+    data = config.get("data") or {}
+    kind = str(data.get("class_path", "")).split(".")[-1]  # a class may be imported from more than one place
+    return {"seed_everything": config.get("seed_everything"), "data": kind}
+
+
+def run(arguments: list[str]) -> None:
+    """Run one of Lightning's commands.
+
+    Args:
+        arguments: the command's name and what follows it.
+
+    Raises:
+        InputError: an argument is wrong; the message says which.
+    """
+    SeparatrixCLI(arguments)
+    if is_available() and is_initialized():
+        # Else gloo's threads sometimes outlive the interpreter, and abort a rank that was done.
+        destroy_process_group()

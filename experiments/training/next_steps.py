@@ -1,0 +1,91 @@
+"""What a training or an evaluation has made, and what can be typed next."""
+
+from pathlib import Path
+
+from lightning import LightningModule
+
+from experiments.command_line.configurations import config_options, options, where_shipped
+from experiments.command_line.next_steps import tell
+from experiments.command_line.own_classes import own_modules
+from experiments.command_line.text import command_lines
+from experiments.output.run_files import RunFiles
+from lightning_modules.weak_labels.classifier_module import EventClassifier
+
+# Options of one run that are no part of what the next one is made with.
+_OF_THE_RUN = ("--run", "--ckpt_path", "--print_config")
+
+
+def tell_of_run(
+    command: str, arguments: list[str], run: RunFiles, model: LightningModule, tested: str | None = None
+) -> None:
+    """Of a `fit`, `validate`, `test` or `predict` that has come to its end.
+
+    Args:
+        command: which of them.
+        arguments: with the command.
+        run: its files.
+        model: that was trained or used.
+        tested: the checkpoint that was evaluated, if any.
+    """
+    kept = next((path for path in (run.best, run.last) if path.exists()), None)
+    made: list[Path] = []
+    following: list[list[str]] = []
+    if command == "fit":
+        made = [run.best, run.last, run.configuration, *filter(None, [run.latest_curves()])]
+        if kept is not None and run.configuration.exists():
+            words = ["--config", str(run.configuration), "--run", str(run.folder), "--ckpt_path", kept.stem]
+            following.append(["test", *words])
+    elif command == "validate":
+        following.append(["test", *arguments[1:]])
+    elif command == "test":
+        made = [run.summary]
+        if run.summary.exists() or isinstance(model, EventClassifier):
+            following.append(["report", str(run.folder)])
+        if tested and model.learns and separates(model):
+            own = [word for module in own_modules(dict(model.hparams)) for word in ("--import", module)]
+            following.append(["separate", *own, "--model", tested, "RECORDING.wav", "--output", "separated"])
+    judge = tested if command == "test" else kept
+    if command in ("fit", "test") and isinstance(model, EventClassifier) and judge:
+        following += after_judge(arguments, run, model.supervision, str(judge))
+    tell(made, following)
+
+
+def separates(model: LightningModule) -> bool:
+    """Whether it makes estimates from a mixture alone."""
+    return type(model).predict_step is not LightningModule.predict_step
+
+
+def after_judge(arguments: list[str], run: RunFiles, supervision: str, checkpoint: str) -> list[list[str]]:
+    """The training of the separator that uses a judge, on the same data; none where it is not known.
+
+    Args:
+        arguments: of the judge's training or test, with shipped configurations.
+        run: the judge's files.
+        supervision: of the judge, `frame` or `clip`.
+        checkpoint: of the judge.
+    """
+    given = options(arguments[1:])
+    judge = f"weak_labels/judge_{supervision}"
+    if ("--config", judge) not in given:
+        return []
+    words: list[str] = []
+    for option in given:
+        if option == ("--config", judge):
+            words += config_options(f"weak_labels/{supervision}")
+        elif option[0] == "--config" and option[1].endswith("/judge"):
+            size = option[1].removesuffix("/judge")
+            words += config_options(*where_shipped(f"{size}/separator", f"{size}/{supervision}"))
+        elif not option[0].startswith(("--model", *_OF_THE_RUN)):
+            words += option
+    folder = run.folder.with_name(supervision if run.folder.name != supervision else f"{supervision}_separator")
+    return [["fit", *words, "--model.judge", checkpoint, "--run", str(folder)]]
+
+
+def going_on(arguments: list[str], run: RunFiles) -> str:
+    """The command that goes on with an interrupted one: the same, for a training from its last complete epoch."""
+    words = list(arguments)
+    if arguments[0] == "fit" and run.last.exists():
+        pairs = zip(("", *arguments), arguments, strict=False)
+        words = [word for before, word in pairs if "--ckpt_path" not in (before, word.split("=")[0])]
+        words += ["--ckpt_path", "last"]
+    return command_lines(words, 78)

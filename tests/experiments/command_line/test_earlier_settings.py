@@ -1,0 +1,46 @@
+"""Settings under their names of version 0.1.0 do what they did, and each is told its name of today."""
+
+import pytest
+import yaml
+
+from experiments.cli import main
+
+BASE = ["fit", "--config", "weak_labels/base", "--config"]
+
+
+@pytest.fixture
+def model(capsys):
+    """A function that gives the resolved settings of the model, and the lines of stderr."""
+
+    def resolve(*arguments):
+        assert main([*BASE, *map(str, arguments), "--print_config"]) == 0
+        printed = capsys.readouterr()
+        return yaml.safe_load(printed.out)["model"]["init_args"], printed.err.splitlines()
+
+    return resolve
+
+
+EARLIER = {"units": 8, "layers": 1, "lstm_start": "open_gate", "learning_rate": 0.5, "halve_after": 4}
+
+
+@pytest.mark.parametrize("where", ["command line", "configuration"])
+def test_earlier_settings_keep_working_with_a_line_that_names_the_new_ones(where, model, tmp_path):
+    if where == "command line":
+        words = [word for name, value in EARLIER.items() for word in (f"--model.{name}", value)]
+    else:
+        (tmp_path / "mine.yaml").write_text(yaml.safe_dump({"model": {"init_args": EARLIER}}))
+        words = ["--config", tmp_path / "mine.yaml"]
+    settings, told = model("weak_labels/strong", *words)
+    network, scheduler = settings["network"], settings["scheduler"]
+    assert network["class_path"].endswith("BLSTM")
+    assert {name: network["init_args"][name] for name in ("units", "layers", "lstm_init")} == {
+        **{"units": 8, "layers": 1, "lstm_init": "orthogonal"}
+    }
+    assert settings["optimizer"]["init_args"]["lr"] == 0.5
+    assert scheduler["class_path"].endswith("ReduceLROnPlateau") and scheduler["init_args"]["patience"] == 3
+    assert len(told) == len(EARLIER) and any("model.units is called " in line for line in told)
+
+
+def test_an_earlier_architecture_is_a_class_of_network(model):
+    settings, _ = model("weak_labels/judge_frame", "--model.architecture", "recurrent", "--model.units=7")
+    assert settings["network"]["class_path"].endswith("BLSTM") and settings["network"]["init_args"]["units"] == 7
