@@ -162,6 +162,12 @@ def test_memory_as_it_was_before_and_memory_without_bytes_are_not_asked_for(call
     torch.load(tmp_path / "given.ckpt", weights_only=True)  # which torch would give
 
 
+def test_names_in_a_later_protocol_s_words_are_refused_too(contents, tmp_path):
+    torch.save(contents | {"payload": Called(print, "run")}, tmp_path / "given.ckpt", pickle_protocol=4)
+    with pytest.raises(InputError, match="its pickle asks for names of a later protocol"):
+        read_checkpoint(tmp_path / "given.ckpt")
+
+
 @pytest.mark.parametrize("whole", [b"K\x02\x85", b"X\x01\x00\x00\x002"], ids=["view", "part"])
 def test_a_tensor_of_more_numbers_than_its_part_is_refused(whole, contents, tmp_path):
     path, given = tmp_path / "given.ckpt", tmp_path / "more.ckpt"
