@@ -97,7 +97,7 @@ def _require_plain_archive(path: str | os.PathLike[str]) -> None:
             raise ValueError(f"{damaged} is damaged")
         pickled = archive.read(f"{parts[0].filename.split('/')[0]}/data.pkl")
     for opcode, argument, _ in pickletools.genops(pickled):
-        if opcode.name == "GLOBAL" and argument not in GLOBALS or opcode.name in ("STACK_GLOBAL", "INST"):
+        if (opcode.name == "GLOBAL" and argument not in GLOBALS) or opcode.name in ("STACK_GLOBAL", "INST"):
             raise ValueError(f"its pickle asks for {argument or 'names of a later protocol'}")
 
 
