@@ -7,9 +7,8 @@ from functools import cached_property
 
 import numpy as np
 
-from datamodules.recipes import Recipe, identity_generator
+from datamodules.recipes import LOUDEST, Recipe, identity_generator
 from datamodules.sound_bank import SoundBank
-from experiments.report.media import LOUDEST
 from lightning_modules.batch import Split
 from lightning_modules.errors import InputError
 from lightning_modules.setting_checks import MOST_SOURCES, require_between, require_positive, require_whole
