@@ -169,7 +169,7 @@ def test_a_folder_in_use_is_only_replaced_when_told_to_and_made_by_the_command(c
     assert len(list(output.glob("mixtures/*.wav"))) == 1
     (output / "manifest.json").rename(output / "thesis.txt")
     assert run(configuration, output, "--mixtures", "1", "--overwrite") == 2 and (output / "thesis.txt").exists()
-    assert "holds no manifest.json, so it this command did not make it" in capsys.readouterr().err
+    assert "holds no manifest.json, so this command did not make it" in capsys.readouterr().err
 
 
 def test_an_interrupted_command_leaves_what_was_there(configuration, tmp_path, monkeypatch):
