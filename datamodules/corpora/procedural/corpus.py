@@ -5,25 +5,23 @@ from abc import abstractmethod
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.random import Generator
 
 from datamodules.corpora.corpus import Clip, Corpus
 from datamodules.corpora.layout import digest
-from datamodules.corpora.procedural.music import Song, accompaniment, vocals
 from datamodules.corpora.procedural.signals import recorded
 from datamodules.corpora.procedural.urban import SOUNDS
-from datamodules.corpora.procedural.voices import babble
+from datamodules.corpora.procedural.voices import Song, accompaniment, babble, vocals
 from lightning_modules.errors import InputError
 from lightning_modules.setting_checks import require_whole
 from lightning_modules.spectrogram import HIGHEST_RATE
 
 VERSION = 2  # of the synthesis: raise it whenever any clip sounds different
-MOST_CLIPS = 1_000_000  # tables of clips are made in memory
 
 
 class ProceduralCorpus(Corpus):
     """Sounds made by formulas."""
 
-    title: str  # of the corpus, for messages
     pattern: str  # of a clip's name; its first group is what several clips share
     sample_rate: int
     seed: int
@@ -39,15 +37,15 @@ class ProceduralCorpus(Corpus):
         }.items():
             value = getattr(self, setting)
             if value < least:
-                raise InputError(f"{self.title}: {setting}={value}: {reason}; set it to {least} or more")
-            most = {"sample_rate": HIGHEST_RATE, "seed": 2**63 - 1}.get(setting, MOST_CLIPS)
+                raise InputError(f"{self.name} corpus: {setting}={value}: {reason}; set it to {least} or more")
+            most = {"sample_rate": HIGHEST_RATE, "seed": 2**63 - 1}.get(setting, 1_000_000)  # clips, all in memory
             require_whole(least, most, **{setting: value})
 
     @abstractmethod
-    def synthesise(self, name: re.Match[str]) -> np.ndarray:
-        """Samples [T] of the clip of this name."""
+    def _synthesise(self, name: re.Match[str], shared: Generator, take: Generator) -> tuple[np.ndarray, float, float]:
+        """The clip's samples at the source [T], and levels of background and peak in dB, see `recorded`."""
 
-    def generator_for(self, name: str) -> np.random.Generator:
+    def generator_for(self, name: str) -> Generator:
         """Random numbers that depend on the seed and on the name of a clip, or of what several clips share."""
         return np.random.default_rng([self.seed, *name.encode()])
 
@@ -55,8 +53,10 @@ class ProceduralCorpus(Corpus):
         """Synthesise one clip: mono float32 samples [T] without offset, peak below 1, and their rate in Hz."""
         name = re.fullmatch(self.pattern, clip.name)
         if not name:
-            raise InputError(f"{clip.name}: not a clip of the {self.title}; take one from its clips()")
-        return self.synthesise(name), self.sample_rate
+            raise InputError(f"{clip.name}: not a clip of the {self.name} corpus; take one from its clips()")
+        shared, take = self.generator_for(name[1]), self.generator_for(name[0])
+        dry, hum, peak = self._synthesise(name, shared, take)
+        return recorded(dry, shared, take, hum, peak, self.sample_rate), self.sample_rate
 
     def fingerprint(self, clips: list[Clip]) -> str:
         """A digest of the synthesis's version, the settings and the clips' table."""
@@ -82,7 +82,6 @@ class Procedural(ProceduralCorpus):
     seed: int = 0
     folds: int = 10
     name = "procedural"
-    title = "procedural corpus"
     pattern = rf"(({'|'.join(SOUNDS)})/[0-9]+)-[0-9]+"
 
     def __post_init__(self) -> None:
@@ -100,11 +99,8 @@ class Procedural(ProceduralCorpus):
                 clips += [Clip(f"{name}-{take}", label, fold, name) for take in range(takes[number])]
         return clips
 
-    def synthesise(self, name: re.Match[str]) -> np.ndarray:
-        """Samples [T] of a take."""
-        recording, take = self.generator_for(name[1]), self.generator_for(name[0])
-        dry = SOUNDS[name[2]](recording, take, self.sample_rate)
-        return recorded(dry, recording, take, recording.uniform(-45, -18), take.uniform(-24, -0.5), self.sample_rate)
+    def _synthesise(self, name: re.Match[str], shared: Generator, take: Generator) -> tuple[np.ndarray, float, float]:
+        return SOUNDS[name[2]](shared, take, self.sample_rate), shared.uniform(-45, -18), take.uniform(-24, -0.5)
 
 
 @dataclass(eq=False)
@@ -127,7 +123,6 @@ class ProceduralVoices(ProceduralCorpus):
     seed: int = 0
     folds: int = 10
     name = "procedural_voices"
-    title = "corpus of procedural voices"
     pattern = r"(voice/[0-9]+)-[0-9]+"
 
     def __post_init__(self) -> None:
@@ -142,11 +137,8 @@ class ProceduralVoices(ProceduralCorpus):
             for utterance in range(self.utterances_per_speaker)
         ]
 
-    def synthesise(self, name: re.Match[str]) -> np.ndarray:
-        """Samples [T] of an utterance."""
-        person, take = self.generator_for(name[1]), self.generator_for(name[0])
-        dry = babble(person, take, self.sample_rate)
-        return recorded(dry, person, take, person.uniform(-60, -35), take.uniform(-12, -0.5), self.sample_rate)
+    def _synthesise(self, name: re.Match[str], shared: Generator, take: Generator) -> tuple[np.ndarray, float, float]:
+        return babble(shared, take, self.sample_rate), shared.uniform(-60, -35), take.uniform(-12, -0.5)
 
 
 @dataclass(eq=False)
@@ -170,7 +162,6 @@ class ProceduralMusic(ProceduralCorpus):
     seed: int = 0
     folds: int = 10
     name = "procedural_music"
-    title = "corpus of procedural music"
     pattern = r"(song/[0-9]+)/(vocals|accompaniment)@([0-9]+)"
 
     def __post_init__(self) -> None:
@@ -185,10 +176,8 @@ class ProceduralMusic(ProceduralCorpus):
             for label in ("vocals", "accompaniment")
         ]
 
-    def synthesise(self, name: re.Match[str]) -> np.ndarray:
-        """Samples [T] of one part of a section."""
-        song, players, take = (self.generator_for(each) for each in (name[1], f"{name[1]}/{name[2]}", name[0]))
+    def _synthesise(self, name: re.Match[str], shared: Generator, take: Generator) -> tuple[np.ndarray, float, float]:
+        players, song = self.generator_for(f"{name[1]}/{name[2]}"), Song(shared, int(name[3]))
         # The two are about equally loud although drums peak higher, and never at full scale together.
         play, peaks = (vocals, (-14.0, -8.0)) if name[2] == "vocals" else (accompaniment, (-9.0, -5.5))
-        dry = play(Song(song, int(name[3])), players, take, self.sample_rate)
-        return recorded(dry, song, take, -65.0, players.uniform(*peaks), self.sample_rate)
+        return play(song, players, take, self.sample_rate), -65.0, players.uniform(*peaks)

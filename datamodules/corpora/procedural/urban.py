@@ -1,7 +1,6 @@
 """Stand-ins for five classes of UrbanSound8K.
 
-Every sound is a function of two generators: `recording` draws what the takes of one recording share (which horn, which
-dog), `take` what differs between them (when, how long, how loud).
+`recording` draws what the takes of a recording share (which horn, which dog), `take` when, how long and how loud.
 """
 
 import numpy as np
@@ -15,9 +14,8 @@ def car_horn(recording: Generator, take: Generator, rate: int) -> np.ndarray:
     """Two bright reed tones about a third apart, honked in a pattern of short and long."""
     low, high = recording.uniform(190, 520) * np.array([1, recording.choice([1.003, 1.19, 1.25, 1.33])])
     slope, even = recording.uniform(0.3, 1.2), recording.uniform(0.3, 1.0)
-    length, pause = recording.uniform(0.15, 1.0), recording.uniform(0.1, 0.6)
     seconds = instants(take.choice([take.uniform(0.4, 1.6), take.uniform(1.2, 4.0), 4.0]), rate)
-    at = _events(take, length, pause, [0, 0.1, 1, 1.1])
+    at = _events(take, recording.uniform(0.15, 1.0), recording.uniform(0.1, 0.6), [0, 0.1, 0.95, 1])
     loudness = np.interp(seconds, at, np.tile([0, 1, 0.9, 0], len(at) // 4))
     reeds = tone(np.full(len(seconds), low), slope, even, rate) + tone(np.full(len(seconds), high), slope, even, rate)
     return resonant(loudness * reeds, recording, 700, 5000, 3.0, rate)
@@ -27,9 +25,8 @@ def dog_bark(recording: Generator, take: Generator, rate: int) -> np.ndarray:
     """Bursts of a rough, swept voice through the formants of a muzzle, in the dog's own rhythm."""
     size = 0.2 ** recording.random()  # 1 terrier, 0.2 mastiff
     rise, breath, slope = recording.uniform(0.1, 0.6), recording.uniform(0.1, 0.7), recording.uniform(0.4, 1.3)
-    length, pause = recording.uniform(0.15, 0.35), recording.uniform(0.1, 0.7)
     seconds = instants(take.choice([take.uniform(0.3, 0.9), take.uniform(0.7, 2.2), 4.0]), rate)
-    at = _events(take, length, pause, [0, 0.1, 0.4, 0.7, 1])
+    at = _events(take, recording.uniform(0.15, 0.35), recording.uniform(0.1, 0.7), [0, 0.1, 0.4, 0.7, 1])
     loudness = np.interp(seconds, at, np.tile([0, 1, 0.8, 0.3, 0], len(at) // 5))
     sweep = np.interp(seconds, at, np.tile([1, 1 + 0.4 * rise, 1 + rise, 0.9, 0.7], len(at) // 5))
     # Vocal folds under strain vibrate at half their pitch too: the odd harmonics are the weaker ones.
@@ -82,7 +79,7 @@ def _events(take: Generator, length: float, pause: float, shape: list[float]) ->
     """The time, in s, when each event of about this length has each share in `shape` of it behind it, [N · S]."""
     lengths = length * np.exp(take.uniform(-0.5, 0.5, 64))
     spacing = lengths + pause * np.exp(take.uniform(-0.8, 0.8, 64))
-    return ((np.cumsum(spacing) - spacing[0])[:, None] + np.outer(lengths, shape)).ravel()
+    return ((np.cumsum(spacing) - spacing)[:, None] + np.outer(lengths, shape)).ravel()
 
 
 SOUNDS = {sound.__name__: sound for sound in (car_horn, dog_bark, gun_shot, jackhammer, siren)}
