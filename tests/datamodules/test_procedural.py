@@ -15,7 +15,10 @@ from lightning_modules.errors import InputError
 
 CLASSES = ["car_horn", "dog_bark", "gun_shot", "jackhammer", "siren"]
 RATE = 8000
+Sounds = dict[str, dict[Clip, np.ndarray]]
+Sections = dict[tuple[str, int], dict[str, np.ndarray]]
 CORPORA = (Procedural(40, RATE), ProceduralVoices(30, 2, RATE), ProceduralMusic(20, 2, RATE))
+each_corpus = pytest.mark.parametrize("corpus", CORPORA, ids=lambda corpus: corpus.name)
 READ_BACKWARDS = """
 import pickle, sys
 chosen = pickle.load(sys.stdin.buffer)
@@ -24,33 +27,25 @@ pickle.dump([[corpus.read(clip)[0] for clip in reversed(clips)] for corpus, clip
 
 
 @pytest.fixture(scope="module")
-def sounds() -> dict[str, dict[Clip, np.ndarray]]:
+def sounds() -> Sounds:
     return {corpus.name: {clip: corpus.read(clip)[0] for clip in corpus.clips()} for corpus in CORPORA}
 
 
 @pytest.fixture(scope="module")
-def urban(sounds: dict[str, dict[Clip, np.ndarray]]) -> dict[Clip, np.ndarray]:
-    return sounds["procedural"]
-
-
-@pytest.fixture(scope="module")
-def sections(sounds: dict[str, dict[Clip, np.ndarray]]) -> dict[tuple[str, int], dict[str, np.ndarray]]:
-    together: dict[tuple[str, int], dict[str, np.ndarray]] = defaultdict(dict)
+def sections(sounds: Sounds) -> Sections:
+    together: Sections = defaultdict(dict)
     for clip, sound in sounds["procedural_music"].items():
         together[clip.recording, clip.section][clip.label] = sound
     return together
 
 
 def spectrum(sound: np.ndarray) -> np.ndarray:
-    """Long-term power spectrum, normalised to unit sum."""
     power = signal.welch(sound, RATE, nperseg=256)[1]
     return power / power.sum()
 
 
 @pytest.mark.parametrize(("clips_per_class", "folds"), [(60, 10), (20, 10), (41, 10), (7, 1)])
-def test_every_fold_holds_every_class_and_every_recording_has_two_to_four_clips(
-    clips_per_class: int, folds: int
-) -> None:
+def test_every_fold_holds_every_class_in_recordings_of_two_to_four_clips(clips_per_class: int, folds: int) -> None:
     clips = Procedural(clips_per_class, folds=folds).clips()
     assert Counter(clip.label for clip in clips) == dict.fromkeys(CLASSES, clips_per_class)
     assert {(clip.label, clip.fold) for clip in clips} == {(c, f) for c in CLASSES for f in range(1, folds + 1)}
@@ -64,18 +59,11 @@ def test_speakers_are_recordings_and_songs_hold_both_stems_of_every_section() ->
     assert voices[30] == Clip("voice/07-2", "voice/07", 8, "voice/07")
     assert Clip("song/07/vocals@1", "vocals", 8, "song/07", section=1) in music
     stems = Counter((clip.recording, clip.section) for clip in music)
-    assert (
-        len(stems) == 120
-        and set(stems.values()) == {2}
-        and {clip.label for clip in music}
-        == {
-            "vocals",
-            "accompaniment",
-        }
-    )
+    assert len(stems) == 120 and set(stems.values()) == {2}
+    assert {clip.label for clip in music} == {"vocals", "accompaniment"}
 
 
-@pytest.mark.parametrize("corpus", CORPORA, ids=lambda corpus: corpus.name)
+@each_corpus
 def test_names_are_unique_and_a_recording_lies_in_one_fold(corpus: Corpus) -> None:
     folds = defaultdict(set)
     for clip in corpus.clips():
@@ -85,50 +73,28 @@ def test_names_are_unique_and_a_recording_lies_in_one_fold(corpus: Corpus) -> No
     assert len({clip.name for clip in corpus.clips()}) == len(corpus.clips())
 
 
-def test_another_process_hears_the_same_clips_bit_for_bit(sounds: dict[str, dict[Clip, np.ndarray]]) -> None:
+def test_another_process_hears_the_same_clips_bit_for_bit(sounds: Sounds) -> None:
     chosen = [(corpus, corpus.clips()[::23]) for corpus in CORPORA]
-    done = subprocess.run(
-        [sys.executable, "-c", READ_BACKWARDS], input=pickle.dumps(chosen), capture_output=True, check=True
-    )
+    read = [sys.executable, "-c", READ_BACKWARDS]
+    done = subprocess.run(read, input=pickle.dumps(chosen), capture_output=True, check=True)
     for (corpus, clips), elsewhere in zip(chosen, pickle.loads(done.stdout), strict=True):
         for clip, sound in zip(reversed(clips), elsewhere, strict=True):
             np.testing.assert_array_equal(sounds[corpus.name][clip], sound)
 
 
-@pytest.mark.parametrize(
-    ("corpus", "grown", "same", "other", "rate"),
-    [
-        (CORPORA[0], Procedural(400, RATE), Procedural(40, RATE), Procedural(40, RATE, seed=1), Procedural(40)),
-        (
-            CORPORA[1],
-            ProceduralVoices(200, 9, RATE),
-            ProceduralVoices(30, 2, RATE),
-            ProceduralVoices(30, 2, RATE, seed=1),
-            ProceduralVoices(30, 2),
-        ),
-        (
-            CORPORA[2],
-            ProceduralMusic(200, 5, RATE),
-            ProceduralMusic(20, 2, RATE),
-            ProceduralMusic(20, 2, RATE, seed=1),
-            ProceduralMusic(20, 2),
-        ),
-    ],
-    ids=[corpus.name for corpus in CORPORA],
-)
-def test_sounds_follow_from_seed_and_name_and_the_fingerprint_from_all_settings(
-    corpus: Corpus, grown: Corpus, same: Corpus, other: Corpus, rate: Corpus
-) -> None:
-    clips = corpus.clips()
-    np.testing.assert_array_equal(grown.read(clips[50])[0], corpus.read(clips[50])[0])
-    assert not np.array_equal(other.read(clips[50])[0], corpus.read(clips[50])[0])
-    assert len({each.fingerprint(clips) for each in (corpus, grown, other, rate)}) == 4
-    assert corpus.fingerprint(clips[1:]) != corpus.fingerprint(clips) == same.fingerprint(clips)
+@each_corpus
+def test_sounds_follow_from_seed_and_name_and_the_fingerprint_from_all_settings(corpus: Corpus) -> None:
+    clips, settings = corpus.clips(), vars(corpus)
+    other_seed = type(corpus)(**settings | {"seed": 1})
+    changed = [type(corpus)(**settings | {setting: value * 2}) for setting, value in settings.items() if value > 0]
+    changed[-1] = type(corpus)(**settings | {"folds": 5})
+    np.testing.assert_array_equal(changed[0].read(clips[50])[0], corpus.read(clips[50])[0])
+    assert not np.array_equal(other_seed.read(clips[50])[0], corpus.read(clips[50])[0])
+    assert len({each.fingerprint(clips) for each in (corpus, other_seed, *changed)}) == 1 + len(settings)
+    assert corpus.fingerprint(clips[1:]) != corpus.fingerprint(clips) == type(corpus)(**settings).fingerprint(clips)
 
 
-def test_sounds_are_finite_mono_without_offset_below_full_scale_and_audible(
-    sounds: dict[str, dict[Clip, np.ndarray]],
-) -> None:
+def test_sounds_are_finite_mono_without_offset_below_full_scale_and_audible(sounds: Sounds) -> None:
     for clip, sound in (each for corpus in sounds.values() for each in corpus.items()):
         assert sound.dtype == np.float32 and sound.ndim == 1, clip.name
         assert np.isfinite(sound).all() and np.abs(sound).max() < 1, clip.name
@@ -137,7 +103,7 @@ def test_sounds_are_finite_mono_without_offset_below_full_scale_and_audible(
         assert abs(sound.mean(dtype=np.float64)) < 1e-3 * level, clip.name
 
 
-@pytest.mark.parametrize("corpus", CORPORA, ids=lambda corpus: corpus.name)
+@each_corpus
 def test_a_clip_lasts_equally_long_at_every_sampling_rate(corpus: Corpus) -> None:
     for clip in corpus.clips()[:: len(corpus.clips()) // 5]:
         lengths = []
@@ -148,26 +114,23 @@ def test_a_clip_lasts_equally_long_at_every_sampling_rate(corpus: Corpus) -> Non
         assert max(lengths) - min(lengths) < 1e-3, clip.name
 
 
-def test_durations_are_those_of_the_corpora_that_they_stand_for(sounds: dict[str, dict[Clip, np.ndarray]]) -> None:
+def test_durations_are_those_of_the_corpora_that_they_stand_for(sounds: Sounds) -> None:
     seconds = defaultdict(list)
     for clip, sound in (each for corpus in sounds.values() for each in corpus.items()):
         seconds[clip.label.split("/")[0]].append(len(sound) / RATE)
     assert all(0.25 < duration <= 4 for label in CLASSES for duration in seconds[label])
-    assert (
-        np.median(seconds["gun_shot"]) < 2 and np.median(seconds["dog_bark"]) < 2.5 and min(seconds["dog_bark"]) < 0.6
-    )
+    assert np.median(seconds["gun_shot"]) < 2 and min(seconds["dog_bark"]) < 0.6
     assert np.median(seconds["jackhammer"]) == np.median(seconds["siren"]) == 4
     assert 3 <= min(seconds["voice"]) < max(seconds["voice"]) <= 5
     assert set(seconds["vocals"]) == set(seconds["accompaniment"]) == {4.5}
 
 
-def test_a_fixed_filter_for_each_pair_of_classes_hardly_separates_them(urban: dict[Clip, np.ndarray]) -> None:
+def test_a_fixed_filter_for_each_pair_of_classes_hardly_separates_them(sounds: Sounds) -> None:
     """The Wiener filter of two class-average spectra knows which classes are there; the ideal mask gains 14 dB."""
     rng = np.random.default_rng(0)
-    loud = {clip: sound / np.sqrt(np.mean(sound**2)) for clip, sound in urban.items()}
-    mean = {
-        c: np.mean([spectrum(x) for clip, x in loud.items() if clip.label == c and clip.fold <= 6], 0) for c in CLASSES
-    }
+    loud = {clip: sound / np.sqrt(np.mean(sound**2)) for clip, sound in sounds["procedural"].items()}
+    seen = {c: [spectrum(x) for clip, x in loud.items() if clip.label == c and clip.fold <= 6] for c in CLASSES}
+    mean = {label: np.mean(spectra, 0) for label, spectra in seen.items()}
     unseen = {c: [x for clip, x in loud.items() if clip.label == c and clip.fold > 6] for c in CLASSES}
 
     def si_sdr(estimate: np.ndarray, target: np.ndarray) -> float:
@@ -188,9 +151,13 @@ def test_a_fixed_filter_for_each_pair_of_classes_hardly_separates_them(urban: di
     assert np.mean(gains) < 2
 
 
-def test_recordings_of_a_class_differ_more_than_takes_of_a_recording(urban: dict[Clip, np.ndarray]) -> None:
+def test_recordings_of_a_class_differ_more_than_takes_of_a_recording(sounds: Sounds) -> None:
     for label in CLASSES:
-        own = [(clip.recording, 10 * np.log10(spectrum(x))) for clip, x in urban.items() if clip.label == label]
+        own = [
+            (clip.recording, 10 * np.log10(spectrum(x)))
+            for clip, x in sounds["procedural"].items()
+            if clip.label == label
+        ]
         apart = defaultdict(list)
         for (one, a), (two, b) in permutations(own, 2):
             apart[one == two].append(np.sqrt(np.mean((a - b) ** 2)))
@@ -198,7 +165,7 @@ def test_recordings_of_a_class_differ_more_than_takes_of_a_recording(urban: dict
         assert np.median(apart[False]) > 1.3 * np.median(apart[True]), label
 
 
-def test_speakers_keep_their_own_pitch_within_that_of_men_and_women(sounds: dict[str, dict[Clip, np.ndarray]]) -> None:
+def test_speakers_keep_their_own_pitch_within_that_of_men_and_women(sounds: Sounds) -> None:
     """Pitch is the highest peak of the autocorrelation between 60 and 400 Hz, in the voiced frames."""
     window = np.hanning(RATE // 16)
     octaves = defaultdict(list)
@@ -216,18 +183,14 @@ def test_speakers_keep_their_own_pitch_within_that_of_men_and_women(sounds: dict
     assert np.mean([np.ptp(own) for own in octaves.values()]) < 0.1
 
 
-def test_stems_are_about_equally_loud_and_stay_below_full_scale_together(
-    sections: dict[tuple[str, int], dict[str, np.ndarray]],
-) -> None:
+def test_stems_are_about_equally_loud_and_stay_below_full_scale_together(sections: Sections) -> None:
     stems = [(section["vocals"], section["accompaniment"]) for section in sections.values()]
-    assert all(np.abs(vocals + accompaniment).max() < 1 for vocals, accompaniment in stems)
+    assert max(np.abs(vocals + accompaniment).max() for vocals, accompaniment in stems) < 1
     balance = [20 * np.log10(np.std(vocals) / np.std(accompaniment)) for vocals, accompaniment in stems]
     assert abs(np.median(balance)) < 3 and np.abs(balance).max() < 15  # dB
 
 
-def test_vocals_sound_in_the_key_of_their_accompaniment(
-    sections: dict[tuple[str, int], dict[str, np.ndarray]],
-) -> None:
+def test_vocals_sound_in_the_key_of_their_accompaniment(sections: Sections) -> None:
     """Pitch classes of a song's voice agree with those of its chords more than with another song's chords."""
 
     def chroma(sound: np.ndarray) -> np.ndarray:
@@ -237,12 +200,11 @@ def test_vocals_sound_in_the_key_of_their_accompaniment(
         peaks = peaks[(peaks > 82) & (peaks < 1024)]
         return np.bincount(np.round(12 * np.log2(peaks * RATE / 8192 / 55)).astype(int) % 12, power[peaks], 12)
 
+    def of_songs(label: str) -> np.ndarray:
+        return np.stack([sum(chroma(sections[song, n][label]) for n in (0, 1)) ** 0.5 for song in songs])
+
     songs = sorted({song for song, _ in sections})
-    voices, chords = (
-        np.stack([sum(chroma(sections[song, n][label]) for n in (0, 1)) ** 0.5 for song in songs])
-        for label in ("vocals", "accompaniment")
-    )
-    agreement = np.corrcoef(voices, chords)[: len(songs), len(songs) :]
+    agreement = np.corrcoef(of_songs("vocals"), of_songs("accompaniment"))[: len(songs), len(songs) :]
     own, others = np.diag(agreement).mean(), agreement[~np.eye(len(songs), dtype=bool)].mean()
     assert own > 0.3 and own > others + 0.3
 
@@ -281,7 +243,7 @@ def test_settings_out_of_range_are_named(corpus: type[Corpus], setting: str, val
 @pytest.mark.parametrize(
     "name", ["audio/fold3/1-4-0-0.wav", "siren/7", "voice/-1-2", "voice/07-2.wav", "song/x/vocals@0"]
 )
-@pytest.mark.parametrize("corpus", CORPORA, ids=lambda corpus: corpus.name)
+@each_corpus
 def test_a_clip_of_another_corpus_is_refused(corpus: Corpus, name: str) -> None:
     with pytest.raises(InputError, match=f"{name}: not a clip of the .*; take one from its clips"):
         corpus.read(Clip(name, "siren", 1, "siren/07"))

@@ -13,7 +13,7 @@ from datamodules.corpora.procedural.signals import instants, noise, resonant, to
 def car_horn(recording: Generator, take: Generator, rate: int) -> np.ndarray:
     """Two bright reed tones about a third apart, honked in a pattern of short and long."""
     low, high = recording.uniform(190, 520) * np.array([1, recording.choice([1.003, 1.19, 1.25, 1.33])])
-    slope, even = recording.uniform(0.3, 1.2), recording.uniform(0.3, 1.0)
+    slope, even = recording.uniform(0.2, 0.8), recording.uniform(0.6, 1.0)
     seconds = instants(take.choice([take.uniform(0.4, 1.6), take.uniform(1.2, 4.0), 4.0]), rate)
     at = _events(take, recording.uniform(0.15, 1.0), recording.uniform(0.1, 0.6), [0, 0.1, 0.95, 1])
     loudness = np.interp(seconds, at, np.tile([0, 1, 0.9, 0], len(at) // 4))
@@ -24,13 +24,13 @@ def car_horn(recording: Generator, take: Generator, rate: int) -> np.ndarray:
 def dog_bark(recording: Generator, take: Generator, rate: int) -> np.ndarray:
     """Bursts of a rough, swept voice through the formants of a muzzle, in the dog's own rhythm."""
     size = 0.2 ** recording.random()  # 1 terrier, 0.2 mastiff
-    rise, breath, slope = recording.uniform(0.1, 0.6), recording.uniform(0.1, 0.7), recording.uniform(0.4, 1.3)
+    rise, breath, slope = recording.uniform(0.2, 0.8), recording.uniform(0.3, 0.7), recording.uniform(0.5, 1.0)
     seconds = instants(take.choice([take.uniform(0.3, 0.9), take.uniform(0.7, 2.2), 4.0]), rate)
     at = _events(take, recording.uniform(0.15, 0.35), recording.uniform(0.1, 0.7), [0, 0.1, 0.4, 0.7, 1])
     loudness = np.interp(seconds, at, np.tile([0, 1, 0.8, 0.3, 0], len(at) // 5))
     sweep = np.interp(seconds, at, np.tile([1, 1 + 0.4 * rise, 1 + rise, 0.9, 0.7], len(at) // 5))
     # Vocal folds under strain vibrate at half their pitch too: the odd harmonics are the weaker ones.
-    voice = tone(500 * size * sweep, slope, recording.uniform(2, 6), rate)
+    voice = tone(500 * size * sweep, slope, recording.uniform(2, 4), rate)
     bark = loudness * ((1 - breath) * voice + 2 * breath * noise(take, len(seconds)))
     return resonant(bark, recording, 1000 * np.sqrt(size), 6000 * np.sqrt(size), 4.0, rate)
 
@@ -65,14 +65,14 @@ def jackhammer(recording: Generator, take: Generator, rate: int) -> np.ndarray:
 
 def siren(recording: Generator, take: Generator, rate: int) -> np.ndarray:
     """A tone that wails, yelps or alternates between two pitches, from a horn on a moving car."""
-    low, span, slope = recording.uniform(330, 750), recording.uniform(1.3, 2.8), recording.uniform(0.5, 1.6)
+    low, span, slope = recording.uniform(330, 750), recording.uniform(1.3, 2.8), recording.uniform(1.2, 2.2)
     period = recording.choice([recording.uniform(0.2, 0.6), recording.uniform(0.6, 2), recording.uniform(2, 7)])
-    rising, even, steep = recording.uniform(0.2, 0.7), recording.uniform(0.1, 1.0), recording.choice([1, 1, 8])
+    rising, even, steep = recording.uniform(0.2, 0.7), recording.uniform(0.1, 0.6), recording.choice([1, 1, 8])
     seconds = instants(take.choice([take.uniform(1.5, 4.0), 4.0], p=[0.15, 0.85]), rate)
     sweep = np.clip(steep * signal.sawtooth(2 * np.pi * (take.random() + seconds / period), rising), -1, 1)
     passing = (seconds - take.uniform(-1, 5)) / take.uniform(0.4, 1.5)
     pitch = low * span ** (0.5 + 0.5 * sweep) * (1 - 0.03 * np.tanh(passing))  # Doppler's shift
-    return resonant(tone(pitch, slope, even, rate) / np.sqrt(1 + 0.3 * passing**2), recording, 600, 4500, 2.0, rate)
+    return resonant(tone(pitch, slope, even, rate) / np.sqrt(1 + 0.3 * passing**2), recording, 600, 4500, 1.0, rate)
 
 
 def _events(take: Generator, length: float, pause: float, shape: list[float]) -> np.ndarray:
