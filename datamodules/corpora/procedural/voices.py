@@ -72,13 +72,14 @@ class Song:
 def vocals(song: Song, singer: Generator, melody: Generator, rate: int) -> np.ndarray:
     """A melody of syllables with vibrato, in small steps about the singer's middle, with rests, [T]."""
     height = singer.random()
-    voice, octave = Voice(singer, height), round(np.log2(165 * (300 / 165) ** height / song.tonic))
+    voice, octave = Voice(singer, height), round(np.log2(115 * (300 / 115) ** height / song.tonic))
     vibrato, depth = singer.uniform(4.8, 6.5), singer.uniform(0.02, 0.05)  # Hz, octaves
     total, onset, degree = np.zeros(int(SECONDS * rate)), 0.0, melody.integers(-1, 4)
     while onset < SECONDS:
         degree = np.clip(degree + melody.integers(-2, 3), -3, 6)
         since = instants(melody.choice([1, 2, 2, 3, 4]) * song.eighth, rate)
         swing = depth * np.clip(5 * since - 0.75, 0, 1) * np.sin(2 * np.pi * vibrato * since)
+        swing -= melody.uniform(0, 0.15) * np.exp(-since / 0.05)  # from below
         sung = voice.syllable(melody, song.hertz(degree + 7 * octave) * 2**swing, rate)
         add_at(total, onset, melody.choice([0.0, 0.6, 0.7, 0.8, 0.9, 1.0]) * sung, rate)
         onset += len(since) / rate
@@ -86,16 +87,17 @@ def vocals(song: Song, singer: Generator, melody: Generator, rate: int) -> np.nd
 
 
 def accompaniment(song: Song, players: Generator, performance: Generator, rate: int) -> np.ndarray:
-    """Chords above their roots, and drums, at levels of the song's own, [T]."""
+    """Triads, a bass far below them and drums, at levels of the song's own, [T]."""
     chords, drums = np.zeros((2, int(SECONDS * rate)))
-    slope, even, octave = players.uniform(0.8, 2.0), players.uniform(0.1, 1.0), 7 * players.integers(1, 3)
+    slope, even, bass = players.uniform(0.8, 2.0), players.uniform(0.1, 1.0), players.uniform(2, 5)
     rhythm, attack, decay = RHYTHMS[players.integers(5)], players.uniform(0.003, 0.05), players.uniform(0.6, 4)
     since = instants(4 * song.eighth, rate)
     loudness = np.clip(since / attack, 0, 1) * np.clip((since[-1] - since) / 0.03, 0, 1) * 10 ** (-3 * since / decay)
     for half, root in enumerate(song.roots):
         inversion = 7 * (np.arange(3) < performance.integers(3))
-        for degree in (root, *(octave + root + np.array([0, 2, 4]) + inversion)):
-            note = loudness * tone(np.full(len(since), song.hertz(degree)), slope, even, rate)
+        triad = [(degree, slope, 1.0) for degree in 14 + root + np.array([0, 2, 4]) + inversion]
+        for degree, fall, level in [(root - 7 * (root > 3), slope + 1, bass), *triad]:
+            note = level * loudness * tone(np.full(len(since), song.hertz(degree)), fall, even, rate)
             for stroke in rhythm:
                 add_at(chords, (4 * half + stroke) * song.eighth, performance.uniform(0.7, 1) * note, rate)
 
@@ -107,4 +109,4 @@ def accompaniment(song: Song, players: Generator, performance: Generator, rate: 
     for beat in range(int(np.ceil(SECONDS / song.eighth))):
         sound = hat if beat % 2 and performance.random() < 0.9 else hat + (kick, snare)[beat // 2 % 2]
         add_at(drums, beat * song.eighth, sound, rate)
-    return chords / np.std(chords) + 10 ** (players.uniform(-8, 0) / 20) * drums / np.std(drums)
+    return chords / np.std(chords) + 10 ** (players.uniform(-6, 0) / 20) * drums / np.std(drums)
