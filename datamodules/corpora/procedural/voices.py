@@ -1,164 +1,112 @@
-"""A corpus of procedural voices, for when no recorded speech is at hand."""
-
-import re
+"""Voices that speak and sing, and what accompanies a song."""
 
 import numpy as np
-from scipy import ndimage
+from numpy.random import Generator
+from scipy import signal
 
-from datamodules.corpora.corpus import Clip, Corpus
-from datamodules.corpora.procedural.acoustics import CONTROL, recorded, room
-from datamodules.corpora.procedural.settings import check, digest
-from datamodules.corpora.procedural.vocal_tract import CONSONANTS, SILENCE, Phone, draw_voice, utter
-from lightning_modules.errors import InputError
+from datamodules.corpora.procedural.signals import TOP, add_at, instants, noise, tone
 
-VERSION = 1  # of the synthesis: raise it whenever any clip sounds different
-LOWEST, HIGHEST = 95.0, 240.0  # mean pitch of the speakers, in Hz
-ONSETS = tuple(CONSONANTS)
-CODAS = ("s", "z", "n", "m", "l", "t", "k")
+# Formants of men's vowels in Hz (Peterson and Barney, 1952), of beet, bat, father, bought and boot.
+VOWELS = np.array([(270, 2290, 3010), (660, 1720, 2410), (730, 1090, 2440), (570, 840, 2410), (300, 870, 2240)])
 
-
-class ProceduralVoices(Corpus):
-    """Synthetic speech-like babble of many speakers. No clip is a recording, and none says anything.
-
-    An utterance is 3 to 5 s of syllables drawn at random, in phrases with intonation and pauses. Speakers differ in
-    pitch, vocal tract, vowels, tempo, voice quality, room and microphone. All that one speaker says is one recording
-    and lies in one fold. A clip's sound is a pure function of the seed, the sampling rate and its name, in any process
-    and order.
-
-    Args:
-        speakers: number of speakers, at least one for every fold.
-        utterances_per_speaker: clips of each speaker.
-        sample_rate: rate at which the voices are synthesised, without aliasing, in Hz; at least 8000.
-        seed: another seed gives other speakers.
-        folds: number of folds, counted from 1.
-
-    Raises:
-        InputError: a setting out of its range.
-    """
-
-    name = "procedural_voices"
-
-    def __init__(
-        self,
-        speakers: int = 60,
-        utterances_per_speaker: int = 4,
-        sample_rate: int = 16000,
-        seed: int = 0,
-        folds: int = 10,
-    ) -> None:
-        check(
-            "corpus of procedural voices",
-            sample_rate,
-            seed,
-            folds,
-            ("speakers", speakers, folds, "every fold needs a speaker"),
-            ("utterances_per_speaker", utterances_per_speaker, 1, "a speaker says something"),
-        )
-        self.speakers = speakers
-        self.utterances_per_speaker = utterances_per_speaker
-        self.sample_rate = sample_rate
-        self.seed = seed
-        self.folds = folds
-
-    def clips(self) -> list[Clip]:
-        """Every clip, by speaker and utterance; names such as `voice/07-2`, utterance 2 of speaker 7."""
-        return [
-            Clip(
-                name=f"voice/{speaker:02d}-{utterance}",
-                label=f"voice/{speaker:02d}",
-                fold=speaker % self.folds + 1,
-                recording=f"voice/{speaker:02d}",
-            )
-            for speaker in range(self.speakers)
-            for utterance in range(self.utterances_per_speaker)
-        ]
-
-    def read(self, clip: Clip) -> tuple[np.ndarray, int]:
-        """Synthesise one clip: mono float32 samples [T] without offset, peak below 1, and their rate in Hz.
-
-        Raises:
-            InputError: the name is not one of this corpus.
-        """
-        numbers = re.fullmatch(r"voice/([0-9]+)-([0-9]+)", clip.name)
-        if not numbers:
-            raise InputError(f"{clip.name}: not a clip of the corpus of procedural voices; take one from its clips()")
-        return self._synthesise(int(numbers[1]), int(numbers[2])), self.sample_rate
-
-    def _synthesise(self, speaker: int, utterance: int) -> np.ndarray:
-        person, place, reverberation, performance, noise, gain = (
-            np.random.default_rng([self.seed, speaker, *aspect])
-            for aspect in ((0,), (1,), (2,), (3, utterance), (4, utterance), (5, utterance))
-        )
-        height = person.random()
-        voice = draw_voice(person, height)
-        pitch = LOWEST * (HIGHEST / LOWEST) ** height
-        tempo, liveliness = person.uniform(3.2, 6.0), person.uniform(0.4, 1.2)
-        phones, steps, levels, intonation, breaths = _babble(performance, voice.vowels, tempo, liveliness)
-        dry = utter(voice, phones, steps, levels, pitch * 2**intonation, breaths, noise, self.sample_rate)
-        wetness = 10 ** place.uniform(-2.0, -0.6)
-        hum, tilt, cutoff = place.uniform(-60, -35), place.uniform(0.0, 0.95), place.uniform(50, 150)
-        responses = (room(place, reverberation, wetness, self.sample_rate),)
-        return recorded(dry, responses, hum, tilt, cutoff, gain.uniform(-12, -0.5), noise, self.sample_rate)
-
-    def fingerprint(self, clips: list[Clip]) -> str:
-        """A digest of the synthesis's version, the settings and the clips' table."""
-        settings = (self.speakers, self.utterances_per_speaker, self.sample_rate, self.seed, self.folds)
-        return digest(VERSION, settings, clips)
+SECONDS = 4.5  # of a section
+SCALES = ((0, 2, 4, 5, 7, 9, 11), (0, 2, 3, 5, 7, 8, 10))  # major and minor, in semitones above the tonic
+PROGRESSIONS = ((0, 4, 5, 3), (0, 5, 3, 4), (5, 3, 0, 4), (0, 3, 4, 3), (0, 2, 3, 4), (0, 3, 0, 4))  # scale degrees
+RHYTHMS = ((0,), (0, 2), (0, 3), (0, 1, 2, 3), (0, 1.5, 3))  # strokes of a chord, in eighth notes
 
 
-def _babble(
-    rng: np.random.Generator, vowels: tuple[Phone, ...], tempo: float, liveliness: float
-) -> tuple[list[Phone], np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Syllables in phrases with pauses between them.
+class Voice:
+    """A speaker, or a singer, low (`height` 0, mostly with a long vocal tract) to high (1, mostly with a short one)."""
 
-    Args:
-        rng: draws the utterance.
-        vowels: of the speaker.
-        tempo: syllables a second.
-        liveliness: factor on the intonation's range.
+    def __init__(self, rng: Generator, height: float) -> None:
+        accents = rng.uniform(0.93, 1.07, VOWELS.shape)
+        self.formants = (0.92 + 0.22 * height + rng.uniform(-0.06, 0.06)) * accents * VOWELS
+        self.slope, self.breath = rng.uniform(0.6, 1.2), rng.uniform(0.01, 0.08)
 
-    Returns:
-        The phones [P], their durations in control steps [P] and their levels [P]; the intonation at the control rate in
-        octaves about the speaker's pitch [C]; a control step in each pause.
-    """
-    phones, seconds, levels = [SILENCE], [rng.uniform(0.02, 0.15)], [0.0]
-    instants, octaves, breaths = [0.0], [0.1], []
-    elapsed, end = seconds[0], rng.uniform(3.0, 3.8)
+    def syllable(self, rng: Generator, pitch: np.ndarray, rate: int) -> np.ndarray:
+        """A vowel at this pitch in Hz, [T], most often behind a consonant."""
+        share, hiss = np.linspace(0, 1, len(pitch)), noise(rng, len(pitch))
+        loudness = np.interp(share, [0, 0.1, 0.25, 0.8, 1], [0, 0.1, 1, 0.8, 0])
+        sound = loudness * (tone(pitch, self.slope, 1.0, rate) + self.breath * hiss)
+        for formant in rng.choice(self.formants):
+            if formant < TOP * rate:
+                pole = np.exp((-np.pi * (0.05 * formant + 40) + 2j * np.pi * formant) / rate)
+                sound = signal.lfilter([abs(1 - pole) ** 2], [1, -2 * pole.real, abs(pole) ** 2], sound)
+        # Where the noise of s, t, sh, k and p is strongest.
+        centre, level = min(rng.choice([5500, 4200, 2900, 1900, 900]), TOP * rate), rng.choice([0, 0.15, 0.3, 0.6])
+        consonant = level * np.interp(share, [0, 0.05, 0.2, 0.25], [0, 1, 1, 0]) * hiss
+        return sound + signal.lfilter(*signal.iirpeak(centre, 2.0, fs=rate), consonant)
 
-    def say(phone: Phone, duration: float, level: float) -> None:
-        nonlocal elapsed
-        phones.append(phone)
-        seconds.append(duration)
-        levels.append(level)
-        elapsed += duration
 
-    while elapsed < end:
-        syllables = int(rng.integers(3, 9))
-        for number in range(syllables):
-            stressed = rng.random() < 0.4
-            final = number == syllables - 1 or elapsed > end - 0.4
-            haste = 4.5 / tempo * rng.uniform(0.8, 1.2)
-            level = rng.uniform(0.8, 1.0) if stressed else rng.uniform(0.4, 0.75)
-            if rng.random() < 0.88:
-                for phone in CONSONANTS[ONSETS[rng.integers(len(ONSETS))]]:
-                    say(phone, phone.seconds * haste, level)
-            declination = liveliness * (0.12 - 0.3 * number / max(1, syllables - 1))
-            instants.append(elapsed + 0.05)
-            octaves.append(
-                declination + liveliness * (rng.uniform(0.12, 0.4) if stressed else rng.uniform(-0.06, 0.06))
-            )
-            vowel = vowels[rng.integers(len(vowels))]
-            say(vowel, vowel.seconds * haste * (rng.uniform(1.2, 1.7) if stressed or final else 1.0), level)
-            if rng.random() < 0.25:
-                for phone in CONSONANTS[CODAS[rng.integers(len(CODAS))]]:
-                    say(phone, phone.seconds * haste, 0.7 * level)
-            if elapsed > end:
-                break
-        breaths.append(elapsed + 0.05)
-        say(SILENCE, rng.uniform(0.12, 0.4), 0.0)
+def babble(person: Generator, take: Generator, rate: int) -> np.ndarray:
+    """3 to 5 s of syllables, in phrases with intonation and pauses, [T]."""
+    height, tempo, liveliness = person.random(), person.uniform(3.5, 6.5), person.uniform(0.4, 1.2)
+    voice, usual_pitch = Voice(person, height), 95 * (240 / 95) ** height
+    total, onset, end = np.zeros(5 * rate), take.uniform(0.02, 0.15), take.uniform(3.0, 3.4)
+    while onset < end:
+        for declination in np.linspace(0.12, -0.18, take.integers(3, 7)):
+            stress = take.random()
+            share = np.linspace(0, 1, int((0.7 + 0.8 * stress) / tempo * rate))
+            octaves = declination + np.interp(share, [0, 0.5, 1], [0, 0.3 * stress, 0])
+            sound = voice.syllable(take, usual_pitch * 2 ** (liveliness * octaves), rate)
+            add_at(total, onset, (0.4 + 0.6 * stress) * sound, rate)
+            onset += 0.9 * (0.7 + 0.8 * stress) / tempo
+        onset += take.uniform(0.12, 0.4)
+    return total[: int(onset * rate)]
 
-    steps = np.maximum(1, np.round(np.array(seconds) * CONTROL)).astype(int)
-    times = np.arange(steps.sum()) / CONTROL
-    intonation = ndimage.uniform_filter1d(np.interp(times, instants, octaves), int(0.06 * CONTROL), mode="nearest")
-    tremor = ndimage.uniform_filter1d(rng.standard_normal(len(times)), int(0.01 * CONTROL), mode="nearest")
-    return phones, steps, np.array(levels), intonation + 0.015 * tremor, (np.array(breaths) * CONTROL).astype(int)
+
+class Song:
+    """What vocals and accompaniment of a section agree on: key, tempo and chords, one for every four eighths."""
+
+    def __init__(self, rng: Generator, section: int) -> None:
+        self.tonic, self.scale = 55.0 * 2 ** (rng.integers(12) / 12), SCALES[rng.integers(2)]
+        self.eighth = 30 / rng.uniform(80, 140)  # seconds
+        # Later sections start elsewhere in the same progression.
+        self.roots = np.resize(np.roll(PROGRESSIONS[rng.integers(len(PROGRESSIONS))], -2 * section), 6)
+
+    def hertz(self, degree: int) -> float:
+        """Pitch of a degree of the scale: 0 the lowest tonic, 7 the octave above it."""
+        return float(self.tonic * 2 ** (degree // 7 + self.scale[degree % 7] / 12))
+
+
+def vocals(song: Song, singer: Generator, melody: Generator, rate: int) -> np.ndarray:
+    """A melody of syllables with vibrato, in small steps about the singer's middle, with rests, [T]."""
+    height = singer.random()
+    voice, octave = Voice(singer, height), round(np.log2(115 * (300 / 115) ** height / song.tonic))
+    vibrato, depth = singer.uniform(4.8, 6.5), singer.uniform(0.02, 0.05)  # Hz, octaves
+    total, onset, degree = np.zeros(int(SECONDS * rate)), 0.0, melody.integers(-1, 4)
+    while onset < SECONDS:
+        degree = np.clip(degree + melody.integers(-2, 3), -3, 6)
+        since = instants(melody.choice([1, 2, 2, 3, 4]) * song.eighth, rate)
+        swing = depth * np.clip(5 * since - 0.75, 0, 1) * np.sin(2 * np.pi * vibrato * since)
+        swing -= melody.uniform(0, 0.15) * np.exp(-since / 0.05)  # from below
+        sung = voice.syllable(melody, song.hertz(degree + 7 * octave) * 2**swing, rate)
+        add_at(total, onset, melody.choice([0.0, 0.6, 0.7, 0.8, 0.9, 1.0]) * sung, rate)
+        onset += len(since) / rate
+    return total
+
+
+def accompaniment(song: Song, players: Generator, performance: Generator, rate: int) -> np.ndarray:
+    """Triads, a bass far below them and drums, at levels of the song's own, [T]."""
+    chords, drums = np.zeros((2, int(SECONDS * rate)))
+    slope, even, bass = players.uniform(0.8, 2.0), players.uniform(0.1, 1.0), players.uniform(2, 5)
+    rhythm, attack, decay = RHYTHMS[players.integers(5)], players.uniform(0.003, 0.05), players.uniform(0.6, 4)
+    since = instants(4 * song.eighth, rate)
+    loudness = np.clip(since / attack, 0, 1) * np.clip((since[-1] - since) / 0.03, 0, 1) * 10 ** (-3 * since / decay)
+    for half, root in enumerate(song.roots):
+        inversion = 7 * (np.arange(3) < performance.integers(3))
+        triad = [(degree, slope, 1.0) for degree in 14 + root + np.array([0, 2, 4]) + inversion]
+        for degree, fall, level in [(root - 7 * (root > 3), slope + 1, bass), *triad]:
+            note = level * loudness * tone(np.full(len(since), song.hertz(degree)), fall, even, rate)
+            for stroke in rhythm:
+                add_at(chords, (4 * half + stroke) * song.eighth, performance.uniform(0.7, 1) * note, rate)
+
+    since = instants(0.3, rate)
+    hiss, deep, skin = noise(players, len(since)), players.uniform(50, 90), players.uniform(160, 240)
+    kick = np.exp(-since / 0.07) * np.sin(2 * np.pi * deep * since)
+    snare = 0.5 * hiss * np.exp(-since / 0.08) + np.exp(-since / 0.04) * np.sin(2 * np.pi * skin * since)
+    hat = 0.2 * np.diff(hiss, prepend=0.0) * np.exp(-since / players.uniform(0.015, 0.06))
+    for beat in range(int(np.ceil(SECONDS / song.eighth))):
+        sound = hat if beat % 2 and performance.random() < 0.9 else hat + (kick, snare)[beat // 2 % 2]
+        add_at(drums, beat * song.eighth, sound, rate)
+    return chords / np.std(chords) + 10 ** (players.uniform(-6, 0) / 20) * drums / np.std(drums)
