@@ -106,10 +106,12 @@ def test_a_refused_training_leaves_the_run_that_was_there(separatrix, refused, t
         ("fit", {}, "not for a ModelSelection"),
     ],
 )
-def test_a_selection_that_does_not_fit_is_refused(command, further, words, separatrix, refused, stages, tmp_path):
+def test_a_selection_that_does_not_fit_is_refused(command, further, words, separatrix, stages, tmp_path):
     models = {"model.checkpoints": f"['{stages('fit model-selection').whole}/checkpoints/best.ckpt']"}
     further = {name: value.replace("{strong}", str(separatrix.best("strong"))) for name, value in further.items()}
-    assert words in refused(command, *separatrix.selection("speech", {**models, **further}), "--run", tmp_path / "run")
+    outcome = separatrix.run(command, *separatrix.selection("speech", {**models, **further}), "--run", tmp_path / "run")
+    assert outcome.status == 2 and words in outcome.err.strip().splitlines()[-1]
+    assert not (tmp_path / "run" / "scores.csv").exists()
 
 
 def test_real_presets_need_recordings_and_the_demo_takes_none(refused, tmp_path):
@@ -130,10 +132,10 @@ def corpus(urbansound_factory):
 
 
 @pytest.fixture
-def data(separatrix, corpus, tmp_path):
+def data(separatrix, corpus, tmp_path_factory):
     """Arguments that name it."""
     given = {**separatrix.scenes, "data.classes": CLASSES, "data.corpus.root": corpus}
-    given["data.bank_folder"] = tmp_path / "banks"
+    given["data.bank_folder"] = tmp_path_factory.mktemp("banks")
     return ["--config", "weak_labels/base", *separatrix.as_options(given)]
 
 
