@@ -103,7 +103,7 @@ def test_a_refused_training_leaves_the_run_that_was_there(separatrix, refused, t
         ("test", {"data.sources": "3"}, "sources: the model has 2, the data 3"),
         ("test", {"model.confidence_clusters": "anew"}, "confidence_clusters"),
         ("test", {"model.checkpoints": "['{strong}']"}, "WeakLabelSeparator; one of DeepClustering is needed"),
-        ("fit", {}, "not for a ModelSelection"),
+        ("fit", {}, "fit of a ModelSelection: No `training_step()` method defined"),
     ],
 )
 def test_a_selection_that_does_not_fit_is_refused(command, further, words, separatrix, stages, tmp_path):
