@@ -5,7 +5,6 @@ import os
 import struct
 import time
 import zlib
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -129,13 +128,3 @@ def _records(path: Path) -> list[Record]:
         if kind in (whole, last):
             records.append(Record.FromString(begun))
     return records
-
-
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Say how many faults there were, by stage and kind: the `faults` of tests/integration."""
-    ended = [report for report in terminalreporter.getreports("") if getattr(report, "when", "") == "teardown"]
-    counts = Counter(fault for report in ended for name, fault in report.user_properties if name == "fault")
-    if counts:
-        terminalreporter.section(f"{sum(counts.values())} faults that came right again")
-        for fault, count in sorted(counts.items()):
-            terminalreporter.line(f"{count:>3}  {fault}")

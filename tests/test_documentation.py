@@ -110,6 +110,7 @@ def test_no_page_loads_anything_from_elsewhere(site, pages):
         assert not re.search(r"@import|url\([\"']?(https?:)?//", style.read_text()), style
 
 
+@pytest.mark.soak
 @pytest.mark.skipif(not (CHROMIUM.exists() and DRIVER.exists()), reason="no chromium and chromedriver in /usr/bin")
 def test_search_works_from_the_disk_and_asks_no_server(site):
     from selenium import webdriver

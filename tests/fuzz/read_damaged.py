@@ -6,7 +6,6 @@ process, are of that file.
 """
 
 import collections
-import csv
 import io
 import json
 import os
@@ -22,7 +21,6 @@ import soundfile
 import torch
 from mutation import mutate
 
-from callbacks.row_parts import RowParts
 from datamodules.corpora.audio_file import LONGEST_SECONDS, LOWEST_RATE, audio_length, read_audio
 from datamodules.corpora.urbansound8k import UrbanSound8K
 from datamodules.inspection import inspect_table
@@ -31,9 +29,6 @@ from experiments.command_line.configurations import CONFIGS, read_configuration
 from lightning_modules.checkpoint import AtomicCheckpointIO, read_checkpoint
 from lightning_modules.errors import InputError
 from lightning_modules.exported_model import write_exported
-from lightning_modules.scores.calibration import Calibration
-from lightning_modules.scores.selection_rows import SELECTION_COLUMNS, read_evaluated
-from lightning_modules.scores.summary import summarise
 from lightning_modules.spectrogram import HIGHEST_RATE
 from lightning_modules.trained_module import load_module
 from lightning_modules.weak_labels.classifier_module import EventClassifier
@@ -99,46 +94,6 @@ def table(folder: Path) -> Subject:
         return clips, lengths
 
     return Subject([text.encode(), quoted.encode(), f"\ufeff{text}".encode()], path, read)
-
-
-def rows(folder: Path) -> Subject:
-    score = ["index,class,left_out,input_si_sdr_db,si_sdr_db,improvement_db"]
-    score += [f"{n},{label},,-1.5,2.25,3.75" for n in range(4) for label in ("horn", "dog")]
-    score += ["4,horn,single class,nan,nan,nan"]
-    selection = io.StringIO()
-    writer = csv.writer(selection)
-    writer.writerow(SELECTION_COLUMNS)
-    for n in range(3):
-        for model in ("speech", "music"):
-            for source in (0, 1):
-                measures = [0.5] * (len(SELECTION_COLUMNS) - 9)
-                writer.writerow((n, "speech", "a|b", model, source, "", -2.5, 3.5, *measures, int(model == "music")))
-    calibration = "model,confidence,expected_si_sdr_db\nspeech,0.1,1.0\nspeech,0.4,2.5\n"
-    parts = RowParts(folder / "scores.parts", score[0].split(","))
-    parts.folder.mkdir(exist_ok=True)
-    path = parts.folder / "rank-0-a.csv"
-
-    def read() -> Any:
-        outcomes: list[Any] = []
-        for reader in (
-            lambda: [summary[2:] for summary in summarise(path, ("horn", "dog"))],
-            lambda: read_evaluated([path]).si_sdr,
-            lambda: [knot for knots in Calibration.read(path).knots.values() for knot in knots],
-            parts.read,
-        ):
-            try:
-                outcomes.append(reader())
-            except InputError as error:
-                outcomes.append(str(error))
-        for figures in outcomes[:3]:
-            assert isinstance(figures, str) or all(np.isfinite(figure).all() for figure in figures)
-        if all(isinstance(outcome, str) for outcome in outcomes):
-            raise InputError(outcomes[0])
-        return repr(outcomes)
-
-    part = "\n".join(score[1:5]) + "\n\n" + "\n".join(score[5:]) + "\n\n"
-    texts = ["\n".join(score) + "\n", selection.getvalue(), calibration, part]
-    return Subject([text.encode() for text in texts], path, read)
 
 
 class Tones:
@@ -208,7 +163,7 @@ def configuration(folder: Path) -> Subject:
 
 
 SUBJECTS: dict[str, Callable[[Path], Subject]] = {
-    function.__name__: function for function in (audio, table, rows, bank, checkpoint, exported, configuration)
+    function.__name__: function for function in (audio, table, bank, checkpoint, exported, configuration)
 }
 
 

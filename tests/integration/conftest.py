@@ -1,13 +1,18 @@
-"""The real command line at a tiny size: sounds at 8 kHz, mixtures of half a second, networks of a few units."""
+"""The real command line at a tiny size: sounds at 8 kHz, mixtures of half a second, networks of a few units.
+
+What several tests start from is made once, for all of pytest's workers: trained systems, both reproductions, and what
+each command leaves when nothing interrupts it. No test writes there.
+"""
 
 import contextlib
 import csv
+import fcntl
 import io
 import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,37 +21,21 @@ import pytest
 import soundfile
 import torch
 import yaml
-from command_server import CommandServer
-from interruptible import Stage, Stages, commands
+from kill_points import Processes
+from stages import Stage, commands
 
 from experiments.cli import main
 from experiments.command_line.configurations import CONFIGS
 
+ROOT = Path(__file__).parents[2]
 URBAN_CLASSES = ("car_horn", "dog_bark", "gun_shot", "jackhammer", "siren")
-SCENES = {
-    "data.train_folds": "[1]",
-    "data.validation_folds": "[2]",
-    "data.test_folds": "[3]",
-    "data.duration": "0.5",
-    "data.latest_onset": "0.3",
-    "data.train_mixtures": "20",
-    "data.epoch_mixtures": "8",
-    "data.validation_mixtures": "5",
-    "data.test_mixtures": "7",
-    "data.batch_size": "4",
-    "data.evaluation_batch_size": "2",
-}
+SIZES = {"data.train_mixtures": "20", "data.epoch_mixtures": "8", "data.batch_size": "4"}
+SIZES |= {"data.evaluation_batch_size": "2"}
+FOLDS = {"data.train_folds": "[1]", "data.validation_folds": "[2]", "data.test_folds": "[3]"}
+SCENES = {**SIZES, **FOLDS, "data.duration": "0.5", "data.latest_onset": "0.3"}
+SCENES |= {"data.validation_mixtures": "5", "data.test_mixtures": "7"}
 PROCEDURAL = {"data.corpus.clips_per_class": "8", "data.corpus.folds": "3"}
-# Pairs of sources, with and without recordings in their corpora's own layouts.
-PAIRS = {
-    "data.duration": "0.6",
-    "data.train_mixtures": "20",
-    "data.epoch_mixtures": "8",
-    "data.validation_mixtures": "4",
-    "data.test_mixtures": "5",
-    "data.batch_size": "4",
-    "data.evaluation_batch_size": "2",
-}
+PAIRS = {**SIZES, "data.duration": "0.6", "data.validation_mixtures": "4", "data.test_mixtures": "5"}
 TRAINER = {"trainer.max_epochs": "1", "trainer.accelerator": "cpu"}
 # Networks as small as they get, by the class of the model.
 NETWORKS = {
@@ -57,7 +46,7 @@ NETWORKS = {
 
 
 class Reproduced(NamedTuple):
-    """A reproduction that ran through, one stage at a time: the command without its folder, the folder, how long."""
+    """A reproduction that ran through: the command without its folder, the folder, how many seconds it took."""
 
     command: list[str]
     output: Path
@@ -87,29 +76,35 @@ class CommandLine:
         return [word for name, value in settings.items() for word in (f"--{name}", str(value))]
 
     def data(self, **settings: Any) -> dict[str, Any]:
-        """Settings of the tiny data; more of them by name."""
+        """Settings of the tiny scenes; more of them by name."""
         named = {f"data.{name}": value for name, value in settings.items()}
         return {**self.scenes, **self.procedural, "data.bank_folder": self.banks, **named}
 
-    def arguments(self, row: str, settings: dict[str, Any] | None = None, **data: Any) -> list[str]:
-        """Of a training or test of one row of the table.
+    def scene_words(self, **settings: Any) -> list[str]:
+        """Words that choose the tiny scenes, of commands that take no model."""
+        configs = ("--config", "weak_labels/base", "--config", "weak_labels/demo/data")
+        return [*configs, *self.as_options(self.data(**settings))]
 
-        Args:
-            row: a configuration's name below weak_labels.
-            settings: further ones.
-            data: further ones of the data.
-        """
+    def arguments(self, row: str, settings: dict[str, Any] | None = None, **data: Any) -> list[str]:
+        """Words of a training or test of one row of the table: a configuration's name below weak_labels."""
         configs = ("weak_labels/base", "weak_labels/demo/data", f"weak_labels/{row}")
         model = yaml.safe_load((CONFIGS / "weak_labels" / f"{row}.yaml").read_text()).get("model")
         network = self.networks[model["class_path"].split(".")[-1]] if model else {}
         settings = {**self.data(**data), **self.trainer, **network, **(settings or {})}
         return [*(word for name in configs for word in ("--config", name)), *self.as_options(settings)]
 
+    def selection(self, domain: str, settings: dict[str, Any] | None = None) -> list[str]:
+        """Words of a selection on one domain's mixtures."""
+        configs = ("selection", "base", domain, "demo/data", f"demo/{domain}")
+        named = [word for name in configs for word in ("--config", f"deep_clustering/{name}")]
+        tiny = {**self.pairs, **self.trainer, "data.bank_folder": self.banks}
+        return [*named, *self.as_options({**tiny, **(settings or {})})]
+
     def best(self, row: str) -> Path:
         """Checkpoint of a trained system."""
         return self.systems / row / "checkpoints" / "best.ckpt"
 
-    def run(self, *arguments: str | Path) -> Outcome:
+    def run(self, *arguments: Any) -> Outcome:
         """Run a command in this process."""
         threads = torch.get_num_threads()
         with (
@@ -117,54 +112,38 @@ class CommandLine:
             contextlib.redirect_stderr(io.StringIO()) as err,
             pytest.MonkeyPatch.context() as environment,
         ):
-            # Lightning leaves its seed there, for processes of the same run.
-            environment.setenv("PL_GLOBAL_SEED", "")
+            environment.setenv("PL_GLOBAL_SEED", "")  # Lightning leaves its seed there, for processes of the same run
             status = main([str(argument) for argument in arguments])
         torch.set_num_threads(threads)
         return Outcome(status, out.getvalue(), err.getvalue())
 
-    def succeed(self, *arguments: str | Path) -> Outcome:
+    def succeed(self, *arguments: Any) -> Outcome:
         """Run a command in this process that must end well."""
         outcome = self.run(*arguments)
         assert outcome.status == 0, outcome.err
         return outcome
 
-    @contextlib.contextmanager
-    def process(self, *arguments: str | Path, **environment: str) -> Iterator[subprocess.Popen[str]]:
-        """A command in a process, and process group, of its own."""
-        running = subprocess.Popen(
-            [sys.executable, "-m", "experiments.cli", *map(str, arguments)],
+    def run_process(self, *arguments: Any, program: list[Any] | None = None, **environment: str) -> Outcome:
+        """Run a command in a process of its own, to its end; `program` takes the place of `separatrix`."""
+        ended = subprocess.run(
+            [str(word) for word in (*(program or (sys.executable, "-m", "experiments.cli")), *arguments)],
             env={**os.environ, "OMP_NUM_THREADS": "1", **environment},
-            cwd=Path(__file__).parents[2],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
+            cwd=ROOT,
+            capture_output=True,
             text=True,
-            start_new_session=True,
+            timeout=300,
+            check=False,
         )
-        with running:
-            try:
-                yield running
-            finally:
-                if running.poll() is None:
-                    os.killpg(running.pid, 9)
-
-    def run_process(self, *arguments: str | Path, **environment: str) -> Outcome:
-        """Run a command in a process of its own, to its end."""
-        with self.process(*arguments, **environment) as running:
-            out, err = running.communicate(timeout=300)
-        return Outcome(running.returncode, out, err)
+        return Outcome(ended.returncode, ended.stdout, ended.stderr)
 
     @staticmethod
-    def same_weights(one: Path, other: Path) -> bool:
+    def weights(path: Path) -> dict[str, torch.Tensor]:
+        return torch.load(path, weights_only=True)["state_dict"]
+
+    def same_weights(self, one: Path, other: Path) -> bool:
         """Whether two checkpoints hold the same weights, bit for bit."""
-        left, right = (torch.load(path, weights_only=True)["state_dict"] for path in (one, other))
+        left, right = self.weights(one), self.weights(other)
         return left.keys() == right.keys() and all(torch.equal(left[name], right[name]) for name in left)
-
-    @staticmethod
-    def largest_difference(one: Path, other: Path) -> float:
-        """Of any weight of two checkpoints of the same network."""
-        left, right = (torch.load(path, weights_only=True)["state_dict"] for path in (one, other))
-        return max(float((left[name] - right[name]).abs().max()) for name in left)
 
     @staticmethod
     def rows(path: Path) -> list[dict[str, str]]:
@@ -179,6 +158,28 @@ class CommandLine:
             str(path.relative_to(folder)): (path.stat().st_size, path.stat().st_mtime_ns) if path.is_file() else None
             for path in sorted(folder.rglob("*"))
         }
+
+
+@pytest.fixture(scope="session")
+def made_once(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, Callable[[Path], Any]], tuple[Path, float]]:
+    """A function that has a folder made by the first worker that asks for it; gives it and how long that took."""
+    common = tmp_path_factory.getbasetemp()
+    common = common.parent if "PYTEST_XDIST_WORKER" in os.environ else common
+
+    def of(name: str, make: Callable[[Path], Any]) -> tuple[Path, float]:
+        folder = common / "shared" / name
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with folder.with_name(f"{folder.name}.seconds").open("a+") as record:
+            fcntl.flock(record, fcntl.LOCK_EX)
+            record.seek(0)
+            if not (taken := record.read()):
+                begun = time.monotonic()
+                make(folder)
+                taken = str(time.monotonic() - begun)
+                record.write(taken)
+        return folder, float(taken)
+
+    return of
 
 
 @pytest.fixture(scope="session")
@@ -198,99 +199,78 @@ def recordings(urbansound_factory: Callable[..., Path]) -> Path:
 
 
 @pytest.fixture(scope="session")
-def separatrix(tmp_path_factory: pytest.TempPathFactory) -> CommandLine:
-    """The command line, with a judge of each kind and a strong separator, trained for one epoch each."""
-    made = CommandLine(tmp_path_factory.mktemp("separatrix"))
-    for row in ("judge_frame", "judge_clip", "strong"):
-        made.succeed("fit", *made.arguments(row), "--run", made.systems / row)
-    return made
+def separatrix(made_once: Any) -> CommandLine:
+    """The command line, with a classifier of each kind and a strong separator, trained for one epoch each."""
+
+    def train(folder: Path) -> None:
+        made = CommandLine(folder)
+        for row in ("judge_frame", "judge_clip", "strong"):
+            made.succeed("fit", *made.arguments(row), "--run", made.systems / row)
+
+    return CommandLine(made_once("separatrix", train)[0])
 
 
 @pytest.fixture(scope="session")
-def processes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CommandServer]:
-    """`separatrix` commands as processes that start at once and can be killed."""
-    server = CommandServer(tmp_path_factory.mktemp("logs"))
-    yield server
-    server.close()
+def processes(tmp_path_factory: pytest.TempPathFactory) -> Processes:
+    return Processes(tmp_path_factory.mktemp("logs"))
+
+
+def _reproduced(separatrix: CommandLine, made_once: Any, system: str, settings: dict[str, Any]) -> Reproduced:
+    command = ["reproduce", system, "--preset", "demo", *separatrix.as_options({**settings, **separatrix.trainer})]
+    return Reproduced(
+        command, *made_once(system, lambda output: separatrix.succeed(*command, "--jobs", "1", "--output", output))
+    )
 
 
 @pytest.fixture(scope="session")
-def weak_labels(separatrix: CommandLine, tmp_path_factory: pytest.TempPathFactory) -> Reproduced:
+def weak_labels(separatrix: CommandLine, made_once: Any) -> Reproduced:
     """The weak-label table."""
-    settings = separatrix.as_options({**separatrix.data(), **separatrix.trainer})
-    return _reproduced(separatrix, "weak-labels", settings, tmp_path_factory.mktemp("reproduction"))
+    return _reproduced(separatrix, made_once, "weak-labels", separatrix.data())
 
 
 @pytest.fixture(scope="session")
-def model_selection(separatrix: CommandLine, tmp_path_factory: pytest.TempPathFactory) -> Reproduced:
+def model_selection(separatrix: CommandLine, made_once: Any) -> Reproduced:
     """The tables of the model selection."""
-    tiny = {**separatrix.pairs, **separatrix.trainer, "data.bank_folder": separatrix.banks}
-    return _reproduced(separatrix, "model-selection", separatrix.as_options(tiny), tmp_path_factory.mktemp("selection"))
+    settings = {**separatrix.pairs, "data.bank_folder": separatrix.banks}
+    return _reproduced(separatrix, made_once, "model-selection", settings)
 
 
 @pytest.fixture(scope="session")
-def report_pages(
-    separatrix: CommandLine,
-    weak_labels: Reproduced,
-    model_selection: Reproduced,
-    tmp_path_factory: pytest.TempPathFactory,
-) -> dict[str, Path]:
-    """Pages of both reproductions, by system, with a mixture of each class and domain to listen to."""
-    made = {}
-    for system, output in (("weak-labels", weak_labels.output), ("model-selection", model_selection.output)):
-        made[system] = tmp_path_factory.mktemp("pages") / f"{system}.html"
-        outcome = separatrix.succeed("report", output, "--examples", "1", "--output", made[system])
-        assert "missing:" not in outcome.out
-    return made
+def report_pages(separatrix: CommandLine, made_once: Any, request: pytest.FixtureRequest) -> Callable[[str], Path]:
+    """A function that gives the page of a reproduction, with a mixture of each class or domain to listen to."""
 
+    def of(system: str) -> Path:
+        output = request.getfixturevalue(system.replace("-", "_")).output
 
-def _reproduced(separatrix: CommandLine, system: str, settings: list[str], output: Path) -> Reproduced:
-    command = ["reproduce", system, "--preset", "demo", *settings]
-    begun = time.monotonic()
-    separatrix.succeed(*command, "--jobs", "1", "--output", output)
-    return Reproduced(command, output, time.monotonic() - begun)
+        def make(page: Path) -> None:
+            assert "missing:" not in separatrix.succeed("report", output, "--examples", "1", "--output", page).out
 
+        return made_once(f"{system}.html", make)[0]
 
-@pytest.fixture(scope="session")
-def selection(separatrix: CommandLine) -> Callable[..., list[str]]:
-    """A function that gives the arguments of a selection on one domain's mixtures."""
-
-    def arguments(domain: str, settings: Any = ()) -> list[str]:
-        configs = ("selection", "base", domain, "demo/data", f"demo/{domain}")
-        named = [word for name in configs for word in ("--config", f"deep_clustering/{name}")]
-        tiny = {**separatrix.pairs, **separatrix.trainer, "data.bank_folder": separatrix.banks}
-        return [*named, *separatrix.as_options({**tiny, **dict(settings)})]
-
-    return arguments
+    return of
 
 
 @pytest.fixture(scope="session")
 def stages(
-    separatrix: CommandLine,
-    processes: CommandServer,
-    tmp_path_factory: pytest.TempPathFactory,
-    request: pytest.FixtureRequest,
-) -> Stages:
-    """The commands that tests interrupt."""
-    reproduced = {
-        f"reproduce {system}, {jobs} at a time": (system.replace("-", "_"), jobs)
-        for system in ("weak-labels", "model-selection")
-        for jobs in "12"
-    }
+    separatrix: CommandLine, processes: Processes, made_once: Any, request: pytest.FixtureRequest
+) -> Callable[[str], Stage]:
+    """A function that gives a command that tests interrupt, by its name, with what an uninterrupted start leaves."""
 
-    def reproduction(name: str) -> Stage:
-        fixture, jobs = reproduced[name]
-        command, output, seconds = request.getfixturevalue(fixture)
-        return Stage(name, [*command, "--jobs", jobs], "--output", output, seconds)
+    def of(name: str) -> Stage:
+        if name.startswith("reproduce"):
+            command, output, seconds = request.getfixturevalue(name.split()[1].strip(",").replace("-", "_"))
+            return Stage(name, [*command, "--jobs", name.split()[-1]], "--output", output, seconds)
+        checkpoints = {
+            "{strong}": lambda: of("fit weak-labels").whole / "checkpoints",
+            "{speech}": lambda: of("fit model-selection").whole / "checkpoints",
+        }
+        command, option = commands(separatrix)[name]
+        for mark, folder in checkpoints.items():
+            if any(mark in word for word in command):
+                command = [word.replace(mark, str(folder())) for word in command]
+        # In a folder of its own, in which nothing else may be left.
+        place = f"{name.replace(' ', '-')}/folder"
+        whole, seconds = made_once(place, lambda made: processes.succeed(*command, option, made))
+        return Stage(name, command, option, whole, seconds)
 
-    made = {name: reproduction for name in reproduced}
-    return Stages(commands(separatrix, separatrix.banks), processes, tmp_path_factory.mktemp("whole"), made)
-
-
-@pytest.fixture
-def faults(record_property: Callable[[str, Any], None]) -> Iterator[list[tuple[str, str]]]:
-    """What a test did to which stage, and came right again: counted at the end of the tests' output."""
-    done: list[tuple[str, str]] = []
-    yield done
-    for stage, what in done:
-        record_property("fault", f"{stage}: {what}")
+    return of

@@ -1,9 +1,10 @@
-"""Every configuration that ships, run through the real command line at a tiny size."""
+"""Every configuration that ships, run through the real command line at a tiny size.
 
-from functools import cache
+The rows of the weak-label table, and all of `demo`, are run by the reproductions that other tests start from.
+"""
+
 from itertools import pairwise
-from pathlib import Path
-from typing import NamedTuple, get_args
+from typing import get_args
 
 import pytest
 import yaml
@@ -13,57 +14,83 @@ from experiments.reproduction.command import Preset
 from experiments.reproduction.model_selection_stages import model_selection_stages
 from experiments.reproduction.weak_labels_stages import weak_labels_stages
 
-WEAK_LABELS, DEEP_CLUSTERING = (
-    sorted(str(path.relative_to(CONFIGS).with_suffix("")) for path in (CONFIGS / system).rglob("*.yaml"))
-    for system in ("weak_labels", "deep_clustering")
-)
 pytestmark = pytest.mark.any_cpu
 PRESETS = get_args(Preset)
-FRAGMENTS = [name for name in WEAK_LABELS if name.split("/")[1] in PRESETS]
-ABLATIONS = [name for name in (*WEAK_LABELS, *DEEP_CLUSTERING) if "/ablations/" in name]
-ROWS = [name for name in WEAK_LABELS if name not in (*FRAGMENTS, *ABLATIONS, "weak_labels/base")]
-URBAN_CLASSES = ("car_horn", "dog_bark", "gun_shot", "jackhammer", "siren")
+NAMES = {str(path.relative_to(CONFIGS).with_suffix("")) for path in CONFIGS.rglob("*.yaml")}
+ABLATIONS = sorted(name for name in NAMES if "/ablations/" in name)
+NETWORK = ("--model.network.units", "6", "--model.network.layers", "1")
 
 
-@pytest.mark.parametrize("name", ROWS)
-def test_a_row_of_the_table_is_trained_and_evaluated(name, separatrix, tmp_path):
-    row = name.removeprefix("weak_labels/")
-    model = yaml.safe_load((CONFIGS / f"{name}.yaml").read_text())["model"]
-    kind = model["class_path"].split(".")[-1]
-    settings = {}
-    # The judge, where one is needed, is given on the command line.
-    needs_judge = kind == "WeakLabelSeparator" and not model["init_args"].get("joint_judge")
-    supervision = model["init_args"].get("supervision", "strong")
-    if needs_judge and supervision != "strong":
-        settings["model.judge"] = separatrix.best(f"judge_{supervision}")
-    arguments = [*separatrix.arguments(row, settings), "--run", tmp_path]
-    if kind != "ReferenceSeparator":
-        separatrix.succeed("fit", *arguments)
-        arguments += ["--ckpt_path", "best"]
-    separatrix.succeed("test", *arguments)
-    if kind == "EventClassifier":
-        lines = separatrix.rows(tmp_path / "classifier.csv")
-        assert len(lines) == 2 * len(URBAN_CLASSES)
-        assert {line["supervision"] for line in lines} == {supervision}
-    else:
-        lines = separatrix.rows(tmp_path / "scores.csv")
-        assert {int(line["index"]) for line in lines} == set(range(int(separatrix.scenes["data.test_mixtures"])))
+def used(stages):
+    """The configurations that stages name."""
+    words = (with_preset(list(stage.arguments)) for stage in stages)
+    return {word for of_stage in words for before, word in pairwise(of_stage) if before == "--config"}
+
+
+@pytest.fixture(scope="module")
+def stages_of(recordings, separatrix, tmp_path_factory):
+    """A function that gives the stages of a preset of a system, at a tiny size."""
+
+    def of(system, preset):
+        corpora = ("urbansound8k", "librispeech", "musdb18")[: 1 if system == "weak_labels" else 3]
+        roots = {} if preset == "demo" else dict.fromkeys(corpora, str(recordings))
+        sizes = separatrix.scenes if system == "weak_labels" else separatrix.pairs
+        words = separatrix.as_options({**sizes, "data.bank_folder": separatrix.banks, **separatrix.trainer})
+        make = weak_labels_stages if system == "weak_labels" else model_selection_stages
+        return make(preset, tmp_path_factory.mktemp(preset), words, roots)
+
+    return of
+
+
+def test_every_configuration_is_a_stage_of_a_reproduction_or_an_ablation(stages_of):
+    systems = ("weak_labels", "model_selection")
+    assert set().union(*(used(stages_of(s, p)) for s in systems for p in PRESETS)) == NAMES - {*ABLATIONS}
+
+
+@pytest.mark.parametrize(
+    ("preset", "wanted"),
+    [("small", {"judge_frame.test", "frame.test", "clip.fit"}), ("paper", {"judge_frame.fit"})],
+)
+def test_a_preset_of_weak_labels_runs_on_recordings(preset, wanted, stages_of, separatrix):
+    stages = {stage.name: stage for stage in stages_of("weak_labels", preset)}
+    while more := {need for name in wanted for need in stages[name].needs} - wanted:
+        wanted = wanted | more
+    for name in (name for name in stages if name in wanted):
+        sizes = () if name == "bank" else NETWORK
+        if name.startswith("judge"):
+            sizes = ("--model.network.units", "6", "--model.network.channels", "[2,2,2]")
+        separatrix.succeed(*stages[name].arguments, *sizes)
+    assert {name for name in NAMES if f"weak_labels/{preset}/" in name} <= used(stages[name] for name in wanted)
+
+
+@pytest.mark.parametrize("preset", ["small", "paper"])
+def test_a_preset_of_the_model_selection_runs_on_recordings(preset, stages_of, separatrix):
+    folds = ("--data.train_folds", "[1,2,3]")  # of which the tiny corpus has few
+    for stage in stages_of("model_selection", preset):
+        domain, command = stage.name.split(".")
+        further = folds if preset == "paper" and domain == "environmental" else ()
+        if command in ("bank", "fit") or stage.name == "music.test":
+            separatrix.succeed(*stage.arguments, *further, *(NETWORK if command == "fit" else ()))
+    rows = separatrix.rows(stage.run.parent / "music" / "scores.csv")
+    assert {row["domain"] for row in rows} == {"music"}
+    assert len(rows) == int(separatrix.pairs["data.test_mixtures"]) * 3 * 2
 
 
 @pytest.mark.parametrize("name", ABLATIONS)
-def test_an_ablation_is_added_to_a_training_or_a_selection_and_what_it_says_holds(name, separatrix, music, tmp_path):
+def test_an_ablation_is_added_to_a_training_or_a_selection_and_what_it_says_holds(name, separatrix, stages, tmp_path):
     says = yaml.safe_load((CONFIGS / f"{name}.yaml").read_text())
     kind = says.get("model", {}).get("class_path")
+    given = {"model.checkpoints": f"['{stages('fit model-selection').whole}/checkpoints/best.ckpt']"}
+    music = separatrix.selection("music", {"data.corpus.songs": 20})
     if kind == "ModelSelection":
-        models = ("--model.checkpoints", f"['{music.trained / 'checkpoints' / 'best.ckpt'}']")
-        command = ("test", "--config", "deep_clustering/selection", *music.data, *models)
+        command = ("test", *music, *separatrix.as_options(given))
     elif name.startswith("deep_clustering/"):
-        command = ("fit", *music.model, *music.data)
+        command = ("fit", "--config", "deep_clustering/model", *NETWORK, *music[2:])
     elif kind == "EventClassifier":
         command = ("fit", *separatrix.arguments("judge_frame"))
     else:
-        judge = {} if name.endswith("/joint") else {"model.judge": separatrix.best("judge_frame")}
-        command = ("fit", *separatrix.arguments("frame", judge))
+        classifier = {} if name.endswith("/joint") else {"model.judge": separatrix.best("judge_frame")}
+        command = ("fit", *separatrix.arguments("frame", classifier))
     separatrix.succeed(*command, "--config", name, "--run", tmp_path)
     resolved = yaml.safe_load((tmp_path / ("config.yaml" if command[0] == "fit" else "test.yaml")).read_text())
     assert says
@@ -77,106 +104,3 @@ def require_within(resolved, says):
             require_within(resolved[name], said)
         else:
             assert resolved[name] == said or (name == "class_path" and resolved[name].split(".")[-1] == said)
-
-
-class Music(NamedTuple):
-    """Words of a tiny training of the music model, and the folder of one."""
-
-    model: list[str]
-    data: list[str]
-    trained: Path
-
-
-@pytest.fixture(scope="session")
-def music(separatrix, tmp_path_factory):
-    """The music model at a tiny size."""
-    names = ("base", "music", "demo/data", "demo/music")
-    data = [word for name in names for word in ("--config", f"deep_clustering/{name}")]
-    tiny = {**separatrix.pairs, **separatrix.trainer, "data.corpus.songs": 20, "data.bank_folder": separatrix.banks}
-    data += separatrix.as_options(tiny)
-    model = ["--config", "deep_clustering/model", "--model.network.units", "6", "--model.network.layers", "1"]
-    trained = tmp_path_factory.mktemp("music")
-    separatrix.succeed("fit", *model, *data, "--run", trained)
-    return Music(model, data, trained)
-
-
-def network(stage, preset):
-    """Settings that make the network of a stage of a preset small."""
-    if stage == "bank":
-        return ()
-    if stage.startswith("judge") and preset != "demo":
-        return "--model.network.units", "6", "--model.network.channels", "[2,2,2]"
-    return "--model.network.units", "6", "--model.network.layers", "1"
-
-
-@pytest.fixture(scope="session")
-def preset_configurations(separatrix, recordings, tmp_path_factory):
-    """A function that runs a preset as `reproduce` combines it, at a tiny size, and names the configurations."""
-
-    @cache
-    def run(preset):
-        settings = {**separatrix.scenes, "data.bank_folder": separatrix.banks, **separatrix.trainer}
-        if preset == "demo":
-            settings |= separatrix.procedural
-        else:
-            settings["data.workers"] = 1
-        roots = {} if preset == "demo" else {"urbansound8k": str(recordings)}
-        words = separatrix.as_options(settings)
-        output = tmp_path_factory.mktemp(preset)
-        stages = {stage.name: stage for stage in weak_labels_stages(preset, output, words, roots)}
-        wanted = {"judge_frame.test", "frame.test"}
-        for fragment in FRAGMENTS:
-            wanted |= {
-                next((name for name, stage in stages.items() if fragment in with_preset(list(stage.arguments))), "bank")
-            }
-        while more := {need for name in wanted for need in stages[name].needs} - wanted:
-            wanted |= more
-        used = set()
-        for name, stage in stages.items():
-            if name in wanted:
-                separatrix.succeed(*stage.arguments, *network(name, preset))
-                used |= {word for before, word in pairwise(with_preset(list(stage.arguments))) if before == "--config"}
-        return used
-
-    return run
-
-
-@pytest.mark.parametrize("name", FRAGMENTS)
-def test_a_part_of_a_preset_runs_as_the_reproduction_combines_it(name, preset_configurations):
-    assert name in preset_configurations(name.split("/")[1])
-
-
-def test_the_base_is_part_of_every_preset(preset_configurations):
-    assert all("weak_labels/base" in preset_configurations(preset) for preset in PRESETS)
-
-
-# Settings that make a corpus of one domain small, or let a tiny one do.
-SMALL_CORPORA = {
-    "demo": {
-        "speech": {"data.corpus.speakers": 20},
-        "music": {"data.corpus.songs": 20},
-        "environmental": {"data.corpus.clips_per_class": 20},
-    },
-    "small": {},
-    "paper": {"environmental": {"data.train_folds": "[1,2,3]"}},
-}
-
-
-@pytest.mark.parametrize("preset", PRESETS)
-def test_every_part_of_a_model_selection_runs_as_the_reproduction_combines_it(preset, separatrix, recordings, tmp_path):
-    corpora = ("urbansound8k", "librispeech", "musdb18")
-    roots = {} if preset == "demo" else dict.fromkeys(corpora, str(recordings))
-    settings = separatrix.as_options({**separatrix.pairs, **separatrix.trainer, "data.bank_folder": separatrix.banks})
-    used = set()
-    for stage in model_selection_stages(preset, tmp_path, settings, roots):
-        domain, command = stage.name.split(".")
-        further = separatrix.as_options(SMALL_CORPORA[preset].get(domain, {}))
-        sizes = ("--model.network.units", "6", "--model.network.layers", "1") if command == "fit" else ()
-        separatrix.succeed(*stage.arguments, *further, *sizes)
-        used |= {word for before, word in pairwise(with_preset(list(stage.arguments))) if before == "--config"}
-    of_others = {f"deep_clustering/{other}" for other in (*PRESETS, "ablations") if other != preset}
-    assert used == {name for name in DEEP_CLUSTERING if name.rpartition("/")[0] not in of_others}
-    for domain in ("speech", "music", "environmental"):
-        rows = separatrix.rows(tmp_path / "selection" / domain / "scores.csv")
-        assert {row["domain"] for row in rows} == {domain}
-        assert len(rows) == int(separatrix.pairs["data.test_mixtures"]) * 3 * 2

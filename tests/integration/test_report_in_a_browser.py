@@ -42,7 +42,7 @@ def opened(request, browser, report_pages):
             "Emulation.setEmulatedMedia", {"features": [{"name": "prefers-color-scheme", "value": scheme}]}
         )
         browser.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": not script})
-        browser.get(report_pages[request.param].as_uri())
+        browser.get(report_pages(request.param).as_uri())
         return browser
 
     yield emulate
@@ -58,24 +58,8 @@ def test_nothing_leaves_the_page_and_nothing_is_complained_of(opened):
     asked = re.findall(r'"Network\.requestWillBeSent".*?"url":"([^"]*)"', str(browser.get_log("performance")))
     asked += re.findall(r'"request":\{.*?"url":"([^"]{1,60})', str(browser.get_log("performance")))
     assert all(address.startswith(("file:", "data:")) for address in asked)
-
-
-@pytest.mark.soak
-def test_every_picture_is_shown_and_players_decode(opened):
-    browser = opened()
     broken = "return [...document.images].filter((image) => image.complete && !image.naturalWidth).length"
     assert browser.execute_script(broken) == 0
-    durations = browser.execute_async_script(
-        """const done = arguments[0];
-        const heard = [...document.querySelectorAll("audio")].slice(0, 12);
-        Promise.all(heard.map((player) => new Promise((resolve) => {
-          player.addEventListener("loadedmetadata", () => resolve(player.duration));
-          player.addEventListener("error", () => resolve(0));
-          player.preload = "metadata";
-          player.load();
-        }))).then(done);"""
-    )
-    assert len(durations) == 12 and all(0.4 < duration < 0.8 for duration in durations)
 
 
 def test_one_player_at_a_time_and_escape_stops_it(opened):
@@ -128,23 +112,6 @@ def test_a_phone_shows_it_without_scrolling_sideways(opened):
     assert outside == []
 
 
-@pytest.mark.soak
-@pytest.mark.parametrize("width, tiles_in_a_row", [(1100, 6), (800, 3), (360, 2)])
-def test_nothing_is_higher_than_its_content_and_rows_of_tiles_are_full(opened, width, tiles_in_a_row):
-    browser = opened(width=width)
-    drawn, rows = browser.execute_script(
-        """const box = (element) => element.getBoundingClientRect();
-        const things = document.querySelectorAll(".chart, img, svg, tr, .tile");
-        const drawn = [...things].map((element) => box(element).height);
-        const [tiles] = document.querySelectorAll(".example[open] .tiles");
-        const lefts = [...tiles.children].map((tile) => Math.round(box(tile).left));
-        return [Math.max(...drawn), lefts];"""
-    )
-    assert 0 < drawn < 900
-    sounds = len(rows)  # the true source and every estimate
-    assert len(set(rows)) == -(-sounds // -(-sounds // tiles_in_a_row))
-
-
 def contrast(one, other):
     def luminance(colour):
         values = [value / 255 for value in ImageColor.getrgb(colour)[:3]]
@@ -178,8 +145,6 @@ def test_texts_and_lines_stand_out_from_what_is_behind_them(opened, scheme):
     )
     pairs = [pair.split("|") for pair in found]
     assert {kind for kind, *_ in pairs} == {"text", "line"}
-    dark = [contrast(background, "#000000") < 3 for _, _, background in pairs]
-    assert sum(dark) > len(dark) / 2 if scheme == "dark" else not any(dark[:1])
     for kind, colour, background in pairs:
         assert contrast(colour, background) >= (4.5 if kind == "text" else 3), (kind, colour, background)
 

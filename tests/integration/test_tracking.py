@@ -4,16 +4,16 @@ import json
 import os
 import shlex
 import signal
-import time
 from pathlib import Path
 
 import pytest
 import wandb
 import yaml
+from conftest import URBAN_CLASSES as CLASSES
+from stages import epochs
 
 from lightning_modules.checkpoint import read_checkpoint
 
-CLASSES = ("car_horn", "dog_bark", "gun_shot", "jackhammer", "siren")
 TWO_EPOCHS = {"trainer.max_epochs": 2, "trainer.log_every_n_steps": 1}
 FOLLOWED = ["--logger", "wandb", "--group", "mine"]
 # One mixture to look at is enough, and costs half the time.
@@ -23,19 +23,17 @@ pytestmark = pytest.mark.usefixtures("nobody_logged_in")
 
 
 @pytest.fixture(scope="module")
-def said():
-    """What the commands of `run` wrote to stderr."""
-    return []
+def tracked(separatrix, nobody_logged_in, tmp_path_factory):
+    """Folder of a training of two epochs and its test, and what both wrote to stderr."""
+    folder = tmp_path_factory.mktemp("tracked")
+    arguments = [*separatrix.arguments("strong", TWO_EPOCHS), *FOLLOWED, *ONE_EXAMPLE, "--run", folder]
+    trained = separatrix.succeed("fit", *arguments).err
+    return folder, [trained, separatrix.succeed("test", *arguments, "--ckpt_path", "best").err]
 
 
 @pytest.fixture(scope="module")
-def run(separatrix, nobody_logged_in, said, tmp_path_factory):
-    """Folder of a training of two epochs and its test."""
-    folder = tmp_path_factory.mktemp("tracked")
-    arguments = [*separatrix.arguments("strong", TWO_EPOCHS), *FOLLOWED, *ONE_EXAMPLE, "--run", folder]
-    said.append(separatrix.succeed("fit", *arguments).err)
-    said.append(separatrix.succeed("test", *arguments, "--ckpt_path", "best").err)
-    return folder
+def run(tracked):
+    return tracked[0]
 
 
 @pytest.fixture(scope="module")
@@ -73,7 +71,8 @@ def table(records, name):
     return [dict(zip(content["columns"], row, strict=True)) for row in content["data"]], files
 
 
-def test_a_training_and_its_test_are_one_run_offline_without_anybody_being_asked(run, records, said):
+def test_a_training_and_its_test_are_one_run_offline_without_anybody_being_asked(tracked, records):
+    run, said = tracked
     (training,), (test,) = (of_kind(each, "run") for each in records)
     stored = json.loads((run / "wandb.json").read_text())
     assert stored == {"id": training.run_id, "job_type": "fit"}
@@ -141,30 +140,10 @@ def test_the_test_stands_at_the_step_of_its_checkpoint_with_summary_and_rows(sep
     assert len(table(records[1], "tables/summary")[0]) == len(summary)
 
 
-@pytest.mark.parametrize("logger, left", [("csv", True), ("none", False)])
-def test_other_loggers_leave_no_wandb_and_none_changes_what_is_learnt(logger, left, separatrix, run, tmp_path):
-    arguments = separatrix.arguments("strong", TWO_EPOCHS)
-    separatrix.succeed("fit", *arguments, "--logger", logger, "--run", tmp_path)
-    assert (tmp_path / "curves").exists() == left
-    assert not list(tmp_path.glob("wandb*"))
-    for name in ("best", "last"):
-        assert separatrix.same_weights(tmp_path / "checkpoints" / f"{name}.ckpt", run / "checkpoints" / f"{name}.ckpt")
-
-
-def test_an_evaluation_that_was_killed_before_its_last_line_still_shows_its_rows(
-    separatrix, run, wandb_records, tmp_path
-):
-    # All rows are there, no mixture is left: Lightning calls none of the test's own hooks.
-    (tmp_path / "scores.parts").mkdir()
-    rows = (run / "scores.csv").read_text().partition("\n")[2]
-    (tmp_path / "scores.parts" / "rank-0-earlier.csv").write_text(f"{rows}\n")
-    checkpoint = run / "checkpoints" / "best.ckpt"
-    arguments = [*separatrix.arguments("strong"), *FOLLOWED, "--ckpt_path", checkpoint, "--run", tmp_path]
-    separatrix.succeed("test", *arguments)
-    (records,) = wandb_records(tmp_path)
-    assert [begun.job_type for begun in of_kind(records, "run")] == ["test"]
-    shown, _ = table(records, "tables/scores")
-    assert len(shown) == len(rows.splitlines())
+def test_a_training_without_a_logger_leaves_no_curves_and_learns_the_same(separatrix, run, tmp_path):
+    separatrix.succeed("fit", *separatrix.arguments("strong", TWO_EPOCHS), "--logger", "none", "--run", tmp_path)
+    assert not (tmp_path / "curves").exists() and not list(tmp_path.glob("wandb*"))
+    assert separatrix.same_weights(tmp_path / "checkpoints" / "last.ckpt", run / "checkpoints" / "last.ckpt")
 
 
 def test_a_training_that_is_refused_leaves_no_run(separatrix, tmp_path):
@@ -174,22 +153,22 @@ def test_a_training_that_is_refused_leaves_no_run(separatrix, tmp_path):
 
 
 @pytest.mark.soak
-def test_two_ranks_are_one_run_which_a_killed_training_goes_on_with(separatrix, wandb_records, tmp_path):
+def test_two_ranks_are_one_run_which_a_killed_training_goes_on_with(
+    separatrix, processes, wandb_records, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("WANDB_X_TRANSACTION_LOG_FLUSH_INTERVAL", "0.1")
     ranks = {"trainer.devices": "2", "trainer.strategy": "ddp", "data.batch_size": "2"}
     arguments = [*separatrix.arguments("strong", TWO_EPOCHS), *FOLLOWED, *ONE_EXAMPLE, "--run", tmp_path]
     endless = [*arguments, *separatrix.as_options({**ranks, "trainer.max_epochs": 10_000})]
-    flushing = {"WANDB_X_TRANSACTION_LOG_FLUSH_INTERVAL": "0.1"}
-    last = tmp_path / "checkpoints" / "last.ckpt"
     wandb.teardown()  # a process that this one starts would use its connection
-    with separatrix.process("fit", *endless, **flushing) as process:
-        while not last.exists():
-            assert process.poll() is None, process.communicate()
-            time.sleep(0.05)
-        time.sleep(1)
-        os.killpg(process.pid, signal.SIGKILL)
+    with processes.start("fit", *endless) as running:
+        running.wait_until(lambda: epochs(tmp_path))
+        assert not running.ended_within(1)
+        running.signal(signal.SIGKILL)
+        running.end()
     stored = json.loads((tmp_path / "wandb.json").read_text())
     assert [path.name.split("-")[-1] for path in (tmp_path / "wandb").glob("offline-run-*")] == [stored["id"]]
-    reached = read_checkpoint(last)["epoch"] + 1
+    reached = epochs(tmp_path)
     separatrix.succeed("fit", *arguments, "--trainer.max_epochs", reached + 1, "--ckpt_path", "last")
     assert json.loads((tmp_path / "wandb.json").read_text()) == stored
     killed, resumed = wandb_records(tmp_path)
@@ -201,28 +180,15 @@ def test_two_ranks_are_one_run_which_a_killed_training_goes_on_with(separatrix, 
 
 
 @pytest.mark.soak
-def test_a_training_outlives_wandbs_helper_process(separatrix, tmp_path):
+def test_a_training_outlives_wandbs_helper_process(separatrix, processes, tmp_path):
     settings = {"trainer.max_epochs": 40, "trainer.log_every_n_steps": 1}
-    arguments = [*separatrix.arguments("strong", settings), "--logger", "wandb", "--run", tmp_path]
     wandb.teardown()
-    with separatrix.process("fit", *arguments) as process:
-        while not (tmp_path / "checkpoints" / "last.ckpt").exists():
-            assert process.poll() is None, process.communicate()
-            time.sleep(0.02)
-        children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    arguments = [*separatrix.arguments("strong", settings), "--logger", "wandb", "--run", tmp_path]
+    with processes.start("fit", *arguments) as running:
+        running.wait_until(lambda: epochs(tmp_path))
+        children = Path(f"/proc/{running.pid}/task/{running.pid}/children").read_text().split()
         (helper,) = [child for child in children if Path(f"/proc/{child}/comm").read_text() == "wandb-core\n"]
         os.kill(int(helper), signal.SIGKILL)
-        _, err = process.communicate(timeout=300)
-    assert process.returncode == 0
-    assert err.count("W&B failed and is left alone") == 1
+        ended = running.end()
+    assert ended.status == 0 and ended.printed.count("W&B failed and is left alone") == 1
     assert len([r for r in separatrix.rows(*tmp_path.glob("curves/*/metrics.csv")) if r["validation_loss"]]) == 40
-
-
-@pytest.mark.soak
-def test_a_server_that_does_not_answer_makes_the_run_offline(separatrix, tmp_path):
-    wandb.teardown()
-    arguments = [*separatrix.arguments("strong"), "--logger", "wandb", "--run", tmp_path]
-    nowhere = {"WANDB_API_KEY": "0123456789" * 4, "WANDB_BASE_URL": "http://127.0.0.1:9"}
-    outcome = separatrix.run_process("fit", *arguments, **nowhere)
-    assert outcome.status == 0 and "W&B: offline run" in outcome.err
-    assert len(list(tmp_path.glob("wandb/offline-run-*"))) == 1

