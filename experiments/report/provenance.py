@@ -6,7 +6,7 @@ from typing import Any
 
 import yaml
 
-from experiments.output.run_files import CONFIGURATION_FILE, ENVIRONMENT_FILE, TEST_FILE, VALIDATION_FILE
+from lightning_modules.run_files import CONFIGURATION_FILE, ENVIRONMENT_FILE, TEST_FILE, VALIDATION_FILE
 from experiments.report.page import Block, Settings
 from experiments.report.run_folder import Run, RunFolder
 from experiments.tables import Table

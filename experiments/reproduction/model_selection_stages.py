@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 from experiments.command_line.configurations import config_options, data_options
-from experiments.output.run_files import RunFiles
+from lightning_modules.run_files import RunFiles
 from experiments.reproduction.stage import Stage
 
 DOMAINS = ("speech", "music", "environmental")

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from experiments.command_line.configurations import config_path, with_preset
-from experiments.output.run_files import RunFiles
+from lightning_modules.run_files import RunFiles
 from lightning_modules.atomic_file import write_text_atomically
 from lightning_modules.errors import InputError
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from callbacks.tracker import Tracker, show_rows
-from experiments.output.run_files import RunFiles
+from lightning_modules.run_files import RunFiles
 from experiments.training.wandb_run import wandb_run
 
 JOB_TYPE = "tables"

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from experiments.command_line.configurations import config_options, data_options
-from experiments.output.run_files import RunFiles
+from lightning_modules.run_files import RunFiles
 from experiments.reproduction.stage import Stage
 
 

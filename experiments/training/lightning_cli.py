@@ -32,7 +32,7 @@ from experiments.command_line.configurations import options, read_configuration,
 from experiments.command_line.parser import Explaining, description
 from experiments.command_line.termination import end_on_sigterm, interruption
 from experiments.command_line.text import show_lines
-from experiments.output.run_files import RunFiles
+from lightning_modules.run_files import RunFiles
 from experiments.output.sole_writer import sole_writer
 from experiments.training.command import EXAMPLES, LoggerName, add_run_settings, parser_settings
 from experiments.training.lightning_messages import silence
@@ -44,7 +44,8 @@ from experiments.training.run_overview import overview
 from experiments.training.tracking import WandbTracking, curve_callbacks, curve_loggers
 from experiments.training.trainer_options import DEFAULTS, as_list, require_honoured
 from lightning_modules.base_module import SeparatrixModule
-from lightning_modules.checkpoint import AtomicCheckpointIO, read_checkpoint
+from lightning_modules.checkpoint import read_checkpoint
+from lightning_modules.checkpoint_io import AtomicCheckpointIO
 from lightning_modules.errors import InputError
 from lightning_modules.exported_model import weights_digest
 from lightning_modules.setting_checks import require_unchanged

@@ -8,7 +8,7 @@ from experiments.command_line.configurations import config_options, options, whe
 from experiments.command_line.next_steps import tell
 from experiments.command_line.own_classes import own_modules
 from experiments.command_line.text import command_lines
-from experiments.output.run_files import RunFiles
+from lightning_modules.run_files import RunFiles
 from lightning_modules.weak_labels.classifier_module import EventClassifier
 
 # Options of one run that are no part of what the next one is made with.

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from experiments.command_line.text import counted
-from experiments.output.run_files import RunFiles
+from lightning_modules.run_files import RunFiles
 from lightning_modules.atomic_file import write_text_atomically
 
 _PACKAGES = (

@@ -13,7 +13,7 @@ from callbacks.audio_examples import AudioExamples
 from callbacks.checkpoint_artifacts import CheckpointArtifacts
 from callbacks.tracker import Tracker
 from callbacks.training_curves import TrainingCurves
-from experiments.output.run_files import RunFiles
+from lightning_modules.run_files import RunFiles
 from experiments.training.command import LoggerName
 from experiments.training.trainer_options import as_list
 from experiments.training.wandb_run import wandb_run

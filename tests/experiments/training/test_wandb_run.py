@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import wandb
 
-from experiments.output.run_files import RunFiles
+from lightning_modules.run_files import RunFiles
 from experiments.reproduction.tracking import group_of, track_tables
 from experiments.training import wandb_run as module
 from experiments.training.wandb_run import run_record, wandb_run
