@@ -28,7 +28,10 @@ GROUPS = {
         "report": ("experiments.report.command", "make one HTML page of a run: tables, figures, sounds"),
     },
     "data": {
-        "check": ("experiments.data.check_command", "what a corpus holds, what is broken, and its mixtures' statistics"),
+        "check": (
+            "experiments.data.check_command",
+            "what a corpus holds, what is broken, and its mixtures' statistics",
+        ),
         "bank": ("experiments.data.bank", "decode a corpus once, before training on several devices"),
         "synthesize": ("experiments.data.synthesize", "write mixtures, sources and labels as files"),
     },

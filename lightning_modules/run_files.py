@@ -1,5 +1,6 @@
 """Where things lie in the folder of a run, or of a reproduction and its stages."""
 
+import os
 from pathlib import Path
 
 # The resolved configuration of each command, and what it ran with.
@@ -18,7 +19,7 @@ class RunFiles:
         folder: of the run; it may be renamed, moved and copied.
     """
 
-    def __init__(self, folder: str | Path) -> None:
+    def __init__(self, folder: str | os.PathLike[str]) -> None:
         self.folder = Path(folder)
         self.checkpoints = self.folder / "checkpoints"
         self.best, self.last = self.checkpoints / "best.ckpt", self.checkpoints / "last.ckpt"

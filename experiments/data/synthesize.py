@@ -144,9 +144,11 @@ def command(arguments: list[str]) -> None:
     Raises:
         InputError: an argument is wrong; the message says which.
     """
-    base = None
+    base: type | None = None
     if not asks_for_help(arguments):
-        from datamodules.mixtures import MixtureDataModule as base
+        from datamodules.mixtures import MixtureDataModule
+
+        base = MixtureDataModule
     parser = data_parser("synthesize", DESCRIPTION, *EXAMPLES, base=base, arguments=arguments)
     parser.add_argument("--manifest", type=str | None, help=f"a {MANIFEST}: make its files again")
     parser.add_argument("--split", choices=["train", "validation", "test"], default="test", help="whose mixtures")

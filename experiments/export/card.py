@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from experiments.command_line.configurations import read_configuration
-from lightning_modules.run_files import RunFiles
 from lightning_modules import exported_model
 from lightning_modules.exported_model import Card
+from lightning_modules.run_files import RunFiles
 
 # Of the recordings in the corpora that have a reader here.
 LICENCES = {
