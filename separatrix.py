@@ -45,7 +45,7 @@ from datamodules.source_pairs import SourcePairs
 from datamodules.urban_scenes import UrbanScenes
 from experiments.export.card import read_card
 from experiments.export.model import export_module
-from experiments.separated_files import separate_file
+from experiments.separation.separated_files import separate_file
 from lightning_modules.autoclip import AutoClip
 from lightning_modules.base_module import SeparatrixModule
 from lightning_modules.batch import Batch

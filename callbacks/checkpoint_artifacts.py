@@ -7,6 +7,7 @@ from lightning import Callback, Trainer
 
 from callbacks.tracker import Tracker, trackers
 from lightning_modules.checkpoint import read_checkpoint
+from lightning_modules.run_files import RunFiles
 
 
 class CheckpointArtifacts(Callback):
@@ -16,11 +17,11 @@ class CheckpointArtifacts(Callback):
     of stands in its metadata. Only at the end: every improvement on the way would be a copy on disk and an upload.
 
     Args:
-        folder: that holds `best.ckpt` and `last.ckpt`.
+        run: its files.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, run: RunFiles) -> None:
+        self.run = run
 
     def on_fit_end(self, trainer: Trainer, pl_module: Any) -> None:
         for tracker in trackers(trainer):
@@ -32,20 +33,18 @@ class CheckpointArtifacts(Callback):
         settings = {
             name: list(value) if isinstance(value, tuple) else value for name, value in module.identity().items()
         }
-        by_epoch: dict[int, list[Path]] = {}
-        metadata: dict[int, dict[str, Any]] = {}
-        for path in (self.folder / "best.ckpt", self.folder / "last.ckpt"):
-            if path.exists():
-                checkpoint = read_checkpoint(path)
-                epoch = checkpoint["epoch"] + 1
-                by_epoch.setdefault(epoch, []).append(path)
-                progress = {"epoch": epoch, "global_step": checkpoint["global_step"]}
-                metadata[epoch] = {"module": checkpoint["module"], **settings, **progress}
+        versions: dict[int, tuple[dict[str, Any], list[Path]]] = {}
+        for path in filter(Path.exists, (self.run.best, self.run.last)):
+            checkpoint = read_checkpoint(path)
+            epoch = checkpoint["epoch"] + 1
+            progress = {"epoch": epoch, "global_step": checkpoint["global_step"]}
+            metadata = {"module": checkpoint["module"], **settings, **progress}
+            versions.setdefault(epoch, (metadata, []))[1].append(path)
         best = [callback.best_model_score for callback in trainer.checkpoint_callbacks if callback.monitor]  # type: ignore[attr-defined]
         # The newest last: its version becomes `latest`.
-        for epoch, paths in sorted(by_epoch.items()):
-            if paths[0].stem == "best" and best and best[0] is not None:
-                metadata[epoch]["validation_loss"] = float(best[0])
-            artifact = wandb.Artifact(f"checkpoint-{tracker.run.id}", "model", metadata=metadata[epoch])
+        for epoch, (metadata, paths) in sorted(versions.items()):
+            if paths[0] == self.run.best and best and best[0] is not None:
+                metadata["validation_loss"] = float(best[0])
+            artifact = wandb.Artifact(f"checkpoint-{tracker.run.id}", "model", metadata=metadata)
             artifact.add_file(str(paths[0]), name="model.ckpt")
             tracker.run.log_artifact(artifact, aliases=[*(path.stem for path in paths), f"epoch-{epoch}"])

@@ -1,7 +1,6 @@
 """How good a classifier is: average precision, F1 and accuracy per class, at frame and at clip level."""
 
 import math
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -14,8 +13,9 @@ from torchmetrics.classification import MultilabelAccuracy, MultilabelAveragePre
 
 from callbacks.tracker import track_rows
 from lightning_modules.activation import sigmoid
+from lightning_modules.run_files import RunFiles
 from lightning_modules.scores.rows import write_rows
-from lightning_modules.scores.summary import CLASSIFIER_COLUMNS, CLASSIFIER_FILE
+from lightning_modules.scores.summary import CLASSIFIER_COLUMNS
 from lightning_modules.weak_labels.labels import clip_logits
 
 
@@ -62,10 +62,9 @@ class ClassifierScores(Callback):
                 pl_module.log(f"validation_{level}_average_precision", precision, prog_bar=level == "frame")
 
     def on_test_epoch_start(self, trainer: Trainer, pl_module: Any) -> None:
-        """Start a test; an earlier one's table goes: beside an interrupted test it would be of other weights."""
         self.on_validation_epoch_start(trainer, pl_module)
-        if trainer.is_global_zero:
-            self._path.unlink(missing_ok=True)
+        if trainer.is_global_zero:  # beside an interrupted test an earlier one's table would be of other weights
+            RunFiles(self.folder or "").classifier_scores.unlink(missing_ok=True)
 
     on_test_batch_end = on_validation_batch_end  # type: ignore[assignment]
 
@@ -84,12 +83,9 @@ class ClassifierScores(Callback):
                 shown = (f"{score:.3f}" if isinstance(score, float) else score for score in scores)
                 table.add_row(level, escape(label), *shown, *map(str, counts))
         if trainer.is_global_zero:
-            write_rows(self._path, CLASSIFIER_COLUMNS, rows)
-            track_rows(trainer, self._path)
+            path = RunFiles(self.folder or "").classifier_scores
+            write_rows(path, CLASSIFIER_COLUMNS, rows)
+            track_rows(trainer, path)
             console = Console(emoji=False)
             console.print(table)
-            console.print(f"scores: {self._path}", markup=False)
-
-    @property
-    def _path(self) -> Path:
-        return Path(self.folder or "") / CLASSIFIER_FILE
+            console.print(f"scores: {path}", markup=False)

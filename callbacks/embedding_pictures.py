@@ -12,6 +12,7 @@ from scipy.optimize import linear_sum_assignment
 from lightning_modules.atomic_file import atomic_file
 from lightning_modules.batch import Batch
 from lightning_modules.deep_clustering.module import DeepClustering
+from lightning_modules.run_files import RunFiles
 from lightning_modules.scores.figures import embedding_figure, write_figure
 
 
@@ -36,9 +37,8 @@ class EmbeddingPictures(Callback):
         for place, index in enumerate(batch.indices.tolist()):
             if index in self.mixtures:
                 mixture = Batch(*(field[place : place + 1] for field in batch))
-                names: list[str] = pl_module.names
-                for name, model in zip(names, pl_module.models, strict=True):
-                    path = Path(self.folder or "") / "embeddings" / f"{index}-{name}.npz"
+                for name, model in zip(pl_module.names, pl_module.models, strict=True):
+                    path = RunFiles(self.folder or "").embedding(index, name)
                     self._picture(path, model, mixture, f"{name} model, mixture {index}")
 
     def _picture(self, path: Path, model: DeepClustering, mixture: Batch, title: str) -> None:

@@ -15,7 +15,7 @@ from callbacks.row_parts import RowParts
 from callbacks.tracker import track_rows
 from lightning_modules.batch import Batch, Split
 from lightning_modules.exported_model import weights_digest
-from lightning_modules.scores.summary import SCORES_FILE
+from lightning_modules.run_files import SCORES_FILE, RunFiles
 
 SPLITS: dict[str, Split] = {"validate": "validation", "test": "test"}
 
@@ -57,7 +57,7 @@ class RowEvaluation(Callback, ABC):
         done: set[int] = set()
         if stage in self.files:
             self._path = Path(self.folder or "") / self.files[stage]
-            self._parts = RowParts(self._path.with_suffix(".parts"), self.columns)
+            self._parts = RowParts(RunFiles.parts(self._path), self.columns)
             # What rank 0 finds holds for all: ranks that see different rows would share the rest out differently.
             left = self._parts.read() if trainer.is_global_zero else {}
             self._rows = sum(map(len, left.values()))

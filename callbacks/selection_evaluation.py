@@ -15,14 +15,8 @@ from callbacks.row_evaluation import SPLITS, RowEvaluation
 from lightning_modules.batch import Batch
 from lightning_modules.deep_clustering.jensen_shannon import jensen_shannon
 from lightning_modules.errors import InputError, printable
-from lightning_modules.scores.selection_rows import (
-    MEASURES,
-    SELECTION_COLUMNS,
-    SEPARATOR,
-    VALIDATION_SCORES_FILE,
-    read_evaluated,
-)
-from lightning_modules.scores.summary import SCORES_FILE
+from lightning_modules.run_files import SCORES_FILE, VALIDATION_SCORES_FILE
+from lightning_modules.scores.selection_rows import MEASURES, SELECTION_COLUMNS, SEPARATOR, read_evaluated
 from lightning_modules.separation_scores import compare, score_comparison
 
 
@@ -44,11 +38,6 @@ class SelectionEvaluation(RowEvaluation):
         self._dataset: Any = None  # the mixtures under evaluation
 
     def setup(self, trainer: Trainer, pl_module: Any, stage: str) -> None:
-        """Name the columns.
-
-        Raises:
-            InputError: the measure that picks is called like another column.
-        """
         measure: str = pl_module.measure
         if measure not in MEASURES and measure in SELECTION_COLUMNS:
             raise InputError(f"measure: {measure!r} is a column of its own; choose another name")

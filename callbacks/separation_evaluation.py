@@ -15,8 +15,9 @@ from callbacks.tracker import track_rows
 from lightning_modules.batch import Batch
 from lightning_modules.errors import printable
 from lightning_modules.mixture_mean import MixtureMean
+from lightning_modules.run_files import RunFiles
 from lightning_modules.scores.rows import write_rows
-from lightning_modules.scores.summary import SCORE_COLUMNS, SUMMARY_FILE, Summary, left_out_counts, summarise
+from lightning_modules.scores.summary import SCORE_COLUMNS, Summary, left_out_counts, summarise
 from lightning_modules.separation_scores import LeftOut, Score, compare, score_comparison
 
 
@@ -51,7 +52,7 @@ class SeparationEvaluation(RowEvaluation):
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: Any) -> None:
         name = "validation_improvement_db"
-        for label in ("", *_classes(pl_module)):
+        for label in ("", *pl_module.classes):
             improvements = [improvement for of, improvement in self._improvements if label in ("", of)]
             mean = MixtureMean().to(pl_module.device)
             mean.update(torch.tensor(improvements, device=pl_module.device))
@@ -65,8 +66,8 @@ class SeparationEvaluation(RowEvaluation):
 
     def report(self, trainer: Trainer, module: Any, path: Path) -> tuple[Table, Iterable[str], dict[str, float]]:
         """Means, which `summary.csv` holds too, and how many rows have none."""
-        summaries = summarise(path, _classes(module))
-        summary_path = path.with_name(SUMMARY_FILE)
+        summaries = summarise(path, module.classes)
+        summary_path = RunFiles(path.parent).summary
         write_rows(summary_path, Summary._fields, summaries)
         track_rows(trainer, summary_path)
         left_out = [f"left out: {count} rows, {printable(reason)}" for reason, count in left_out_counts(path).items()]
@@ -90,12 +91,8 @@ def summary_table(summaries: Sequence[Summary]) -> Table:
     return table
 
 
-def _classes(module: Any) -> list[str]:
-    return list(module.classes)
-
-
 def _scores(module: Any, estimates: Tensor, batch: Batch) -> list[Score]:
     heard, found = compare(batch.sources, [batch.mixture.unsqueeze(1), estimates])
     if module.permutation_invariant:
         found = found.in_best_order()
-    return score_comparison(heard, found, batch.clip_labels, batch.indices, _classes(module))
+    return score_comparison(heard, found, batch.clip_labels, batch.indices, module.classes)

@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import rich
@@ -37,6 +37,20 @@ def epoch_limit(trainer: Trainer) -> int | None:
     return min(limits, default=None)
 
 
+WRAPPED = "\n    "  # what the lines of an epoch begin with, but for its first
+
+
+def wrapped(facts: Sequence[str], prefix: str = "") -> str:
+    """Facts of an epoch side by side, as many as 80 columns hold to a line."""
+    lines = [f"{prefix}{facts[0]}"]
+    for fact in facts[1:]:
+        if len(lines[-1]) + 2 + len(fact) <= 80:
+            lines[-1] += f"  {fact}"
+        else:
+            lines.append(" " * max(len(prefix), len(WRAPPED) - 1) + fact)
+    return "\n".join(lines)
+
+
 class TrainingClock:
     """The time since a training started, or resumed, with an epoch, counted from 0."""
 
@@ -45,14 +59,11 @@ class TrainingClock:
         self._begun = time.monotonic()
 
     def left(self, trainer: Trainer, done: float) -> float | None:
-        """Seconds to the end of the last epoch, at the mean pace since the start.
+        """Seconds to the end of the last epoch at the mean pace since the start, where that can be told.
 
         Args:
             trainer: says which epoch is under way, and how many there are.
             done: share of the epoch that is done, from 0 to 1.
-
-        Returns:
-            The seconds; None where nothing is done yet, or the number of epochs is not known.
         """
         limit, passed = epoch_limit(trainer), trainer.current_epoch - self._first_epoch + done
         if limit is None or passed <= 0:
@@ -61,11 +72,12 @@ class TrainingClock:
 
 
 class EpochLines(Callback):
-    """Prints a line after each epoch, on rank 0: losses, scores, the best epoch so far, patience, time, time left.
+    """Prints a line or two after each epoch, on rank 0: losses, scores, the best epoch so far, patience, time left.
 
-        epoch 3/12  training loss 6.41  validation loss 5.08  improvement 1.2 dB  best so far  8 s, 1 min 12 s left
+        epoch 3/12  training loss 6.410  validation loss 5.080  improvement 1.20 dB
+            best so far  8 s, 1 min 12 s left
 
-    A line comes when early stopping has looked at its epoch and its checkpoint is on disk: with the next epoch's start,
+    They come when early stopping has looked at its epoch and its checkpoint is on disk: with the next epoch's start,
     or the training's end.
     """
 
@@ -118,8 +130,8 @@ class EpochLines(Callback):
             if stopping is not None and stopping.wait_count:
                 self._facts[-1] += f", patience {stopping.wait_count}/{stopping.patience}"
             left = f", {duration(self._left)} left" if self._left else ""
-            line = "  ".join((*self._facts, f"{self._time}{left}"))
-            rich.get_console().print(line, markup=False, highlight=False, emoji=False, soft_wrap=True)
+            lines = wrapped([*self._facts, f"{self._time}{left}"])
+            rich.get_console().print(lines, markup=False, highlight=False, emoji=False, soft_wrap=True)
         self._facts = []
 
 
@@ -148,7 +160,6 @@ class TimeLeft(ProgressColumn):
         self._bars = bars
 
     def render(self, task: Task) -> Text:
-        """The text beside a bar."""
         left = task.time_remaining
         if task.id == self._bars.train_progress_bar_id and task.total:
             left = self._bars.clock.left(self._bars.trainer, task.completed / task.total)
@@ -166,7 +177,6 @@ class TrainingProgress(RichProgressBar):
         return [TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeLeft(self)]
 
     def get_metrics(self, trainer: Trainer, pl_module: Any) -> dict[str, Any]:
-        """The loss of the last batches: the figures of whole epochs are in the lines above."""
         metrics = super().get_metrics(trainer, pl_module)
         return {"training loss": metrics["train_loss"]} if "train_loss" in metrics else {}
 

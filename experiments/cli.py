@@ -28,7 +28,10 @@ GROUPS = {
         "report": ("experiments.report.command", "make one HTML page of a run: tables, figures, sounds"),
     },
     "data": {
-        "check": ("experiments.data.check", "what a corpus holds, what is broken, and its mixtures' statistics"),
+        "check": (
+            "experiments.data.check_command",
+            "what a corpus holds, what is broken, and its mixtures' statistics",
+        ),
         "bank": ("experiments.data.bank", "decode a corpus once, before training on several devices"),
         "synthesize": ("experiments.data.synthesize", "write mixtures, sources and labels as files"),
     },
@@ -41,7 +44,7 @@ GROUPS = {
         "ranks": ("experiments.training.ranks", "what SLURM or torchrun leads to, before a training on them"),
     },
     "use what was trained": {
-        "separate": ("experiments.separate", "separate recordings of your own"),
+        "separate": ("experiments.separation.command", "separate recordings of your own"),
         "export": ("experiments.export.command", "write a model as one file that travels, with a card"),
         "card": ("experiments.export.show_card", "what an exported model says of itself"),
     },

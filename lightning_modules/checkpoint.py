@@ -1,4 +1,7 @@
-"""Checkpoints and exported models: read without running code from them, written beside and renamed into place."""
+"""Checkpoints and exported models, read without running code from them.
+
+Torch is imported where a file holds nothing but what torch.save writes: others are refused at once.
+"""
 
 import os
 import pickletools
@@ -8,21 +11,15 @@ from pathlib import Path
 from textwrap import shorten
 from typing import Any
 
-import lightning
-import torch
-from lightning.pytorch.plugins.io import TorchCheckpointIO
-from torch import Tensor
-
-from lightning_modules.atomic_file import atomic_file
 from lightning_modules.earlier_settings import with_current_names
 from lightning_modules.errors import InputError
 from lightning_modules.exported_model import is_exported, read_exported
 from lightning_modules.plain_values import is_plain
+from lightning_modules.run_files import RunFiles
 
 NUMBERS = {
-    **{"Float": torch.float32, "Double": torch.float64, "Half": torch.float16, "BFloat16": torch.bfloat16},
-    **{"Long": torch.int64, "Int": torch.int32, "Short": torch.int16, "Char": torch.int8, "Byte": torch.uint8},
-    "Bool": torch.bool,
+    **{"Float": "float32", "Double": "float64", "Half": "float16", "BFloat16": "bfloat16", "Bool": "bool"},
+    **{"Long": "int64", "Int": "int32", "Short": "int16", "Char": "int8", "Byte": "uint8"},
 }
 # What torch.save writes of tensors and plain containers. Torch itself takes more, and with it memory as it was before.
 GLOBALS = {
@@ -42,7 +39,7 @@ def read_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
             weights that are not finite numbers.
     """
     if not Path(path).is_file():
-        best = Path(path) / "checkpoints" / "best.ckpt"  # of a run's folder
+        best = RunFiles(path).best
         way_out = f"did you mean {best}?" if best.is_file() else "train it first, or give the path of a .ckpt file"
         raise InputError(f"{path}: no such checkpoint; {way_out}")
     what = "checkpoint of weights and plain values"
@@ -52,6 +49,8 @@ def read_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
             checkpoint = read_exported(path)
         else:
             _require_plain_archive(path)
+            import torch
+
             # Opened, for torch goes by the name; its advice on odd contents comes before it refuses them.
             with open(path, "rb") as file, warnings.catch_warnings(action="ignore"):
                 checkpoint = torch.load(file, map_location="cpu", weights_only=True)
@@ -63,11 +62,13 @@ def read_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
         raise InputError(f"{path}: not a checkpoint of this project; a file written by `separatrix fit` is needed")
     if not is_plain(checkpoint["hyper_parameters"]):
         raise InputError(f"{path}: its settings are not plain values; a file written by `separatrix fit` is needed")
+    from torch import Tensor
+
     for name, weight in checkpoint["state_dict"].items():
         # A view may repeat one number as often as it likes.
         if (
             not isinstance(weight, Tensor)
-            or weight.dtype not in NUMBERS.values()
+            or str(weight.dtype).removeprefix("torch.") not in NUMBERS.values()
             or weight.numel() * weight.element_size() > weight.untyped_storage().nbytes()
         ):
             raise InputError(f"{path}: {name} is not an ordinary tensor; a file of `separatrix fit` is needed")
@@ -99,29 +100,3 @@ def _require_plain_archive(path: str | os.PathLike[str]) -> None:
     for opcode, argument, _ in pickletools.genops(pickled):
         if (opcode.name == "GLOBAL" and argument not in GLOBALS) or opcode.name in ("STACK_GLOBAL", "INST"):
             raise ValueError(f"its pickle asks for {argument or 'names of a later protocol'}")
-
-
-class AtomicCheckpointIO(TorchCheckpointIO):
-    """Saves to a neighbouring file and renames it: a kill leaves the old checkpoint or the new one, never half.
-
-    Loads what `read_checkpoint` takes and nothing else, whatever the trainer asks for, and removes no file but from
-    folders that it has saved to: a resumed callback takes paths of earlier checkpoints from a file.
-    """
-
-    def __init__(self) -> None:
-        self._folders: set[Path] = set()
-
-    def load_checkpoint(
-        self, path: Any, map_location: Any | None = None, weights_only: bool | None = None
-    ) -> dict[str, Any]:
-        # Lightning brings checkpoints of its first versions up to date, trusting in what they hold; there are none.
-        return {**read_checkpoint(path), "pytorch-lightning_version": lightning.__version__}
-
-    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None) -> None:
-        self._folders.add(Path(path).resolve().parent)
-        with atomic_file(Path(path)) as partial, partial.open("wb") as file:  # torch would note a path's name inside
-            torch.save(checkpoint, file)
-
-    def remove_checkpoint(self, path: Any) -> None:
-        if Path(path).resolve().parent in self._folders and Path(path).is_file():
-            Path(path).unlink()

@@ -25,7 +25,7 @@ WIRING = {
     "datamodules/mixtures.py",
     "lightning_modules/base_module.py",
     "lightning_modules/batch_invariance.py",
-    "lightning_modules/checkpoint.py",
+    "lightning_modules/checkpoint_io.py",
     "lightning_modules/loss_watch.py",
     "lightning_modules/mean_test_scores.py",
     "lightning_modules/resumable_epochs.py",

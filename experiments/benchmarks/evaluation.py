@@ -33,7 +33,7 @@ from lightning_modules.base_module import SeparatrixModule
 from lightning_modules.deep_clustering.level_features import level_features
 from lightning_modules.deep_clustering.module import DeepClustering
 from lightning_modules.deep_clustering.selection import ModelSelection
-from lightning_modules.scores.summary import SCORES_FILE
+from lightning_modules.run_files import SCORES_FILE
 from lightning_modules.separation_scores import compare
 from lightning_modules.spectrogram import Geometry, istft, stft
 from lightning_modules.weak_labels.separator_module import WeakLabelSeparator

@@ -4,7 +4,6 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -18,8 +17,8 @@ from experiments.benchmarks.noise import noise_mixtures
 from experiments.benchmarks.training import exhaust, separator, train
 from lightning_modules.deep_clustering.losses import deep_clustering_loss
 from lightning_modules.networks import BLSTM
+from lightning_modules.run_files import RunFiles
 from lightning_modules.scores.selection_rows import MEASURES, SELECTION_COLUMNS, read_evaluated
-from lightning_modules.scores.summary import SCORES_FILE
 
 MANY, FEW, REPEATS = 20_000, 100, 20  # mixtures; the few are gone through so often that it can be timed
 MANY_CLASSES, FEW_CLASSES = 10, 2
@@ -66,8 +65,8 @@ def _scenes(mixtures: int, classes: int = 5, **settings: Any) -> AbstractContext
 
 def _write_rows(mixtures: int) -> None:
     with tempfile.TemporaryDirectory() as name:
-        path = Path(name) / SCORES_FILE
-        parts, written = RowParts(path.with_suffix(".parts"), SELECTION_COLUMNS), 0
+        path = RunFiles(name).scores
+        parts, written = RowParts(RunFiles.parts(path), SELECTION_COLUMNS), 0
         for index in range(mixtures):
             numbers = [0.1 * number + 1 / (index + 1) for number in range(2 + len(MEASURES))]
             written += parts.append(

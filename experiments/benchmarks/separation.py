@@ -15,7 +15,7 @@ from datamodules.urban_scenes import URBAN_CLASSES
 from experiments.benchmarks.comparison import Comparison, Timed, clock
 from experiments.benchmarks.training import checkpoint
 from experiments.command_line.freed_memory import keep_freed_memory
-from experiments.separated_files import separate_file
+from experiments.separation.separated_files import separate_file
 from lightning_modules.deep_clustering.module import DeepClustering
 from lightning_modules.networks import BLSTM
 from lightning_modules.recordings.separator import Separator
@@ -29,7 +29,7 @@ WEAK_LABELS: dict[str, Any] = {"network": partial(BLSTM, units=300, layers=1)}
 CLUSTERING: dict[str, Any] = {}  # `network`, where it is not to be the published one
 
 
-def benchmark_separation(device: torch.device) -> Iterator[Comparison]:
+def benchmark_separate(device: torch.device) -> Iterator[Comparison]:
     """Untrained models on stereo noise; items are seconds of it, one of which is to cost at most 10 % more."""
     weak = WeakLabelSeparator("strong", classes=URBAN_CLASSES, input_normalisation="mixture", **WEAK_LABELS)
     with tempfile.TemporaryDirectory() as name:

@@ -190,11 +190,7 @@ def comment(path: Path) -> str:
 
 
 def command(arguments: list[str]) -> None:
-    """`separatrix configs [NAME]`.
-
-    Raises:
-        InputError: there is no configuration of that name, or it is not one.
-    """
+    """`separatrix configs [NAME]`."""
     parser = command_parser("configs", DESCRIPTION, "configs", "configs weak_labels/frame")
     parser.add_argument("name", nargs="?", help="of one configuration, or the path of a file")
     name = parser.parse_args(arguments[1:]).name

@@ -15,7 +15,6 @@ from typing import Any
 
 from lightning_modules.errors import InputError
 
-OPTION = "--import"
 OURS = ("lightning_modules", "datamodules", "callbacks", "experiments", "separatrix")
 
 
@@ -27,13 +26,7 @@ def find_in_current_folder() -> None:
 
 
 def import_own(arguments: list[str]) -> list[str]:
-    """Import the module of every `--import MODULE`.
-
-    Args:
-        arguments: of a command.
-
-    Returns:
-        The other arguments.
+    """Import the module of every `--import MODULE`; the other arguments.
 
     Raises:
         InputError: there is no such module. What goes wrong within one is raised as it is.
@@ -42,44 +35,34 @@ def import_own(arguments: list[str]) -> list[str]:
     words = iter(arguments)
     for word in words:
         name, equals, module = word.partition("=")
-        if name == OPTION:
-            _import(module if equals else next(words, ""))
-        else:
+        if name != "--import":
             others.append(word)
+            continue
+        module = module if equals else next(words, "")
+        if not all(part.isidentifier() for part in module.split(".")):
+            told = "the name of a module is needed, such as my_networks for my_networks.py"
+            raise InputError(f"--import {module}: {told}")
+        try:
+            importlib.import_module(module)
+        except ModuleNotFoundError as error:
+            if error.name is None or not f"{module}.".startswith(f"{error.name}."):
+                raise  # one that the module itself asks for
+            told = f"no such module in {os.getcwd()}, nor an installed one; start the command where it is"
+            raise InputError(f"--import {module}: {told}") from None
+        from lightning_modules.choices import named_modules
+
+        named_modules.add(module)
     return others
 
 
-def _import(module: str) -> None:
-    from lightning_modules.choices import named_modules
-
-    if not all(part.isidentifier() for part in module.split(".")):
-        raise InputError(f"{OPTION} {module}: the name of a module is needed, such as my_networks for my_networks.py")
-    try:
-        importlib.import_module(module)
-    except ModuleNotFoundError as error:
-        if error.name is None or not f"{module}.".startswith(f"{error.name}."):
-            raise  # one that the module itself asks for
-        told = f"no such module in {os.getcwd()}, nor an installed one; start the command where it is"
-        raise InputError(f"{OPTION} {module}: {told}") from None
-    named_modules.add(module)
-
-
 def modules_of(settings: Any) -> list[str]:
-    """Modules of the classes that settings name, other than this project's and torch's, each once.
-
-    Args:
-        settings: plain values, such as a resolved configuration or a module's hyper-parameters.
-    """
+    """Modules of the classes that settings (plain values) name, other than this project's and torch's, each once."""
     modules = dict.fromkeys(path.rpartition(".")[0] for path in _class_paths(settings))
     return [module for module in modules if module.split(".")[0] not in ("", "torch", *OURS)]
 
 
 def own_modules(settings: Any) -> list[str]:
-    """Those of them that are not installed, or that the user imported by name: what a printed command has to import.
-
-    Args:
-        settings: plain values, such as a resolved configuration or a module's hyper-parameters.
-    """
+    """Those of them that are not installed, or that the user imported by name: what a printed command has to import."""
     from lightning_modules.choices import named_modules
 
     return [module for module in modules_of(settings) if module in named_modules or _is_in_current_folder(module)]

@@ -25,6 +25,7 @@ from datamodules.scene_statistics import scene_statistics
 from datamodules.urban_scenes import URBAN_CLASSES
 from experiments.command_line.next_steps import after_check, tell
 from experiments.command_line.parser import command_parser
+from experiments.data.check_command import DESCRIPTION, FOLDERS, USAGE, example
 from experiments.data.check_tables import active_table, corpus_table, distinct_table, per_class_table
 from lightning_modules.errors import InputError
 from lightning_modules.separation_scores import LeftOut, score_separation
@@ -33,15 +34,6 @@ from lightning_modules.spectrogram import HIGHEST_RATE, Geometry
 
 SampleRate = restricted_number_type("SampleRate", int, [(">=", LOWEST_RATE), ("<=", HIGHEST_RATE)])
 MOST_LISTED = 20  # broken clips, and silent ones, in a terminal
-DESCRIPTION = """Decode every clip of a corpus, list what is broken or silent (on a terminal the first twenty of each),
-and compare the mixtures made of it with the published statistics. Exits with status 2 where a clip is broken."""
-# The folder that a corpus's example speaks of; procedural sounds have none.
-FOLDERS = {
-    "urbansound8k": "UrbanSound8K",
-    "librispeech": "LibriSpeech",
-    "musdb18": "musdb18hq",
-    "folder_per_class": "recordings",
-}
 
 
 def urbansound8k(root: Path | None = None, metadata: Path | None = None) -> Corpus | Path:
@@ -228,10 +220,6 @@ def _print_findings(inspections: Sequence[Inspection], decoded: bool, console: C
     console.print(f"{len(inspections)} clips decoded: {len(broken)} broken, {len(silent)} without a loudness")
 
 
-def _example(corpus: str) -> str:
-    return f"check {corpus} --root {FOLDERS[corpus]}" if corpus in FOLDERS else f"check {corpus}"
-
-
 def command(arguments: list[str]) -> None:
     """`separatrix check ...`.
 
@@ -241,13 +229,12 @@ def command(arguments: list[str]) -> None:
     Raises:
         InputError: an argument is wrong; the message says which.
     """
-    usage = "separatrix check CORPUS [--OPTION VALUE ...]"
-    parser = command_parser("check", DESCRIPTION, *(_example(name) for name in FOLDERS), usage=usage)
+    parser = command_parser("check", DESCRIPTION, *map(example, FOLDERS), usage=USAGE)
     corpora = parser.add_subcommands(required=True, dest="corpus")
     for name, corpus in {**SCENE_CORPORA, **PAIR_CORPORA}.items():
         summary = (corpus.__doc__ or "").splitlines()[0]
         usage = f"separatrix check {name} [--OPTION VALUE ...]"
-        of_corpus = command_parser(f"check {name}", f"{summary}\n\n{DESCRIPTION}", _example(name), usage=usage)
+        of_corpus = command_parser(f"check {name}", f"{summary}\n\n{DESCRIPTION}", example(name), usage=usage)
         if name in SCENE_CORPORA:
             of_corpus.add_function_arguments(SCENE_CORPORA[name])
             of_corpus.add_class_arguments(Scenes)

@@ -6,21 +6,21 @@ import platform
 from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from jsonargparse import Namespace
 from jsonargparse.typing import NonNegativeInt, PositiveInt
 from rich.console import Console
 from rich.progress import track
 
-from datamodules.mixtures import MixtureDataModule
 from experiments.command_line.configurations import resolved
 from experiments.command_line.next_steps import tell
-from experiments.command_line.parser import data_parser
-from experiments.data.mixture_files import SCALE, STRONG_LABELS, WEAK_LABELS, AudioFormat, MixtureFiles
+from experiments.command_line.parser import asks_for_help, data_parser
 from experiments.output.new_folder import new_folder
-from lightning_modules.batch import Split
 from lightning_modules.errors import InputError
+
+if TYPE_CHECKING:
+    from datamodules.mixtures import MixtureDataModule
 
 MANIFEST = "manifest.json"
 FORMAT = 2
@@ -48,7 +48,7 @@ def content_digest(folder: Path) -> str:
 
 
 def synthesize(
-    data: MixtureDataModule, selection: dict[str, Any], output: Path, overwrite: bool, known: dict[str, Any] | None
+    data: "MixtureDataModule", selection: dict[str, Any], output: Path, overwrite: bool, known: dict[str, Any] | None
 ) -> None:
     """Write a set of mixtures into a new folder; nothing is there before all of it is.
 
@@ -62,6 +62,8 @@ def synthesize(
     Raises:
         InputError: the split has fewer mixtures, the folder is in use, or the files are not the manifest's.
     """
+    from experiments.data.mixture_files import SCALE, MixtureFiles
+
     split, start, mixtures = selection["split"], selection["start"], selection["mixtures"]
     if mixtures < 1 or start + mixtures > data.mixtures[split]:
         raise InputError(
@@ -142,15 +144,20 @@ def command(arguments: list[str]) -> None:
     Raises:
         InputError: an argument is wrong; the message says which.
     """
-    parser = data_parser("synthesize", DESCRIPTION, *EXAMPLES, base=MixtureDataModule, arguments=arguments)
+    base: type | None = None
+    if not asks_for_help(arguments):
+        from datamodules.mixtures import MixtureDataModule
+
+        base = MixtureDataModule
+    parser = data_parser("synthesize", DESCRIPTION, *EXAMPLES, base=base, arguments=arguments)
     parser.add_argument("--manifest", type=str | None, help=f"a {MANIFEST}: make its files again")
-    parser.add_argument("--split", type=Split, default="test", help="whose mixtures")
+    parser.add_argument("--split", choices=["train", "validation", "test"], default="test", help="whose mixtures")
     parser.add_argument("--start", type=NonNegativeInt, default=0, help="index of the first mixture")
     parser.add_argument("--mixtures", type=PositiveInt | None, help="how many; all from --start on unless given")
     parser.add_argument("--output", type=Path, required=True, help="a new folder")
     parser.add_argument(
         "--audio_format",
-        type=AudioFormat,
+        choices=["wav", "flac"],
         default="wav",
         help="wav: 32-bit float, as trainings get them: the sources sum to the mixture; flac: an eighth, in 24 bits",
     )
@@ -175,7 +182,7 @@ def command(arguments: list[str]) -> None:
     synthesize(data, selection, settings.output, settings.overwrite, known)
     console = Console(emoji=False, highlight=False, soft_wrap=True)
     console.print(
-        f"{settings.output}: {mixtures} mixtures of the {settings.split} split, JAMS, {STRONG_LABELS}, {WEAK_LABELS}",
+        f"{settings.output}: {mixtures} mixtures of the {settings.split} split, JAMS, labels.tsv, weak_labels.tsv",
         markup=False,
     )
     again = settings.output.with_name(f"{settings.output.name}_again")

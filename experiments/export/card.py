@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from experiments.command_line.configurations import read_configuration
-from experiments.output.run_files import CONFIGURATION_FILE, ENVIRONMENT_FILE, TEST_FILE, TESTED_FILE
 from lightning_modules import exported_model
 from lightning_modules.exported_model import Card
+from lightning_modules.run_files import RunFiles
 
 # Of the recordings in the corpora that have a reader here.
 LICENCES = {
@@ -48,12 +48,12 @@ def _new_card(checkpoint: Path) -> Card:
 
     contents = read_checkpoint(checkpoint)
     stated = {name: value for name, value in contents["hyper_parameters"].items() if not name.startswith("_")}
-    run = checkpoint.resolve().parent.parent
-    configuration = _read(run / CONFIGURATION_FILE)
+    run = RunFiles(checkpoint.resolve().parent.parent)
+    configuration = _read(run.configuration)
     settings = _settings(configuration.get("model"))
     if any(stated[name] != settings[name] for name in stated.keys() & settings.keys()):
         configuration = {}  # of another model: the checkpoint was put there
-    environment = _read(run / ENVIRONMENT_FILE) if configuration else {}
+    environment = _read(run.environment) if configuration else {}
     trainer, data = configuration.get("trainer", {}), configuration.get("data")
     epoch, step = (n if isinstance(n, int) else None for n in map(contents.get, ("epoch", "global_step")))
     return {
@@ -104,20 +104,17 @@ def _described(section: Any) -> dict[str, Any] | None:
     return {"class": section["class_path"].rpartition(".")[2], "settings": portable, **parts}
 
 
-def _scores(run: Path, weights: dict[str, Any]) -> dict[str, Any] | None:
+def _scores(run: RunFiles, weights: dict[str, Any]) -> dict[str, Any] | None:
     """What a test of these very weights left in the run's folder, and the data that it was on."""
     # Parts are what an interrupted test leaves: the file beside them is an earlier one's.
-    interrupted = (run / "scores.parts").exists()
-    if interrupted or _read(run / TESTED_FILE).get("weights") != exported_model.weights_digest(weights):
+    if run.parts(run.scores).exists() or _read(run.tested).get("weights") != exported_model.weights_digest(weights):
         return None
     import pandas
 
-    from lightning_modules.scores.summary import CLASSIFIER_FILE, SUMMARY_FILE
-
-    files = [path for path in (run / SUMMARY_FILE, run / CLASSIFIER_FILE) if path.is_file()]
+    files = [path for path in (run.summary, run.classifier_scores) if path.is_file()]
     if not files:
         return None
     rows = pandas.read_csv(files[0], keep_default_na=False, na_values=[""])
     rows = rows.drop(columns="supervision", errors="ignore").rename(columns={"class": "label"})
     rows = rows.astype(object).where(rows.notna(), None).to_dict("records")
-    return {"data": _described(_read(run / TEST_FILE).get("data")), "rows": rows}
+    return {"data": _described(_read(run.test).get("data")), "rows": rows}

@@ -6,13 +6,8 @@ from pathlib import Path
 from experiments.command_line.configurations import config_options
 from experiments.command_line.next_steps import tell
 from experiments.command_line.parser import command_parser
-from experiments.export.model import KINDS, export_module, require_free
-from experiments.export.program import write_program
-from experiments.export.show_card import shown
 from experiments.output.sole_writer import sole_writer
 from lightning_modules.errors import InputError
-from lightning_modules.trained_module import load_module
-from lightning_modules.weak_labels.classifier_module import EventClassifier
 
 DESCRIPTION = """Write the weights of a checkpoint and a card, which says what they are of, into one safetensors file.
 Wherever a checkpoint can be named, so can the file: it holds nothing that could be run, and no paths or dates."""
@@ -33,6 +28,12 @@ def command(arguments: list[str]) -> None:
     add("--half", action="store_true", help="keep the weights as float16: half the size, not the same outputs")
     add("--overwrite", action="store_true", help="replace files that are there")
     given = parser.parse_args(arguments[1:])
+    from experiments.export.model import KINDS, export_module, require_free
+    from experiments.export.program import write_program
+    from experiments.export.show_card import shown
+    from lightning_modules.trained_module import load_module
+    from lightning_modules.weak_labels.classifier_module import EventClassifier
+
     with contextlib.ExitStack() as alone:
         for option, path, ending in (("--output", given.output, ".safetensors"), ("--program", given.program, ".pt2")):
             if path is not None:
@@ -51,6 +52,7 @@ def command(arguments: list[str]) -> None:
             made.append(f"{given.program}, {size:.1f} MB; on noise {difference:.1e} from the model at most")
     following = ["separate", "--model", str(given.output), "RECORDING.wav", "--output", "separated"]
     if isinstance(module, EventClassifier):
-        configurations = config_options("weak_labels/base", f"weak_labels/{module.supervision}")
-        following = ["fit", *configurations, "--model.judge", str(given.output), "--data.corpus.root", "DATA"]
+        row = config_options(f"weak_labels/{module.supervision}")
+        following = ["fit", *row, "--preset", "small", "--model.judge", str(given.output)]
+        following += ["--data.corpus.root", "DATA"]
     tell(made, [following])

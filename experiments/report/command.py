@@ -1,18 +1,19 @@
 """`separatrix report`: a run's tables, figures and sounds as one HTML page."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import torch
 from rich.console import Console
 
 from experiments.command_line.parser import Explaining, command_parser
 from experiments.command_line.text import show_lines
 from experiments.output.sole_writer import sole_writer
-from experiments.report.contents import Contents
-from experiments.report.page import html
-from experiments.report.run_folder import open_run_folder
 from lightning_modules.atomic_file import write_text_atomically
 from lightning_modules.errors import InputError
+from lightning_modules.run_files import RunFiles
+
+if TYPE_CHECKING:
+    import torch
 
 MOST_EXAMPLES = 50  # of each class or domain: some 3 MB of page for each
 DESCRIPTION = """Make one HTML page of a run: its table beside the published one, figures, learning curves, and
@@ -36,11 +37,15 @@ def _parser() -> Explaining:
 def command(arguments: list[str]) -> None:
     """`separatrix report ...`."""
     given = _parser().parse_args(arguments[1:])
+    from experiments.report.contents import Contents
+    from experiments.report.page import html
+    from experiments.report.run_folder import open_run_folder
+
     if not 0 <= given.examples <= MOST_EXAMPLES:
         raise InputError(f"--examples: {given.examples}; 0 to {MOST_EXAMPLES} are possible")
     device = _device(given.device)
     folder = open_run_folder(Path(given.run))
-    output = Path(given.output) if given.output else folder.path / "report.html"
+    output = Path(given.output) if given.output else RunFiles(folder.path).report
     if output.is_dir():
         raise InputError(f"--output {output}: is a folder; give the name of a file, such as {output / 'report.html'}")
 
@@ -55,7 +60,9 @@ def command(arguments: list[str]) -> None:
     show_lines([("made", made), ("next", "open it in a browser; it needs no network, and can be sent as it is")])
 
 
-def _device(name: str) -> torch.device:
+def _device(name: str) -> "torch.device":
+    import torch
+
     try:
         device = torch.device(name)
         torch.zeros(1, device=device)

@@ -13,9 +13,10 @@ from experiments.report.run_folder import SELECTION, Run, RunFolder
 from experiments.reproduction.model_selection_table import further_tables, read_findings
 from experiments.reproduction.weak_labels_table import JUDGES, ROWS
 from lightning_modules.errors import InputError
+from lightning_modules.run_files import CLASSIFIER_FILE, SCORES_FILE, RunFiles
 from lightning_modules.scores.rows import read_rows
 from lightning_modules.scores.selection_rows import Evaluated, read_evaluated
-from lightning_modules.scores.summary import CLASSIFIER_FILE, SCORE_COLUMNS, SCORES_FILE
+from lightning_modules.scores.summary import SCORE_COLUMNS
 
 TITLES = {
     "weak-labels": "Separation from weak labels",
@@ -52,7 +53,7 @@ class Contents:
             title = TITLES.get(runs[0].model, title)
             if runs[0].scores.is_file():
                 self._single(runs[0])
-        classifiers = [run for run in runs if (run.folder / CLASSIFIER_FILE).is_file()]
+        classifiers = [run for run in runs if RunFiles(run.folder).classifier_scores.is_file()]
         self._part("judges", "Judges", lambda: weak_labels.classifier_blocks(classifiers))
         self._part("curves", "Trainings", lambda: [learning_charts(runs)])
         self._part("made", "How it was made", lambda: made_with(self.folder))

@@ -6,10 +6,10 @@ from typing import Any
 
 import yaml
 
-from experiments.output.run_files import CONFIGURATION_FILE, ENVIRONMENT_FILE, TEST_FILE, VALIDATION_FILE
 from experiments.report.page import Block, Settings
 from experiments.report.run_folder import Run, RunFolder
 from experiments.tables import Table
+from lightning_modules.run_files import CONFIGURATION_FILE, ENVIRONMENT_FILE, TEST_FILE, VALIDATION_FILE
 
 ENVIRONMENT = ("Versions", "Revision", "Machine")
 PACKAGES = ("separatrix", "torch", "lightning")

@@ -8,11 +8,18 @@ from pathlib import Path
 from typing import Any
 
 from experiments.command_line.configurations import read_configuration
-from experiments.output.run_files import CONFIGURATION_FILE, TEST_FILE, TESTED_FILE, VALIDATION_FILE, RunFiles
 from experiments.reproduction.model_selection_stages import DOMAINS
 from experiments.reproduction.weak_labels_table import JUDGES, ROWS
 from lightning_modules.errors import InputError
-from lightning_modules.scores.summary import CLASSIFIER_FILE, SCORES_FILE
+from lightning_modules.run_files import (
+    CLASSIFIER_FILE,
+    CONFIGURATION_FILE,
+    SCORES_FILE,
+    TEST_FILE,
+    TESTED_FILE,
+    VALIDATION_FILE,
+    RunFiles,
+)
 
 CONFIGURATIONS = (CONFIGURATION_FILE, TEST_FILE, VALIDATION_FILE)  # of a training; of what learns nothing
 SELECTION = "selection"
@@ -49,7 +56,7 @@ class Run:
     @property
     def scores(self) -> Path:
         """The rows of its test."""
-        return self.folder / SCORES_FILE
+        return RunFiles(self.folder).scores
 
     @property
     def model(self) -> str:

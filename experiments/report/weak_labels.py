@@ -12,8 +12,9 @@ from experiments.report.page import Block, Charts
 from experiments.report.run_folder import Run
 from experiments.reproduction.weak_labels_table import NAMES, score_table
 from experiments.tables import Table, figure
+from lightning_modules.run_files import RunFiles
 from lightning_modules.scores.rows import Floats, read_rows, value_of
-from lightning_modules.scores.summary import CLASSIFIER_COLUMNS, CLASSIFIER_FILE, OVERALL, SCORE_COLUMNS
+from lightning_modules.scores.summary import CLASSIFIER_COLUMNS, OVERALL, SCORE_COLUMNS
 
 DISTRIBUTIONS = (
     ("Output SI-SDR", "si_sdr_db", histograms, f"Bins of {BIN_DB} dB; the outermost also count what lies beyond them."),
@@ -65,7 +66,8 @@ def _values(path: Path, column: str) -> dict[str, Floats]:
 
 def classifier_blocks(runs: Sequence[Run]) -> list[Block]:
     """How good the classifiers are: average precision as a drawing, all scores as a table."""
-    rows = pandas.DataFrame(row for run in runs for row in read_rows(run.folder / CLASSIFIER_FILE, CLASSIFIER_COLUMNS))
+    files = [RunFiles(run.folder).classifier_scores for run in runs]
+    rows = pandas.DataFrame(row for file in files for row in read_rows(file, CLASSIFIER_COLUMNS))
     if rows.empty:
         return []
     classes = list(rows["class"].unique())

@@ -3,8 +3,6 @@
 import os
 import shlex
 import shutil
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -13,14 +11,15 @@ from jsonargparse.typing import NonNegativeInt
 
 from experiments.command_line.configurations import options
 from experiments.command_line.next_steps import tell
-from experiments.command_line.parser import Explaining, command_parser
+from experiments.command_line.parser import command_parser
 from experiments.output.sole_writer import sole_writer
-from experiments.reproduction.model_selection_stages import model_selection_stages
+from experiments.reproduction.model_selection_stages import CORPUS_OF, model_selection_stages
 from experiments.reproduction.stage import Stage
 from experiments.reproduction.weak_labels_stages import weak_labels_stages
 from experiments.training.command import LoggerName
 from experiments.training.ranks import job_tasks, launched
 from lightning_modules.errors import InputError
+from lightning_modules.run_files import RunFiles
 
 Preset = Literal["demo", "small", "paper"]
 
@@ -30,46 +29,13 @@ NOTES: dict[Preset, str] = {
     "small": "Excerpts of the corpora, at a size for two CPU cores.",
     "paper": "The published size.",
 }
-
 # As a person knows them, by the names of their options.
 CORPUS_NAMES = {"urbansound8k": "UrbanSound8K", "librispeech": "LibriSpeech", "musdb18": "MUSDB18 (its decoded stems)"}
-
-
-@dataclass(frozen=True)
-class Reproduction:
-    """A paper's experiment.
-
-    Attributes:
-        corpora: whose recordings it needs, by the names of their options.
-        stages: of a preset, into an output folder, with further settings for every command and the corpora's roots.
-        table: makes the tables from the rows in the output folder, with a note on what they are of.
-    """
-
-    corpora: tuple[str, ...]
-    stages: Callable[[Preset, Path, list[str], dict[str, str]], list[Stage]]
-    table: Callable[[Path, str], None]
-
-
-def _weak_labels_table(output: Path, note: str) -> None:
-    from experiments.reproduction.weak_labels_table import make_table
-
-    make_table(output, note)
-
-
-def _model_selection_tables(output: Path, note: str) -> None:
-    from experiments.reproduction.model_selection_table import make_tables
-
-    make_tables(output, note)
-
-
-REPRODUCTIONS = {
-    "weak-labels": Reproduction(("urbansound8k",), weak_labels_stages, _weak_labels_table),
-    "model-selection": Reproduction(
-        ("urbansound8k", "librispeech", "musdb18"), model_selection_stages, _model_selection_tables
-    ),
+# Of a system: its stages, and the corpora that it needs.
+SYSTEMS = {
+    "weak-labels": (weak_labels_stages, ["urbansound8k"]),
+    "model-selection": (model_selection_stages, sorted(CORPUS_OF.values(), key=list(CORPUS_NAMES).index)),
 }
-
-
 DESCRIPTION = """Make a paper's table: train, evaluate, compare. It consists of ordinary commands, which --dry-run
 prints; what is complete is not done again. Settings of data and trainer go to every stage, for instance
 --trainer.devices 4 or --data.workers 8. docs/clusters.md tells of SLURM and torchrun."""
@@ -80,94 +46,78 @@ EXAMPLES = (
 )
 
 
-def _parser() -> Explaining:
-    parser = command_parser("reproduce", DESCRIPTION, *EXAMPLES)
-    parser.add_argument("system", choices=list(REPRODUCTIONS), help="which paper")
-    parser.add_argument(
-        "--preset",
-        choices=get_args(Preset),
-        default="demo",
-        help="demo: procedural sounds, minutes; small: real recordings, hours on two cores; paper: published size",
-    )
-    parser.add_argument("--data-root", help="folder that holds the corpora, each in its own folder; not for the demo")
-    for corpus, name in CORPUS_NAMES.items():
-        parser.add_argument(f"--{corpus}", help=f"folder of {name}, where it is not in the data root")
-    parser.add_argument("--output", help="folder of the results (default: runs/PRESET/SYSTEM)")
-    parser.add_argument(
-        "--jobs", type=int, help="stages at a time (default: one per core where there is no GPU, otherwise one)"
-    )
-    parser.add_argument(
-        "--launch", metavar="WORDS", help="start the ranks of every stage through a launcher, for instance srun"
-    )
-    parser.add_argument(
-        "--logger",
-        choices=get_args(LoggerName),
-        default="csv",
-        help="where curves go besides the folder of every stage",
-    )
-    parser.add_argument("--group", help="name of all its runs in W&B (default: the end of the output's path)")
-    parser.add_argument(
-        "--seed", type=NonNegativeInt, help="of initial weights, mixtures, order and dropout (default: 0)"
-    )
-    parser.add_argument("--dry-run", action="store_true", help="print the commands only")
-    return parser
-
-
 def command(arguments: list[str]) -> None:
-    """`separatrix reproduce ...`.
-
-    Args:
-        arguments: the command's name and what follows it.
-
-    Raises:
-        InputError: an argument is wrong; the message says which.
-    """
+    """`separatrix reproduce ...`."""
     known, settings = _split_settings(arguments[1:])
-    chosen = _parser().parse_args(known)
-    import torch
-
-    from experiments.reproduction.run_stages import run_stages
-    from experiments.reproduction.tracking import group_of, track_tables
-
+    parser = command_parser("reproduce", DESCRIPTION, *EXAMPLES)
+    add = parser.add_argument
+    add("system", choices=list(SYSTEMS), help="which paper")
+    sizes = "demo: procedural sounds, minutes; small: real recordings, hours on two cores; paper: published size"
+    add("--preset", choices=get_args(Preset), default="demo", help=sizes)
+    add("--data-root", help="folder that holds the corpora, each in its own folder; not for the demo")
+    for corpus, name in CORPUS_NAMES.items():
+        add(f"--{corpus}", help=f"folder of {name}, where it is not in the data root")
+    add("--output", help="folder of the results (default: runs/PRESET/SYSTEM)")
+    add("--jobs", type=int, help="stages at a time (default: one per core where there is no GPU, otherwise one)")
+    add("--launch", metavar="WORDS", help="start the ranks of every stage through a launcher, for instance srun")
+    curves = "where curves go besides the folder of every stage"
+    add("--logger", choices=get_args(LoggerName), default="csv", help=curves)
+    add("--group", help="name of all its runs in W&B (default: the end of the output's path)")
+    add("--seed", type=NonNegativeInt, help="of initial weights, mixtures, order and dropout (default: 0)")
+    add("--dry-run", action="store_true", help="print the commands only")
+    chosen = parser.parse_args(known)
     if chosen.jobs is not None and chosen.jobs < 1:
         raise InputError(f"--jobs: {chosen.jobs}; at least 1 is needed")
-    reproduction = REPRODUCTIONS[chosen.system]
+    make_stages, corpora = SYSTEMS[chosen.system]
     if any(word.startswith("--model.") for word in settings):
         raise InputError("--model: settings differ from stage to stage; run the commands of --dry-run with your own")
-    if len(reproduction.corpora) > 1 and any(word.startswith("--data.corpus") for word in settings):
+    if len(corpora) > 1 and any(word.startswith("--data.corpus") for word in settings):
         raise InputError("--data.corpus: differs from domain to domain; run the commands of --dry-run with your own")
     output = Path(chosen.output or f"runs/{chosen.preset}/{chosen.system}")
-    roots = _roots(chosen, reproduction.corpora)
-    group = chosen.group or group_of(output)
+    roots = _roots(chosen, corpora)
+    group = chosen.group or "/".join(output.absolute().parts[-2:])
     os.environ.pop("WANDB_RUN_ID", None)  # a run for every stage: one id for all would be one run
-    settings = [*settings, *_tracking_options(chosen.logger, group), *_seed_options(chosen.seed)]
-    stages = reproduction.stages(chosen.preset, output, settings, roots)
+    settings += [] if chosen.logger == "csv" else ["--logger", chosen.logger]
+    settings += ["--group", group] if chosen.logger == "wandb" else []
+    settings += [] if chosen.seed is None else ["--seed_everything", str(chosen.seed), "--data.seed", str(chosen.seed)]
+    stages = make_stages(chosen.preset, output, settings, roots)
     launch = _launch_words(chosen.launch)
     if chosen.dry_run:
         print("\n".join(stage.shown(launch) for stage in stages))
         return
-    _refuse_ranks(stages, launch)
+    # Every rank would run every stage. The stages are what a launcher starts.
+    if launched():
+        commands = "\n".join(map(str, stages))
+        raise InputError(f"start `reproduce` as one process, or launch its commands one after the other:\n{commands}")
+    if not launch and job_tasks() > 1:
+        raise InputError(f"the SLURM job has {job_tasks()} tasks; --launch srun starts every training in all of them")
+    _run(chosen, stages, output, group, launch, settings)
+
+
+def _run(
+    chosen: Namespace, stages: list[Stage], output: Path, group: str, launch: list[str], settings: list[str]
+) -> None:
+    import torch
+
+    from experiments.reproduction import model_selection_table, run_stages, tracking, weak_labels_table
+
     devices = _value(settings, "--trainer.devices", "auto")
     several = devices != "1" if devices != "auto" else torch.cuda.device_count() > 1
     apart = several or _value(settings, "--trainer.num_nodes", "1") != "1"
     # At most three trainings are independent of each other.
     jobs = chosen.jobs or (1 if torch.cuda.is_available() or apart else min(os.cpu_count() or 1, 3))
+    tables = weak_labels_table.make_table if chosen.system == "weak-labels" else model_selection_table.make_tables
     with sole_writer(output, "--output", inside=True):
-        run_stages(stages, jobs, apart, launch)
-        reproduction.table(output, NOTES[chosen.preset])
+        run_stages.run_stages(stages, jobs, apart, launch)
+        tables(output, NOTES[chosen.preset])
         if chosen.logger == "wandb":
-            track_tables(output, group, {"system": chosen.system, "preset": chosen.preset})
-    tell(
-        [output / name for name in ("table.md", "table.csv", "scores.csv", "confidence.png")], [["report", str(output)]]
-    )
+            tracking.track_tables(output, group, {"system": chosen.system, "preset": chosen.preset})
+    files = RunFiles(output)
+    tell([files.table_text, files.table, files.scores, files.confidence], [["report", str(output)]])
 
 
-def _roots(given: Namespace, corpora: tuple[str, ...]) -> dict[str, str]:
-    """The folder of every corpus; none for the demo.
-
-    Raises:
-        InputError: a corpus has none, or the demo was given one.
-    """
+def _roots(given: Namespace, corpora: list[str]) -> dict[str, str]:
+    """The folder of every corpus; none for the demo."""
     roots = {corpus: given[corpus] or given.data_root for corpus in corpora}
     if given.preset == "demo":
         if any(roots.values()):
@@ -185,21 +135,13 @@ def _roots(given: Namespace, corpora: tuple[str, ...]) -> dict[str, str]:
     return roots
 
 
-def _tracking_options(logger: LoggerName, group: str) -> list[str]:
-    """Of every stage; none where the default will do."""
-    options = [] if logger == "csv" else ["--logger", logger]
-    return [*options, *(("--group", group) if logger == "wandb" else ())]
-
-
 def _split_settings(arguments: list[str]) -> tuple[list[str], list[str]]:
     """Settings with a dot in their name, such as --trainer.devices 4, go to the stages."""
     known: list[str] = []
     settings: list[str] = []
-    target = known
-    for argument in arguments:
-        if argument.startswith("--"):
-            target = settings if "." in argument.split("=")[0] else known
-        target.append(argument)
+    for option in options(arguments):
+        of_stages = option[0].startswith("--") and "." in option[0].split("=")[0]
+        (settings if of_stages else known).extend(option)
     return known, settings
 
 
@@ -208,16 +150,8 @@ def _value(settings: list[str], name: str, default: str) -> str:
     return given[-1][1] if given else default  # as on any command line, the last one holds
 
 
-def _seed_options(seed: int | None) -> list[str]:
-    return [] if seed is None else ["--seed_everything", str(seed), "--data.seed", str(seed)]
-
-
 def _launch_words(launch: str | None) -> list[str]:
-    """The words that start a stage's ranks.
-
-    Raises:
-        InputError: they are no command that is there.
-    """
+    """The words that start a stage's ranks."""
     if launch is None:
         return []
     try:
@@ -227,12 +161,3 @@ def _launch_words(launch: str | None) -> list[str]:
     if not words or shutil.which(words[0]) is None:
         raise InputError(f"--launch {launch}: no such command; give a launcher such as srun")
     return words
-
-
-def _refuse_ranks(stages: list[Stage], launch: list[str]) -> None:
-    # Every rank would run every stage. The stages are what a launcher starts.
-    if launched():
-        commands = "\n".join(map(str, stages))
-        raise InputError(f"start `reproduce` as one process, or launch its commands one after the other:\n{commands}")
-    if not launch and job_tasks() > 1:
-        raise InputError(f"the SLURM job has {job_tasks()} tasks; --launch srun starts every training in all of them")

@@ -4,8 +4,8 @@ import json
 from pathlib import Path
 
 from experiments.command_line.configurations import config_options, data_options
-from experiments.output.run_files import RunFiles
 from experiments.reproduction.stage import Stage
+from lightning_modules.run_files import RunFiles
 
 DOMAINS = ("speech", "music", "environmental")
 # What a domain's mixtures are made of.

@@ -10,6 +10,7 @@ import numpy as np
 from experiments.reproduction.model_selection_stages import DOMAINS
 from experiments.tables import Cell, Table, figure, table_console
 from lightning_modules.atomic_file import write_text_atomically
+from lightning_modules.run_files import RunFiles
 from lightning_modules.scores.calibration import Calibration
 from lightning_modules.scores.ensembles import (
     MEAN,
@@ -23,8 +24,7 @@ from lightning_modules.scores.ensembles import (
 from lightning_modules.scores.figures import confidence_figure, write_figure
 from lightning_modules.scores.intervals import HOME, Correlation, Difference, correlations, differences
 from lightning_modules.scores.rows import Floats, read_rows, write_rows
-from lightning_modules.scores.selection_rows import SELECTION_COLUMNS, VALIDATION_SCORES_FILE, Evaluated, read_evaluated
-from lightning_modules.scores.summary import SCORES_FILE
+from lightning_modules.scores.selection_rows import SELECTION_COLUMNS, Evaluated, read_evaluated
 
 PUBLISHED = Path(__file__).parents[1] / "published"
 TABLE_COLUMNS = ("row", "class", "mean_db", "std_db", "n", "published_mean_db")
@@ -54,23 +54,25 @@ def make_tables(output: Path, note: str = "", names: Sequence[str] = DOMAINS) ->
     Raises:
         InputError: rows are missing, or do not fit together.
     """
-    found = read_findings(output, names)
+    found, files = read_findings(output, names), RunFiles(output)
     means, counts, coefficients = published_means(found.evaluated.domains), published_counts(), published_coefficients()
-    rows = ([row[name] for name in SELECTION_COLUMNS] for path in _files(output, names) for row in read_rows(path))
-    write_rows(output / "scores.csv", SELECTION_COLUMNS, rows)
-    found.calibration.write(output / "calibration.csv")
+    rows = (
+        [row[name] for name in SELECTION_COLUMNS] for name in names for row in read_rows(files.selection(name).scores)
+    )
+    write_rows(files.scores, SELECTION_COLUMNS, rows)
+    found.calibration.write(files.calibration)
     cells = [(*score, means.get((score.row, score.domain), "")) for score in found.scores]
-    write_rows(output / "table.csv", TABLE_COLUMNS, cells)
+    write_rows(files.table, TABLE_COLUMNS, cells)
     pairs = [(*pair, count, counts.get(pair, "")) for pair, count in found.picks["confidence"].by_pair().items()]
-    write_rows(output / "confusion.csv", CONFUSION_COLUMNS, pairs)
+    write_rows(files.confusion, CONFUSION_COLUMNS, pairs)
     lines = [(*_defined(line), coefficients.get(line[:3], "")) for line in found.correlated]
-    write_rows(output / "correlation.csv", (*Correlation._fields, "published"), lines)
-    write_rows(output / "differences.csv", Difference._fields, map(_defined, found.gains))
-    write_figure(output / "confidence.png", confidence_figure(found.evaluated, note))
+    write_rows(files.correlation, (*Correlation._fields, "published"), lines)
+    write_rows(files.differences, Difference._fields, map(_defined, found.gains))
+    write_figure(files.confidence, confidence_figure(found.evaluated, note))
     shares, gains, correlated = further_tables(found)
     tables = [score_table(found), shares, gains, *pick_tables(found), correlated]
     texts = [note and f"{note}\n", *(table.markdown() for table in tables)]
-    write_text_atomically(output / "table.md", "\n".join(filter(None, texts)))
+    write_text_atomically(files.table_text, "\n".join(filter(None, texts)))
     console = table_console()
     console.print(*tables)
     console.print(note, markup=False)
@@ -101,8 +103,9 @@ def read_findings(output: Path, names: Sequence[str] = DOMAINS) -> Findings:
     Raises:
         InputError: rows are missing, or do not fit together.
     """
-    evaluated = read_evaluated(_files(output, names))
-    calibrating = read_evaluated(_files(output, names, VALIDATION_SCORES_FILE))
+    selections = [RunFiles(output).selection(name) for name in names]
+    evaluated = read_evaluated([files.scores for files in selections])
+    calibrating = read_evaluated([files.validation_scores for files in selections])
     calibration = Calibration.fit(calibrating)
     probabilities = ensembles(evaluated, calibration.expected(evaluated))
     return Findings(
@@ -256,10 +259,6 @@ def _beside(ours: float, published: float | None, form: str) -> Cell:
 
 def _interval(low: float, high: float, form: str) -> str:
     return "–" if np.isnan(low) or np.isnan(high) else f"{low:{form}} to {high:{form}}"
-
-
-def _files(output: Path, names: Sequence[str], file: str = SCORES_FILE) -> list[Path]:
-    return [output / "selection" / name / file for name in names]
 
 
 def _defined(row: Iterable[Any]) -> list[Any]:

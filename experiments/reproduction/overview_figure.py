@@ -13,6 +13,7 @@ from typing import NamedTuple
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from lightning_modules.run_files import RunFiles
 from lightning_modules.scores.figures import PALETTE, write_figure
 from lightning_modules.scores.rows import read_rows, value_of
 
@@ -39,14 +40,14 @@ def panels(runs: Path) -> tuple[Bars, Bars]:
     """What is shown of each system."""
     return (
         Bars(
-            runs / "weak-labels" / "table.csv",
+            RunFiles(runs / "weak-labels").table,
             "Separation from weak labels",
             "SI-SDR improvement, dB",
             {"clip": "clip labels", "frame": "frame labels", "strong": "isolated sources"},
             ("car_horn", "dog_bark", "gun_shot", "jackhammer", "siren", "overall"),
         ),
         Bars(
-            runs / "model-selection" / "table.csv",
+            RunFiles(runs / "model-selection").table,
             "Which model to trust",
             "SI-SDR, dB",
             {

@@ -1,5 +1,6 @@
 """Running the stages of a reproduction in the order of their needs, each only once."""
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -12,7 +13,7 @@ from multiprocessing import get_context
 
 from rich.console import Console
 
-from callbacks.training_progress import duration
+from callbacks.training_progress import WRAPPED, duration, wrapped
 from experiments.cli import main
 from experiments.command_line.freed_memory import keep_freed_memory
 from experiments.command_line.termination import INTERRUPTED, TERMINATED, end_on_sigterm, end_with_parent, held_back
@@ -45,44 +46,40 @@ def run_stages(stages: Sequence[Stage], jobs: int, apart: bool = False, launch: 
     for state, which in (("complete", [s for s in stages if s not in waiting]), ("to do", waiting)):
         if which:
             CONSOLE.print(f"{state}: {', '.join(stage.name for stage in which)}", style="dim", soft_wrap=False)
-    started, done = time.monotonic(), len(stages) - len(waiting)
+    started = time.monotonic()
     if jobs == 1 or apart or launch:
-        for stage in waiting:
-            done += 1
+        for done, stage in enumerate(waiting, len(stages) - len(waiting) + 1):
             CONSOLE.rule(f"{stage.name}, {done} of {len(stages)}")
             records[stage.name].write("started")
             status = _run_apart(stage.words(launch)) if apart or launch else main(stage.command())
-            _pass_on_interruption(status)
-            if status:
-                raise InputError(f"{stage.name} ended with status {status}; what was complete before is kept")
+            _require_success(stage, status, "; what was complete before is kept")
             records[stage.name].write("complete")
     else:
         _run_side_by_side(waiting, records, jobs)
     CONSOLE.print(f"{len(waiting)} stages in {duration(time.monotonic() - started)}")
 
 
-def _pass_on_interruption(status: int) -> None:
+def _require_success(stage: Stage, status: int, told: str) -> None:
     if status in (INTERRUPTED, TERMINATED):
         raise SystemExit(status)
+    if status:
+        raise InputError(f"{stage.name} ended with status {status}{told}")
 
 
 def _run_apart(words: list[str]) -> int:
     """Run a command as a process; interrupted, ask it to end and wait until it has."""
-    process = None
+    with held_back(signal.SIGINT):  # Ctrl-C is for all in the terminal: the stage would be asked to end twice
+        process = subprocess.Popen(words)
     try:
-        with held_back(signal.SIGINT):  # Ctrl-C is for all in the terminal: the stage would be asked to end twice
-            process = subprocess.Popen(words)
         return process.wait()
     except BaseException:
-        if process is not None:
-            process.terminate()
-            process.wait()
+        process.terminate()
+        process.wait()
         raise
 
 
 def _run_side_by_side(stages: Sequence[Stage], records: dict[str, Record], jobs: int) -> None:
-    waiting = list(stages)
-    unfinished = {stage.name for stage in stages}
+    waiting, unfinished = list(stages), {stage.name for stage in stages}
     running: dict[Future[int], tuple[Stage, float]] = {}
     shown: dict[str, int] = {}
     # Fresh processes: forking one that has used torch's threads can hang. One thread each where jobs = cores.
@@ -109,16 +106,11 @@ def _run_side_by_side(stages: Sequence[Stage], records: dict[str, Record], jobs:
                         status = future.result()
                     except BrokenProcessPool:
                         raise InputError(f"{stage.name}: its process was killed, for memory as a rule") from None
-                    _pass_on_interruption(status)
-                    if status:
-                        last = stage.log.read_text(errors="replace").strip().splitlines()[-1:]
-                        raise InputError(
-                            f"{stage.name} ended with status {status}: {' '.join(last)} (log: {stage.log})"
-                        )
+                    last = stage.log.read_text(errors="replace").strip().splitlines()[-1:]
+                    _require_success(stage, status, f": {' '.join(last)} (log: {stage.log})")
                     records[stage.name].write("complete")
                     unfinished.discard(stage.name)
-                    done = len(records) - len(unfinished)
-                    took = duration(time.monotonic() - begun)
+                    done, took = len(records) - len(unfinished), duration(time.monotonic() - begun)
                     CONSOLE.print(f"{stage.name:<24} complete after {took}, {done} of {len(records)}")
         except BaseException:
             for process in list((pool._processes or {}).values()):  # which `shutdown` forgets
@@ -138,36 +130,28 @@ def _start_worker(threads: int) -> None:
 
 
 def _run_logged(stage: Stage) -> int:
-    """In a worker: run the command with its output in the stage's log."""
+    """In a worker: run the command with its output, also that of libraries in C, in the stage's log."""
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})  # which may have come while this process began
     stage.run.mkdir(parents=True, exist_ok=True)
-    with stage.log.open("w") as log:
-        sys.stdout.flush()
-        sys.stderr.flush()
-        kept = os.dup(1), os.dup(2)
-        os.dup2(log.fileno(), 1)
-        os.dup2(log.fileno(), 2)
-        try:
-            return main(stage.command())
-        finally:
-            sys.stdout.flush()
-            sys.stderr.flush()
-            os.dup2(kept[0], 1)
-            os.dup2(kept[1], 2)
-            os.close(kept[0])
-            os.close(kept[1])
+    with contextlib.ExitStack() as after, stage.log.open("w") as log:
+        for number, stream in ((1, sys.stdout), (2, sys.stderr)):
+            stream.flush()
+            kept = os.dup(number)
+            os.dup2(log.fileno(), number)
+            after.callback(os.close, kept)
+            after.callback(os.dup2, kept, number)
+            after.callback(stream.flush)
+        return main(stage.command())
 
 
 def _show_epochs(stage: Stage, position: int) -> int:
     """Print the log's new epoch lines; returns the position read up to."""
     try:
-        with stage.log.open() as log:
-            log.seek(position)
-            text = log.read()
+        text = stage.log.read_bytes()[position:]
     except FileNotFoundError:
         return position
-    complete = text[: text.rfind("\n") + 1]
-    for line in complete.splitlines():
+    complete = text[: text.rfind(b"\n") + 1]
+    for line in complete.decode(errors="replace").replace(WRAPPED, "  ").splitlines():
         if line.startswith("epoch "):
-            CONSOLE.print(f"{stage.name:<24} {line}")
-    return position + len(complete.encode())
+            CONSOLE.print(wrapped(line.split("  "), f"{stage.name:<24} "))
+    return position + len(complete)

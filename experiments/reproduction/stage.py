@@ -10,9 +10,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from experiments.command_line.configurations import config_path, with_preset
-from experiments.output.run_files import RunFiles
 from lightning_modules.atomic_file import write_text_atomically
 from lightning_modules.errors import InputError
+from lightning_modules.run_files import RunFiles
+
+# How a stage is followed, how fast it is and where its bank lies decide nothing of what it makes.
+_NO_PART_OF_IT = ("--logger", "--group", "--data.workers", "--data.bank_folder", "--trainer.enable_progress_bar")
+# Where results lie is no part of what they are; those of other stages count by their fingerprints.
+_PLACES = ("--run", "--model.judge", "--model.checkpoints", "--ckpt_path")
 
 
 @dataclass(frozen=True)
@@ -34,13 +39,10 @@ class Stage:
     @property
     def begun(self) -> bool:
         """Whether the folder holds a part of the command's results, which the command goes on from."""
-        files = RunFiles(self.run)
-        results = {
-            "fit": files.last,
-            "validate": files.parts(files.validation_scores),
-            "test": files.parts(files.scores),
-        }.get(self.arguments[0])
-        return results is not None and results.exists()
+        files, kind = RunFiles(self.run), self.arguments[0]
+        results = {"fit": files.last, "test": files.parts(files.scores)}
+        results["validate"] = files.parts(files.validation_scores)
+        return kind in results and results[kind].exists()
 
     @property
     def log(self) -> Path:
@@ -79,7 +81,20 @@ class Record:
     def __init__(self, stage: Stage, needs: Iterable[str]) -> None:
         self.stage = stage
         self.path = RunFiles(stage.run).stage_record(stage.name)
-        self.fingerprint = _fingerprint(stage, needs)
+        digest = hashlib.sha256()
+        arguments = with_preset(list(stage.arguments))
+        for before, argument in zip(("", *arguments), arguments, strict=False):
+            if argument.split("=")[0] in _NO_PART_OF_IT or before in _NO_PART_OF_IT:
+                continue
+            if before == "--config":
+                digest.update(config_path(argument).read_bytes())
+            elif before not in _PLACES:
+                where = before == "--data.corpus.root"
+                digest.update((os.path.abspath(argument) if where else argument).encode())
+            digest.update(b"\0")
+        for need in needs:
+            digest.update(need.encode())
+        self.fingerprint = digest.hexdigest()
 
     def state(self) -> str | None:
         """`started` or `complete` with this configuration, None if never started.
@@ -105,28 +120,3 @@ class Record:
     def write(self, state: str) -> None:
         """Write the state, as a whole or not at all."""
         write_text_atomically(self.path, json.dumps({"state": state, "fingerprint": self.fingerprint}) + "\n")
-
-
-# How a stage is followed, how fast it is and where its bank lies decide nothing of what it makes.
-_NO_PART_OF_IT = ("--logger", "--group", "--data.workers", "--data.bank_folder", "--trainer.enable_progress_bar")
-
-
-def _fingerprint(stage: Stage, needs: Iterable[str]) -> str:
-    digest = hashlib.sha256()
-    arguments = with_preset(list(stage.arguments))
-    for before, argument in zip(("", *arguments), arguments, strict=False):
-        if argument.split("=")[0] in _NO_PART_OF_IT or before in _NO_PART_OF_IT:
-            continue
-        # Where results lie is no part of what they are; those of other stages count by their fingerprints.
-        if before not in ("--run", "--model.judge", "--model.checkpoints", "--ckpt_path"):
-            digest.update(_content(before, argument))
-        digest.update(b"\0")
-    for need in needs:
-        digest.update(need.encode())
-    return digest.hexdigest()
-
-
-def _content(option: str, value: str) -> bytes:
-    if option == "--config":
-        return config_path(value).read_bytes()
-    return (os.path.abspath(value) if option == "--data.corpus.root" else value).encode()

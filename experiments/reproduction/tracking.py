@@ -5,15 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from callbacks.tracker import Tracker, show_rows
-from experiments.output.run_files import RunFiles
 from experiments.training.wandb_run import wandb_run
-
-JOB_TYPE = "tables"
-
-
-def group_of(output: Path) -> str:
-    """The name that the runs of a reproduction share unless another is given: the end of its folder's path."""
-    return "/".join(output.absolute().parts[-2:])
+from lightning_modules.run_files import RunFiles
 
 
 def track_tables(output: Path, group: str, configuration: Mapping[str, Any]) -> None:
@@ -24,14 +17,15 @@ def track_tables(output: Path, group: str, configuration: Mapping[str, Any]) -> 
         group: of its runs.
         configuration: what was reproduced, as plain values.
     """
+    files = RunFiles(output)
     tables, figures = sorted(output.glob("*.csv")), sorted(output.glob("*.png"))
-    with wandb_run(RunFiles(output), JOB_TYPE, group, configuration) as run:
+    with wandb_run(files, "tables", group, configuration) as run:
         if run is None:
             return
         tracker = Tracker(run)
         for table in tables:
             tracker.attempt(show_rows, tracker, table)
-        tracker.attempt(_log_files, tracker, figures, [*tables, *figures, output / "table.md"])
+        tracker.attempt(_log_files, tracker, figures, [*tables, *figures, files.table_text])
 
 
 def _log_files(tracker: Tracker, figures: list[Path], files: list[Path]) -> None:

@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from experiments.command_line.configurations import config_options, data_options
-from experiments.output.run_files import RunFiles
 from experiments.reproduction.stage import Stage
+from lightning_modules.run_files import RunFiles
 
 
 def weak_labels_stages(preset: str, output: Path, settings: list[str], roots: dict[str, str]) -> list[Stage]:

@@ -7,13 +7,12 @@ import numpy as np
 
 from experiments.tables import Cell, Table, table_console
 from lightning_modules.atomic_file import write_text_atomically
+from lightning_modules.run_files import RunFiles
 from lightning_modules.scores.rows import read_rows, value_of, write_rows
 from lightning_modules.scores.summary import (
     CLASSIFIER_COLUMNS,
-    CLASSIFIER_FILE,
     OVERALL,
     SCORE_COLUMNS,
-    SCORES_FILE,
     Summary,
     left_out_counts,
     summarise,
@@ -40,16 +39,17 @@ def make_table(output: Path, note: str = "") -> None:
         output: folder of the reproduction; each row's scores lie in `output`/ROW/scores.csv.
         note: what the figures are of.
     """
-    scores = {row: output / row / SCORES_FILE for row in ROWS[1:]}
+    files, scores = RunFiles(output), {row: RunFiles(output / row).scores for row in ROWS[1:]}
     pooled = (
         (row, *(line[column] for column in SCORE_COLUMNS))
         for row, path in scores.items()
         for line in read_rows(path, SCORE_COLUMNS)
     )
-    write_rows(output / SCORES_FILE, ("row", *SCORE_COLUMNS), pooled)
-    heard = [line for judge in JUDGES for line in read_rows(output / judge / CLASSIFIER_FILE, CLASSIFIER_COLUMNS)]
+    write_rows(files.scores, ("row", *SCORE_COLUMNS), pooled)
+    of_judges = [RunFiles(output / judge).classifier_scores for judge in JUDGES]
+    heard = [line for path in of_judges for line in read_rows(path, CLASSIFIER_COLUMNS)]
     lines = [[line[column] for column in CLASSIFIER_COLUMNS] for line in heard]
-    write_rows(output / CLASSIFIER_FILE, CLASSIFIER_COLUMNS, lines)
+    write_rows(files.classifier_scores, CLASSIFIER_COLUMNS, lines)
     # A classifier has a row for every class, in the order of the settings; a mixture only for those that it holds.
     classes = list(dict.fromkeys(line["class"] for line in heard))
     published = published_figures(classes)
@@ -57,10 +57,10 @@ def make_table(output: Path, note: str = "") -> None:
         (row, label, s.mean, s.std, s.median, s.n, *published.get((row, label), ("", "")))
         for (row, label), s in summaries(scores, classes).items()
     ]
-    write_rows(output / "table.csv", TABLE_COLUMNS, cells)
+    write_rows(files.table, TABLE_COLUMNS, cells)
     table = score_table(scores, classes)
     texts = [note and f"{note}\n", table.markdown(), percentile_table(scores).markdown()]
-    write_text_atomically(output / "table.md", "\n".join(filter(None, texts)))
+    write_text_atomically(files.table_text, "\n".join(filter(None, texts)))
     console = table_console()
     console.print(table)
     console.print(note, markup=False)

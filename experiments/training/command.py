@@ -88,14 +88,7 @@ def brief_parser(command: str) -> Explaining:
 
 
 def command(arguments: list[str]) -> None:
-    """`separatrix fit|validate|test|predict ...`.
-
-    Args:
-        arguments: the command's name and what follows it.
-
-    Raises:
-        InputError: an argument is wrong; the message says which.
-    """
+    """`separatrix fit|validate|test|predict ...`."""
     if asks_for_help(arguments):
         print(brief_parser(arguments[0]).format_help())
         return

@@ -32,7 +32,6 @@ from experiments.command_line.configurations import options, read_configuration,
 from experiments.command_line.parser import Explaining, description
 from experiments.command_line.termination import end_on_sigterm, interruption
 from experiments.command_line.text import show_lines
-from experiments.output.run_files import RunFiles
 from experiments.output.sole_writer import sole_writer
 from experiments.training.command import EXAMPLES, LoggerName, add_run_settings, parser_settings
 from experiments.training.lightning_messages import silence
@@ -44,9 +43,11 @@ from experiments.training.run_overview import overview
 from experiments.training.tracking import WandbTracking, curve_callbacks, curve_loggers
 from experiments.training.trainer_options import DEFAULTS, as_list, require_honoured
 from lightning_modules.base_module import SeparatrixModule
-from lightning_modules.checkpoint import AtomicCheckpointIO, read_checkpoint
+from lightning_modules.checkpoint import read_checkpoint
+from lightning_modules.checkpoint_io import AtomicCheckpointIO
 from lightning_modules.errors import InputError
 from lightning_modules.exported_model import weights_digest
+from lightning_modules.run_files import RunFiles
 from lightning_modules.setting_checks import require_unchanged
 
 
@@ -64,24 +65,24 @@ class RunStart(Callback):
     collective was under way.
 
     Args:
+        run: its folder.
         describe: writes down what runs.
     """
 
-    def __init__(self, describe: Callable[[], None]) -> None:
+    def __init__(self, run: Path, describe: Callable[[], None]) -> None:
+        self._run = run
         self._describe = describe
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Of a training."""
         end_on_sigterm()
         if trainer.is_global_zero:
             self._describe()
-            show_lines(overview(trainer, pl_module))
+            show_lines(overview(trainer, pl_module, self._run))
 
     on_test_start = on_predict_start = on_train_start
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Of an evaluation; not of those within a training."""
-        if trainer.state.fn != "fit":
+        if trainer.state.fn != "fit":  # not of those within a training
             self.on_train_start(trainer, pl_module)
 
 
@@ -91,7 +92,10 @@ class SeparatrixCLI(LightningCLI):
     def __init__(self, arguments: list[str], **settings: Any) -> None:
         silence()
         self._arguments = arguments
-        of_commands = {command: _described(command) for command in EXAMPLES}
+        of_commands = {}
+        for command, examples in EXAMPLES.items():
+            shown = parser_settings(command)
+            of_commands[command] = {"description": description(shown["text"], *examples), "usage": shown["usage"]}
         super().__init__(
             SeparatrixModule,
             LightningDataModule,
@@ -109,7 +113,6 @@ class SeparatrixCLI(LightningCLI):
         )
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
-        """The run's folder, its logger, and stopping; data settings that a model must share are given once."""
         add_run_settings(parser)
         parser.add_lightning_class_args(Stopping, "stopping")
         parser.set_defaults({"stopping.monitor": "validation_loss", "stopping.patience": 5, "stopping.verbose": False})
@@ -127,20 +130,15 @@ class SeparatrixCLI(LightningCLI):
             config["ckpt_path"] = str(path) if path.exists() or not fitting else None
         if not config["ckpt_path"]:
             return
-        checkpoint = read_checkpoint(config["ckpt_path"])
-        if fitting and "card" in checkpoint:
-            raise InputError(
-                f"{config['ckpt_path']}: an exported model, which is no state of a training; go on from the checkpoint "
-                f"that it was made of"
-            )
-        if fitting and not is_of_a_whole_epoch(checkpoint):
-            raise InputError(
-                f"{config['ckpt_path']}: written within an epoch, where no training goes on exactly; give one that was "
-                f"written at an epoch's end"
-            )
+        checkpoint, told = read_checkpoint(config["ckpt_path"]), ""
+        if "card" in checkpoint:
+            told = "an exported model, which is no state of a training; go on from the checkpoint that it was made of"
+        elif not is_of_a_whole_epoch(checkpoint):
+            told = "written within an epoch, where no training goes on exactly; give one written at an epoch's end"
+        if fitting and told:
+            raise InputError(f"{config['ckpt_path']}: {told}")
 
     def instantiate_trainer(self, **settings: Any) -> Trainer:
-        """A trainer that keeps the best and the last checkpoint in the run's folder and logs where it was told to."""
         options, command = self._get(self.config_init, "trainer", default={}), str(self.subcommand)
         require_honoured(options, command)
         given = as_list(options.get("callbacks"))
@@ -161,8 +159,8 @@ class SeparatrixCLI(LightningCLI):
         )
         # The tracking first: the others log into its run. Lightning adds `stopping`.
         callbacks = [self._tracking, *given, *([TrainingProgress()] if shows and not has_bar else [])]
-        callbacks += [RunStart(self._describe), EpochLines()]
-        callbacks += curve_callbacks(logger, command, self._files.checkpoints, given) if loggers else []
+        callbacks += [RunStart(self._files.folder, self._describe), EpochLines()]
+        callbacks += curve_callbacks(logger, command, self._files, given) if loggers else []
         if options.get("enable_checkpointing") is not False:
             # Two callbacks: one with `save_last` would write last.ckpt only after epochs that are the best so far.
             callbacks.append(EpochCheckpoint(self._files.checkpoints, "best", monitor="validation_loss"))
@@ -189,11 +187,9 @@ class SeparatrixCLI(LightningCLI):
             try:
                 with self._refusing(subcommand), self._tracking.until_finished():
                     super()._run_subcommand(subcommand)
-            except InputError:
-                if first:
-                    self._remove_empty_curves()
-                raise
             except BaseException as error:
+                if first and isinstance(error, InputError):
+                    self._remove_empty_curves()
                 if interruption(error) is not None:
                     error.add_note(going_on(self._arguments, self._files))
                 raise
@@ -239,25 +235,18 @@ class SeparatrixCLI(LightningCLI):
         write_description(self._files, file, self._configuration(), str(self.trainer.precision), tested)
 
     def _configuration(self) -> str:
-        """The resolved configuration, as YAML."""
         config = self.config[self.subcommand].clone()
         if self._resumes():
             config["ckpt_path"] = None  # to go on from the run's own last epoch is no part of what makes it again
         return self._parser(self.subcommand).dump(config, skip_link_targets=False, skip_none=False)
 
     def _resumes(self) -> bool:
-        """Whether this is a training that goes on from a checkpoint of its own folder."""
         checkpoint = self._get(self.config, "ckpt_path")
         own = self._files.checkpoints.resolve()
         return self.subcommand == "fit" and bool(checkpoint) and Path(checkpoint).parent.resolve() == own
 
     def before_fit(self) -> None:
-        """Refuse a run's folder that holds a training already, or one begun otherwise, and decode the corpus.
-
-        Raises:
-            InputError: the folder holds a training and no checkpoint is given to go on from, or cannot be written to;
-                the training to go on with began with another seed or kind of data.
-        """
+        """Refuse a run's folder that holds a training already, or one begun otherwise, and decode the corpus."""
         if self._files.last.exists() and not self._get(self.config, "ckpt_path"):
             raise InputError(f"{self._files.folder}: holds a training; --ckpt_path last goes on, another --run starts")
         if self._resumes() and self._files.configuration.exists():
@@ -278,16 +267,15 @@ class SeparatrixCLI(LightningCLI):
         try:
             self.datamodule.bank  # noqa: B018  (opened before any process group exists)
         except MissingBankError as error:
-            of_data = [option for option in options(self._arguments) if option[0].startswith(_OF_DATA)]
+            of_data = [
+                option
+                for option in options(self._arguments)
+                if option[0].startswith(("--config", "--preset", "--data"))
+            ]
             words = [word for option in of_data for word in option]
             raise InputError(f"{error}: {shlex.join(['separatrix', 'bank', *words])}") from None
 
     def before_test(self) -> None:
-        """Decode the corpus for a model that has learnt, or that has nothing to learn.
-
-        Raises:
-            InputError: a model with weights is given without a checkpoint.
-        """
         if not self._get(self.config, "ckpt_path") and self.model.learns:
             raise InputError("--ckpt_path: needed, such as `best` of the run or the path of a .ckpt file")
         self._prepare()
@@ -295,22 +283,12 @@ class SeparatrixCLI(LightningCLI):
     before_validate = before_test
 
     def before_predict(self) -> None:
-        """Only separators make estimates."""
         if not separates(self.model):
             raise InputError(f"predict: a {type(self.model).__name__} makes no estimates; give a separator")
         self.before_test()
 
     def predict(self, **settings: Any) -> None:
-        """Write the estimates as files; together they would not fit into memory."""
-        self.trainer.predict(**{**settings, "return_predictions": False})
-
-
-_OF_DATA = ("--config", "--preset", "--data")
-
-
-def _described(command: str) -> dict[str, str]:
-    settings = parser_settings(command)
-    return {"description": description(settings["text"], *EXAMPLES[command]), "usage": settings["usage"]}
+        self.trainer.predict(**{**settings, "return_predictions": False})  # together they would not fit into memory
 
 
 def _tells_of_another_rank(error: RuntimeError) -> bool:
@@ -326,14 +304,7 @@ def _of_no_checkpoint(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def run(arguments: list[str]) -> None:
-    """Run one of Lightning's commands.
-
-    Args:
-        arguments: the command's name and what follows it.
-
-    Raises:
-        InputError: an argument is wrong; the message says which.
-    """
+    """Run one of Lightning's commands: its name and what follows it."""
     SeparatrixCLI(arguments)
     if is_available() and is_initialized():
         # Else gloo's threads sometimes outlive the interpreter, and abort a rank that was done.

@@ -8,16 +8,11 @@ from experiments.command_line.configurations import config_options, options, whe
 from experiments.command_line.next_steps import tell
 from experiments.command_line.own_classes import own_modules
 from experiments.command_line.text import command_lines
-from experiments.output.run_files import RunFiles
+from lightning_modules.run_files import RunFiles
 from lightning_modules.weak_labels.classifier_module import EventClassifier
 
-# Options of one run that are no part of what the next one is made with.
-_OF_THE_RUN = ("--run", "--ckpt_path", "--print_config")
 
-
-def tell_of_run(
-    command: str, arguments: list[str], run: RunFiles, model: LightningModule, tested: str | None = None
-) -> None:
+def tell_of_run(command: str, arguments: list[str], run: RunFiles, model: LightningModule, tested: str | None) -> None:
     """Of a `fit`, `validate`, `test` or `predict` that has come to its end.
 
     Args:
@@ -46,7 +41,7 @@ def tell_of_run(
             following.append(["separate", *own, "--model", tested, "RECORDING.wav", "--output", "separated"])
     judge = tested if command == "test" else kept
     if command in ("fit", "test") and isinstance(model, EventClassifier) and judge:
-        following += after_judge(arguments, run, model.supervision, str(judge))
+        following += _after_judge(arguments, run, model.supervision, str(judge))
     tell(made, following)
 
 
@@ -55,27 +50,20 @@ def separates(model: LightningModule) -> bool:
     return type(model).predict_step is not LightningModule.predict_step
 
 
-def after_judge(arguments: list[str], run: RunFiles, supervision: str, checkpoint: str) -> list[list[str]]:
-    """The training of the separator that uses a judge, on the same data; none where it is not known.
-
-    Args:
-        arguments: of the judge's training or test, with shipped configurations.
-        run: the judge's files.
-        supervision: of the judge, `frame` or `clip`.
-        checkpoint: of the judge.
-    """
+def _after_judge(arguments: list[str], run: RunFiles, supervision: str, checkpoint: str) -> list[list[str]]:
+    """The training of the separator that uses a judge, on the same data; none where it is not known."""
     given = options(arguments[1:])
-    judge = f"weak_labels/judge_{supervision}"
-    if ("--config", judge) not in given:
+    judge = ("--config", f"weak_labels/judge_{supervision}")
+    if judge not in given:
         return []
     words: list[str] = []
     for option in given:
-        if option == ("--config", judge):
+        if option == judge:
             words += config_options(f"weak_labels/{supervision}")
         elif option[0] == "--config" and option[1].endswith("/judge"):
             size = option[1].removesuffix("/judge")
             words += config_options(*where_shipped(f"{size}/separator", f"{size}/{supervision}"))
-        elif not option[0].startswith(("--model", *_OF_THE_RUN)):
+        elif not option[0].startswith(("--model", "--run", "--ckpt_path", "--print_config")):
             words += option
     folder = run.folder.with_name(supervision if run.folder.name != supervision else f"{supervision}_separator")
     return [["fit", *words, "--model.judge", checkpoint, "--run", str(folder)]]

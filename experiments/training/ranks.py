@@ -137,14 +137,7 @@ def refused_trainer() -> Iterator[None]:
 
 
 def command(arguments: list[str]) -> None:
-    """`separatrix ranks ...`.
-
-    Args:
-        arguments: the command's name and what follows it.
-
-    Raises:
-        InputError: an argument is wrong; the message says which.
-    """
+    """`separatrix ranks ...`."""
     parser = command_parser("ranks", DESCRIPTION, EXAMPLE, usage=USAGE)
     parser.add_argument("--config", action=ActionConfigFile, help=f"{CONFIG_HELP}; its data and trainer count")
     if asks_for_help(arguments):
@@ -170,11 +163,8 @@ def command(arguments: list[str]) -> None:
     launcher = require_ranks_of(trainer)
     if trainer.global_rank == 0:
         print("\n".join(_overview(trainer, launcher, settings)))
-    kind = f"{trainer.strategy.root_device.type} {trainer.local_rank}"
-    print(
-        f"rank {trainer.global_rank} of {trainer.world_size}: {kind} of node {trainer.node_rank}, {platform.node()}",
-        flush=True,
-    )
+    place = f"{trainer.strategy.root_device.type} {trainer.local_rank} of node {trainer.node_rank}, {platform.node()}"
+    print(f"rank {trainer.global_rank} of {trainer.world_size}: {place}", flush=True)
 
 
 def _overview(trainer: "Trainer", launcher: str, settings: Namespace) -> list[str]:

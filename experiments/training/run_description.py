@@ -1,5 +1,6 @@
 """What a run was made with, in its folder."""
 
+import contextlib
 import json
 import os
 import platform
@@ -11,8 +12,8 @@ from typing import Any
 import torch
 
 from experiments.command_line.text import counted
-from experiments.output.run_files import RunFiles
 from lightning_modules.atomic_file import write_text_atomically
+from lightning_modules.run_files import RunFiles
 
 _PACKAGES = (
     *("separatrix", "torch", "lightning", "torchaudio", "torchmetrics", "numpy"),
@@ -42,24 +43,17 @@ def write_description(run: RunFiles, file: Path, configuration: str, precision: 
 
 
 def environment() -> dict[str, Any]:
-    """Versions, machine and revision."""
+    """Versions, machine and git revision: with a plus sign where it has changes, None where there is no checkout."""
     cores, threads = counted(os.cpu_count() or 1, "core"), counted(torch.get_num_threads(), "thread")
+    root, revision = Path(__file__).resolve().parents[2], None
+    if (root / ".git").exists():  # else installed, perhaps inside somebody else's checkout
+        words = ["git", "describe", "--always", "--dirty=+", "--abbrev=12", "--exclude=*"]
+        with contextlib.suppress(OSError, subprocess.CalledProcessError):
+            revision = subprocess.run(words, cwd=root, capture_output=True, text=True, check=True).stdout.strip()
     return {
         "python": platform.python_version(),
         "machine": f"{platform.machine()}, {cores}, {threads}",
         "devices": [torch.cuda.get_device_name(number) for number in range(torch.cuda.device_count())],
         "versions": {package: version(package) for package in _PACKAGES},
-        "revision": _revision(),
+        "revision": revision,
     }
-
-
-def _revision() -> str | None:
-    """The git revision of this project's checkout, with a plus sign where it has changes; None outside of one."""
-    root = Path(__file__).resolve().parents[2]
-    if not (root / ".git").exists():  # installed, perhaps inside somebody else's checkout
-        return None
-    words = ["git", "describe", "--always", "--dirty=+", "--abbrev=12", "--exclude=*"]
-    try:
-        return subprocess.run(words, cwd=root, capture_output=True, text=True, check=True).stdout.strip()
-    except (OSError, subprocess.CalledProcessError):
-        return None

@@ -15,54 +15,45 @@ from experiments.command_line.text import counted
 from lightning_modules.base_module import SeparatrixModule
 
 
-def overview(trainer: Trainer, module: LightningModule) -> list[tuple[str, str | Path]]:
+def overview(trainer: Trainer, module: LightningModule, run: Path) -> Iterator[tuple[str, str | Path]]:
     """The model, its networks, the spectrogram, the data, the machine and the run's folder, each beside its name."""
     data = trainer.datamodule  # type: ignore[attr-defined]
     if not isinstance(module, SeparatrixModule) or not isinstance(data, MixtureDataModule):
-        return []
-    command = str(trainer.state.fn.value)  # type: ignore[union-attr]
-    lines: list[tuple[str, str | Path]] = [(command, ", ".join((type(module).__name__, *_identity(module))))]
+        return
+    command, identity = str(trainer.state.fn.value), module.identity()  # type: ignore[union-attr]
+    said = {"supervision": "{} supervision", "domain": "{} mixtures", "sources": "{} sources"}
+    words = [form.format(identity[name]) for name, form in said.items() if name in identity]
+    words += [f"classes {', '.join(identity['classes'])}"] if "classes" in identity else []
+    yield command, ", ".join((type(module).__name__, *words))
     if trainer.ckpt_path:
         epoch = f", after {counted(trainer.current_epoch, 'epoch')}" if command == "fit" else ""
-        lines.append(("from", f"{trainer.ckpt_path}{epoch}"))
-    lines += [("network", each) for each in _networks(module, command)]
+        yield "from", f"{trainer.ckpt_path}{epoch}"
+    for name, network in module.named_children():
+        if counts := _parameters(network, " to train" if command == "fit" else ""):
+            judge = getattr(module, f"{name}_checkpoint", None)
+            yield "network", f"{name}: {_kind(network)}, {counts}{f', of {judge}' if judge else ''}"
     rate, window, hop = module.geometry.sample_rate, module.geometry.window, module.geometry.hop
     milliseconds = f"{1000 * window / rate:g} and {1000 * hop / rate:g} ms"
-    lines.append(("geometry", f"{rate} Hz, window {window} and hop {hop} samples ({milliseconds})"))
-    lines.append(("data", _data(command, data)))
+    yield "geometry", f"{rate} Hz, window {window} and hop {hop} samples ({milliseconds})"
+    yield "data", _data(command, data)
     minutes = int(data.bank.lengths.sum()) / data.bank.sample_rate / 60
-    lines.append(("bank", f"{data.bank.path}: {len(data.bank.clips):,} clips, {minutes:.1f} minutes"))
-    lines.append(("on", _machine(trainer, data)))
-    lines.append(("run", Path(trainer.default_root_dir)))
+    yield "bank", f"{data.bank.path}: {len(data.bank.clips):,} clips, {minutes:.1f} minutes"
+    device = trainer.strategy.root_device
+    machine = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+    mixtures = data.batch_size * trainer.accumulate_grad_batches
+    step = f", {counted(mixtures, 'mixture')} a step on each" if command == "fit" else ""
+    yield "on", f"{counted(trainer.world_size, 'rank')}, {machine}, precision {trainer.precision}{step}"
+    yield "run", run
     if command == "fit":
-        lines.append(("length", _length(trainer)))
-    return lines
+        yield "length", _length(trainer)
 
 
-def _identity(module: SeparatrixModule) -> Iterator[str]:
-    """What it learns from and tells apart; its geometry has a line of its own."""
-    identity = module.identity()
-    if "supervision" in identity:
-        yield f"{identity['supervision']} supervision"
-    if "domain" in identity:
-        yield f"{identity['domain']} mixtures"
-    if "sources" in identity:
-        yield f"{identity['sources']} sources"
-    if "classes" in identity:
-        yield f"classes {', '.join(identity['classes'])}"
-
-
-def _networks(module: SeparatrixModule, command: str) -> Iterator[str]:
-    to_train = " to train" if command == "fit" else ""
-    for name, network in module.named_children():
-        trained, frozen = (
-            sum(parameter.numel() for parameter in network.parameters() if parameter.requires_grad is wanted)
-            for wanted in (True, False)
-        )
-        counts = [f"{size:,} parameters{what}" for size, what in ((trained, to_train), (frozen, " frozen")) if size]
-        if counts:
-            judge = getattr(module, f"{name}_checkpoint", None)
-            yield f"{name}: {_kind(network)}, {', '.join(counts)}{f', of {judge}' if judge else ''}"
+def _parameters(network: nn.Module, to_train: str) -> str:
+    sizes = {True: 0, False: 0}  # by whether they are trained
+    for parameter in network.parameters():
+        sizes[parameter.requires_grad] += parameter.numel()
+    told = {True: to_train, False: " frozen"}
+    return ", ".join(f"{size:,} parameters{told[trained]}" for trained, size in sizes.items() if size)
 
 
 def _kind(network: nn.Module) -> str:
@@ -83,14 +74,6 @@ def _data(command: str, data: MixtureDataModule) -> str:
     return f"{of} {data.mixtures['train']:,} for training{epoch}, {data.mixtures['validation']:,} for validation"
 
 
-def _machine(trainer: Trainer, data: MixtureDataModule) -> str:
-    device = trainer.strategy.root_device
-    name = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
-    mixtures = data.batch_size * trainer.accumulate_grad_batches
-    step = f", {counted(mixtures, 'mixture')} a step on each" if trainer.state.fn == "fit" else ""
-    return f"{counted(trainer.world_size, 'rank')}, {name}, precision {trainer.precision}{step}"
-
-
 def _length(trainer: Trainer) -> str:
     callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]
     limits = [] if trainer.max_epochs in (None, -1) else [counted(trainer.max_epochs, "epoch")]
@@ -99,7 +82,8 @@ def _length(trainer: Trainer) -> str:
     limits += [duration(timer.time_remaining() or 0) for timer in callbacks if isinstance(timer, Timer)]
     length = f"at most {', '.join(limits)}" if limits else "until it is stopped"
     stopping = trainer.early_stopping_callback
-    patience = f", patience {stopping.patience}" if stopping is not None and trainer.enable_validation else ""
+    if stopping is not None and trainer.enable_validation:
+        length += f", patience {stopping.patience}"
     if trainer.fast_dev_run or not trainer.checkpoint_callbacks:  # type: ignore[attr-defined]
-        return f"{length}{patience}; keeps no checkpoint"
-    return f"{length}{patience}; Ctrl-C stops, `--ckpt_path last` goes on after the last complete epoch"
+        return f"{length}; keeps no checkpoint"
+    return f"{length}; Ctrl-C stops, `--ckpt_path last` goes on after the last complete epoch"

@@ -2,7 +2,6 @@
 
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 from lightning import LightningModule, Trainer
@@ -13,11 +12,11 @@ from callbacks.audio_examples import AudioExamples
 from callbacks.checkpoint_artifacts import CheckpointArtifacts
 from callbacks.tracker import Tracker
 from callbacks.training_curves import TrainingCurves
-from experiments.output.run_files import RunFiles
 from experiments.training.command import LoggerName
 from experiments.training.trainer_options import as_list
 from experiments.training.wandb_run import wandb_run
 from lightning_modules.errors import InputError
+from lightning_modules.run_files import RunFiles
 
 
 def curve_loggers(name: LoggerName, given: Any, run: RunFiles) -> list[Logger]:
@@ -39,20 +38,20 @@ def curve_loggers(name: LoggerName, given: Any, run: RunFiles) -> list[Logger]:
     return as_list(given) or [CSVLogger(run.folder, name=run.curves.name)]
 
 
-def curve_callbacks(name: LoggerName, command: str, checkpoints: Path, given: Sequence[Callback]) -> list[Callback]:
+def curve_callbacks(name: LoggerName, command: str, run: RunFiles, given: Sequence[Callback]) -> list[Callback]:
     """What is logged besides losses and scores.
 
     Args:
         name: of the logger.
         command: `fit`, `validate`, `test` or `predict`.
-        checkpoints: their folder.
+        run: its files.
         given: callbacks of the configuration; of a kind that is among them none is added.
     """
     callbacks: list[Callback] = []
     if name != "none" and command == "fit":
         callbacks += [TrainingCurves(), LearningRates()]
     if name == "wandb":
-        callbacks += [AudioExamples(), CheckpointArtifacts(checkpoints)]
+        callbacks += [AudioExamples(), CheckpointArtifacts(run)]
     kinds = {type(callback) for callback in given}
     return [callback for callback in callbacks if type(callback) not in kinds]
 

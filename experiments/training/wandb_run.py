@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from callbacks.tracker import in_one_line
-from experiments.output.run_files import RunFiles
 from lightning_modules.atomic_file import write_text_atomically
 from lightning_modules.errors import InputError
+from lightning_modules.run_files import RunFiles
 
 if TYPE_CHECKING:
     from wandb import Run, Settings

@@ -16,7 +16,6 @@ from lightning_modules.errors import InputError
 from lightning_modules.scores.rows import Floats, numbers, read_table, whole_numbers
 from lightning_modules.scores.summary import LARGEST_SI_SDR
 
-VALIDATION_SCORES_FILE = "validation_scores.csv"
 MEASURES = (
     *("silhouette", "posterior", "confidence", "silhouette_masks", "posterior_masks", "confidence_masks"),
     *("jensen_shannon", "cluster_balance"),

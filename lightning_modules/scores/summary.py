@@ -9,10 +9,7 @@ import numpy as np
 from lightning_modules.errors import InputError
 from lightning_modules.scores.rows import numbers, read_table
 
-SCORES_FILE = "scores.csv"
-SUMMARY_FILE = "summary.csv"
 SCORE_COLUMNS = ("index", "class", "left_out", "input_si_sdr_db", "si_sdr_db", "improvement_db")
-CLASSIFIER_FILE = "classifier.csv"
 CLASSIFIER_COLUMNS = ("supervision", "level", "class", "average_precision", "f1", "accuracy", "n", "positives")
 OVERALL = "overall"
 # In dB, of what double precision can tell apart; beyond it even a mean or a square may not be finite.

@@ -19,7 +19,7 @@ from experiments.export.card import LICENCES, licence, read_card
 from experiments.export.model import export_module
 from experiments.export.program import Network, noise_input, write_program
 from experiments.export.show_card import shown
-from lightning_modules.checkpoint import AtomicCheckpointIO
+from lightning_modules.checkpoint_io import AtomicCheckpointIO
 from lightning_modules.deep_clustering.module import DeepClustering
 from lightning_modules.errors import InputError
 from lightning_modules.exported_model import weights_digest, write_exported

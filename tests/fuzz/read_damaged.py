@@ -26,7 +26,8 @@ from datamodules.corpora.urbansound8k import UrbanSound8K
 from datamodules.inspection import inspect_table
 from datamodules.sound_bank import SoundBank, build_sound_bank
 from experiments.command_line.configurations import CONFIGS, read_configuration
-from lightning_modules.checkpoint import AtomicCheckpointIO, read_checkpoint
+from lightning_modules.checkpoint import read_checkpoint
+from lightning_modules.checkpoint_io import AtomicCheckpointIO
 from lightning_modules.errors import InputError
 from lightning_modules.exported_model import write_exported
 from lightning_modules.spectrogram import HIGHEST_RATE

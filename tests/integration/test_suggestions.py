@@ -93,7 +93,7 @@ def test_a_misspelt_word_of_another_command(line, meant, told):
 ENDINGS = {
     **{name: ["--print_config"] for name in ("fit", "validate", "test", "predict", "bank", "synthesize", "ranks")},
     "reproduce": ["--dry-run"],
-    "benchmark": ["--profile"],  # is refused beside --json
+    "benchmark": ["--threads", "none"],  # is refused
 }
 
 
@@ -111,7 +111,7 @@ def test_every_command_explains_itself_with_examples_that_can_be_parsed(command,
         assert program == "separatrix" and arguments[0] == command
         status = main([*arguments, *ENDINGS.get(command, ())])
         told = capsys.readouterr().err
-        refused_later = status == 2 and re.search("no such (folder|file|checkpoint)|--profile", told)
+        refused_later = status == 2 and re.search("no such (folder|file|checkpoint)|--threads", told)
         assert status == 0 or refused_later, told
 
 

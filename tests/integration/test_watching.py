@@ -9,6 +9,7 @@ import pytest
 import torch
 from rich.console import Console
 
+from callbacks.training_progress import WRAPPED
 from experiments.cli import main
 
 EPOCHS = {"trainer.max_epochs": 3, "stopping.patience": 2}
@@ -65,7 +66,7 @@ def test_each_epoch_has_a_line_with_losses_the_best_so_far_patience_and_the_time
     # At this rate the second epoch is worse than the first.
     settings = {**EPOCHS, "model.optimizer.lr": 100}
     out = separatrix.succeed("fit", *separatrix.arguments("strong", settings), "--run", tmp_path).out
-    lines = [line.split("  ") for line in out.splitlines() if line.startswith("epoch ")]
+    lines = [line.split("  ") for line in out.replace(WRAPPED, "  ").splitlines() if line.startswith("epoch ")]
     (curves,) = tmp_path.glob("curves/*/metrics.csv")
     rows = [row for row in separatrix.rows(curves) if row["validation_loss"]]
     losses = [float(row["validation_loss"]) for row in rows]

@@ -11,7 +11,8 @@ from lightning import Trainer
 from lightning.pytorch.core.mixins.hparams_mixin import _given_hyperparameters_context
 from torch import Tensor, nn
 
-from lightning_modules.checkpoint import AtomicCheckpointIO, read_checkpoint
+from lightning_modules.checkpoint import read_checkpoint
+from lightning_modules.checkpoint_io import AtomicCheckpointIO
 from lightning_modules.deep_clustering.module import DeepClustering
 from lightning_modules.errors import InputError
 from lightning_modules.networks import BLSTM

@@ -10,7 +10,8 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save
 
-from lightning_modules.checkpoint import AtomicCheckpointIO, read_checkpoint
+from lightning_modules.checkpoint import read_checkpoint
+from lightning_modules.checkpoint_io import AtomicCheckpointIO
 from lightning_modules.deep_clustering.module import DeepClustering
 from lightning_modules.errors import InputError
 from lightning_modules.exported_model import ENTRY, read_card, weights_digest, write_exported

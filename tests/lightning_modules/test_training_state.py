@@ -11,7 +11,7 @@ from torch import nn
 from torch.optim import lr_scheduler
 from torch.utils.data import DataLoader
 
-from lightning_modules.checkpoint import AtomicCheckpointIO
+from lightning_modules.checkpoint_io import AtomicCheckpointIO
 from lightning_modules.errors import InputError
 from lightning_modules.training_state import require_usable_state
 

@@ -9,7 +9,8 @@ import pytest
 import torch
 from torch import nn
 
-from lightning_modules.checkpoint import AtomicCheckpointIO, read_checkpoint
+from lightning_modules.checkpoint import read_checkpoint
+from lightning_modules.checkpoint_io import AtomicCheckpointIO
 from lightning_modules.errors import InputError
 from lightning_modules.trained_module import load_module
 from lightning_modules.weak_labels.classifier_module import EventClassifier

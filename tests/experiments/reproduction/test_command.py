@@ -1,13 +1,14 @@
 """Reproductions as stages, without running any."""
 
 import json
-from dataclasses import replace
 from itertools import pairwise
 from typing import get_args
 
 import pytest
+import torch
 
 from experiments.reproduction import command as module
+from experiments.reproduction import model_selection_table, run_stages, tracking, weak_labels_table
 from experiments.reproduction.command import Preset, command
 from experiments.reproduction.model_selection_stages import model_selection_stages
 from experiments.reproduction.weak_labels_stages import weak_labels_stages
@@ -20,9 +21,9 @@ PRESETS = get_args(Preset)
 def started(monkeypatch):
     """How `run_stages` was called, in place of running it."""
     calls = []
-    monkeypatch.setattr("experiments.reproduction.run_stages.run_stages", lambda *call: calls.append(call))
-    for name, reproduction in module.REPRODUCTIONS.items():
-        monkeypatch.setitem(module.REPRODUCTIONS, name, replace(reproduction, table=lambda output, note: None))
+    monkeypatch.setattr(run_stages, "run_stages", lambda *call: calls.append(call))
+    monkeypatch.setattr(weak_labels_table, "make_table", lambda output, note: None)
+    monkeypatch.setattr(model_selection_table, "make_tables", lambda output, note: None)
     return calls
 
 
@@ -83,7 +84,7 @@ def test_the_data_root_goes_to_every_stage(preset, started, tmp_path):
 )
 def test_stages_on_several_devices_run_apart_and_one_after_the_other(settings, apart, started, tmp_path, monkeypatch):
     monkeypatch.setattr(module.os, "cpu_count", lambda: 8)
-    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     command(["reproduce", "weak-labels", *settings, "--output", str(tmp_path)])
     ((_, jobs, ran_apart, _),) = started
     assert ran_apart == apart
@@ -91,8 +92,8 @@ def test_stages_on_several_devices_run_apart_and_one_after_the_other(settings, a
 
 
 def test_with_a_gpu_stages_run_one_at_a_time_unless_told_otherwise(started, tmp_path, monkeypatch):
-    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
-    monkeypatch.setattr("torch.cuda.device_count", lambda: 1)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
     command(["reproduce", "weak-labels", "--output", str(tmp_path)])
     command(["reproduce", "weak-labels", "--output", str(tmp_path), "--jobs", "3"])
     assert [jobs for _, jobs, *_ in started] == [1, 3]
@@ -164,7 +165,7 @@ def test_corpora_without_a_folder_and_those_not_needed_are_named(system, given, 
 
 def test_a_reproduction_in_wandb_is_one_group_of_all_trainings_and_evaluations(started, tmp_path, monkeypatch):
     tracked = []
-    monkeypatch.setattr("experiments.reproduction.tracking.track_tables", lambda *arguments: tracked.append(arguments))
+    monkeypatch.setattr(tracking, "track_tables", lambda *arguments: tracked.append(arguments))
     output = tmp_path / "small" / "weak"
     for given, group in (([], "small/weak"), (["--group", "mine"], "mine")):
         command(["reproduce", "weak-labels", "--logger", "wandb", *given, "--output", str(output)])
@@ -175,7 +176,7 @@ def test_a_reproduction_in_wandb_is_one_group_of_all_trainings_and_evaluations(s
 
 
 def test_without_wandb_no_stage_knows_of_a_group(started, tmp_path, monkeypatch):
-    monkeypatch.setattr("experiments.reproduction.tracking.track_tables", lambda *_: pytest.fail("tracked"))
+    monkeypatch.setattr(tracking, "track_tables", lambda *_: pytest.fail("tracked"))
     for logger in ("csv", "none"):
         command(["reproduce", "model-selection", "--logger", logger, "--output", str(tmp_path)])
         stages, *_ = started.pop()

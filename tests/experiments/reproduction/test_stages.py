@@ -5,11 +5,11 @@ import sys
 
 import pytest
 
-from experiments.output.run_files import RunFiles
 from experiments.reproduction import run_stages as module
 from experiments.reproduction.run_stages import run_stages
 from experiments.reproduction.stage import Record, Stage
 from lightning_modules.errors import InputError
+from lightning_modules.run_files import RunFiles
 
 
 @pytest.fixture

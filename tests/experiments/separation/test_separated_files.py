@@ -13,7 +13,7 @@ import soundfile
 import torch
 
 from datamodules.corpora.audio_file import scan_audio
-from experiments.separated_files import MANIFEST, is_separated, separate_file
+from experiments.separation.separated_files import MANIFEST, is_separated, separate_file
 from lightning_modules.errors import InputError
 from lightning_modules.networks import BLSTM
 from lightning_modules.recordings.separator import Separator

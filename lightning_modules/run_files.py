@@ -1,11 +1,15 @@
-"""Where things lie in the folder of a run, or of a reproduction's stage."""
+"""Where things lie in the folder of a run, or of a reproduction and its stages."""
 
+import os
 from pathlib import Path
 
-CHECKPOINTS = "checkpoints"
+# The resolved configuration of each command, and what it ran with.
 CONFIGURATION_FILE, ENVIRONMENT_FILE = "config.yaml", "environment.json"  # of a training
 VALIDATION_FILE = "validate.yaml"
 TEST_FILE, TESTED_FILE = "test.yaml", "tested.json"
+# Rows of evaluations, and what is made of them.
+SCORES_FILE, SUMMARY_FILE, CLASSIFIER_FILE = "scores.csv", "summary.csv", "classifier.csv"
+VALIDATION_SCORES_FILE = "validation_scores.csv"
 
 
 class RunFiles:
@@ -15,23 +19,25 @@ class RunFiles:
         folder: of the run; it may be renamed, moved and copied.
     """
 
-    def __init__(self, folder: str | Path) -> None:
+    def __init__(self, folder: str | os.PathLike[str]) -> None:
         self.folder = Path(folder)
-        self.checkpoints = self.folder / CHECKPOINTS
+        self.checkpoints = self.folder / "checkpoints"
         self.best, self.last = self.checkpoints / "best.ckpt", self.checkpoints / "last.ckpt"
-        # The resolved configuration of each command, and what it ran with.
         self.configuration = self.folder / CONFIGURATION_FILE
         self.environment = self.folder / ENVIRONMENT_FILE
         self.validation, self.test = self.folder / VALIDATION_FILE, self.folder / TEST_FILE
         self.tested = self.folder / TESTED_FILE
-        # How it is followed.
         self.curves = self.folder / "curves"
         self.wandb, self.wandb_run = self.folder / "wandb", self.folder / "wandb.json"
-        # Rows of evaluations, and what is made of them.
-        self.scores, self.summary = self.folder / "scores.csv", self.folder / "summary.csv"
-        self.validation_scores = self.folder / "validation_scores.csv"
-        self.classifier_scores = self.folder / "classifier.csv"
+        self.scores, self.summary = self.folder / SCORES_FILE, self.folder / SUMMARY_FILE
+        self.validation_scores = self.folder / VALIDATION_SCORES_FILE
+        self.classifier_scores = self.folder / CLASSIFIER_FILE
         self.embeddings, self.estimates = self.folder / "embeddings", self.folder / "estimates"
+        # Of a reproduction.
+        self.table, self.table_text = self.folder / "table.csv", self.folder / "table.md"
+        self.confusion, self.correlation = self.folder / "confusion.csv", self.folder / "correlation.csv"
+        self.differences, self.calibration = self.folder / "differences.csv", self.folder / "calibration.csv"
+        self.confidence = self.folder / "confidence.png"
         self.report = self.folder / "report.html"
 
     @staticmethod
@@ -41,8 +47,15 @@ class RunFiles:
 
     def latest_curves(self) -> Path | None:
         """The folder of the curves of the last start."""
-        starts = sorted(self.curves.glob("*"), key=lambda path: path.stat().st_mtime)
-        return starts[-1] if starts else None
+        return max(self.curves.glob("*"), key=lambda path: path.stat().st_mtime, default=None)
+
+    def embedding(self, index: int, model: str) -> Path:
+        """What a model's embedding of a test mixture is pictured from."""
+        return self.embeddings / f"{index}-{model}.npz"
+
+    def selection(self, domain: str) -> "RunFiles":
+        """Of a reproduction: the run of all models on a domain's mixtures."""
+        return RunFiles(self.folder / "selection" / domain)
 
     def stage_record(self, stage: str) -> Path:
         """How far a stage of a reproduction came."""

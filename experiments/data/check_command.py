@@ -1,0 +1,32 @@
+"""`separatrix check`: what can be checked; data are looked at by `experiments.data.check`."""
+
+from experiments.command_line.parser import command_parser
+
+DESCRIPTION = """Decode every clip of a corpus, list what is broken or silent (on a terminal the first twenty of each),
+and compare the mixtures made of it with the published statistics. Exits with status 2 where a clip is broken."""
+# The folder that a corpus's example speaks of; procedural sounds have none.
+FOLDERS = {
+    "urbansound8k": "UrbanSound8K",
+    "librispeech": "LibriSpeech",
+    "musdb18": "musdb18hq",
+    "folder_per_class": "recordings",
+    "procedural": "",
+}
+USAGE = "separatrix check CORPUS [--OPTION VALUE ...]"
+
+
+def example(corpus: str) -> str:
+    """The arguments that check a corpus."""
+    return f"check {corpus} --root {FOLDERS[corpus]}" if FOLDERS[corpus] else f"check {corpus}"
+
+
+def command(arguments: list[str]) -> None:
+    """`separatrix check ...`; to list the corpora, nothing of them is imported."""
+    if arguments[1:2] in (["-h"], ["--help"]):
+        parser = command_parser("check", DESCRIPTION, *map(example, FOLDERS), usage=USAGE)
+        parser.add_argument("CORPUS", choices=list(FOLDERS), help="`separatrix check CORPUS --help` has its options")
+        print(parser.format_help())
+        return
+    from experiments.data import check
+
+    check.command(arguments)

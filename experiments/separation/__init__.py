@@ -1,0 +1,1 @@
+"""Recordings of a person's own: the command, and the sources as files."""
