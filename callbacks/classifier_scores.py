@@ -13,7 +13,7 @@ from torchmetrics import MetricCollection
 from torchmetrics.classification import MultilabelAccuracy, MultilabelAveragePrecision, MultilabelF1Score
 
 from callbacks.tracker import track_rows
-from lightning_modules.activation import sigmoid
+from lightning_modules.batch_invariance import sigmoid
 from lightning_modules.scores.rows import write_rows
 from lightning_modules.scores.summary import CLASSIFIER_COLUMNS, CLASSIFIER_FILE
 from lightning_modules.weak_labels.labels import clip_logits
