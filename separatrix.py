@@ -62,7 +62,7 @@ from lightning_modules.deep_clustering.k_means import Clusters, k_means
 from lightning_modules.deep_clustering.level_features import level_features
 from lightning_modules.deep_clustering.losses import deep_clustering_loss, dominant_source, whitened_k_means_loss
 from lightning_modules.deep_clustering.module import DeepClustering
-from lightning_modules.deep_clustering.selection import Judged, ModelSelection
+from lightning_modules.deep_clustering.selection import ModelOutput, ModelSelection
 from lightning_modules.errors import InputError
 from lightning_modules.networks import BLSTM, CRNN, BandSplit
 from lightning_modules.recordings.separator import Separator
@@ -114,11 +114,11 @@ __all__ = [
     "Geometry",
     "InputError",
     "JoinedCorpora",
-    "Judged",
     "LeftOut",
     "LibriSpeech",
     "MixtureDataModule",
     "MixtureDataset",
+    "ModelOutput",
     "ModelSelection",
     "PairRecipes",
     "PairRules",

@@ -12,7 +12,7 @@ from torchmetrics import MetricCollection
 from torchmetrics.classification import MultilabelAccuracy, MultilabelAveragePrecision, MultilabelF1Score
 
 from callbacks.tracker import track_rows
-from lightning_modules.activation import sigmoid
+from lightning_modules.batch_invariance import sigmoid
 from lightning_modules.run_files import RunFiles
 from lightning_modules.scores.rows import write_rows
 from lightning_modules.scores.summary import CLASSIFIER_COLUMNS

@@ -29,11 +29,10 @@ class AutoClip:
     def threshold(self) -> float:
         """The percentile of the norms so far, between two of them by a straight line; infinite without any."""
         if not self._norms:
-            return float("inf")
-        position = self.percentile / 100 * (len(self._norms) - 1)
-        below = int(position)
-        above = min(below + 1, len(self._norms) - 1)
-        return self._norms[below] + (position - below) * (self._norms[above] - self._norms[below])
+            return math.inf
+        share, below = math.modf(self.percentile / 100 * (len(self._norms) - 1))
+        lower, upper = self._norms[int(below)], self._norms[math.ceil(below + share)]
+        return lower + share * (upper - lower)
 
     def __call__(self, parameters: Iterable[nn.Parameter]) -> float:
         """Take the norm of the parameters' gradient into the history, clip the gradient, and return the norm."""
@@ -49,15 +48,10 @@ class AutoClip:
         return norm
 
     def state_dict(self) -> dict[str, Tensor]:
-        """The history."""
         return {"norms": torch.tensor(self._norms, dtype=torch.float64)}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from a history.
-
-        Raises:
-            InputError: it is none.
-        """
+        """Go on from a history; raises InputError where it is none."""
         norms = state.get("norms") if isinstance(state, dict) else None
         if not (isinstance(norms, Tensor) and norms.ndim == 1 and norms.isfinite().all() and (norms > 0).all()):
             raise InputError("ckpt_path: autoclip holds no history of norms; give one that `separatrix fit` wrote")

@@ -2,30 +2,17 @@
 
 import torch
 from torch import Tensor
-from torchmetrics import Metric
-from torchmetrics.utilities import dim_zero_cat
+from torchmetrics import CatMetric
 
 
-class MixtureMean(Metric):
-    """Mean of one number per mixture, the same to the last bit on any number of ranks.
+class MixtureMean(CatMetric):
+    """Mean of one number per mixture, float64, the same to the last bit on any number of ranks; NaN without any number.
 
-    Partial sums would be rounded differently for every way of sharing the mixtures: the numbers are gathered, sorted
-    and summed in float64. NaN stays NaN, to be seen.
+    Partial sums would be rounded differently for every way of sharing the mixtures. NaN stays NaN, to be seen.
     """
 
-    full_state_update = False
-    values: list[Tensor]  # a single tensor once the ranks' are gathered
-
     def __init__(self) -> None:
-        super().__init__()
-        self.add_state("values", [], dist_reduce_fx="cat")
-
-    def update(self, values: Tensor) -> None:
-        """Take the numbers of some mixtures, [B]."""
-        self.values.append(values.detach().float())
+        super().__init__(nan_strategy="disable")
 
     def compute(self) -> Tensor:
-        """The mean, float64; NaN without any number."""
-        if not len(self.values):
-            return torch.tensor(torch.nan, dtype=torch.float64)
-        return dim_zero_cat(self.values).cpu().double().sort().values.mean()
+        return torch.as_tensor(super().compute()).cpu().double().sort().values.mean()

@@ -13,7 +13,7 @@ import torch
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
-from lightning_modules.inner_products import inner_products
+from lightning_modules.batch_invariance import inner_products
 
 BLOCK = 2048  # samples that fit into the cache for all signals of a batch, and whose sums no thread shares
 EXACT = 1e-10  # -100 dB
@@ -52,20 +52,15 @@ class Score(NamedTuple):
 class PairScores(NamedTuple):
     """A system's estimates against every source of their mixtures, on the CPU.
 
-    Attributes:
-        si_sdr: in dB, float64, [B, E, Q]; 0 where one of the two is silent, NaN where one is not finite, else within
-            what double precision tells apart, ±156.5.
-        exact: whether an estimate differs from a source by rounding alone, below -100 dB, bool, [B, E, Q].
-        inaudible: whether a source lies more than 60 dB below an estimate, bool, [B, E, Q].
-        silent: whether an estimate is constant, bool, [B, E].
-        silent_source: bool, [B, Q].
+    SI-SDR is 0 where one of the two is silent, NaN where one is not finite, else within what double precision tells
+    apart, ±156.5 dB.
     """
 
-    si_sdr: Tensor
-    exact: Tensor
-    inaudible: Tensor
-    silent: Tensor
-    silent_source: Tensor
+    si_sdr: Tensor  # in dB, float64, [B, E, Q]
+    exact: Tensor  # whether an estimate differs from a source by rounding alone, below -100 dB, bool, [B, E, Q]
+    inaudible: Tensor  # whether a source lies more than 60 dB below an estimate, bool, [B, E, Q]
+    silent: Tensor  # whether an estimate is constant, bool, [B, E]
+    silent_source: Tensor  # bool, [B, Q]
 
     def best_order(self) -> Tensor:
         """The estimate of each source in the order of highest mean SI-SDR, for as many estimates: int64, [B, Q].
@@ -93,8 +88,6 @@ def compare(sources: Tensor, systems: Sequence[Tensor]) -> list[PairScores]:
     The moments of all pairs take one pass over the samples. Rounding changes c by some 10⁻¹⁵: a score of 60 dB by less
     than 10⁻⁷ dB, one of 100 dB by less than 10⁻³; higher ones are rounding itself.
 
-    On a CPU, a comparison depends neither on what else is in the batch nor on the number of threads.
-
     Args:
         sources: [B, Q, T].
         systems: the estimates of each, [B, E, T], E of each its own.
@@ -121,15 +114,9 @@ def compare(sources: Tensor, systems: Sequence[Tensor]) -> list[PairScores]:
 
 
 def _moments(signals: Sequence[Tensor], sources: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Moments of R signals, [B, ·, T] several times, in float64.
+    """Moments of R signals, [B, ·, T] several times, the Q sources first, in float64.
 
-    Args:
-        signals: the sources first.
-        sources: how many these are, Q.
-
-    Returns:
-        Products with the sources, [B, R, Q], energies, both with means removed, means, and 1 for constants, [B, R, 1]
-        each.
+    Products with the sources, [B, R, Q], energies, both with means removed, means, and 1 for constants, [B, R, 1] each.
     """
     product: Tensor | float = 0.0
     energy: Tensor | float = 0.0
@@ -175,7 +162,7 @@ def in_best_order(estimates: Tensor, sources: Tensor) -> Tensor:
 
 
 def score_comparison(
-    heard: PairScores, found: PairScores, present: Tensor, indices: Tensor, classes: Sequence[str]
+    of_mixture: PairScores, found: PairScores, present: Tensor, indices: Tensor, classes: Sequence[str]
 ) -> list[Score]:
     """Score every present class of every mixture.
 
@@ -186,7 +173,7 @@ def score_comparison(
     score, so that they can be counted.
 
     Args:
-        heard: the mixtures compared with their sources, E = 1.
+        of_mixture: the mixtures compared with their sources, E = 1.
         found: estimates compared with the same sources, in their order, E = Q.
         present: clip labels, [B, Q].
         indices: of the mixtures, [B].
@@ -196,35 +183,25 @@ def score_comparison(
         Rows in the order of mixtures, then classes.
     """
     present = present.bool().cpu()
-    unheard_source = found.silent_source | heard.inaudible[:, 0]
-    audible = present & ~unheard_source
+    inaudible = found.silent_source | of_mixture.inaudible[:, 0]
+    audible = present & ~inaudible
+    input_si_sdr, si_sdr = of_mixture.si_sdr[:, 0], found.si_sdr.diagonal(dim1=1, dim2=2)
     undefined = {
-        LeftOut.SILENT_SOURCE: unheard_source,
+        LeftOut.SILENT_SOURCE: inaudible,
         # Sources that are one signal, or cancel each other but for one, make a mixture of a single one, too.
-        LeftOut.SINGLE_CLASS: (audible.sum(-1, keepdim=True) == 1) | (heard.si_sdr[:, 0] >= -10 * math.log10(EXACT)),
+        LeftOut.SINGLE_CLASS: (audible.sum(-1, keepdim=True) == 1) | (input_si_sdr >= -10 * math.log10(EXACT)),
         LeftOut.SILENT_ESTIMATE: found.silent,
         LeftOut.EXACT_ESTIMATE: found.exact.diagonal(dim1=1, dim2=2),
     }
-    mixture, label = present.nonzero(as_tuple=True)
-    reasons = [
-        next((reason for reason, holds in zip(undefined, row, strict=True) if holds), LeftOut.NO)
-        for row in torch.stack(list(undefined.values()), -1)[mixture, label].tolist()
-    ]
-    before = heard.si_sdr[mixture, 0, label].tolist()
-    after = found.si_sdr[mixture, label, label].tolist()
-    unheard = (LeftOut.SILENT_SOURCE, LeftOut.SINGLE_CLASS)
-    return [
-        Score(
-            index,
-            classes[number],
-            reason,
-            math.nan if reason in unheard else of_mixture,
-            of_estimate if reason is LeftOut.NO else math.nan,
-        )
-        for index, number, reason, of_mixture, of_estimate in zip(
-            indices.cpu()[mixture].tolist(), label.tolist(), reasons, before, after, strict=True
-        )
-    ]
+    reasons = torch.stack(list(undefined.values()), -1)
+    rows = []
+    for mixture, label in present.nonzero().tolist():
+        holds = zip(undefined, reasons[mixture, label].tolist(), strict=True)
+        reason = next((reason for reason, holds in holds if holds), LeftOut.NO)
+        before = math.nan if reason in (LeftOut.SILENT_SOURCE, LeftOut.SINGLE_CLASS) else input_si_sdr[mixture, label]
+        after = si_sdr[mixture, label] if reason is LeftOut.NO else math.nan
+        rows.append(Score(int(indices[mixture]), classes[label], reason, float(before), float(after)))
+    return rows
 
 
 def score_separation(

@@ -1,6 +1,6 @@
 """What a setting may be, said in one line that names it; for settings of any origin, a checkpoint's among them."""
 
-import math
+import sys
 from collections.abc import Collection
 from numbers import Integral, Real
 from typing import Any
@@ -14,16 +14,14 @@ MOST_SOURCES = 100
 def require_positive(**settings: Any) -> None:
     """Raise InputError naming a setting that is not a finite number above 0."""
     for name, value in settings.items():
-        _require_number(name, value)
-        if value <= 0:
+        if not _is_finite(value) or value <= 0:
             raise InputError(f"{name}: {_shown(value)}; a number above 0 is needed")
 
 
 def require_between(lowest: float, highest: float, **settings: Any) -> None:
     """Raise InputError naming a setting that is not a finite number from `lowest` to `highest`."""
     for name, value in settings.items():
-        _require_number(name, value)
-        if not lowest <= value <= highest:
+        if not _is_finite(value) or not lowest <= value <= highest:
             raise InputError(f"{name}: {_shown(value)}; a number from {lowest:g} to {highest:g} is needed")
 
 
@@ -103,16 +101,9 @@ def _listed(value: Any) -> Any:
     return list(map(_listed, value)) if isinstance(value, list | tuple) else value
 
 
-def _require_number(name: str, value: Any) -> None:
-    if isinstance(value, bool) or not isinstance(value, Real) or not _is_finite(value):
-        raise InputError(f"{name}: {_shown(value)}; a finite number is needed")
-
-
-def _is_finite(value: Real) -> bool:
-    try:
-        return math.isfinite(value)
-    except OverflowError:  # an integer beyond the largest float
-        return False
+def _is_finite(value: Any) -> bool:
+    number = isinstance(value, Real) and not isinstance(value, bool)
+    return number and -sys.float_info.max <= value <= sys.float_info.max
 
 
 def _shown(value: Any) -> str:

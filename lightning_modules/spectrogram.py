@@ -50,10 +50,10 @@ class Geometry:
         return 1 + samples // self.hop
 
     def frames_met(self, onset: Any, offset: Any) -> tuple[Any, Any]:
-        """First frame, and the one after the last, whose window meets the samples [onset, offset).
+        """First frame, and the one after the last, whose window overlaps the samples [onset, offset).
 
         Plain integers or integer arrays of one shape. The last may lie beyond the end of a finite signal. An interval
-        without samples meets no frame.
+        without samples overlaps no frame.
         """
         half = self.window // 2
         first = (onset - half) // self.hop + 1
@@ -71,14 +71,9 @@ def _window(length: int, device: torch.device) -> Tensor:
 
 
 def stft(signal: Tensor, geometry: Geometry) -> Tensor:
-    """Spectrum with a square-root Hann window; a full-scale sinusoid in a bin's centre has magnitude 1/2.
+    """Complex spectrum with a square-root Hann window, divided by its sum: samples [..., T] -> [..., bins, frames].
 
-    Args:
-        signal: samples, float32, [..., T].
-        geometry: window and hop.
-
-    Returns:
-        Complex spectrum divided by the sum of the window, [..., bins, frames].
+    A full-scale sinusoid in a bin's centre has magnitude 1/2.
     """
     window = _window(geometry.window, signal.device)
     # Autocast would round the samples to 8 bits of mantissa first.
@@ -96,16 +91,7 @@ def stft(signal: Tensor, geometry: Geometry) -> Tensor:
 
 
 def istft(spectrum: Tensor, geometry: Geometry, samples: int) -> Tensor:
-    """Signal of a (masked) spectrum by weighted overlap-add: the inverse of `stft`.
-
-    Args:
-        spectrum: complex spectrum, [..., bins, frames].
-        geometry: window and hop.
-        samples: length of the result.
-
-    Returns:
-        Samples, [..., T].
-    """
+    """Signal of a (masked) spectrum by weighted overlap-add, the inverse of `stft`: [..., bins, frames] -> [..., T]."""
     window = _window(geometry.window, spectrum.device)
     # Scaling the spectrum rather than the window: torch refuses an envelope of squared windows below 1e-11.
     signal = torch.istft(

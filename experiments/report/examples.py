@@ -18,8 +18,8 @@ from experiments.report.page import Example, Listening, Sound
 from experiments.report.run_folder import Run
 from experiments.report.weak_labels import system_name
 from experiments.tables import Table
-from lightning_modules.activation import sigmoid
 from lightning_modules.batch import Batch
+from lightning_modules.batch_invariance import sigmoid
 from lightning_modules.errors import InputError
 from lightning_modules.scores.rows import index_of, read_rows, value_of
 from lightning_modules.scores.selection_rows import Evaluated

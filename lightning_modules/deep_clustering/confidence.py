@@ -12,9 +12,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from lightning_modules.deep_clustering.clustering import group, loudest, members, points_at, soft_masks
+from lightning_modules.deep_clustering.clustering import distances, group, loudest, members, points_at, soft_masks
 from lightning_modules.deep_clustering.draws import Stream, uniform_at
-from lightning_modules.deep_clustering.k_means import k_means
+from lightning_modules.deep_clustering.k_means import Clusters, k_means
 
 STRIP = 128
 QUANTUM = 2.0**-44  # squared distances below it are rounding
@@ -37,108 +37,64 @@ class Confidence(NamedTuple):
 
 
 class LoudPoints(NamedTuple):
-    """Embeddings of the loudest bins.
+    """Embeddings of the loudest bins."""
 
-    Attributes:
-        loud: [B, n, D].
-        audible: which of them count: bins of magnitude 0 are never loud, bool, [B, n].
-        drawn: some of the loud points, for measures that take the square of their number, [B, m, D].
-        drawn_audible: which of them count, bool, [B, m].
-    """
-
-    loud: Tensor
-    audible: Tensor
-    drawn: Tensor
-    drawn_audible: Tensor
-
-
-class LoudClusters(NamedTuple):
-    """Clusters of loud points.
-
-    Attributes:
-        labels: number of each drawn point's cluster, int64, [B, m].
-        centres: float64, [B, Q, D].
-    """
-
-    labels: Tensor
-    centres: Tensor
+    loud: Tensor  # [B, n, D]
+    audible: Tensor  # which of them count: bins of magnitude 0 are never loud, bool, [B, n]
+    drawn: Tensor  # some of them, for measures that take the square of their number, [B, m, D]
+    drawn_audible: Tensor  # bool, [B, m]
 
 
 def confidence(
-    embedding: Tensor, magnitude: Tensor, identity: Tensor, sources: int = 2, points: int = 1000, share: float = 0.01
+    embedding: Tensor, magnitude: Tensor, mixture_ids: Tensor, sources: int = 2, points: int = 1000, share: float = 0.01
 ) -> Confidence:
     """The published confidence: that in clusters fitted anew to the loudest bins of each mixture.
 
     Args:
         embedding: [B, N, D].
         magnitude: of the mixture, [B, N].
-        identity: of each mixture, which decides what is drawn and where k-means starts, int64, [B].
+        mixture_ids: decide what is drawn and where k-means starts, int64, [B].
         sources: Q.
         points: how many are drawn for S.
         share: of bins that are the loudest.
     """
-    loud = loud_points(embedding, magnitude, identity, points, share)
-    return measure(loud, refit(loud, identity, sources))
+    loud = loud_points(embedding, magnitude, mixture_ids, points, share)
+    return measure(loud, refit(loud, mixture_ids, sources))
 
 
 def loud_points(
     embedding: Tensor,
     magnitude: Tensor,
-    identity: Tensor,
+    mixture_ids: Tensor,
     points: int = 1000,
     share: float = 0.01,
     among: Tensor | None = None,
 ) -> LoudPoints:
-    """The points that the confidence looks at.
+    """The points that the confidence looks at, as `confidence` asks for them.
 
-    Args:
-        embedding: [B, N, D].
-        magnitude: of the mixture, [B, N].
-        identity: of each mixture, which decides what is drawn, int64, [B].
-        points: how many are drawn from the loudest bins, without replacement; of fewer all.
-        share: of bins that are the loudest.
-        among: the loudest bins of a larger share, where they are known, int64, [B, n].
+    `among` are the loudest bins of a larger share, where they are known, int64, [B, n].
     """
     bins = loudest(magnitude, share, among)
-    return draw_points(points_at(embedding, bins), bins, magnitude.gather(1, bins) > 0, identity, points)
-
-
-def draw_points(loud: Tensor, bins: Tensor, audible: Tensor, identity: Tensor, points: int = 1000) -> LoudPoints:
-    """Loud points and those drawn from them.
-
-    Args:
-        loud: embeddings of the loudest bins, [B, n, D].
-        bins: their indices in the mixture, int64, [B, n].
-        audible: which of them count, bool, [B, n].
-        identity: of each mixture, int64, [B].
-        points: how many are drawn, without replacement; of fewer all.
-    """
+    loud, audible = points_at(embedding, bins), magnitude.gather(1, bins) > 0
     # A bin's key is a function of the bin: another loudest bin more or less does not change the order of the others.
-    keys = uniform_at(identity, bins, Stream.POINTS).masked_fill(~audible, 1)
+    keys = uniform_at(mixture_ids, bins, Stream.POINTS).masked_fill(~audible, 1)
     drawn = keys.topk(min(points, bins.shape[1]), largest=False).indices
     return LoudPoints(loud, audible, points_at(loud, drawn), audible.gather(1, drawn))
 
 
-def refit(points: LoudPoints, identity: Tensor, sources: int) -> LoudClusters:
-    """k-means anew, of the drawn points for their labels, of all the loud ones for the centres.
-
-    Args:
-        points: of B mixtures.
-        identity: of each mixture, which decides where k-means starts, int64, [B].
-        sources: Q.
-    """
-    labels = k_means(points.drawn, sources, identity, points.drawn_audible).labels
-    return LoudClusters(labels, k_means(points.loud, sources, identity, points.audible).centres)
+def refit(points: LoudPoints, mixture_ids: Tensor, sources: int) -> Clusters:
+    """k-means anew, of the drawn points for their labels, of all the loud ones for the centres."""
+    labels = k_means(points.drawn, sources, mixture_ids, points.drawn_audible).labels
+    return k_means(points.loud, sources, mixture_ids, points.audible)._replace(labels=labels)
 
 
-def mask_clusters(points: LoudPoints, centres: Tensor) -> LoudClusters:
-    """The clusters that made the masks, by their centres, [B, Q, D]."""
+def mask_clusters(points: LoudPoints, centres: Tensor) -> Clusters:
+    """The clusters that made the masks, by their centres, [B, Q, D], with the labels of the drawn points."""
     centres = centres.double()
-    distance = torch.cdist(points.drawn.double(), centres, compute_mode="donot_use_mm_for_euclid_dist")
-    return LoudClusters(distance.argmin(-1), centres)
+    return Clusters(centres, distances(points.drawn.double(), centres).argmin(1))
 
 
-def measure(points: LoudPoints, clusters: LoudClusters) -> Confidence:
+def measure(points: LoudPoints, clusters: Clusters) -> Confidence:
     """Confidence in clusters: S and the balance of the drawn points, P of all the loud ones."""
     sources = clusters.centres.shape[1]
     silhouettes = silhouette_samples(points.drawn, clusters.labels, sources, points.drawn_audible)
@@ -180,12 +136,7 @@ def silhouette_samples(points: Tensor, labels: Tensor, clusters: int, valid: Ten
 def _distance_sums(points: Tensor, membership: Tensor) -> Tensor:
     """Sum of the distances from every point to those of every cluster, in units of the largest from their mean.
 
-    Args:
-        points: [B, n, D].
-        membership: [B, n, Q]; points without any are taken for the mean.
-
-    Returns:
-        [B, n, Q].
+    Points [B, n, D] without any membership [B, n, Q] are taken for the mean; [B, n, Q].
     """
     counts = membership.sum(-1, keepdim=True)
     points = points.double().masked_fill(counts == 0, 0)
@@ -226,7 +177,7 @@ def posterior_strength(points: Tensor, centres: Tensor, beta: float = 1.0) -> Te
 
 
 def cluster_balance(labels: Tensor, clusters: int, valid: Tensor | None = None) -> Tensor:
-    """Q times the smallest cluster's share of the points.
+    """Q times the smallest cluster's share of the points: 1 for clusters of equal size, 0 where one is empty.
 
     Args:
         labels: in 0, ..., Q - 1, [B, n].
@@ -234,7 +185,7 @@ def cluster_balance(labels: Tensor, clusters: int, valid: Tensor | None = None) 
         valid: points that count, bool, [B, n]; default: all.
 
     Returns:
-        1 for clusters of equal size, 0 where one is empty, float64, [B].
+        float64, [B].
     """
     sizes = members(labels, clusters, valid).sum(1)
     return clusters * sizes.amin(-1) / sizes.sum(-1).clamp(min=1)

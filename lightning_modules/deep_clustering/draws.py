@@ -1,4 +1,4 @@
-"""Random numbers that are functions of a mixture's identity: the same on every device, in any batch and order."""
+"""Random numbers that are functions of a mixture's index: the same on every device, in any batch and order."""
 
 from enum import IntEnum
 
@@ -20,23 +20,14 @@ class Stream(IntEnum):
 _GOLDEN, _FIRST, _SECOND = (c - 2**64 for c in (0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB))
 
 
-def uniform(identity: Tensor, count: int, stream: int) -> Tensor:
-    """Random numbers that are a function of the arguments alone: the same on every device and in any batch.
-
-    Args:
-        identity: of each mixture, int64, [B].
-        count: how many for each; a larger count continues the sequence of a smaller one.
-        stream: separates purposes: each has numbers of its own.
-
-    Returns:
-        Uniform in [0, 1), float64, [B, count].
-    """
-    return uniform_at(identity, torch.arange(count, device=identity.device).unsqueeze(0), stream)
+def uniform(mixture_ids: Tensor, count: int, stream: int) -> Tensor:
+    """The first numbers of a stream for each mixture, int64, [B]: uniform in [0, 1), float64, [B, count]."""
+    return uniform_at(mixture_ids, torch.arange(count, device=mixture_ids.device).unsqueeze(0), stream)
 
 
-def uniform_at(identity: Tensor, place: Tensor, stream: int) -> Tensor:
+def uniform_at(mixture_ids: Tensor, place: Tensor, stream: int) -> Tensor:
     """Those of the numbers `uniform` gives that stand at some places of the sequence: places [B, n], numbers [B, n]."""
-    key = _mix(_mix(identity) + stream)
+    key = _mix(_mix(mixture_ids) + stream)
     return _shift(_mix(key.unsqueeze(-1) + (place + 1) * _GOLDEN), 11).double() * 2.0**-53
 
 

@@ -9,9 +9,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from lightning_modules.batch_invariance import inner_products
 from lightning_modules.deep_clustering.clustering import group, members
 from lightning_modules.deep_clustering.draws import Stream, uniform
-from lightning_modules.inner_products import inner_products
 
 EM_ITERATIONS = 30
 SAMPLES = 2048
@@ -19,17 +19,11 @@ REGULARISATION = 1e-6
 
 
 class GaussianMixture(NamedTuple):
-    """Gaussians with full covariances.
+    """Gaussians with full covariances."""
 
-    Attributes:
-        weights: [B, K].
-        means: [B, K, D].
-        factors: Cholesky factors of the covariances, lower, [B, K, D, D].
-    """
-
-    weights: Tensor
-    means: Tensor
-    factors: Tensor
+    weights: Tensor  # [B, K]
+    means: Tensor  # [B, K, D]
+    factors: Tensor  # Cholesky factors of the covariances, lower, [B, K, D, D]
 
 
 def jensen_shannon(points: Tensor, labels: Tensor, clusters: int, valid: Tensor | None = None) -> Tensor:
@@ -76,21 +70,15 @@ def _divergence(points: Tensor, membership: Tensor, normal: Tensor) -> Tensor:
 
 
 def fit_gaussian_mixture(points: Tensor, responsibilities: Tensor, iterations: int) -> GaussianMixture:
-    """Expectation-maximisation from responsibilities on; covariances get `REGULARISATION` on the diagonal.
+    """Expectation-maximisation of points [B, D, n], float64, from responsibilities [B, K, n] on.
 
-    Args:
-        points: float64, [B, D, n].
-        responsibilities: of each Gaussian for each point, adding up to 1, or to 0 for points that do not count,
-            [B, K, n].
-        iterations: after the first fit.
-
-    Returns:
-        The Gaussians; one without points has weight 0, unless there are none at all.
+    Responsibilities add up to 1, or to 0 for points that do not count. Covariances get `REGULARISATION` on the
+    diagonal; a Gaussian without points has weight 0, unless there are none at all.
     """
     valid = responsibilities.sum(1, keepdim=True)
     mixture = _maximise(points, responsibilities)
     for _ in range(iterations):
-        # A softmax over few Gaussians: torch's own takes several times as long.
+        # A softmax over the Gaussians; torch's own depends on the number of threads.
         logarithm = log_densities(points, mixture)
         odds = logarithm.sub_(logarithm.amax(1, keepdim=True)).exp_()
         mixture = _maximise(points, odds.mul_(valid / odds.sum(1, keepdim=True)))

@@ -1,7 +1,7 @@
 """k-means of many mixtures' points at once, in float64.
 
 Axes: B mixtures, n points, D dimensions, Q clusters, S starts. Nothing depends on what else is in the batch or on a
-random state: draws are functions of a mixture's identity.
+random state: draws are functions of a mixture's index.
 """
 
 import itertools
@@ -30,12 +30,7 @@ class Clusters(NamedTuple):
 
 
 def k_means(
-    points: Tensor,
-    clusters: int = 2,
-    identity: Tensor | None = None,
-    valid: Tensor | None = None,
-    starts: int = 10,
-    initial_centres: Tensor | None = None,
+    points: Tensor, clusters: int, mixture_ids: Tensor, valid: Tensor | None = None, starts: int = 10
 ) -> Clusters:
     """Clusters of least inertia, by Lloyd's iteration in float64 from k-means++ starts.
 
@@ -49,46 +44,29 @@ def k_means(
     Args:
         points: [B, n, D].
         clusters: Q, at least 2.
-        identity: of each mixture, which decides the starts, int64, [B]; not needed with `initial_centres`.
+        mixture_ids: of each mixture, which decides the starts, int64, [B].
         valid: points that count, bool, [B, n]; default: all.
         starts: the best is kept, the first of equally good ones. Ten (scikit-learn's default for long) miss the best of
             four separate clusters less than once in 1000 times; two separate clusters are found from any one.
-        initial_centres: [B, Q, D], a single start instead.
 
     Returns:
         The fixed point reached from the best start (or where it got in `ITERATIONS`).
-
-    Raises:
-        ValueError: neither `identity` nor `initial_centres` is given.
     """
-    if identity is None and initial_centres is None:
-        raise ValueError("k-means needs an identity to draw its starts by, or initial centres")
     if valid is None:
         valid = torch.ones(1, 1, dtype=torch.bool, device=points.device).expand(points.shape[:2])
-    size = group(points)
+    number = torch.arange(1, clusters, device=points.device).view(-1, 1)
     found = []
-    for part in (slice(first, first + size) for first in range(0, len(points), size)):
-        rows, mean = _rows(points[part], valid[part])
-        if initial_centres is not None:
-            centres = initial_centres[part].double() - mean
-        elif identity is not None:
-            centres = _best_start(rows, identity[part], starts, clusters)
-        end = _lloyd(rows, centres.unsqueeze(1))
-        found.append(Clusters(end.centres.squeeze(1) + mean, _labels(end.membership.squeeze(1))))
+    for x, ids, counts in zip(*(each.split(group(points)) for each in (points, mixture_ids, valid)), strict=True):
+        rows, mean = _rows(x, counts)
+        centres, membership, _ = _lloyd(rows, _best_start(rows, ids, starts, clusters).unsqueeze(1))
+        found.append((centres.squeeze(1) + mean, (membership.squeeze(1) * number).sum(1)))
     return Clusters(*(torch.cat(parts) for parts in zip(*found, strict=True)))
 
 
 def _rows(points: Tensor, valid: Tensor) -> tuple[Tensor, Tensor]:
-    """A point x as the row (x - mean, 1), one that does not count as a row of zeros.
+    """Points x as rows (x - mean, 1), those that do not count as zeros, float64, [B, n, D + 1]; means, [B, 1, D].
 
     Sums of rows are then sums and numbers of points, and a row of zeros scores 0 everywhere: it goes to cluster 0.
-
-    Args:
-        points: [B, n, D].
-        valid: [B, n].
-
-    Returns:
-        Rows, float64, [B, n, D + 1], and means, [B, 1, D].
     """
     rows = points.new_empty(*points.shape[:2], points.shape[2] + 1, dtype=torch.float64)
     rows[..., :-1] = points.masked_fill(~valid.unsqueeze(-1), 0)
@@ -99,27 +77,22 @@ def _rows(points: Tensor, valid: Tensor) -> tuple[Tensor, Tensor]:
     return rows, mean
 
 
-def _best_start(rows: Tensor, identity: Tensor, starts: int, clusters: int) -> Tensor:
+def _best_start(rows: Tensor, mixture_ids: Tensor, starts: int, clusters: int) -> Tensor:
     """Centres of the start that wins the competition, [B, Q, D]."""
     if rows.shape[1] > COMPETITION:
-        place = torch.arange(COMPETITION, device=rows.device) + uniform(identity, COMPETITION, Stream.COMPETITION)
+        place = torch.arange(COMPETITION, device=rows.device) + uniform(mixture_ids, COMPETITION, Stream.COMPETITION)
         rows = points_at(rows, _draw(rows[..., -1].long(), place / COMPETITION))
-    draws = uniform(identity, starts * clusters, Stream.STARTS).view(-1, starts, clusters)
-    ends = _lloyd(rows, _plus_plus(rows, draws))
+    draws = uniform(mixture_ids, starts * clusters, Stream.STARTS).view(-1, starts, clusters)
+    centres, _, between = _lloyd(rows, _plus_plus(rows, draws))
     # Starts that end in the same clusters differ by rounding: the first of them.
-    best = (ends.between >= ends.between.amax(-1, keepdim=True) * (1 - 1e-9)).byte().argmax(-1)
-    return ends.centres[torch.arange(len(best), device=best.device), best]
+    best = (between >= between.amax(-1, keepdim=True) * (1 - 1e-9)).byte().argmax(-1)
+    return centres[torch.arange(len(best), device=best.device), best]
 
 
 def _draw(likelihood: Tensor, place: Tensor) -> Tensor:
-    """Indices in proportion to whole numbers: their sums do not depend on the order of addition.
+    """Indices [..., m] in proportion to whole numbers [..., n], whose sums do not depend on the order of addition.
 
-    Args:
-        likelihood: not negative, int64, [..., n].
-        place: in [0, 1): the share of the total likelihood that lies before the index wanted, [..., m].
-
-    Returns:
-        [..., m]; 0 where every likelihood is 0.
+    A place, [..., m], in [0, 1), is the share of the total likelihood before the index; 0 where every likelihood is 0.
     """
     cumulative = likelihood.cumsum(-1)
     total = cumulative[..., -1:]
@@ -129,12 +102,7 @@ def _draw(likelihood: Tensor, place: Tensor) -> Tensor:
 def _plus_plus(rows: Tensor, draws: Tensor) -> Tensor:
     """k-means++ (Arthur, Vassilvitskii 2007): each further centre is a point drawn by its squared distance.
 
-    Args:
-        rows: [B, n, D + 1].
-        draws: uniform in [0, 1), [B, S, Q].
-
-    Returns:
-        [B, S, Q, D].
+    Rows [B, n, D + 1], and uniform numbers [B, S, Q]: centres [B, S, Q, D].
     """
     points, valid = rows[..., :-1], rows[..., -1].long().unsqueeze(1)
     square = points.square().sum(-1).unsqueeze(1)
@@ -156,26 +124,14 @@ def _plus_plus(rows: Tensor, draws: Tensor) -> Tensor:
     return torch.stack(centres, 2)
 
 
-class _End(NamedTuple):
-    """Where Lloyd's iteration ends.
+def _lloyd(rows: Tensor, centres: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Lloyd's iteration of all starts at once, on rows [B, n, D + 1] from centres [B, S, Q, D].
 
-    Attributes:
-        centres: [B, S, Q, D].
-        membership: of the points in the clusters of these centres, as `_membership` gives it, [B, S, Q - 1, n].
-        between: scatter between clusters Σ_k n_k |c_k|²: with the inertia it adds up to the total scatter, [B, S].
-    """
+    It waits for the device once an iteration, to see whether to stop.
 
-    centres: Tensor
-    membership: Tensor
-    between: Tensor
-
-
-def _lloyd(rows: Tensor, centres: Tensor) -> _End:
-    """Lloyd's iteration of all starts at once; it waits for the device once an iteration, to see whether to stop.
-
-    Args:
-        rows: [B, n, D + 1].
-        centres: [B, S, Q, D].
+    Returns:
+        Centres, the points' membership in their clusters as `_membership` gives it, and the scatter between clusters
+        Σ_k n_k |c_k|², [B, S]: with the inertia it adds up to the total scatter.
     """
     total = rows.sum(1).view(len(rows), 1, 1, -1)
     membership = _membership(rows, centres)
@@ -188,19 +144,11 @@ def _lloyd(rows: Tensor, centres: Tensor) -> _End:
         # What has converged stays as it is while others go on: the same points have the same mean.
         if torch.equal(membership, before):
             break
-    return _End(centres, membership, (sizes * centres.square()).sum((-2, -1)))
+    return centres, membership, (sizes * centres.square()).sum((-2, -1))
 
 
 def _membership(rows: Tensor, centres: Tensor) -> Tensor:
-    """Whether a point lies nearest to a centre; the first centre, which has all the others, is left out.
-
-    Args:
-        rows: [B, n, D + 1].
-        centres: [B, S, Q, D].
-
-    Returns:
-        bool, [B, S, Q - 1, n].
-    """
+    """Whether a point lies nearest to a centre, bool, [B, S, Q - 1, n]; the first centre has all the others."""
     # Cluster k scores (|x - c_0|² - |x - c_k|²)/2 = x·(c_k - c_0) - (|c_k|² - |c_0|²)/2: above 0 where it is nearer.
     # Later clusters have to win by more than rounding, else copies of a centre would share its points.
     square = centres.square().sum(-1, keepdim=True)
@@ -215,8 +163,3 @@ def _membership(rows: Tensor, centres: Tensor) -> Tensor:
         won[:, :, j] &= ~later
         won[:, :, k] &= later
     return won
-
-
-def _labels(membership: Tensor) -> Tensor:
-    number = torch.arange(1, membership.shape[1] + 1, device=membership.device)
-    return (membership * number.unsqueeze(-1)).sum(1)

@@ -12,28 +12,15 @@ SMALLEST_DEVIATION = 1e-3
 
 
 class LevelStatistics(NamedTuple):
-    """What the features of a mixture's part need to know of the whole, [B, 1, 1] each.
+    """What the features of a mixture's part need to know of the whole, [B, 1, 1] each."""
 
-    Attributes:
-        loudest: the largest magnitude.
-        deviation: of the levels.
-        mean: of the levels.
-    """
-
-    loudest: Tensor
-    deviation: Tensor
+    loudest: Tensor  # magnitude
+    deviation: Tensor  # of the levels
     mean: Tensor
 
 
 def level(magnitude: Tensor, loudest: Tensor, floor: InputFloor = "relative", floor_db: float = 80.0) -> Tensor:
-    """Log-magnitude in dB above a floor, [B, bins, frames].
-
-    Args:
-        magnitude: [B, bins, frames].
-        loudest: the largest magnitude of the mixture, [B, 1, 1].
-        floor: `relative` to the loudest bin, or `absolute`: 10⁻⁸ added to the power.
-        floor_db: how far below the loudest bin the relative floor lies.
-    """
+    """Log-magnitude in dB above a floor, [B, bins, frames], of a mixture whose loudest magnitude is [B, 1, 1]."""
     if floor == "relative":
         loudest = loudest.clamp_min(torch.finfo(magnitude.dtype).tiny)
         return 20 * (magnitude / loudest).clamp_min(10 ** (-floor_db / 20)).log10()

@@ -4,10 +4,16 @@ Axes: B mixtures, N time-frequency bins, D dimensions of the embedding, Q source
 dominant sources in their rows, each row times the square root of its bin's weight.
 """
 
+from collections.abc import Iterator
+from typing import Any
+
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
-from lightning_modules.deep_clustering.gram import weighted_gram
+from lightning_modules.deep_clustering.clustering import group
+
+CPU_BLOCK, BLOCK = 2**12, 2**14  # bins; 4096 of 20 dimensions and all that is made of them stay in a core's cache
 
 
 def dominant_source(magnitudes: Tensor) -> Tensor:
@@ -59,6 +65,56 @@ def _normalised_gram(embedding: Tensor, dominant: Tensor, weight: Tensor) -> tup
     """VᵀV [B, D, D], YᵀV [B, Q, D] and the diagonal of YᵀY [B, Q], with Σ w_i = 1, in float64."""
     smallest = torch.finfo(weight.dtype).tiny  # silent mixtures: 0 / tiny = 0
     # Any level of the weights fits into float32.
-    vv, yv, yy = weighted_gram(embedding, dominant, weight / weight.amax(1, keepdim=True).clamp_min(smallest))
+    weight = weight / weight.amax(1, keepdim=True).clamp_min(smallest)
+    joint, yy = _WeightedGram.apply(embedding, dominant, weight)
     total = yy.sum(1).clamp_min(smallest).view(-1, 1, 1)
-    return vv / total, yv / total, yy / total.squeeze(-1)
+    vv, yv = (joint / total).split([embedding.shape[-1], dominant.shape[1]], 1)
+    return vv, yv, yy / total.squeeze(-1)
+
+
+class _WeightedGram(torch.autograd.Function):
+    """[V Y]ᵀWV, [B, D + Q, D], and the diagonal of YᵀWY, [B, Q], of V and Y without weights and W = diag(w).
+
+    Products of a block of bins are of the embedding's type, their sums of float64; no weighted copy of the embeddings
+    is made. For G and H, the derivatives by VᵀWV and YᵀWV, dL/dv_i = w_i ((G + Gᵀ) v_i + Hᵀ y_i): rows of W [V Y] times
+    [G + Gᵀ; H].
+    """
+
+    @staticmethod
+    def forward(ctx: Any, embedding: Tensor, dominant: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
+        mixtures, _, dimensions = embedding.shape
+        joint = embedding.new_zeros(mixtures, dimensions + dominant.shape[1], dimensions, dtype=torch.float64)
+        counts = embedding.new_zeros(mixtures, dominant.shape[1], dtype=torch.float64)
+        with torch.autocast(embedding.device.type, enabled=False):
+            for which, bins, weighted in _blocks(embedding, dominant, weight):
+                joint[which] += weighted.mT @ embedding[which, bins]
+                counts[which] += weighted[..., dimensions:].sum(1, dtype=torch.float64)
+        ctx.save_for_backward(embedding, dominant, weight)
+        ctx.mark_non_differentiable(counts)
+        return joint, counts
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, upstream: Tensor, _: Tensor) -> tuple[Tensor, None, None]:
+        embedding, dominant, weight = ctx.saved_tensors
+        left, right = upstream.split([embedding.shape[-1], dominant.shape[1]], 1)
+        factor = torch.cat([left + left.mT, right], 1).to(embedding.dtype)
+        gradient = torch.empty_like(embedding, memory_format=torch.contiguous_format)
+        with torch.autocast(embedding.device.type, enabled=False):
+            for which, bins, weighted in _blocks(embedding, dominant, weight):
+                torch.bmm(weighted, factor[which], out=gradient[which, bins])
+        return gradient, None, None
+
+
+def _blocks(embedding: Tensor, dominant: Tensor, weight: Tensor) -> Iterator[tuple[slice, slice, Tensor]]:
+    """Some mixtures, some of their bins, and those rows of W [V Y], [b, n, D + Q]."""
+    mixtures, bins, dimensions = group(embedding), CPU_BLOCK if embedding.is_cpu else BLOCK, embedding.shape[-1]
+    for first in range(0, len(embedding), mixtures):
+        which = slice(first, first + mixtures)
+        for start in range(0, embedding.shape[1], bins):
+            block = slice(start, start + bins)
+            w = weight[which, block].unsqueeze(-1)
+            weighted = embedding.new_empty(*w.shape[:-1], dimensions + dominant.shape[1])
+            torch.mul(embedding[which, block], w, out=weighted[..., :dimensions])
+            torch.mul(dominant[which, :, block].mT, w, out=weighted[..., dimensions:])
+            yield which, block, weighted

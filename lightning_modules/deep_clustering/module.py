@@ -37,47 +37,28 @@ ACTIVATIONS = {"unit_sigmoid": unit_sigmoid, "sigmoid": plain_sigmoid}
 
 
 class Analysed(NamedTuple):
-    """Mixtures as a network hears them, N = frames·bins.
+    """What a network and k-means need of mixtures, N = frames·bins."""
 
-    Attributes:
-        spectrum: complex, [B, bins, frames].
-        features: the network's input, [B, bins, frames].
-        magnitude: frame after frame, [B, N].
-        loudest: bins that k-means looks at, int64, [B, n].
-    """
-
-    spectrum: Tensor
-    features: Tensor
-    magnitude: Tensor
-    loudest: Tensor
+    spectrum: Tensor  # complex, [B, bins, frames]
+    features: Tensor  # the network's input, [B, bins, frames]
+    magnitude: Tensor  # frame after frame, [B, N]
+    loudest: Tensor  # bins that k-means looks at, int64, [B, n]
 
 
 class Embedded(NamedTuple):
-    """Mixtures and the embeddings of their time-frequency bins, frame after frame.
+    """Mixtures and the embeddings of their time-frequency bins, frame after frame."""
 
-    Attributes:
-        spectrum: complex, [B, bins, frames].
-        magnitude: [B, N].
-        loudest: bins that k-means looks at, int64, [B, n].
-        embedding: [B, N, D].
-    """
-
-    spectrum: Tensor
-    magnitude: Tensor
-    loudest: Tensor
-    embedding: Tensor
+    spectrum: Tensor  # complex, [B, bins, frames]
+    magnitude: Tensor  # [B, N]
+    loudest: Tensor  # bins that k-means looks at, int64, [B, n]
+    embedding: Tensor  # [B, N, D]
 
 
 class Separated(NamedTuple):
-    """Estimates and the clusters that made them.
+    """Estimates and the clusters that made them."""
 
-    Attributes:
-        estimates: [B, Q, T].
-        centres: of the clusters, float64, [B, Q, D].
-    """
-
-    estimates: Tensor
-    centres: Tensor
+    estimates: Tensor  # [B, Q, T]
+    centres: Tensor  # float64, [B, Q, D]
 
 
 class DeepClustering(SeparatrixModule):
@@ -170,19 +151,14 @@ class DeepClustering(SeparatrixModule):
         return {**super().identity(), "domain": self.domain, "sources": self.sources}
 
     def setup(self, stage: str) -> None:
-        """Compare the model with the data.
-
-        Raises:
-            InputError: they do not fit, or training batches come without the sources that the loss needs.
-        """
         super().setup(stage)
         data = getattr(self.trainer, "datamodule", None)
         if stage == "fit" and not getattr(data, "train_sources", True):
             raise InputError("train_sources: false; deep clustering learns from isolated sources: leave them in")
 
     @property
-    def hearing(self) -> tuple[Any, ...]:
-        """The settings that decide what `analyse` makes of a mixture: the same of models that agree in them."""
+    def input_settings(self) -> tuple[Any, ...]:
+        """What decides how `analyse` takes a mixture: the same of models that agree in it."""
         return self.geometry, self.input_floor, self.floor_db, self.clustered_share
 
     def input_statistics(self, magnitude: Tensor) -> LevelStatistics:
@@ -192,16 +168,11 @@ class DeepClustering(SeparatrixModule):
         return LevelStatistics(loudest, *torch.std_mean(levels, (1, 2), keepdim=True))
 
     def input_features(self, magnitude: Tensor, statistics: LevelStatistics | None = None) -> Tensor:
-        """The network's input, [B, bins, F].
-
-        Args:
-            magnitude: of the mixture, or of a part of it, [B, bins, F].
-            statistics: of the whole mixture, where `magnitude` is a part; of `magnitude` itself unless given.
-        """
+        """The network's input, [B, bins, F], of a mixture's magnitude, or of a part with the whole's statistics."""
         return level_features(magnitude, self.input_floor, self.floor_db, statistics)
 
     def analyse(self, mixture: Tensor) -> Analysed:
-        """What the network hears of mixtures, [B, T]."""
+        """What the network and k-means need of mixtures, [B, T]."""
         spectrum = stft(mixture, self.geometry)
         magnitude = spectrum.abs()
         features = self.input_features(magnitude)
@@ -213,7 +184,7 @@ class DeepClustering(SeparatrixModule):
         return self.embed_analysed(self.analyse(mixture))
 
     def embed_analysed(self, analysed: Analysed) -> Embedded:
-        """The embeddings of mixtures that this model, or one of the same `hearing`, has analysed."""
+        """The embeddings of mixtures that this model, or one of the same `input_settings`, has analysed."""
         embedding = self.embedding(analysed.features)
         return Embedded(analysed.spectrum, analysed.magnitude, analysed.loudest, embedding)
 
@@ -225,45 +196,34 @@ class DeepClustering(SeparatrixModule):
         """Magnitudes of the true sources in the same order of bins: [B, Q, T] -> [B, Q, N]."""
         return stft(sources, self.geometry).abs().mT.flatten(2)
 
-    def cluster(self, embedded: Embedded, identity: Tensor) -> Tensor:
-        """Centres of the clusters of the loudest bins, float64, [B, Q, D] (Liu et al. 2020, section 2).
-
-        Args:
-            embedded: B mixtures.
-            identity: of each mixture; it decides where k-means starts, int64, [B].
-        """
-        with torch.autocast(identity.device.type, enabled=False):
+    def cluster(self, embedded: Embedded, mixture_ids: Tensor) -> Tensor:
+        """Centres of the clusters of the loudest bins, float64, [B, Q, D] (Liu et al. 2020, section 2)."""
+        with torch.autocast(mixture_ids.device.type, enabled=False):
             valid = embedded.magnitude.gather(1, embedded.loudest) > 0
             points = points_at(embedded.embedding, embedded.loudest)
-            return k_means(points, self.sources, identity, valid).centres
+            return k_means(points, self.sources, mixture_ids, valid).centres
 
     def masks(self, embedding: Tensor, centres: Tensor) -> Tensor:
         """Soft masks of all bins, [B, Q, bins, F], from embeddings, [B, N, D], and cluster centres, [B, Q, D]."""
         with torch.autocast(embedding.device.type, enabled=False):
             return soft_masks(embedding, centres, self.mask_sharpness).unflatten(-1, (-1, self.geometry.bins)).mT
 
-    def separate(self, embedded: Embedded, identity: Tensor, samples: int) -> Separated:
-        """Cluster the loudest bins, mask all of them.
-
-        Args:
-            embedded: B mixtures.
-            identity: of each mixture; it decides where k-means starts, int64, [B].
-            samples: length of the estimates.
-        """
-        centres = self.cluster(embedded, identity)
+    def separate(self, embedded: Embedded, mixture_ids: Tensor, samples: int) -> Separated:
+        """Cluster the loudest bins, mask all of them; `samples` is the estimates' length."""
+        centres = self.cluster(embedded, mixture_ids)
         masked = self.masks(embedded.embedding, centres) * embedded.spectrum.unsqueeze(1)
         return Separated(istft(masked, self.geometry, samples), centres)
 
-    def forward(self, mixture: Tensor, identity: Tensor | None = None) -> Tensor:
+    def forward(self, mixture: Tensor, mixture_ids: Tensor | None = None) -> Tensor:
         """Estimates of the sources in any order: [B, T] -> [B, Q, T].
 
         Args:
             mixture: samples.
-            identity: of each mixture, int64, [B]; it decides where k-means starts. The same for all unless given.
+            mixture_ids: of each mixture, int64, [B]; it decides where k-means starts. The same for all unless given.
         """
-        if identity is None:
-            identity = torch.zeros(len(mixture), dtype=torch.int64, device=mixture.device)
-        return self.separate(self.embed(mixture), identity, mixture.shape[-1]).estimates
+        if mixture_ids is None:
+            mixture_ids = torch.zeros(len(mixture), dtype=torch.int64, device=mixture.device)
+        return self.separate(self.embed(mixture), mixture_ids, mixture.shape[-1]).estimates
 
     def loss(self, embedding: Tensor, magnitude: Tensor, source_magnitudes: Tensor) -> Tensor:
         """The loss of each mixture, [B]. A subclass may give another.
@@ -276,15 +236,13 @@ class DeepClustering(SeparatrixModule):
         return self.loss_function(embedding, dominant_source(source_magnitudes), magnitude)
 
     def training_step(self, batch: Batch, batch_index: int) -> Tensor:
-        """Mean loss over excerpts of the batch's mixtures."""
         magnitude = stft(batch.mixture, self.geometry).abs()
         features = self.input_features(magnitude)
         sources = stft(batch.sources, self.geometry).abs()
         # Features before the cut: an excerpt that falls into silence looks as it does within its mixture.
         features, magnitude, sources = self._excerpt(batch.indices, features, magnitude, sources)
-        return self.log_loss(
-            self.loss(self.embedding(features), magnitude.mT.flatten(1), sources.mT.flatten(2)), batch, "train"
-        )
+        losses = self.loss(self.embedding(features), magnitude.mT.flatten(1), sources.mT.flatten(2))
+        return self.log_loss(losses, batch, "train")
 
     def _excerpt(self, indices: Tensor, *spectrograms: Tensor) -> list[Tensor]:
         """The same frames of every spectrogram, [B, ..., bins, frames]: a function of seed, mixture and epoch."""
@@ -317,19 +275,16 @@ class DeepClustering(SeparatrixModule):
         gradient_clip_val: float | None = None,
         gradient_clip_algorithm: str | None = None,
     ) -> None:
-        """AutoClip, and what the trainer was told besides."""
         if self.autoclip is not None:
             self.autoclip(self.parameters())
         super().configure_gradient_clipping(optimizer, gradient_clip_val, gradient_clip_algorithm)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Keep AutoClip's history beside the weights."""
         super().on_save_checkpoint(checkpoint)
         if self.autoclip is not None:
             checkpoint["autoclip"] = self.autoclip.state_dict()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Check the checkpoint and take AutoClip's history."""
         super().on_load_checkpoint(checkpoint)
         if self.autoclip is not None and "autoclip" in checkpoint:
             self.autoclip.load_state_dict(checkpoint["autoclip"])

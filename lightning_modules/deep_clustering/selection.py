@@ -26,29 +26,19 @@ ConfidenceClusters = Literal["refit", "masks"]
 
 
 class Selection(TypedDict):
-    """What every model makes of a batch, and which of them is trusted.
+    """What every model makes of a batch, and which of them is picked."""
 
-    Attributes:
-        estimates: [M, B, Q, T].
-        refit: each model's confidence, its clusters fitted anew, [M, B] each.
-        masks: each model's confidence in the clusters of its masks, [M, B] each.
-        points: each model's loud points, M of them.
-        labels: of the drawn points in the clusters fitted anew, M of them, [B, m].
-        trust: in each model, float64, [M, B].
-        picked: number of the most trusted model, the first of equals, int64, [B].
-    """
-
-    estimates: Tensor
-    refit: Confidence
-    masks: Confidence
-    points: list[LoudPoints]
-    labels: list[Tensor]
-    trust: Tensor
-    picked: Tensor
+    estimates: Tensor  # [M, B, Q, T]
+    refit: Confidence  # each model's confidence, its clusters fitted anew, [M, B] each
+    masks: Confidence  # each model's confidence in the clusters of its masks, [M, B] each
+    points: list[LoudPoints]  # each model's, M of them
+    labels: list[Tensor]  # of the drawn points in the clusters fitted anew, M of them, [B, m]
+    trust: Tensor  # in each model, float64, [M, B]
+    picked: Tensor  # number of the most trusted model, the first of equals, int64, [B]
 
 
-class Judged(NamedTuple):
-    """What one model makes of a batch, and how far it trusts it.
+class ModelOutput(NamedTuple):
+    """What one model makes of a batch.
 
     Attributes:
         estimates: [B, Q, T].
@@ -117,33 +107,33 @@ class ModelSelection(SeparatrixModule):
         """Rate and number of sources: each model has a geometry of its own."""
         return {"sample_rate": self.geometry.sample_rate, "sources": self.sources}
 
-    def trust(self, judged: Judged) -> Tensor:
+    def trust(self, output: ModelOutput) -> Tensor:
         """How far one model is to be trusted with each mixture. A subclass may return another measure than confidence.
 
         Args:
-            judged: what the model makes of the mixtures. Its estimates add up to them.
+            output: what the model makes of the mixtures. Its estimates add up to them.
 
         Returns:
             The higher, the more; NaN is never picked unless all are, [B].
         """
-        return (judged.refit if self.confidence_clusters == "refit" else judged.masks).confidence
+        return (output.refit if self.confidence_clusters == "refit" else output.masks).confidence
 
-    def select(self, mixture: Tensor, identity: Tensor) -> Selection:
+    def select(self, mixture: Tensor, mixture_ids: Tensor) -> Selection:
         """Separate mixtures, [B, T], with every model, and pick.
 
         Args:
             mixture: samples.
-            identity: of each mixture; it decides what the confidence draws and where k-means starts, int64, [B].
+            mixture_ids: decide what the confidence draws and where k-means starts, int64, [B].
         """
-        # Models of one geometry, as a rule all of them, hear the same.
+        # Models of one geometry, as a rule all of them, analyse a mixture alike.
         analysed: dict[tuple[Any, ...], Analysed] = {}
-        judged = []
+        outputs = []
         for model in self.deep_clustering_models:
-            if model.hearing not in analysed:
-                analysed[model.hearing] = model.analyse(mixture)
-            judged.append(_judge(model, analysed[model.hearing], identity, mixture.shape[-1]))
-        estimates, points, labels, refits, masks = zip(*judged, strict=True)
-        trust = torch.stack([self.trust(each).double() for each in judged])
+            if model.input_settings not in analysed:
+                analysed[model.input_settings] = model.analyse(mixture)
+            outputs.append(_output(model, analysed[model.input_settings], mixture_ids, mixture.shape[-1]))
+        estimates, points, labels, refits, masks = zip(*outputs, strict=True)
+        trust = torch.stack([self.trust(each).double() for each in outputs])
         return Selection(
             estimates=torch.stack(estimates),
             refit=_stacked(refits),
@@ -154,18 +144,17 @@ class ModelSelection(SeparatrixModule):
             picked=trust.nan_to_num(nan=-torch.inf).argmax(0),
         )
 
-    def forward(self, mixture: Tensor, identity: Tensor | None = None) -> Tensor:
+    def forward(self, mixture: Tensor, mixture_ids: Tensor | None = None) -> Tensor:
         """The most confident model's estimates, in any order: [B, T] -> [B, Q, T].
 
         Args:
             mixture: samples.
-            identity: of each mixture, int64, [B]; the same for all unless given. It decides the draws: without it the
-                confidence, and the pick between models that are almost as sure, may differ from an evaluation's row.
+            mixture_ids: int64, [B]; the same for all unless given. They decide the draws: without them the confidence,
+                and the pick between models that are almost as sure, may differ from an evaluation's row.
         """
-        if identity is None:
-            identity = torch.zeros(len(mixture), dtype=torch.int64, device=mixture.device)
-        selection = self.select(mixture, identity)
-        return selection["estimates"][selection["picked"], torch.arange(len(mixture), device=mixture.device)]
+        if mixture_ids is None:
+            mixture_ids = torch.zeros(len(mixture), dtype=torch.int64, device=mixture.device)
+        return _picked(self.select(mixture, mixture_ids))
 
     def test_step(self, batch: Batch, batch_index: int) -> Selection:
         """Every model's estimates and confidence, for the callbacks."""
@@ -174,47 +163,41 @@ class ModelSelection(SeparatrixModule):
     validation_step = test_step
 
     def log_test_scores(self, outputs: Selection, batch: Batch) -> None:
-        """Log the scores of what was picked."""
-        mixtures = torch.arange(len(batch.indices), device=self.device)
-        super().log_test_scores(outputs["estimates"][outputs["picked"], mixtures], batch)
+        super().log_test_scores(_picked(outputs), batch)
 
     def predict_step(self, batch: Batch, batch_index: int) -> Tensor:
         """The picked estimates, [B, Q, T]."""
         return self(batch.mixture, batch.indices)
 
 
-def _judge(model: DeepClustering, analysed: Analysed, identity: Tensor, samples: int) -> Judged:
+def _picked(selection: Selection) -> Tensor:
+    picked = selection["picked"]
+    return selection["estimates"][picked, torch.arange(len(picked), device=picked.device)]
+
+
+def _output(model: DeepClustering, analysed: Analysed, mixture_ids: Tensor, samples: int) -> ModelOutput:
     """Separate mixtures with one model, of whose embedding, by far the largest, nothing but the points stays."""
     embedded = model.embed_analysed(analysed)
-    separated = model.separate(embedded, identity, samples)
-    return Judged(separated.estimates, *confidences(model, embedded, separated.centres, identity))
+    separated = model.separate(embedded, mixture_ids, samples)
+    return ModelOutput(separated.estimates, *confidences(model, embedded, separated.centres, mixture_ids))
 
 
 def confidences(
-    model: DeepClustering, embedded: Embedded, centres: Tensor, identity: Tensor
+    model: DeepClustering, embedded: Embedded, centres: Tensor, mixture_ids: Tensor
 ) -> tuple[LoudPoints, Tensor, Confidence, Confidence]:
-    """A model's loud points, their labels and its two confidences, as `Judged` has them.
+    """A model's loud points, their labels and its two confidences, as `ModelOutput` has them.
 
-    Args:
-        model: that has embedded the mixtures.
-        embedded: B mixtures; their spectrum does not matter.
-        centres: of the clusters that make the masks, [B, Q, D].
-        identity: of each mixture, which decides what is drawn, int64, [B].
+    Of mixtures that the model has embedded, whose spectrum does not matter; `centres` are of the masks, [B, Q, D].
     """
-    with torch.autocast(identity.device.type, enabled=False):
-        points = loud_points(embedded.embedding, embedded.magnitude, identity, among=embedded.loudest)
-        anew = refit(points, identity, model.sources)
+    with torch.autocast(mixture_ids.device.type, enabled=False):
+        points = loud_points(embedded.embedding, embedded.magnitude, mixture_ids, among=embedded.loudest)
+        anew = refit(points, mixture_ids, model.sources)
         of_masks = measure(points, mask_clusters(points, centres))
         return points, anew.labels, measure(points, anew), of_masks
 
 
 def _require_comparable(checkpoints: Sequence[str], models: Sequence[DeepClustering]) -> None:
-    """Refuse models whose estimates are not of the same kind.
-
-    Raises:
-        InputError: they differ in sample rate, number of sources or activation (distances, and so confidences, are of
-            another size without unit norm); the message names both checkpoints.
-    """
+    """Refuse models of another rate, number of sources or activation (without unit norm confidences differ in size)."""
 
     def kind(model: DeepClustering) -> dict[str, Any]:
         rate = model.geometry.sample_rate

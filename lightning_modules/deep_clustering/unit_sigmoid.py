@@ -6,23 +6,14 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from lightning_modules.activation import sigmoid
+from lightning_modules.batch_invariance import sigmoid
 
 FLOOR = 1e-9  # where all sigmoids vanish, the square of their norm would underflow
 CPU_BLOCK, BLOCK = 2**12, 2**20  # vectors; a thread's 4096 of 20 dimensions and all made of them stay in its cache
 
 
 def unit_sigmoid(logits: Tensor) -> Tensor:
-    """v = s/|s|, s = σ(x) + 10⁻⁹: sigmoids, scaled to unit norm.
-
-    In evaluation and in training alike, a vector is the same to the last bit wherever it stands (on a CPU).
-
-    Args:
-        logits: x, [..., D].
-
-    Returns:
-        Unit vectors, [..., D], at least float32.
-    """
+    """v = s/|s|, s = σ(x) + 10⁻⁹, unit vectors, at least float32: logits x [..., D] -> [..., D]."""
     if torch.compiler.is_exporting():  # a program for any number of frames cannot count blocks
         s = logits.float().sigmoid() + FLOOR
         return s / torch.linalg.vector_norm(s, dim=-1, keepdim=True)

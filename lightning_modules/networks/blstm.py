@@ -5,7 +5,7 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor, nn
 
-from lightning_modules.batch_invariance import batch_invariant
+from lightning_modules.batch_invariance import one_as_two
 from lightning_modules.setting_checks import require_between, require_one_of, require_positive, require_whole
 
 LSTMInit = Literal["orthogonal", "uniform"]
@@ -16,16 +16,7 @@ MOST_UNITS, MOST_LAYERS = 10_000, 100
 class BidirectionalLSTM(nn.Module):
     """Bidirectional LSTM layers over the frames of a feature map, [B, features, F] -> [B, F, 2·units].
 
-    Args:
-        features: number of input features of a frame.
-        units: hidden units a direction.
-        layers: number of layers.
-        dropout: between layers, while training.
-        lstm_init: of the weights, `orthogonal` or `uniform` (BLSTM).
-
-    Raises:
-        InputError: a size that is no whole number from 1 on, or beyond MOST_UNITS and MOST_LAYERS; an unknown
-            initialisation.
+    The settings are those of BLSTM; dropout is between layers.
     """
 
     def __init__(
@@ -59,11 +50,7 @@ class BidirectionalLSTM(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """Both directions' states of every frame."""
-        inputs = features.mT
-        if batch_invariant(features):
-            # A step of one mixture is a product with a vector, which is rounded otherwise than that with a matrix.
-            return self.lstm(inputs.expand(2, -1, -1))[0][:1]
-        return self.lstm(inputs)[0]
+        return one_as_two(lambda inputs: self.lstm(inputs)[0], features.mT)
 
 
 class BLSTM(nn.Module):

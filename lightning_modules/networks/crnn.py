@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from lightning_modules.batch_invariance import one_by_one
 from lightning_modules.errors import InputError
 from lightning_modules.networks.blstm import MOST_UNITS, BidirectionalLSTM, LSTMInit
 from lightning_modules.setting_checks import require_whole
@@ -58,13 +59,7 @@ class CRNN(nn.Module):
 
     def forward(self, magnitude: Tensor) -> Tensor:
         """[B, inputs, F] -> [B, outputs, F // 4]."""
-        maps = magnitude.unsqueeze(1)
-        if torch.is_grad_enabled() or not maps.is_cpu:
-            maps = self.convolutions(maps)
-        else:
-            # On a CPU the way of computing a convolution, and so its last bit, goes by the number of mixtures at once:
-            # what is measured of one must not depend on the others in its batch.
-            maps = torch.cat([self.convolutions(one) for one in maps.split(1)])
+        maps = one_by_one(self.convolutions, magnitude.unsqueeze(1))
         # Frames first, as the recurrent layer wants them: one copy instead of two.
         features = maps.permute(3, 0, 1, 2).flatten(2).permute(1, 2, 0)
         return self.output(self.recurrent(features)).mT

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from torch import Tensor, nn
 
-from lightning_modules.activation import sigmoid
+from lightning_modules.batch_invariance import sigmoid
 from lightning_modules.errors import InputError
 
 
@@ -17,24 +17,16 @@ def require_every_frame(network: nn.Module) -> None:
 
 
 def class_masks(outputs: Tensor, classes: int) -> Tensor:
-    """Masks in [0, 1], float32, [B, C, bins, F].
-
-    Args:
-        outputs: of a network, [B, C·bins, F], class after class, or maps, [B, C, bins, F].
-        classes: C.
-    """
+    """Masks in [0, 1], float32, [B, C, bins, F], of outputs [B, C·bins, F], class after class, or maps."""
     maps = outputs if outputs.ndim == 4 else outputs.unflatten(1, (classes, -1))
     # float32 from here on: the masks multiply magnitudes that the losses compare.
     return sigmoid(maps.float())
 
 
 def embeddings(outputs: Tensor, dimensions: int, activation: Callable[[Tensor], Tensor]) -> Tensor:
-    """Embeddings of all bins, frame after frame, [B, F·bins, D], at least float32.
+    """Embeddings of all bins, frame after frame, [B, F·bins, D], of outputs [B, bins·D, F], bin after bin, or maps.
 
-    Args:
-        outputs: of a network, [B, bins·D, F], bin after bin, or maps, [B, D, bins, F].
-        dimensions: D.
-        activation: of every bin's logits, [..., D] -> [..., D], such as `unit_sigmoid`.
+    The activation, such as `unit_sigmoid`, is of every bin's logits, [..., D] -> [..., D].
     """
     logits = outputs.permute(0, 3, 2, 1) if outputs.ndim == 4 else outputs.mT.unflatten(-1, (-1, dimensions))
     return activation(logits).flatten(1, 2)

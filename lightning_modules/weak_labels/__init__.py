@@ -1,1 +1,1 @@
-"""Separation from weak labels: judges (classifiers of mixtures), separators, and their losses."""
+"""Separation from weak labels: classifiers of mixtures, separators, and their losses."""

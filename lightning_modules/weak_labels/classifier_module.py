@@ -1,4 +1,4 @@
-"""The LightningModule of the judge: a sound-event classifier that learns from labels of mixtures."""
+"""The LightningModule of a sound-event classifier that learns from labels of mixtures."""
 
 from collections.abc import Sequence
 from typing import Any, TypedDict, get_args
@@ -7,9 +7,9 @@ import torch
 from torch import Tensor, nn
 from torchmetrics.classification import BinaryAveragePrecision, MultilabelAveragePrecision
 
-from lightning_modules.activation import sigmoid
 from lightning_modules.base_module import Interval
 from lightning_modules.batch import Batch
+from lightning_modules.batch_invariance import sigmoid
 from lightning_modules.choices import NetworkCallable, OptimizerCallable, SchedulerCallable, choice, made_of
 from lightning_modules.networks import CRNN
 from lightning_modules.setting_checks import require_one_of, require_positive
@@ -24,21 +24,15 @@ from lightning_modules.weak_labels.losses import classification_loss
 
 
 class ClassifierOutput(TypedDict):
-    """What a classifier answers in validation and test, and the truth.
+    """A classifier's logits in validation and test, and the truth."""
 
-    Attributes:
-        logits: [B, C, F'].
-        frame_labels: at the classifier's frame rate, [B, C, F'].
-        clip_labels: [B, C].
-    """
-
-    logits: Tensor
-    frame_labels: Tensor
-    clip_labels: Tensor
+    logits: Tensor  # [B, C, F']
+    frame_labels: Tensor  # at the classifier's frame rate, [B, C, F']
+    clip_labels: Tensor  # [B, C]
 
 
 class EventClassifier(WeakLabelModule):
-    """The judge: a sound-event classifier that knows sounds only from mixtures (Pishdadian et al. 2020, section 2.1).
+    """A sound-event classifier that knows sounds only from mixtures (Pishdadian et al. 2020, section 2.1).
 
     Args:
         supervision: `frame` labels, or `clip` labels alone.
@@ -68,15 +62,9 @@ class EventClassifier(WeakLabelModule):
         scheduler: SchedulerCallable | None = None,
         scheduler_interval: Interval = "epoch",
     ) -> None:
-        super().__init__(
-            classes=classes,
-            sample_rate=sample_rate,
-            window=window,
-            hop=hop,
-            optimizer=optimizer,
-            scheduler=scheduler,
-            scheduler_interval=scheduler_interval,
-        )
+        geometry: dict[str, Any] = {"sample_rate": sample_rate, "window": window, "hop": hop}
+        schedule: dict[str, Any] = {"scheduler": scheduler, "scheduler_interval": scheduler_interval}
+        super().__init__(classes=classes, **geometry, optimizer=optimizer, **schedule)
         require_one_of(get_args(LabelSupervision), supervision=supervision)
         require_positive(gain=gain)
         classes = list(classes)
@@ -88,7 +76,6 @@ class EventClassifier(WeakLabelModule):
         self.test_average_precision = BinaryAveragePrecision() if one else MultilabelAveragePrecision(len(classes))
 
     def identity(self) -> dict[str, Any]:
-        """Rate, geometry, classes and supervision."""
         return {**super().identity(), "supervision": self.supervision}
 
     @property
@@ -106,12 +93,10 @@ class EventClassifier(WeakLabelModule):
         return classification_loss(logits_at_label_rate(logits, self.supervision), activity, weight)
 
     def training_step(self, batch: Batch, batch_index: int) -> Tensor:
-        """Mean loss of the batch."""
         logits = self(stft(batch.mixture, self.geometry).abs())
         return self.log_loss(self.loss(logits, batch), batch, "train")
 
     def validation_step(self, batch: Batch, batch_index: int) -> ClassifierOutput:
-        """Log the loss; hand the logits to the callbacks."""
         output = self.test_step(batch, batch_index)
         self.log_loss(self.loss(output["logits"], batch), batch, "validation")
         return output

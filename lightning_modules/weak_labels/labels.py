@@ -1,4 +1,4 @@
-"""How the labels of a mixture meet a classifier's frames, for the judge and for the separator that listens to it."""
+"""How the labels of a mixture meet a classifier's frames: what classifier and separator share."""
 
 from collections.abc import Sequence
 from typing import Any, Literal
@@ -17,7 +17,7 @@ LabelSupervision = Literal["frame", "clip"]
 
 
 class WeakLabelModule(SeparatrixModule):
-    """What judge and separator share: classes, and the class prior γ that weights frame labels.
+    """Classes, and the class prior γ that weights frame labels.
 
     The prior is counted over the training recipes when training starts, and travels in the checkpoint.
     """
@@ -31,7 +31,6 @@ class WeakLabelModule(SeparatrixModule):
         self.register_buffer("prior", torch.full((len(self.classes),), 0.5))
 
     def identity(self) -> dict[str, Any]:
-        """Rate, geometry and classes."""
         return {**super().identity(), "classes": self.classes}
 
     def setup(self, stage: str) -> None:
@@ -41,21 +40,20 @@ class WeakLabelModule(SeparatrixModule):
             InputError: the data has another rate, geometry or classes, or cannot tell its class prior.
         """
         super().setup(stage)
-        if stage == "fit":
-            data = getattr(self.trainer, "datamodule", None)
-            if data is None:
-                supervision = self.identity().get("supervision")
-                if supervision == "clip":  # weighs nothing by it
-                    return
-                raise InputError(
-                    f"fit: {supervision} supervision weighs frames by the class prior, which plain loaders do not "
-                    f"know; give a data module such as UrbanScenes"
-                )
-            # A class active in every training frame, or in none, would get an infinite weight.
-            self.prior.copy_(data.class_prior().clamp(1e-3, 1 - 1e-3))
+        supervision = self.identity().get("supervision")
+        data = getattr(self.trainer, "datamodule", None)
+        if stage != "fit" or (data is None and supervision == "clip"):  # clip labels are not weighted
+            return
+        if data is None:
+            raise InputError(
+                f"fit: {supervision} supervision weighs frames by the class prior, which plain loaders do not know; "
+                f"give a data module such as UrbanScenes"
+            )
+        # A class active in every training frame, or in none, would get an infinite weight.
+        self.prior.copy_(data.class_prior().clamp(1e-3, 1 - 1e-3))
 
     def targets(self, batch: Batch, supervision: LabelSupervision, reduction: int) -> tuple[Tensor, Tensor]:
-        """Activity l and weight W at a judge's frame rate, [B, C, F'] each; clip labels are one frame, unweighted."""
+        """Activity l and weight W at a classifier's frame rate, [B, C, F'] each; a clip is one frame, unweighted."""
         if supervision == "clip":
             activity = batch.clip_labels.unsqueeze(-1)
             return activity, torch.ones_like(activity)

@@ -24,7 +24,7 @@ def prior_weight(activity: Tensor, prior: Tensor) -> Tensor:
 
 
 def classification_loss(logits: Tensor, activity: Tensor, weight: Tensor) -> Tensor:
-    """What a judge of mixtures learns from: Σ_i W_i,τ H(l_i,τ, p_i,τ(X)), averaged over frames and classes.
+    """The loss of a classifier of mixtures: Σ_i W_i,τ H(l_i,τ, p_i,τ(X)), averaged over frames and classes.
 
     Args:
         logits: of p(X), [B, C, T].
@@ -39,7 +39,7 @@ def classification_loss(logits: Tensor, activity: Tensor, weight: Tensor) -> Ten
 
 
 def estimate_classification_loss(logits: Tensor, activity: Tensor, weight: Tensor) -> Tensor:
-    """What the judge makes of the estimates: Σ_i L_class(Ŝ_i), estimate i to hold class i when active, nothing else.
+    """The classifier on the estimates: Σ_i L_class(Ŝ_i), estimate i to hold class i when active, nothing else.
 
     W_j,τ follows the mixture's label of j also where the target is 0. Averaged over frames and classes, summed over
     estimates.

@@ -44,7 +44,6 @@ class ReferenceSeparator(SeparatrixModule):
         self.method = method
 
     def identity(self) -> dict[str, Any]:
-        """Rate, geometry and classes."""
         return {**super().identity(), "classes": self.classes}
 
     def test_step(self, batch: Batch, batch_index: int) -> Tensor:

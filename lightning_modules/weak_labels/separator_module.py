@@ -1,4 +1,4 @@
-"""The LightningModule of the separator, which learns from what a frozen judge hears in its estimates."""
+"""The LightningModule of the separator, which learns from a frozen classifier of its estimates."""
 
 from collections.abc import Sequence
 from typing import Any, Literal, get_args
@@ -30,7 +30,7 @@ Supervision = Literal["strong", "frame", "clip"]
 
 
 class WeakLabelSeparator(WeakLabelModule):
-    """A separator that learns from isolated sources, or from what a frozen judge says of its estimates.
+    """A separator that learns from isolated sources, or from a frozen classifier of its estimates, the `judge`.
 
     L = classification · Σ_i L_class(Ŝ_i) + α · L_mix for weak labels (Pishdadian et al. 2020, eqs. 2-6); the weighted
     truncated magnitude error, times `strong_scale`, for isolated sources.
@@ -79,15 +79,9 @@ class WeakLabelSeparator(WeakLabelModule):
         scheduler: SchedulerCallable | None = None,
         scheduler_interval: Interval = "epoch",
     ) -> None:
-        super().__init__(
-            classes=classes,
-            sample_rate=sample_rate,
-            window=window,
-            hop=hop,
-            optimizer=optimizer,
-            scheduler=scheduler,
-            scheduler_interval=scheduler_interval,
-        )
+        geometry: dict[str, Any] = {"sample_rate": sample_rate, "window": window, "hop": hop}
+        schedule: dict[str, Any] = {"scheduler": scheduler, "scheduler_interval": scheduler_interval}
+        super().__init__(classes=classes, **geometry, optimizer=optimizer, **schedule)
         require_one_of(get_args(Supervision), supervision=supervision)
         require_one_of(get_args(InputNormalisation), input_normalisation=input_normalisation)
         require_positive(epsilon=epsilon, strong_scale=strong_scale)
@@ -114,34 +108,19 @@ class WeakLabelSeparator(WeakLabelModule):
             unknown = joint_judge.keys() - {"network", "gain"}
             if unknown:
                 raise InputError(f"joint_judge: no setting {', '.join(sorted(unknown))}; a judge has network and gain")
-            self.judge = EventClassifier(
-                **{
-                    **joint_judge,
-                    "supervision": supervision,
-                    "classes": classes,
-                    "sample_rate": sample_rate,
-                    "window": window,
-                    "hop": hop,
-                }
-            )
+            self.judge = EventClassifier(supervision, classes, **geometry, **joint_judge)
 
     def identity(self) -> dict[str, Any]:
-        """Rate, geometry, classes and supervision."""
         return {**super().identity(), "supervision": self.supervision}
 
     def setup(self, stage: str) -> None:
-        """Check the data, take the class prior, and load the judge where a loss needs it.
-
-        Raises:
-            InputError: weak supervision without a judge, or one that learnt from other labels, rate or classes; strong
-                supervision without isolated sources.
-        """
+        """Check the data, take the class prior, and load the classifier where a loss needs it."""
         super().setup(stage)
         data = getattr(self.trainer, "datamodule", None)
         if stage == "fit" and self.supervision == "strong" and not getattr(data, "train_sources", True):
             raise InputError("train_sources: false; strong supervision learns from isolated sources, set it to true")
-        if stage in ("fit", "validate") and self._listens and self.judge is None:
-            self.judge = frozen_judge(self.judge_checkpoint, self).to(self.device)
+        if stage in ("fit", "validate") and self._uses_classifier and self.judge is None:
+            self.judge = _frozen_classifier(self.judge_checkpoint, self).to(self.device)
         if self.judge is not None and self.joint:
             self.judge.prior.copy_(self.prior)
 
@@ -156,10 +135,7 @@ class WeakLabelSeparator(WeakLabelModule):
     def masks(self, magnitude: Tensor, deviation_and_mean: tuple[Tensor, Tensor] | None = None) -> Tensor:
         """Masks in [0, 1] of every class, float32, [B, C, bins, F], from mixtures' magnitudes, [B, bins, F].
 
-        Args:
-            magnitude: of the mixture, or of a part of it.
-            deviation_and_mean: for `mixture` normalisation those of the whole mixture's features, [B, 1, 1] each, where
-                `magnitude` is a part; of `magnitude` itself unless given.
+        `mixture` normalisation of a part of a mixture takes `input_statistics` of the whole.
         """
         features = self.input_features(magnitude)
         if self.input_normalisation == "mixture":
@@ -184,9 +160,12 @@ class WeakLabelSeparator(WeakLabelModule):
             batch: the labels, and for strong supervision the sources.
         """
         estimates = masks * magnitude.unsqueeze(1)
-        # The judge may run in reduced precision, the losses never.
-        judged = self._judge_logits(estimates) if self._listens else None
-        heard = self.judge(magnitude) if self.judge is not None and self.joint else None
+        # The classifier may run in reduced precision, the losses never.
+        of_estimates = of_mixture = None
+        if self.judge is not None and self._uses_classifier:
+            of_estimates = self.judge(estimates.flatten(0, 1)).unflatten(0, estimates.shape[:2])
+        if self.judge is not None and self.joint:
+            of_mixture = self.judge(magnitude)
         with torch.autocast(magnitude.device.type, enabled=False):
             kept = loud_frames(magnitude, self.quiet_frames)
             if self.supervision == "strong":
@@ -197,26 +176,19 @@ class WeakLabelSeparator(WeakLabelModule):
             if self.supervision == "clip":
                 active = batch.clip_labels.unsqueeze(-1).expand_as(active)
             loss = self.alpha * mixture_loss(magnitude, estimates, active, kept)
-            if self.judge is not None and judged is not None:
+            if self.judge is not None and of_estimates is not None:
                 activity, weight = self.targets(batch, self.supervision, self.judge.frame_reduction)
-                loss = loss + self.classification * estimate_classification_loss(judged, activity, weight)
-            if self.judge is not None and heard is not None:
-                loss = loss + self.judge.loss(heard, batch)
+                logits = logits_at_label_rate(of_estimates, self.supervision)
+                loss = loss + self.classification * estimate_classification_loss(logits, activity, weight)
+            if self.judge is not None and of_mixture is not None:
+                loss = loss + self.judge.loss(of_mixture, batch)
         return loss
 
     @property
-    def _listens(self) -> bool:
-        """Whether the loss asks a judge about the estimates."""
+    def _uses_classifier(self) -> bool:
         return self.supervision != "strong" and self.classification > 0
 
-    def _judge_logits(self, estimates: Tensor) -> Tensor:
-        """What the judge hears in every estimate, at the rate of the labels: [B, E, bins, F] -> [B, E, C, F']."""
-        assert self.judge is not None and self.supervision != "strong"
-        logits = self.judge(estimates.flatten(0, 1)).unflatten(0, estimates.shape[:2])
-        return logits_at_label_rate(logits, self.supervision)
-
     def training_step(self, batch: Batch, batch_index: int) -> Tensor:
-        """Mean loss of the batch."""
         magnitude = stft(batch.mixture, self.geometry).abs()
         return self.log_loss(self.loss(magnitude, self.masks(magnitude), batch), batch, "train")
 
@@ -235,38 +207,34 @@ class WeakLabelSeparator(WeakLabelModule):
     predict_step = test_step
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Leave the frozen judge out: its own checkpoint holds it."""
+        """Leave the frozen classifier out: its own checkpoint holds it."""
         super().on_save_checkpoint(checkpoint)
         if self.judge_checkpoint is not None:
             weights = checkpoint["state_dict"]
             checkpoint["state_dict"] = {k: v for k, v in weights.items() if not k.startswith("judge.")}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Check the identity; the frozen judge's weights are this module's own."""
+        """Check the checkpoint; the frozen classifier's weights are this module's own."""
         if self.judge_checkpoint is not None and self.judge is not None:
             for name, value in self.judge.state_dict().items():
                 checkpoint["state_dict"][f"judge.{name}"] = value
         super().on_load_checkpoint(checkpoint)
 
 
-def frozen_judge(checkpoint: str | None, separator: WeakLabelSeparator) -> EventClassifier:
-    """The judge from its checkpoint, frozen, in the mode in which gradients pass through it.
-
-    Raises:
-        InputError: no checkpoint is given, or its rate, geometry, classes or supervision are not the separator's.
-    """
+def _frozen_classifier(checkpoint: str | None, separator: WeakLabelSeparator) -> EventClassifier:
+    """The classifier from its checkpoint, frozen, in the mode in which gradients pass through it."""
     if checkpoint is None:
         raise InputError(
             f"judge: {separator.supervision} supervision needs the checkpoint of an EventClassifier trained with "
             f"{separator.supervision} labels"
         )
-    judge = load_module(checkpoint, EventClassifier)
-    require_agreement(separator.identity(), judge.identity(), checkpoint, by="the separator")
-    judge.requires_grad_(False).eval()
-    for layer in judge.modules():
+    classifier = load_module(checkpoint, EventClassifier)
+    require_agreement(separator.identity(), classifier.identity(), checkpoint, by="the separator")
+    classifier.requires_grad_(False).eval()
+    for layer in classifier.modules():
         if isinstance(layer, nn.RNNBase):
             # cuDNN has no backward pass for recurrent layers in evaluation mode; without dropout, training mode
             # computes the same.
             layer.dropout = 0.0
             layer.train()
-    return judge
+    return classifier

@@ -1,12 +1,18 @@
-"""One mixture costs one pass through the LSTM, and in an evaluation on a CPU counts as one of several."""
+"""In an evaluation on a CPU nothing depends on the batch; elsewhere nothing is paid for it."""
 
 from functools import partial
 
 import pytest
 import torch
-from tiny_systems import CLASSES, GEOMETRY_SETTINGS, RandomScenes, random_batch, trainer
+from tiny_systems import CLASSES, GEOMETRY_SETTINGS, IN_BFLOAT16, RandomScenes, random_batch, trainer
 
-from lightning_modules.networks import BLSTM
+from lightning_modules.batch_invariance import evaluate_batch_invariantly, inner_products
+from lightning_modules.deep_clustering.confidence import silhouette_samples
+from lightning_modules.deep_clustering.jensen_shannon import jensen_shannon
+from lightning_modules.deep_clustering.unit_sigmoid import unit_sigmoid
+from lightning_modules.networks import BLSTM, CRNN
+from lightning_modules.networks.heads import class_masks, embeddings
+from lightning_modules.separation_scores import compare
 from lightning_modules.weak_labels.separator_module import WeakLabelSeparator
 
 
@@ -55,3 +61,49 @@ def test_a_row_is_the_same_to_the_last_bit_whichever_mixtures_share_its_batch(se
         trainer().test(separator, datamodule=scenes, verbose=False)
     whole, divided, alone = found[0], torch.cat(found[1:3]), torch.cat(found[3:])
     assert torch.equal(whole, divided) and torch.equal(whole, alone)
+
+
+@pytest.fixture
+def evaluating():
+    evaluate_batch_invariantly(True)
+    yield
+    evaluate_batch_invariantly(False)
+
+
+def noise(*shape, seed=0, dtype=torch.float32):
+    return torch.randn(7, *shape, generator=torch.Generator().manual_seed(seed), dtype=dtype)
+
+
+def in_bfloat16(features):
+    torch.manual_seed(0)
+    with torch.autocast("cpu", torch.bfloat16):
+        return BLSTM(65, 6, units=128, layers=1)(features)
+
+
+def labelled(function, points):
+    return function(points, (points[..., 0] > 0).long(), 2)
+
+
+OUTPUTS = noise(3 * 129, 38)
+PRODUCTS = noise(11, 2048, dtype=torch.float64), noise(5, 2048, seed=1, dtype=torch.float64)
+CASES = {
+    "LSTM": (BLSTM(65, 6, units=300, layers=2), noise(65, 20)),
+    "convolutions": (CRNN(33, 3, channels=(4, 8, 8), units=20), noise(33, 24)),
+    "masks": (partial(class_masks, classes=3), OUTPUTS),
+    "unit vectors": (partial(embeddings, dimensions=3, activation=unit_sigmoid), OUTPUTS),
+    "inner products": (inner_products, *PRODUCTS),
+    "SI-SDR": (lambda sources, estimates: compare(sources, [estimates])[0].si_sdr, noise(2, 9000), noise(3, 9000)),
+    "silhouettes": (partial(labelled, silhouette_samples), noise(300, 5)),
+    "Jensen-Shannon divergence": (partial(labelled, jensen_shannon), noise(300, 5)),
+}
+
+
+@pytest.mark.any_cpu
+@pytest.mark.parametrize("case", [*CASES, pytest.param("LSTM in bfloat16", marks=IN_BFLOAT16)])
+@torch.no_grad()
+def test_in_an_evaluation_numbers_are_the_same_bits_in_batches_of_any_size(case, evaluating):
+    function, *inputs = CASES.get(case, (in_bfloat16, noise(65, 20)))
+    whole = function(*inputs)
+    for size in (1, 2, 3):
+        parts = zip(*(each.split(size) for each in inputs), strict=True)
+        assert torch.equal(torch.cat([function(*part) for part in parts]), whole), size

@@ -10,7 +10,7 @@ from lightning import Trainer
 from lightning.pytorch.callbacks import LearningRateMonitor, ModelCheckpoint
 from lightning.pytorch.loggers.logger import DummyLogger
 from tiny_systems import CLASSES, GEOMETRY, GEOMETRY_SETTINGS, PRIOR, RandomScenes, trainer
-from torch import Tensor, nn
+from torch import Tensor
 from torch.optim import SGD, Adam, AdamW, Optimizer, RMSprop
 from torch.optim.lr_scheduler import (
     ConstantLR,
@@ -149,8 +149,8 @@ def in_plain_torch(module: WeakLabelSeparator, optimizer: Any, schedule: Schedul
 @pytest.mark.parametrize(
     ("optimizer", "schedule"),
     [
-        *[(optimizer, schedule) for optimizer in ("Adam", "SGD") for schedule in SCHEDULES],
-        *[(optimizer, schedule) for optimizer in ("AdamW", "RMSprop") for schedule in ("none", "OneCycleLR")],
+        *[("Adam", schedule) for schedule in SCHEDULES],
+        *[(optimizer, "OneCycleLR") for optimizer in ("SGD", "AdamW", "RMSprop")],
     ],
 )
 def test_rates_and_weights_are_those_of_plain_torch_and_the_same_after_a_stop(optimizer, schedule, tmp_path):
@@ -172,43 +172,6 @@ def require_the_same_after_a_stop(settings: dict[str, Any], whole: Learnt, folde
     assert same(resumed.optimizer, whole.optimizer)
 
 
-class Dense(nn.Module):
-    """Two linear layers, with what a training has to do with besides weights that learn."""
-
-    def __init__(self, inputs: int, outputs: int, what: str) -> None:
-        super().__init__()
-        self.first, self.last = nn.Linear(inputs, 5), nn.Linear(5, outputs)
-        self.norm = nn.BatchNorm1d(5) if what == "batch normalisation" else nn.Identity()
-        if what == "frozen":
-            self.first.requires_grad_(False)
-        if what == "unused":
-            self.unused = nn.Linear(3, 3)
-
-    def forward(self, features: Tensor) -> Tensor:
-        return self.last(self.norm(self.first(features.mT).mT).mT).mT
-
-
-@pytest.mark.parametrize("optimizer", ["Adam", "SGD"])
-@pytest.mark.parametrize("what", ["batch normalisation", "frozen", "unused"])
-def test_batch_normalisation_frozen_and_unused_weights_are_the_same_after_a_stop(what, optimizer, tmp_path):
-    settings = {"network": partial(Dense, what=what), **with_schedule(optimizer, "OneCycleLR")}
-    module = separator(**settings)
-    before = {name: value.clone() for name, value in module.network.state_dict().items()}
-    whole = fit(module, tmp_path / "whole")
-    unchanged = [name for name, value in module.network.state_dict().items() if torch.equal(before[name], value)]
-    kept = {"frozen": ["first.weight", "first.bias"], "unused": ["unused.weight", "unused.bias"]}.get(what, [])
-    assert unchanged == kept
-    require_the_same_after_a_stop(settings, whole, tmp_path)
-
-
-class OwnOptimisation(WeakLabelSeparator):
-    """With an optimiser and a schedule in Lightning's lists."""
-
-    def configure_optimizers(self) -> Any:
-        optimizer = SGD(self.parameters(), lr=1e-2, momentum=0.9)
-        return [optimizer], [{"scheduler": CosineAnnealingLR(optimizer, EPOCHS * STEPS), "interval": "step"}]
-
-
 class OwnSchedules(WeakLabelSeparator):
     """Two schedules, one of them in Lightning's short form."""
 
@@ -218,8 +181,7 @@ class OwnSchedules(WeakLabelSeparator):
         return [optimizer], [StepLR(optimizer, 1, 0.5), {"scheduler": per_step, "interval": "step"}]
 
 
-@pytest.mark.parametrize("kind", [OwnOptimisation, OwnSchedules])
-def test_an_optimiser_and_schedules_of_a_subclass_are_the_same_after_a_stop(kind, tmp_path):
-    whole = fit(separator(kind), tmp_path / "whole")
+def test_an_optimiser_and_schedules_of_a_subclass_are_the_same_after_a_stop(tmp_path):
+    whole = fit(separator(OwnSchedules), tmp_path / "whole")
     assert len(set(whole.rates)) > 3
-    require_the_same_after_a_stop({"kind": kind}, whole, tmp_path)
+    require_the_same_after_a_stop({"kind": OwnSchedules}, whole, tmp_path)

@@ -39,8 +39,7 @@ def separated(level: float, samples: int) -> tuple[torch.Tensor, torch.Tensor]:
     return sources.double() + 10 ** (-level / 20) * error + 0.01, sources
 
 
-@pytest.mark.parametrize("level", [-20, 0, 20, 40, 60])
-@pytest.mark.parametrize("samples", [300, 2048, 64000])
+@pytest.mark.parametrize(("level", "samples"), [(-20, 300), (20, 2048), (60, 64000)])
 def test_every_pair_scores_as_torchmetrics_has_it(level, samples):
     estimates, sources = separated(level, samples)
     (found,) = compare(sources, [estimates])
@@ -59,31 +58,6 @@ def test_what_rounding_leaves_of_a_high_score_is_known(level):
         projection = (e @ s) / (s @ s) * s
         expected = 10 * np.log10((projection @ projection) / ((e - projection) @ (e - projection)))
         assert abs(score - float(expected)) < 1e-8 * 10 ** ((level - 60) / 10)
-
-
-@pytest.mark.parametrize("count", [1, 2, 5, 20])
-def test_a_comparison_is_the_same_to_the_last_bit_in_any_batch_on_any_number_of_threads(count):
-    sources, systems = noise(5, count, 20_000), [noise(5, n, 20_000, seed=n) for n in (1, 2, 4)]
-    threads = torch.get_num_threads()
-    whole = compare(sources, systems)
-    try:
-        for number in (1, 2, 4):
-            torch.set_num_threads(number)
-            for size in (1, 2, 5):
-                parts = [compare(s, e) for s, *e in zip(*(x.split(size) for x in (sources, *systems)), strict=True)]
-                for expected, found in zip(whole, zip(*parts, strict=True), strict=True):
-                    for field, together in zip(zip(*found, strict=True), expected, strict=True):
-                        assert torch.equal(torch.cat(field), together)
-    finally:
-        torch.set_num_threads(threads)
-
-
-def test_quiet_float32_signals_score_like_loud_ones():
-    target = noise(4000)
-    estimate = target + 1e-2 * noise(4000, seed=1)
-    quiet = 2.0**-13  # a power of two scales float32 numbers without rounding them
-    # The error's energy, 6e-9, is far below float32's epsilon, which scoring in float32 would add to it.
-    assert si_sdr(quiet * estimate, quiet * target).item() == pytest.approx(si_sdr(estimate, target).item(), abs=1e-4)
 
 
 def test_scores_are_float64_whatever_comes_in():
@@ -160,33 +134,6 @@ def test_sources_that_cancel_each_other_but_for_one_make_a_mixture_of_a_single_c
     assert rows[0].left_out is LeftOut.SINGLE_CLASS and all(abs(row.input_si_sdr) < 100 for row in rows[1:])
 
 
-def test_a_batch_of_single_class_mixtures_has_rows_without_scores():
-    rows = score_separation(*scene([[1, 0, 0], [0, 0, 1]]), torch.tensor([4, 5]), CLASSES)
-    assert [row.left_out for row in rows] == [LeftOut.SINGLE_CLASS] * 2
-
-
-def test_a_mixture_without_any_class_has_no_row():
-    assert score_separation(*scene([[0, 0, 0]]), torch.tensor([0]), CLASSES) == []
-
-
-def test_the_unprocessed_mixture_improves_nothing():
-    mixture, sources, _, labels = scene([[1, 1, 1]])
-    rows = score_separation(
-        mixture, sources, mixture.unsqueeze(1).expand_as(sources), labels, torch.tensor([0]), CLASSES
-    )
-    assert [row.si_sdr - row.input_si_sdr for row in rows] == [0.0] * 3
-
-
-def test_an_estimate_that_is_its_source_but_for_rounding_is_left_out_and_one_at_90_db_is_not():
-    generator = torch.Generator().manual_seed(0)
-    sources = torch.randn(1, 2, 4000, generator=generator)
-    noise = torch.randn(1, 2, 4000, generator=generator)
-    mixture, present, indices = sources.sum(1), torch.ones(1, 2), torch.tensor([0])
-    for level, reason in ((1e-7, LeftOut.EXACT_ESTIMATE), (10 ** (-90 / 20), LeftOut.NO)):
-        rows = score_separation(mixture, sources, sources + level * noise, present, indices, ["a", "b"])
-        assert [row.left_out for row in rows] == [reason] * 2
-
-
 def test_the_mixtures_own_si_sdr_is_defined_for_estimates_that_are_silent_or_exact():
     mixture, sources, estimates, labels = scene([[1, 1, 1], [1, 1, 1]])
     estimates[0, 1], estimates[1, 0], estimates[1, 2] = 0.25, sources[1, 0], 0
@@ -216,7 +163,7 @@ def in_order_by_brute_force(estimates: torch.Tensor, sources: torch.Tensor) -> t
     return torch.stack(best)
 
 
-@pytest.mark.parametrize("count", [2, 3, 5])
+@pytest.mark.parametrize("count", [2, 3, 4])
 def test_the_best_order_is_that_of_highest_mean_si_sdr_among_all(count):
     sources = noise(8, count, 400)
     # From sources told apart to hardly any likeness; every mixture's in an order of its own.
@@ -227,15 +174,6 @@ def test_the_best_order_is_that_of_highest_mean_si_sdr_among_all(count):
     found = in_best_order(estimates, sources)
     assert torch.equal(found, in_order_by_brute_force(estimates, sources))
     assert torch.equal(in_best_order(estimates.flip(1), sources), found)
-
-
-@pytest.mark.parametrize("count", [2, 3, 4])
-def test_sources_that_are_all_told_apart_come_back_in_their_order_at_any_level(count):
-    sources = noise(1, count, 400)
-    levels = torch.logspace(-6, 2, count).view(1, count, 1)
-    for order in permutations(range(count)):
-        estimates = levels * (sources + 0.1 * noise(1, count, 400, seed=1))
-        assert torch.equal(in_best_order(estimates[:, list(order)], sources), estimates)
 
 
 @pytest.mark.parametrize("count", [2, 3, 4])

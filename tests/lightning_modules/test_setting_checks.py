@@ -5,7 +5,7 @@ import math
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lightning_modules.choices import choice
@@ -67,27 +67,29 @@ def test_a_name_that_leads_out_of_a_folder_or_a_cell_is_refused(name):
     assert refusal(require_names, "classes", ["siren", name])
 
 
+@settings(max_examples=30, deadline=None)
 @pytest.mark.parametrize("kind", [DeepClustering, EventClassifier, WeakLabelSeparator, ReferenceSeparator])
 @given(data=st.data())
 def test_a_model_of_any_setting_is_made_or_refused_in_one_line(kind, data):
     parameters = inspect.signature(kind).parameters
     small = {"window": 32, "hop": 16, "sample_rate": 8000, "classes": ["horn", "dog"]}
     small["network"] = choice(BLSTM, units=3, layers=1)
-    settings = {name: value for name, value in small.items() if name in parameters}
+    chosen = {name: value for name, value in small.items() if name in parameters}
     changed = data.draw(st.sampled_from(sorted(parameters)))
     # Strings are taken from jsonargparse and checkpoints as they are; sizes that are possible are not made here.
-    settings[changed] = data.draw(anything.filter(lambda value: not (isinstance(value, int) and value > 300)))
-    refusal(kind, **settings)
+    chosen[changed] = data.draw(anything.filter(lambda value: not (isinstance(value, int) and value > 300)))
+    refusal(kind, **chosen)
 
 
+@settings(max_examples=30, deadline=None)
 @pytest.mark.parametrize("kind", [BLSTM, CRNN, BandSplit])
 @given(data=st.data())
 def test_a_network_of_any_setting_is_made_or_refused_in_one_line(kind, data):
     small = {"units": 3, "layers": 1, "channels": [2, 2, 2], "bands": 4, "features": 3}
-    settings = {name: value for name, value in small.items() if name in inspect.signature(kind).parameters}
+    chosen = {name: value for name, value in small.items() if name in inspect.signature(kind).parameters}
     changed = data.draw(st.sampled_from(sorted({*inspect.signature(kind).parameters} - {"inputs", "outputs"})))
-    settings[changed] = data.draw(anything.filter(lambda value: not (isinstance(value, int) and value > 300)))
-    refusal(kind, 17, 34, **settings)
+    chosen[changed] = data.draw(anything.filter(lambda value: not (isinstance(value, int) and value > 300)))
+    refusal(kind, 17, 34, **chosen)
 
 
 def test_a_message_is_printable_and_not_of_novel_length():

@@ -26,11 +26,6 @@ def spectrum_of_frames(signal: np.ndarray, window: int, hop: int) -> np.ndarray:
     return np.stack([np.fft.rfft(frame * shape) / shape.sum() for frame in frames], axis=1)
 
 
-def test_four_seconds_at_16_khz_have_257_bins_and_501_frames():
-    assert (PAPER.bins, PAPER.frames(64_000)) == (257, 501)
-    assert stft(torch.zeros(64_000), PAPER).shape == (257, 501)
-
-
 @pytest.mark.parametrize(("window", "hop", "samples"), [(512, 128, 3000), (256, 128, 2049), (48, 20, 500), (4, 1, 9)])
 def test_spectrum_is_the_fourier_transform_of_windowed_zero_padded_frames(window, hop, samples):
     geometry = Geometry(8000, window, hop)
@@ -47,7 +42,7 @@ def test_full_scale_sinusoid_in_a_bins_centre_has_magnitude_one_half():
     torch.testing.assert_close(middle[40], torch.full_like(middle[40], 0.5), atol=1e-4, rtol=0)
 
 
-@pytest.mark.parametrize("samples", [64_000, 63_999, 5_127, 512, 300, 128])
+@pytest.mark.parametrize("samples", [64_000, 5_127, 300])
 def test_inverse_gives_the_signal_back_to_its_last_sample(samples):
     signal = noise(2, samples)
     torch.testing.assert_close(istft(stft(signal, PAPER), PAPER, samples), signal, atol=2e-5, rtol=0)
@@ -61,7 +56,7 @@ def test_inverse_reaches_the_last_sample_where_only_the_windows_tail_covers_it()
     torch.testing.assert_close(restored[:-20], signal[:-20], atol=2e-5, rtol=0)
 
 
-@pytest.mark.parametrize("shape", [(700,), (1, 700), (3, 700), (2, 3, 700), (2, 1, 3, 700)])
+@pytest.mark.parametrize("shape", [(700,), (2, 1, 3, 700)])
 def test_leading_axes_are_kept_and_every_signal_is_transformed_by_itself(shape):
     signals = noise(*shape)
     spectrum = stft(signals, PAPER)
@@ -69,12 +64,6 @@ def test_leading_axes_are_kept_and_every_signal_is_transformed_by_itself(shape):
     alone = torch.stack([stft(signal, PAPER) for signal in signals.reshape(-1, 700)])
     torch.testing.assert_close(spectrum.reshape(alone.shape), alone)
     assert istft(spectrum, PAPER, 700).shape == shape
-
-
-def test_silence_has_a_spectrum_of_zeros_and_comes_back_as_zeros():
-    spectrum = stft(torch.zeros(2, 4000), PAPER)
-    assert torch.count_nonzero(spectrum) == 0
-    assert torch.count_nonzero(istft(spectrum, PAPER, 4000)) == 0
 
 
 def test_autocast_does_not_round_the_samples():
@@ -94,7 +83,7 @@ def test_gradients_pass_through_transform_and_inverse_also_after_inference_mode(
     torch.testing.assert_close(gradient, torch.ones(200), atol=1e-4, rtol=0)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(
     window=st.integers(1, 12).map(lambda half: 2 * half),
     data=st.data(),

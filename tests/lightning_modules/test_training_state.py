@@ -26,7 +26,7 @@ OPTIMIZERS = {
     "Adafactor": lambda weights: torch.optim.Adafactor(weights, lr=0.1),
     "Rprop": lambda weights: torch.optim.Rprop(weights, lr=0.1),
     "SGD, Nesterov": lambda weights: torch.optim.SGD(weights, lr=0.1, momentum=0.5, nesterov=True),
-    "LBFGS": lambda weights: torch.optim.LBFGS(weights, lr=0.1),
+    "LBFGS": lambda weights: torch.optim.LBFGS(weights, lr=0.1, max_iter=2),
 }
 SCHEDULES: dict[str, Any] = {
     "StepLR": lambda optimizer: lr_scheduler.StepLR(optimizer, 1, 0.5),

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from torch import Tensor
+from clustered_points import clustered_points
 
 from lightning_modules.deep_clustering.clustering import loudest, points_at, soft_masks
 from lightning_modules.deep_clustering.k_means import k_means
@@ -11,21 +11,7 @@ from lightning_modules.deep_clustering.k_means import k_means
 B, D = 5, 20
 
 
-@pytest.fixture
-def generator() -> torch.Generator:
-    return torch.Generator().manual_seed(0)
-
-
-def embeddings(generator: torch.Generator, n: int, clusters: int, spread: float, mixtures: int = B) -> Tensor:
-    """Overlapping clusters on the unit sphere's positive orthant, of unequal sizes, float32, [B, n, D]."""
-    centres = torch.rand(mixtures, clusters, D, generator=generator)
-    label = (clusters * torch.rand(mixtures, n, generator=generator) ** 1.5).long()
-    points = centres.gather(1, label.unsqueeze(-1).expand(-1, -1, D))
-    points = points + spread * torch.randn(mixtures, n, D, generator=generator)
-    return torch.nn.functional.normalize(points.clamp(min=1e-3), dim=-1)
-
-
-@pytest.mark.parametrize("share", [0.001, 0.01, 0.1, 0.5, 1.0])
+@pytest.mark.parametrize("share", [0.001, 0.1, 0.6, 1.0])
 def test_loudest_are_the_first_of_a_stable_sort(share, generator):
     magnitude = torch.stack(
         [
@@ -38,17 +24,11 @@ def test_loudest_are_the_first_of_a_stable_sort(share, generator):
     n = max(1, round(share * 999))
     expected = [np.sort(np.argsort(-row, kind="stable")[:n]) for row in magnitude.numpy()]
     assert loudest(magnitude, share).tolist() == np.stack(expected).tolist()
-    if share < 1:
-        among = loudest(magnitude, 0.5)
-        assert torch.equal(loudest(magnitude, share, among), loudest(magnitude, share))
+    among = loudest(magnitude, 0.5)  # also of fewer than are wanted
+    assert torch.equal(loudest(magnitude, share, among), loudest(magnitude, share))
 
 
-def test_more_than_what_is_among_a_smaller_share_is_found_among_all(generator):
-    magnitude = torch.rand(B, 200, generator=generator)
-    assert torch.equal(loudest(magnitude, 0.3, loudest(magnitude, 0.1)), loudest(magnitude, 0.3))
-
-
-@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
 def test_the_loudest_are_found_in_any_precision(dtype, generator):
     magnitude = torch.rand(B, 300, generator=generator).to(dtype)
     assert torch.equal(loudest(magnitude, 0.1), loudest(magnitude.double(), 0.1))
@@ -60,10 +40,9 @@ def test_points_at_are_those_of_each_mixtures_bins(generator):
     assert points_at(embedding, bins).tolist() == expected
 
 
-@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16, torch.float16])
-@pytest.mark.parametrize("clusters", [2, 3, 4])
-def test_soft_masks_are_the_softmax_of_distances(dtype, clusters, generator):
-    embedding = embeddings(generator, 50, clusters, 0.4).to(dtype)
+@pytest.mark.parametrize(("dtype", "clusters"), [(torch.float64, 2), (torch.float32, 3), (torch.bfloat16, 4)])
+def test_soft_masks_are_the_softmax_of_distances(dtype, clusters):
+    embedding = clustered_points(50, clusters, 0.4, B, D).to(dtype)
     centres = k_means(embedding, clusters, torch.arange(B)).centres
     centres[:, 0] = embedding[:, 7]  # one distance is 0
     x, c = embedding.double().numpy(), centres.numpy()

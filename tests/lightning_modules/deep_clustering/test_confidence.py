@@ -1,23 +1,23 @@
 """Every measure against scikit-learn or its definition, degenerate input, and what must not change a result."""
 
 import math
+from functools import partial
 from typing import Literal
 
 import numpy as np
 import pytest
 import sklearn.metrics
 import torch
+from clustered_points import clustered_points
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from lightning_modules.deep_clustering import confidence as module
 from lightning_modules.deep_clustering.clustering import loudest
 from lightning_modules.deep_clustering.confidence import (
     Confidence,
     cluster_balance,
     confidence,
-    draw_points,
     loud_points,
     mask_clusters,
     measure,
@@ -33,23 +33,10 @@ Fitted = Literal["refit", "masks"]
 B, N, D = 4, 3000, 8
 
 
-@pytest.fixture
-def generator() -> torch.Generator:
-    return torch.Generator().manual_seed(0)
-
-
-def embeddings(generator: torch.Generator, n: int, clusters: int, spread: float = 0.3) -> Tensor:
-    """Overlapping clusters on the unit sphere's positive orthant, float32, [B, n, D]."""
-    label = torch.randint(0, clusters, (B, n), generator=generator)
-    points = torch.rand(B, clusters, D, generator=generator).gather(1, label.unsqueeze(-1).expand(-1, -1, D))
-    points = points + spread * torch.randn(B, n, D, generator=generator)
-    return torch.nn.functional.normalize(points.clamp(min=1e-3), dim=-1)
-
-
 def mixtures(generator: torch.Generator, clusters: int = 2) -> tuple[Tensor, Tensor, Tensor]:
     """Embedding, magnitude and identity."""
     magnitude = torch.randn(B, N, generator=generator).exp()
-    return embeddings(generator, N, clusters), magnitude, torch.arange(B) + 10
+    return clustered_points(N, clusters), magnitude, torch.arange(B) + 10
 
 
 def measured(
@@ -69,14 +56,9 @@ def measured(
     return measure(loud, mask_clusters(loud, centres))
 
 
-def assert_same(actual: Confidence, expected: Confidence, tolerance: float = 1e-5) -> None:
-    for mine, theirs in zip(actual, expected, strict=True):
-        torch.testing.assert_close(mine, theirs, rtol=0, atol=tolerance)
-
-
 @pytest.mark.parametrize("clusters", [2, 3, 4])
 def test_silhouettes_are_scikit_learns(clusters, generator):
-    points = embeddings(generator, 200, clusters)
+    points = clustered_points(200, clusters)
     labels = torch.randint(0, clusters, (B, 200), generator=generator)
     labels[0] = k_means(points, clusters, torch.arange(B)).labels[0]
     labels[1][labels[1] == 1] = 0
@@ -91,7 +73,7 @@ def test_silhouettes_are_scikit_learns(clusters, generator):
 
 
 def test_silhouettes_of_invalid_points_are_0_and_change_no_others(generator):
-    points, valid = embeddings(generator, 100, 2), torch.arange(100) < 70
+    points, valid = clustered_points(100, 2), torch.arange(100) < 70
     labels = torch.randint(0, 2, (B, 100), generator=generator)
     silhouettes = silhouette_samples(points, labels, 2, valid.expand(B, -1))
     assert silhouettes[:, 70:].count_nonzero() == 0
@@ -100,7 +82,7 @@ def test_silhouettes_of_invalid_points_are_0_and_change_no_others(generator):
 
 
 def test_degenerate_silhouettes_are_0(generator):
-    points = embeddings(generator, 6, 2)
+    points = clustered_points(6, 2)
     one_cluster = silhouette_samples(points, torch.ones(B, 6, dtype=torch.int64), 3)
     equal = silhouette_samples(points[:, :1].expand(-1, 6, -1), torch.tensor([0, 1, 0, 1, 1, 2]).expand(B, -1), 3)
     alone = silhouette_samples(points[:, :2], torch.tensor([0, 1]).expand(B, -1), 2)
@@ -110,7 +92,7 @@ def test_degenerate_silhouettes_are_0(generator):
 
 @pytest.mark.parametrize("clusters", [2, 3, 4])
 def test_posterior_strength_is_as_defined(clusters, generator):
-    points = embeddings(generator, 50, clusters)
+    points = clustered_points(50, clusters)
     centres = k_means(points, clusters, torch.arange(B)).centres
     strength = posterior_strength(points, centres, beta=1.0)
     for b in range(B):
@@ -138,7 +120,7 @@ def test_cluster_balance_is_the_smallest_share_times_the_number_of_clusters():
 def test_confidence_is_put_together_as_defined(sources, fitted, generator):
     embedding, magnitude, identity = mixtures(generator, sources)
     magnitude = torch.where(torch.rand(B, N, generator=generator) < 0.1, magnitude, 0)
-    centres = torch.rand(B, sources, D, generator=generator)
+    centres = embedding[:, :sources]
     measures = measured(fitted, embedding, magnitude, identity, sources, centres, points=100, share=0.2)
     keys = uniform(identity, N, Stream.POINTS)
     for b in range(B):
@@ -158,8 +140,7 @@ def test_confidence_is_put_together_as_defined(sources, fitted, generator):
         assert measures.cluster_balance[b] == cluster_balance(labels.unsqueeze(0), sources)[0]
 
 
-@pytest.mark.parametrize("fitted", ["refit", "masks"])
-@pytest.mark.parametrize("sources", [2, 3])
+@pytest.mark.parametrize(("fitted", "sources"), [("refit", 2), ("masks", 3)])
 def test_confidence_depends_neither_on_precision_nor_on_the_batch(fitted, sources, generator):
     embedding, magnitude, identity = mixtures(generator, sources)
     magnitude[1, 500:] = 0
@@ -169,24 +150,14 @@ def test_confidence_depends_neither_on_precision_nor_on_the_batch(fitted, source
         inputs = embedding[order].to(dtype), magnitude[order].to(dtype), identity[order]
         return measured(fitted, *inputs, sources, centres[order], points=200, share=0.2)
 
-    expected = measures([0, 1, 2, 3], torch.float32)
-    assert_same(measures([0, 1, 2, 3], torch.float64), expected)
-    assert_same(measures([2, 0, 3, 1], torch.float32), Confidence(*(m[[2, 0, 3, 1]] for m in expected)))
-    for b in range(B):
-        assert_same(measures([b], torch.float32), Confidence(*(m[b : b + 1] for m in expected)))
+    expected = torch.stack(measures([0, 1, 2, 3], torch.float32))
+    close = partial(torch.testing.assert_close, rtol=0, atol=1e-5)
+    close(torch.stack(measures([0, 1, 2, 3], torch.float64)), expected)
+    close(torch.stack(measures([2, 0, 3, 1], torch.float32)), expected[:, [2, 0, 3, 1]])
+    close(torch.stack(measures([1], torch.float32)), expected[:, 1:2])
 
 
-def test_confidence_is_higher_where_clusters_are_further_apart(generator):
-    magnitude, identity = torch.rand(B, N, generator=generator), torch.arange(B)
-    clear, blurred = (
-        confidence(embeddings(torch.Generator().manual_seed(1), N, 2, spread), magnitude, identity, share=0.1)
-        for spread in (0.1, 0.5)
-    )
-    for name in ("silhouette", "posterior", "confidence"):
-        assert (getattr(clear, name) > getattr(blurred, name)).all()
-
-
-@pytest.mark.parametrize("sources", [2, 3, 4])
+@pytest.mark.parametrize("sources", [2, 3])
 @pytest.mark.parametrize("fitted", ["refit", "masks"])
 @pytest.mark.parametrize("case", ["silent", "one bin", "few bins", "equal points", "nearly silent batch"])
 def test_degenerate_mixtures_have_defined_measures(sources, fitted, case, generator):
@@ -215,7 +186,7 @@ def test_degenerate_mixtures_have_defined_measures(sources, fitted, case, genera
         assert measures.silhouette[0] > 0
 
 
-@pytest.mark.parametrize("share", [0.01, 0.1, 0.3])
+@pytest.mark.parametrize("share", [0.01, 0.3])
 def test_points_found_among_the_loudest_of_a_larger_share_are_those_found_among_all(share, generator):
     embedding, magnitude, identity = mixtures(generator)
     magnitude[1, 100:] = 0
@@ -225,28 +196,13 @@ def test_points_found_among_the_loudest_of_a_larger_share_are_those_found_among_
         assert torch.equal(mine, theirs)
 
 
-@pytest.mark.parametrize("sources", [2, 3])
-def test_silhouettes_all_at_once_are_those_one_by_one(sources, generator, monkeypatch):
-    points = embeddings(generator, 300, sources)
-    labels, valid = k_means(points, sources, torch.arange(B)).labels, torch.rand(B, 300, generator=generator) < 0.8
-    one_by_one = silhouette_samples(points, labels, sources, valid)
-    monkeypatch.setattr(module, "group", lambda points: len(points))
-    torch.testing.assert_close(silhouette_samples(points, labels, sources, valid), one_by_one, rtol=0, atol=1e-9)
-
-
 @pytest.mark.parametrize("scale", [1e-18, 1e-3, 1e18])
 @pytest.mark.parametrize("shift", [0, 1000])
 def test_silhouettes_do_not_depend_on_scale_or_origin(scale, shift, generator):
-    points = embeddings(generator, 200, 2).double()
+    points = clustered_points(200, 2).double()
     labels = k_means(points, 2, torch.arange(B)).labels
     moved = silhouette_samples((points + shift) * scale, labels, 2)
     torch.testing.assert_close(moved, silhouette_samples(points, labels, 2), rtol=0, atol=1e-6)
-
-
-def test_the_published_confidence_is_that_in_refitted_clusters(generator):
-    embedding, magnitude, identity = mixtures(generator)
-    loud = loud_points(embedding, magnitude, identity)
-    assert_same(confidence(embedding, magnitude, identity), measure(loud, refit(loud, identity, 2)), 0)
 
 
 def test_by_default_s_is_of_1000_of_the_loudest_hundredth_and_p_of_all_of_it_with_beta_1():
@@ -262,15 +218,13 @@ def test_by_default_s_is_of_1000_of_the_loudest_hundredth_and_p_of_all_of_it_wit
     likelihood = (-distance).exp()
     posterior = float((2 * likelihood.amax(-1) / likelihood.sum(-1) - 1).mean())
     points = loud_points(embedding, magnitude, identity)
-    audible = torch.ones(1, 1200, dtype=torch.bool)
-    for made in (points, draw_points(loud, bins.unsqueeze(0), audible, identity)):
-        assert torch.equal(made.drawn, embedding[:, drawn])
+    assert torch.equal(points.drawn, embedding[:, drawn])
     for measures in (confidence(embedding, magnitude, identity), measure(points, refit(points, identity, 2))):
         found = [float(value) for value in measures[:3]]
         assert found == pytest.approx([silhouette, posterior, silhouette * posterior], abs=1e-6)
 
 
-@settings(deadline=None, max_examples=50)
+@settings(deadline=None, max_examples=25)
 @given(st.integers(0, 2**31), st.integers(1, 40), st.integers(2, 4), st.integers(1, 4), st.booleans())
 def test_measures_keep_their_ranges(seed, n, sources, dimensions, whole):
     generator = torch.Generator().manual_seed(seed)

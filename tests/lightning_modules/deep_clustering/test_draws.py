@@ -20,22 +20,6 @@ def test_uniform_follows_splitmix64():
         assert numbers[b].tolist() == expected
 
 
-def test_uniform_is_uniform_and_independent_between_identities_and_streams():
-    identity = torch.arange(20)
-    numbers = torch.stack([uniform(identity, 20_000, stream) for stream in range(2)]).flatten(0, 1)
-    assert numbers.min() >= 0 and numbers.max() < 1
-    histogram = torch.histc(numbers, 100, 0, 1)
-    assert ((histogram - 8000).abs() < 5 * 8000**0.5).all()
-    correlation = torch.corrcoef(torch.cat([numbers[:, 1:], numbers[:, :-1]])) - torch.eye(80)
-    assert correlation.abs().max() < 5 / 20_000**0.5
-
-
-def test_uniform_of_a_mixture_does_not_depend_on_batch_or_count():
-    identity = torch.tensor([5, 6, 7])
-    numbers = uniform(identity, 100, 0)
-    assert torch.equal(uniform(identity[2:], 30, 0), numbers[2:, :30])
-
-
 def test_uniform_at_picks_from_the_sequence():
     identity = torch.tensor([5, -6])
     place = torch.tensor([[0, 99, 3], [7, 7, 0]])

@@ -67,28 +67,12 @@ def test_a_band_is_decoded_into_its_own_bins_of_every_map():
     assert torch.equal(changed, expected.view(1, 1, -1, 1).expand_as(changed))
 
 
-@pytest.mark.parametrize("outputs", [2 * BINS, 5])
-@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize(("outputs", "training"), [(2 * BINS, True), (5, False)])
 def test_a_mixture_gives_the_same_alone_as_in_a_batch(outputs, training):
     network, heard = tiny(outputs).train(training), features(4)
     with torch.set_grad_enabled(training):
         alone = torch.cat([network(heard[b : b + 1]) for b in range(4)])
         torch.testing.assert_close(network(heard), alone, atol=1e-5, rtol=0)
-
-
-def test_it_learns_to_tell_two_halves_of_the_bands_apart():
-    network, heard = tiny(), features(2)
-    wanted = torch.zeros(2, 2, BINS, FRAMES)
-    wanted[:, 0, :8], wanted[:, 1, 8:] = heard[:, :8], heard[:, 8:]
-    optimizer = torch.optim.Adam(network.parameters(), lr=1e-2)
-    losses = []
-    for _ in range(60):
-        loss = (network(heard) - wanted).square().mean()
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        losses.append(loss.item())
-    assert losses[-1] < 0.3 * losses[0]
 
 
 @pytest.mark.parametrize(

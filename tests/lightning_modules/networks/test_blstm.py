@@ -2,10 +2,8 @@
 
 import pytest
 import torch
-from tiny_systems import IN_BFLOAT16
 from torch import Tensor, nn
 
-from lightning_modules.batch_invariance import evaluate_batch_invariantly
 from lightning_modules.errors import InputError
 from lightning_modules.networks import BLSTM
 from lightning_modules.networks.blstm import BidirectionalLSTM
@@ -32,17 +30,6 @@ def test_it_is_torchs_bidirectional_lstm_and_a_linear_layer_of_the_same_weights(
     for batch in (1, 3):
         expected = linear(lstm(features(batch).mT)[0]).mT
         assert torch.equal(network(features(batch)), expected) and expected.shape == (batch, OUTPUTS, FRAMES)
-
-
-def test_the_published_network_has_as_many_parameters_as_its_equations():
-    bins, units, dimensions = 257, 300, 20
-    network = BLSTM(bins, bins * dimensions, units=units, layers=2)
-
-    def direction(inputs: int) -> int:  # four gates, torch's two biases each
-        return 4 * (inputs * units + units * units + 2 * units)
-
-    expected = 2 * direction(bins) + 2 * direction(2 * units) + (2 * units + 1) * bins * dimensions
-    assert sum(parameter.numel() for parameter in network.parameters()) == expected == 6_595_540
 
 
 def test_an_answer_in_one_frame_depends_on_all_of_them():
@@ -101,45 +88,3 @@ def test_uniform_is_torchs_own():
 def test_a_setting_that_is_not_possible_is_refused_by_name(setting, value):
     with pytest.raises(InputError, match=rf"^{setting}: '?{value}'?; [^\n]*needed$"):
         tiny(**{setting: value})
-
-
-@pytest.fixture
-def evaluating():
-    evaluate_batch_invariantly(True)
-    yield
-    evaluate_batch_invariantly(False)
-
-
-@pytest.mark.any_cpu
-@pytest.mark.parametrize("precision", [torch.float32, pytest.param(torch.bfloat16, marks=IN_BFLOAT16)])
-@pytest.mark.parametrize("units, layers", [(6, 1), (128, 1), (300, 2)])
-def test_in_an_evaluation_states_are_the_same_bits_in_batches_of_any_size(units, layers, precision, evaluating):
-    torch.manual_seed(0)
-    recurrent = BidirectionalLSTM(65, units, layers).eval()
-    heard = torch.randn(7, 65, 30)
-    with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=precision is torch.bfloat16):
-        together = recurrent(heard)
-        assert together.shape == (7, 30, 2 * units)
-        for size in (1, 2, 3, 5):
-            assert torch.equal(torch.cat([recurrent(batch) for batch in heard.split(size)]), together), size
-
-
-def mixtures_at_once(network: BLSTM, batch: int) -> list[int]:
-    """How many mixtures reach the LSTM of a batch."""
-    seen: list[int] = []
-    with network.recurrent.lstm.register_forward_pre_hook(lambda _, inputs: seen.append(len(inputs[0]))):
-        network(features(batch))
-    return seen
-
-
-@pytest.mark.parametrize("training", [True, False])
-def test_one_mixture_pays_the_lstm_once_but_in_an_evaluation(training):
-    network = tiny().train(training)
-    with torch.set_grad_enabled(training):
-        assert mixtures_at_once(network, 1) == [1]
-        evaluate_batch_invariantly(True)
-        try:
-            assert mixtures_at_once(network, 1) == [2] and mixtures_at_once(network, 3) == [3]
-        finally:
-            evaluate_batch_invariantly(False)
-        assert mixtures_at_once(network, 1) == [1]

@@ -56,38 +56,12 @@ def test_labels_and_logits_have_the_same_frames_whatever_the_length(frames):
     assert tiny()(magnitudes(frames)).shape == labels.shape == (2, CLASSES, frames // 4)
 
 
-def test_training_and_evaluation_mode_compute_the_same():
-    network, heard = tiny(), magnitudes()
-    training = network.train()(heard)
-    assert torch.equal(network.eval()(heard), training)
-    assert torch.equal(network.train()(heard), training)
-
-
-@pytest.mark.parametrize("gradients", [True, False])
-def test_a_mixtures_logits_do_not_depend_on_the_rest_of_the_batch(gradients):
-    network, heard = tiny(), magnitudes(batch=4)
-    with torch.set_grad_enabled(gradients):
-        alone = torch.cat([network(heard[b : b + 1]) for b in range(4)])
-        torch.testing.assert_close(network(heard), alone)
-
-
 def test_an_answer_in_one_place_depends_on_the_future_and_on_the_past():
     heard = magnitudes(48, batch=1).requires_grad_()
     logits = tiny()(heard)
     (gradient,) = torch.autograd.grad(logits[0, 0, logits.shape[-1] // 2], heard)
     # Farther away than three convolutions see.
     assert gradient[0, :, :12].any() and gradient[0, :, -12:].any()
-
-
-def test_gradient_to_a_silent_input_is_finite():
-    silence = torch.zeros(1, BINS, 12, requires_grad=True)
-    (gradient,) = torch.autograd.grad(tiny()(silence).sum(), silence)
-    assert gradient.isfinite().all()
-
-
-def test_another_number_of_bins_is_refused():
-    with pytest.raises(RuntimeError):
-        tiny()(torch.zeros(1, BINS + 8, 12))
 
 
 @pytest.mark.parametrize(

@@ -43,15 +43,6 @@ def test_gate_shares_every_frame_equally_among_the_classes_truly_active_in_it(ra
     torch.testing.assert_close(estimates, istft(torch.from_numpy(expected), GEOMETRY, SAMPLES))
 
 
-def test_gate_gives_a_class_that_is_always_alone_the_mixture():
-    labels = torch.zeros(1, 3, FRAMES)
-    labels[:, 1] = 1
-    scene = batch_of(torch.randn(1, 3, SAMPLES, generator=torch.Generator().manual_seed(1)), labels)
-    estimates = reference("gate").test_step(scene, 0)
-    torch.testing.assert_close(estimates[:, 1], scene.mixture, atol=1e-5, rtol=0)
-    assert torch.count_nonzero(estimates[:, [0, 2]]) == 0
-
-
 def test_ideal_ratio_mask_is_the_sources_share_of_the_summed_magnitudes(random_scene):
     magnitudes = np.abs(stft(random_scene.sources, GEOMETRY).numpy())
     masks = magnitudes / magnitudes.sum(1, keepdims=True)
@@ -76,7 +67,3 @@ def test_ideal_ratio_mask_separates_what_does_not_overlap_even_when_it_is_quiet(
 def test_silence_separates_into_silence(method):
     estimates = reference(method).test_step(batch_of(torch.zeros(1, 3, SAMPLES), torch.zeros(1, 3, FRAMES)), 0)
     assert estimates.shape == (1, 3, SAMPLES) and torch.count_nonzero(estimates) == 0
-
-
-def test_references_learn_nothing():
-    assert list(reference("gate").parameters()) == []

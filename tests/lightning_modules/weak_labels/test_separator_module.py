@@ -82,16 +82,6 @@ def ready(judges: dict[str, str]) -> Callable[..., WeakLabelSeparator]:
     return make
 
 
-def test_training_leaves_every_bit_of_the_judge_and_changes_every_weight_of_the_separator(judges, supervision):
-    model = separator(supervision, judge=judges[supervision])
-    before = weights(model.network)
-    trainer().fit(model, datamodule=RandomScenes())
-    assert model.judge is not None
-    assert_unchanged(weights(load_module(judges[supervision], EventClassifier)), weights(model.judge))
-    assert not any(parameter.requires_grad or parameter.grad is not None for parameter in model.judge.parameters())
-    assert not any(torch.equal(before[name], after) for name, after in weights(model.network).items())
-
-
 class Normalised(nn.Module):
     """A judge's network with what evaluation mode changes: batch normalisation and dropout."""
 
@@ -103,6 +93,16 @@ class Normalised(nn.Module):
 
     def forward(self, magnitude: Tensor) -> Tensor:
         return self.output(self.recurrent(self.dropout(self.norm(magnitude)).mT)[0]).mT
+
+
+def test_training_leaves_every_bit_of_the_judge_and_changes_every_weight_of_the_separator(judges, supervision):
+    model = separator(supervision, judge=judges[supervision], alpha=0.0)  # the judge alone reaches them all
+    before = weights(model.network)
+    trainer().fit(model, datamodule=RandomScenes())
+    assert model.judge is not None
+    assert_unchanged(weights(load_module(judges[supervision], EventClassifier)), weights(model.judge))
+    assert not any(parameter.requires_grad or parameter.grad is not None for parameter in model.judge.parameters())
+    assert not any(torch.equal(before[name], after) for name, after in weights(model.network).items())
 
 
 def test_a_frozen_judge_is_in_evaluation_mode_but_for_its_lstm_and_its_statistics_stay(tmp_path):
@@ -119,15 +119,6 @@ def test_a_frozen_judge_is_in_evaluation_mode_but_for_its_lstm_and_its_statistic
     torch.testing.assert_close(model.judge(magnitude), judge.eval()(magnitude))
     # In training mode it would say something else.
     assert not torch.allclose(judge.train()(magnitude), model.judge(magnitude))
-
-
-def test_what_the_judge_says_alone_reaches_every_weight_of_the_separator(ready, supervision):
-    model = ready(supervision, alpha=0.0)
-    batch = random_batch(4)
-    magnitude = stft(batch.mixture, GEOMETRY).abs()
-    model.loss(magnitude, model.masks(magnitude), batch).sum().backward()
-    assert {name for name, p in model.network.named_parameters() if p.grad is None or not p.grad.any()} == set()
-    assert all(parameter.grad is None for parameter in model.judge.parameters())
 
 
 def logits_of_estimates(model: WeakLabelSeparator, estimates: Tensor) -> Tensor:
@@ -204,18 +195,6 @@ def test_losses_are_float32_under_autocast(ready, supervision):
     torch.testing.assert_close(loss, model.loss(magnitude, model.masks(magnitude), batch), rtol=0.05, atol=0)
 
 
-def test_judges_loss_on_mixtures_is_the_classification_loss_at_the_labels_rate(judges, supervision):
-    judge, batch = load_module(judges[supervision], EventClassifier), random_batch(3)
-    logits = judge(stft(batch.mixture, GEOMETRY).abs())
-    if supervision == "frame":
-        activity = pool_frame_labels(batch.frame_labels, 4)
-        expected = classification_loss(logits, activity, prior_weight(activity, PRIOR))
-    else:
-        activity = batch.clip_labels.unsqueeze(-1)
-        expected = classification_loss(clip_logits(logits).unsqueeze(-1), activity, torch.ones_like(activity))
-    torch.testing.assert_close(judge.loss(logits, batch), expected)
-
-
 def test_validation_loss_is_the_mean_over_mixtures_whatever_the_batches(judges, supervision):
     model, scenes = separator(supervision, judge=judges[supervision]), RandomScenes()
     training = trainer()
@@ -240,13 +219,6 @@ def features_of(model: WeakLabelSeparator, magnitude: Tensor) -> Tensor:
     return seen[0]
 
 
-def test_every_class_has_a_mask_between_0_and_1_for_every_bin():
-    masks = separator("strong").masks(1000 * magnitudes())
-    assert masks.shape == (2, 3, GEOMETRY.bins, 11)
-    assert masks.min() >= 0 and masks.max() <= 1
-    assert masks.unique().numel() > 100  # and they are not all the same
-
-
 def test_input_is_the_log_magnitude_with_its_floor():
     magnitude = magnitudes()
     magnitude[:, :, :3] = 0
@@ -260,11 +232,6 @@ def test_normalised_input_has_mean_0_and_variance_1_over_each_mixtures_bins():
     torch.testing.assert_close(features.std((1, 2)), torch.ones(2))
 
 
-def test_normalisation_makes_the_masks_independent_of_the_mixtures_level():
-    model = separator("strong", input_normalisation="mixture", epsilon=1e-20)
-    torch.testing.assert_close(model.masks(magnitudes()), model.masks(1e-3 * magnitudes()), atol=1e-5, rtol=0)
-
-
 @pytest.mark.parametrize("normalisation", ["none", "mixture"])
 def test_a_silent_mixture_has_finite_masks_and_gradients(normalisation):
     model = separator("strong", input_normalisation=normalisation)
@@ -272,16 +239,6 @@ def test_a_silent_mixture_has_finite_masks_and_gradients(normalisation):
     assert masks.isfinite().all()
     gradients = torch.autograd.grad(masks.sum(), list(model.parameters()))
     assert all(gradient.isfinite().all() for gradient in gradients)
-
-
-def test_masks_of_one_give_every_class_the_mixture_itself():
-    class Ones(nn.Module):
-        def forward(self, magnitude: Tensor) -> Tensor:
-            return torch.full_like(magnitude, 100).unsqueeze(1).expand(-1, len(CLASSES), -1, -1)
-
-    model, mixture = separator("strong"), random_batch(2).mixture
-    model.network = Ones()  # type: ignore[assignment]
-    torch.testing.assert_close(model(mixture), mixture.unsqueeze(1).expand(-1, 3, -1), atol=1e-5, rtol=0)
 
 
 def test_estimates_have_the_masks_magnitude_and_the_mixtures_phase():
@@ -307,21 +264,11 @@ def test_one_name_serves_the_judges_of_every_supervision(judges, supervision, tm
     assert separator("strong", judge="none/judge_{supervision}.ckpt").judge_checkpoint == "none/judge_strong.ckpt"
 
 
-def test_frame_judge_is_refused_for_clip_labels_with_both_named(judges):
-    model = separator("clip", judge=judges["frame"])
-    with pytest.raises(InputError) as error:
-        trainer().fit(model, datamodule=RandomScenes())
-    message = str(error.value)
-    assert judges["frame"] in message and "frame" in message.replace(judges["frame"], "") and "clip" in message
-    assert "\n" not in message
-
-
 @pytest.mark.parametrize(
-    ("setting", "value"),
-    [("sample_rate", 16_000), ("hop", 8), ("classes", ["dog", "horn", "siren"]), ("classes", ["horn", "dog"])],
+    ("setting", "value"), [("supervision", "clip"), ("hop", 8), ("classes", ["dog", "horn", "siren"])]
 )
 def test_judge_of_another_rate_geometry_or_class_list_is_refused(setting, value, tmp_path):
-    judge = EventClassifier(supervision="frame", **{**SHARED, **JUDGE, setting: value})
+    judge = EventClassifier(**{"supervision": "frame", **SHARED, **JUDGE, setting: value})
     rest = trainer()
     rest.strategy.connect(judge)
     rest.save_checkpoint(tmp_path / "judge.ckpt")
@@ -383,22 +330,6 @@ def test_checkpoint_of_another_supervision_or_class_list_is_refused_before_its_w
     assert_unchanged(before, weights(model.network))
 
 
-def test_checkpoint_of_another_kind_or_size_is_refused_in_one_line(judges, tmp_path):
-    training = trainer()
-    training.fit(separator("strong"), datamodule=RandomScenes())
-    training.save_checkpoint(tmp_path / "strong.ckpt")
-    for model, path, message in (
-        (separator("strong"), judges["frame"], "ckpt_path: a checkpoint of EventClassifier; one of WeakLabelSeparator"),
-        (
-            separator("strong", network=partial(BLSTM, units=5, layers=1)),
-            tmp_path / "strong.ckpt",
-            r"^network\.init_args\.units: 5, but 4 when the training began; [^\n]*$",
-        ),
-    ):
-        with pytest.raises(InputError, match=message):
-            trainer().fit(model, datamodule=RandomScenes(), ckpt_path=path, weights_only=True)
-
-
 def test_strong_supervision_refuses_training_data_without_isolated_sources():
     scenes = RandomScenes()
     scenes.train_sources = False
@@ -432,16 +363,6 @@ def test_joint_training_changes_the_judge_and_keeps_it_in_the_checkpoint(supervi
 
 def test_a_joint_judge_also_learns_from_the_mixtures(supervision):
     model, batch = separator(supervision, joint_judge=JUDGE), random_batch(3)
-    trainer(epochs=0).fit(model, datamodule=RandomScenes())
-    magnitude = stft(batch.mixture, GEOMETRY).abs()
-    masks = model.masks(magnitude)
-    parts = parts_of_the_loss(model, magnitude, masks, batch)
-    expected = parts["classification"] + 100 * parts["mixture"] + parts["judge"]
-    torch.testing.assert_close(model.loss(magnitude, masks, batch), expected)
-
-
-def test_a_joint_judge_without_settings_is_the_published_one_and_learns_from_the_mixtures_too():
-    model, batch = separator("frame", joint_judge={}), random_batch(2)
     trainer(epochs=0).fit(model, datamodule=RandomScenes())
     magnitude = stft(batch.mixture, GEOMETRY).abs()
     masks = model.masks(magnitude)
