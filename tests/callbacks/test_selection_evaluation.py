@@ -168,8 +168,8 @@ def test_rows_say_what_each_model_makes_of_the_mixture_in_the_best_order(
                     for fitted, suffix in (("refit", ""), ("masks", "_masks")):
                         for name in ("silhouette", "posterior", "confidence"):
                             value = float(getattr(measured[fitted], name)[b])  # type: ignore[index]
-                            assert float(row[name + suffix]) == pytest.approx(value, abs=1e-9)
-                    assert float(row["jensen_shannon"]) == pytest.approx(float(divergence[b]), abs=1e-9)
+                            assert float(row[name + suffix]) == pytest.approx(value, abs=1e-6)
+                    assert float(row["jensen_shannon"]) == pytest.approx(float(divergence[b]), abs=1e-6)
                     assert float(row["cluster_balance"]) == float(measured["refit"].cluster_balance[b])
                     assert row["picked"] == str(int(m == trusted.index(max(trusted))))
                     assert row["recordings"] == "|".join(data.dataset(split).recordings(index))
