@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import soundfile
 import wandb
+from lightning.pytorch.utilities.rank_zero import rank_zero_only
 from wandb.proto.wandb_internal_pb2 import Record
 
 URBAN_CLASSES = (
@@ -26,6 +27,13 @@ URBAN_CLASSES = (
     "siren",
     "street_music",
 )
+
+
+@pytest.fixture(autouse=True)
+def rank_0() -> Iterator[None]:
+    """Lightning notes the rank in the process: a test under SLURM's or torchrun's variables leaves it to nobody."""
+    yield
+    rank_zero_only.rank = 0
 
 
 @pytest.fixture(scope="session")
