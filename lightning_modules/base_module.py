@@ -77,18 +77,13 @@ class SeparatrixModule(MeanTestScores, LightningModule):
         return asdict(self.geometry)
 
     def setup(self, stage: str) -> None:
-        """Compare the model with the data module that it is about to meet.
-
-        Raises:
-            InputError: they differ in rate, geometry, classes, domain or number of sources.
-        """
+        # An InputError where rate, geometry, classes, domain or number of sources differ.
         data = getattr(self.trainer, "datamodule", None)
         if data is not None:
             names = {name: getattr(data, name, None) for name in ("classes", "domain", "sources")}
             require_agreement(self.identity(), asdict(data.geometry) | names, "the data")
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
-        """The optimiser on what is to be learnt, and its schedule."""
         learnt = [parameter for parameter in self.parameters() if parameter.requires_grad]
         optimizer = made_of(self.optimizer, Optimizer)(learnt)
         if self.scheduler is None:
@@ -135,12 +130,7 @@ class SeparatrixModule(MeanTestScores, LightningModule):
         checkpoint["module"] = type(self).__name__  # so that `load_module` can tell
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Refuse a checkpoint of another kind or identity before any of its weights is taken.
-
-        Raises:
-            InputError: kind of module, rate, geometry, classes, supervision or sizes differ; where a training goes on,
-                any setting but `replaceable` ones, or its state is not what this trainer would have saved.
-        """
+        # An InputError before any weight is taken.
         kind, needed = checkpoint.get("module"), type(self).__name__
         if kind != needed:
             raise InputError(f"ckpt_path: a checkpoint of {kind}; one of {needed} is needed")
