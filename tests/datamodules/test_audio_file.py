@@ -4,7 +4,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import scipy.signal
 import soundfile
 
 from datamodules.corpora import audio_file
@@ -74,11 +73,6 @@ def test_stereo_is_averaged_across_block_borders(tmp_path, monkeypatch):
     np.testing.assert_allclose(read_audio(tmp_path / "a.wav")[0], stereo.mean(1), atol=1e-7)
 
 
-def test_silence_is_not_an_error(tmp_path):
-    soundfile.write(tmp_path / "a.wav", np.zeros(100), 8_000)
-    assert not read_audio(tmp_path / "a.wav")[0].any()
-
-
 def test_missing_empty_and_other_files_are_told_apart(tmp_path):
     assert "no such file; fetch it again" in error_of(tmp_path / "a.wav")
     (tmp_path / "b.wav").touch()
@@ -89,11 +83,10 @@ def test_missing_empty_and_other_files_are_told_apart(tmp_path):
     assert "not readable as audio" in error_of(tmp_path / "d.raw")
     (tmp_path / "e.wav").mkdir()
     assert "Is a directory" in error_of(tmp_path / "e.wav")
-
-
-def test_a_file_without_samples_is_an_error(tmp_path):
-    soundfile.write(tmp_path / "a.wav", np.zeros(0), 16_000)
-    assert "0 samples" in error_of(tmp_path / "a.wav")
+    soundfile.write(tmp_path / "f.wav", np.zeros(0), 16_000)
+    assert "0 samples" in error_of(tmp_path / "f.wav")
+    soundfile.write(tmp_path / "f.wav", np.zeros(100), 8_000)  # silence is no error
+    assert not read_audio(tmp_path / "f.wav")[0].any()
 
 
 @pytest.mark.parametrize("claimed", [2002, 0xFFFFFFFE, 0xFFFFFFFF])
@@ -183,15 +176,6 @@ def test_resampling_keeps_a_tone_and_its_time(rate):
     resampled = resample(np.sin(2 * np.pi * 440 * time).astype(np.float32), rate, 16_000)
     assert len(resampled) == 16_000 and resampled.dtype == np.float32
     np.testing.assert_allclose(resampled[500:-500], np.sin(2 * np.pi * 440 * new_time)[500:-500], atol=5e-3)
-
-
-def test_resampling_agrees_with_another_library_on_noise_within_the_band():
-    low_pass = scipy.signal.firwin(401, 5_000, fs=44_100)
-    noise = np.convolve(np.random.default_rng(0).standard_normal(44_100), low_pass, "same")
-    expected = scipy.signal.resample_poly(noise, 160, 441)
-    ours = resample(noise.astype(np.float32), 44_100, 16_000)
-    error = (ours - expected)[500:-500]
-    assert 10 * np.log10(np.mean(error**2) / np.mean(expected**2)) < -45
 
 
 def test_resampling_removes_what_would_alias():

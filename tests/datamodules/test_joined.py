@@ -8,7 +8,6 @@ from datamodules.corpora.folder_per_class import FolderPerClass
 from datamodules.corpora.joined import JoinedCorpora
 from datamodules.corpora.urbansound8k import UrbanSound8K
 from datamodules.urban_scenes import UrbanScenes
-from lightning_modules.errors import InputError
 
 
 @pytest.fixture
@@ -68,8 +67,3 @@ def test_a_scene_mixes_classes_of_both(joined, tmp_path):
     dataset = data.dataset("test")
     together = [scene for scene in (dataset[index] for index in range(20)) if scene.clip_labels.all()]
     assert together and all((scene.sources.abs().sum(-1) > 0).all() for scene in together)
-
-
-def test_nothing_joined_is_refused():
-    with pytest.raises(InputError, match="corpora: none; give one at least"):
-        JoinedCorpora([])

@@ -1,14 +1,11 @@
 import hashlib
 import os
-import pickle
 from collections import Counter
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from datamodules.corpora.corpus import Clip
 from datamodules.corpora.librispeech import LibriSpeech
@@ -68,40 +65,12 @@ def test_speakers_with_the_lowest_digests_validate(root):
         assert speakers_of(corpus, "train") == set(ranked[count:])
 
 
-@settings(max_examples=25, deadline=None)
-@given(speakers=st.sets(st.integers(1, 9999), min_size=4, max_size=12), new=st.integers(10_000, 20_000))
-def test_a_new_speaker_moves_at_most_one_other_out_of_validation(tmp_path_factory, speakers, new):
-    root = tmp_path_factory.mktemp("speech")
-    corpus = LibriSpeech(root, test_subsets=(), validation_speakers=2)
-    for speaker in speakers:
-        path = root / "train-clean-100" / str(speaker) / "1" / f"{speaker}-1-0.flac"
-        path.parent.mkdir(parents=True)
-        path.touch()
-    before = speakers_of(corpus, "validation")
-    (root / "train-clean-100" / str(new) / "1").mkdir(parents=True)
-    (root / "train-clean-100" / str(new) / "1" / f"{new}-1-0.flac").touch()
-    after = speakers_of(corpus, "validation")
-    assert len(before) == len(after) == 2 and len(before - after) <= 1 and after - before <= {str(new)}
-
-
-def test_speakers_of_a_validation_subset_all_validate(root):
-    corpus = LibriSpeech(root, validation_subsets=("dev-other",), validation_speakers=0)
-    assert speakers_of(corpus, "validation") == {"116"}
-    assert speakers_of(corpus, "train") == set(SUBSETS["train-clean-100"])
-
-
 def test_a_test_subset_alone_needs_no_train_speakers(root):
     corpus = LibriSpeech(root, train_subsets=(), test_subsets=("test-other", "dev-other"))
     assert {clip.fold for clip in corpus.clips()} == {"test"}
-
-
-def test_an_utterance_reads_as_the_file_that_was_written(root):
-    corpus = LibriSpeech(root, validation_speakers=1)
-    clip = corpus.clips()[3]
-    expected, _ = soundfile.read(root / clip.name, dtype="float32")
-    samples, rate = pickle.loads(pickle.dumps(corpus)).read(clip)
-    np.testing.assert_array_equal(samples, expected)
-    assert rate == 16_000
+    corpus = LibriSpeech(root, validation_subsets=("dev-other",), validation_speakers=0)
+    assert speakers_of(corpus, "validation") == {"116"}
+    assert speakers_of(corpus, "train") == set(SUBSETS["train-clean-100"])
 
 
 def test_wav_is_read_and_transcripts_and_hidden_files_and_folders_are_ignored(root):
@@ -173,24 +142,6 @@ def test_settings_are_checked_before_anything_is_read(tmp_path, setting, reason)
 def test_a_name_that_cannot_be_printed_is_an_error(root):
     write_utterance(root, "test-other", "367").rename(root / "test-other/367/7/367\n.flac")
     assert "'367\\n.flac' is not a printable name" in error_of(LibriSpeech(root, validation_speakers=1))
-
-
-def test_a_missing_utterance_is_named(root):
-    corpus = LibriSpeech(root, validation_speakers=1)
-    clip = corpus.clips()[0]
-    (root / clip.name).unlink()
-    with pytest.raises(InputError, match=f"^{clip.name}: no such file; "):
-        corpus.read(clip)
-
-
-def test_a_link_that_leads_out_of_the_corpus_is_not_followed(root, tmp_path):
-    corpus = LibriSpeech(root, validation_speakers=1)
-    clip = corpus.clips()[0]
-    os.replace(root / clip.name, tmp_path / "elsewhere.flac")
-    (root / clip.name).symlink_to(tmp_path / "elsewhere.flac")
-    assert clip in corpus.clips()
-    with pytest.raises(InputError, match=f"^{clip.name}: leads out of "):
-        corpus.read(clip)
 
 
 def test_the_fingerprint_changes_with_splits_sizes_times_and_missing_files(root):

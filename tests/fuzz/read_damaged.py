@@ -23,7 +23,7 @@ import torch
 from mutation import mutate
 
 from callbacks.row_parts import RowParts
-from datamodules.corpora.audio_file import LONGEST_SECONDS, LOWEST_RATE, audio_length, read_audio
+from datamodules.corpora.audio_file import LONGEST_SECONDS, audio_length, read_audio
 from datamodules.corpora.urbansound8k import UrbanSound8K
 from datamodules.inspection import inspect_table
 from datamodules.sound_bank import SoundBank, build_sound_bank
@@ -34,7 +34,7 @@ from lightning_modules.exported_model import write_exported
 from lightning_modules.scores.calibration import Calibration
 from lightning_modules.scores.selection_rows import SELECTION_COLUMNS, read_evaluated
 from lightning_modules.scores.summary import summarise
-from lightning_modules.spectrogram import HIGHEST_RATE
+from lightning_modules.spectrogram import HIGHEST_RATE, LOWEST_RATE
 from lightning_modules.trained_module import load_module
 from lightning_modules.weak_labels.classifier_module import EventClassifier
 
