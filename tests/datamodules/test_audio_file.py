@@ -54,16 +54,13 @@ def test_every_sample_format_gives_the_samples_written(tmp_path, suffix, subtype
     assert np.abs(samples[: len(TONE)] - TONE)[1000:].max() <= tolerance
 
 
-@pytest.mark.parametrize("rate", [8_000, 11_024, 16_000, 96_000, 192_000])
-def test_rates_from_8_to_192_khz_are_kept(tmp_path, rate):
-    soundfile.write(tmp_path / "a.wav", NOISE, rate)
-    assert read_audio(tmp_path / "a.wav")[1] == rate
-
-
-@pytest.mark.parametrize("rate", [7_999, 192_001])
-def test_a_rate_outside_8_to_192_khz_is_an_error(tmp_path, rate):
-    soundfile.write(tmp_path / "a.wav", NOISE, rate)
-    assert f"{rate} Hz, expected 8000 to 192000 Hz" in error_of(tmp_path / "a.wav")
+def test_rates_from_8_to_192_khz_are_kept_and_others_an_error(tmp_path):
+    for rate in (8_000, 11_024, 192_000):
+        soundfile.write(tmp_path / "a.wav", NOISE, rate)
+        assert read_audio(tmp_path / "a.wav")[1] == rate
+    for rate in (7_999, 192_001):
+        soundfile.write(tmp_path / "a.wav", NOISE, rate)
+        assert f"{rate} Hz, expected 8000 to 192000 Hz" in error_of(tmp_path / "a.wav")
 
 
 def test_stereo_is_averaged_across_block_borders(tmp_path, monkeypatch):
@@ -170,7 +167,7 @@ def test_a_file_beyond_the_longest_duration_is_an_error(tmp_path, monkeypatch):
     assert "longer than" in error_of(tmp_path / "a.wav")
 
 
-@pytest.mark.parametrize("rate", [8_000, 11_024, 22_050, 44_099, 44_100, 96_000, 192_000])
+@pytest.mark.parametrize("rate", [8_000, 44_099, 44_100, 192_000])
 def test_resampling_keeps_a_tone_and_its_time(rate):
     time, new_time = np.arange(rate) / rate, np.arange(16_000) / 16_000
     resampled = resample(np.sin(2 * np.pi * 440 * time).astype(np.float32), rate, 16_000)

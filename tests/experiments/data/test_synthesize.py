@@ -1,9 +1,13 @@
+"""What `synthesize` and `bank` write, read as other tools do: jams and pandas are here, the others are imitated."""
+
 import csv
 import hashlib
 import json
 from pathlib import Path
 
+import jams
 import numpy as np
+import pandas
 import pytest
 import soundfile
 import yaml
@@ -64,7 +68,7 @@ def files(folder: Path) -> dict[str, str]:
 @pytest.fixture(scope="module")
 def written(configuration, tmp_path_factory) -> Path:
     output = tmp_path_factory.mktemp("written") / "scenes"
-    assert run(configuration, output, "--mixtures", "20", "--start", "3") == 0
+    assert run(configuration, output, "--mixtures", "20", "--start", "3", "--isolated_events") == 0
     return output
 
 
@@ -94,9 +98,65 @@ def test_mixtures_and_sources_are_the_samples_that_trainings_get(written, scenes
     assert soundfile.info(written / "mixtures" / "validation-000003.wav").subtype == "FLOAT"
 
 
+def events_of_fuss(jams_path: Path) -> tuple[np.ndarray, dict[str, np.ndarray], list[str]]:
+    """Mixture, events and labels as nussl 1.1.9 finds those of FUSS: paths are relative to the folder of the JAMS."""
+    annotation = jams.load(str(jams_path)).annotations.search(namespace="scaper")[0]
+    scaper, name = annotation.sandbox.scaper, jams_path.stem
+
+    def read(path: str) -> np.ndarray:
+        return soundfile.read(jams_path.parent / (name + path.split(name)[-1]), dtype="float32")[0]
+
+    events: dict[str, np.ndarray] = {}
+    for event, path in zip(annotation, scaper["isolated_events_audio_path"], strict=True):
+        label = event.value["label"]
+        events[f"{label}::{sum(label in other for other in events)}"] = read(path)
+    return read(scaper["soundscape_audio_path"]), events, scaper["fg_labels"]
+
+
+def test_a_reader_of_scapers_data_sets_finds_mixtures_and_events(written):
+    paths = sorted((written / "mixtures").glob("*.jams"))
+    assert len(paths) == 20
+    several_of_a_class = 0
+    for path in paths:
+        mixture, events, labels = events_of_fuss(path)
+        for event, samples in zip(jams.load(str(path)).annotations[0], events.values(), strict=True):
+            onset, offset = round(event.time * 8000), round((event.time + event.duration) * 8000)
+            assert samples[onset:offset].any() and not samples[:onset].any() and not samples[offset:].any()
+        assert labels == ["car_horn", "dog_bark", "siren"]
+        np.testing.assert_allclose(sum(events.values()), mixture, atol=1e-6)
+        for source in (written / "sources" / path.stem).glob("*.wav"):
+            of_class = [event for name, event in events.items() if name.startswith(f"{source.stem}::")]
+            np.testing.assert_allclose(sum(of_class), soundfile.read(source)[0], atol=1e-6)
+            several_of_a_class += len(of_class) > 1
+    assert several_of_a_class
+
+
+def test_the_recipe_of_dcase_task_4_finds_an_audio_file_for_each_event(written):
+    # It takes the events from the first annotation, their files' names from the last, and looks beside the JAMS.
+    for path in (written / "mixtures").glob("*.jams"):
+        annotations = json.loads(path.read_text())["annotations"]
+        names = annotations[-1]["sandbox"]["scaper"]["isolated_events_audio_path"]
+        assert len(annotations[0]["data"]) == len(names) > 0
+        assert {event["value"]["role"] for event in annotations[0]["data"]} == {"foreground"}
+        assert all((path.parent / f"{path.stem}_events" / f"{Path(name).stem}.wav").is_file() for name in names)
+
+
+def test_pandas_reads_strong_and_weak_labels(written):
+    strong = pandas.read_csv(written / "labels.tsv", sep="\t")
+    weak = pandas.read_csv(written / "weak_labels.tsv", sep="\t")
+    assert list(strong) == ["filename", "onset", "offset", "event_label"]
+    assert list(weak) == ["filename", "event_labels"]
+    assert strong.onset.dtype == strong.offset.dtype == float
+    assert (strong.offset > strong.onset).all() and strong.offset.max() <= 1.0
+    of_events = strong.groupby("filename").event_label.agg(lambda labels: set(labels))
+    assert of_events.to_dict() == {row.filename: set(row.event_labels.split(",")) for row in weak.itertuples()}
+    assert set(weak.filename) == {path.name for path in (written / "mixtures").glob("*.wav")}
+
+
 @pytest.mark.parametrize("audio_format", ["wav", "flac"])
 def test_a_manifest_makes_the_same_bytes_again(configuration, tmp_path, audio_format):
-    assert run(configuration, tmp_path / "one", "--mixtures", "5", "--audio_format", audio_format) == 0
+    settings = ["--mixtures", "5", "--isolated_events", "--audio_format", audio_format]
+    assert run(configuration, tmp_path / "one", *settings) == 0
     assert main(["synthesize", f"--manifest={tmp_path}/one/manifest.json", "--output", str(tmp_path / "two")]) == 0
     assert len(files(tmp_path / "one")) > 15 and files(tmp_path / "one") == files(tmp_path / "two")
 
@@ -110,7 +170,7 @@ def test_a_manifest_says_what_was_made_of_what(written):
 
 
 def test_mixtures_do_not_depend_on_which_others_are_made(configuration, written, tmp_path):
-    run(configuration, tmp_path / "few", "--start", "10", "--mixtures", "2")
+    run(configuration, tmp_path / "few", "--start", "10", "--mixtures", "2", "--isolated_events")
     few, many = files(tmp_path / "few"), files(written)
     shared = [name for name in few if not name.endswith((".json", ".tsv"))]
     assert len(shared) > 5 and all(few[name] == many[name] for name in shared)
