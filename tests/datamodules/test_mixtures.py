@@ -134,23 +134,18 @@ def test_worker_processes_give_the_same_bits(module, kind, banks):
     assert len(alone) == 3 and digest(alone) == digest(shared)
 
 
-def test_a_fresh_process_gives_the_same_bits(module, kind, banks, tmp_path):
-    (tmp_path / "module.pickle").write_bytes(pickle.dumps(module))
+def test_a_fresh_process_gives_the_same_bits(banks, tmp_path):
+    dataset = built("songs", banks).dataset("train")
+    (tmp_path / "dataset.pickle").write_bytes(pickle.dumps(dataset))
     program = f"""
-import hashlib, pickle, random
+import pickle, random
 import numpy, torch
 random.seed(5); numpy.random.seed(5); torch.manual_seed(5)
-sha = hashlib.sha256()
-for batch in pickle.load(open({str(tmp_path / "module.pickle")!r}, "rb")).train_dataloader():
-    for field in batch:
-        sha.update(field.numpy().tobytes())
-print(sha.hexdigest())
+batch = pickle.load(open({str(tmp_path / "dataset.pickle")!r}, "rb")).batch(range(9))
+pickle.dump(tuple(batch), open({str(tmp_path / "batch.pickle")!r}, "wb"))
 """
-    if kind == "songs":
-        finished = subprocess.run(
-            [sys.executable, "-c", program], cwd=REPOSITORY, capture_output=True, text=True, check=True
-        )
-        assert finished.stdout.strip() == digest(module.train_dataloader())
+    subprocess.run([sys.executable, "-c", program], cwd=REPOSITORY, check=True)
+    assert_same(pickle.loads((tmp_path / "batch.pickle").read_bytes()), dataset.batch(range(9)))
 
 
 @pytest.mark.parametrize("workers", [0, 2])
@@ -346,14 +341,7 @@ def test_shipped_scenes_and_pairs_are_the_published_ones(tmp_path, domain, quiet
     assert scenes.mixtures == {"train": 20_000, "validation": 5_000, "test": 5_000}
 
 
-@pytest.mark.parametrize(
-    ("names", "corpus"),
-    [
-        (["base", "speech"], LibriSpeech),
-        (["base", "music"], MUSDB18),
-        (["base", "environmental", "small/environmental"], UrbanSound8K),
-    ],
-)
+@pytest.mark.parametrize(("names", "corpus"), [(["base", "speech"], LibriSpeech), (["base", "music"], MUSDB18)])
 def test_real_recordings_make_the_mixtures_of_the_shipped_configurations(real_data, tmp_path, names, corpus):
     module = configured(names, corpus(real_data), tmp_path)
     module.build()

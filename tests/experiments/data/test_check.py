@@ -35,10 +35,10 @@ def test_mixtures_of_the_whole_corpus_have_the_published_statistics(real_data):
     bank = BankOnDemand.of(inspect_table(table, 16_000), 16_000)
     assert len(bank.clips) == 8732
     recipes = scenes.recipes(bank)
-    drawn = (recipes(index) for index in range(20_000))
+    drawn = (recipes(index) for index in range(8_000))
     statistics = scene_statistics(drawn, bank, scenes.geometry, 64_000, len(scenes.classes))
     law = distinct_classes_law(5, 5.0)
-    assert np.all(np.abs(statistics.distinct - law) < 3 * np.sqrt(law * (1 - law) / 20_000))
+    assert np.all(np.abs(statistics.distinct - law) < 3 * np.sqrt(law * (1 - law) / 8_000))
     assert np.all(np.abs(statistics.active - (0.17, 0.28, 0.30, 0.18, 0.06, 0.01)) < 0.04)
     assert statistics.prior.mean() == pytest.approx(0.342, abs=0.04)
 
