@@ -35,12 +35,13 @@ from datamodules.corpora.librispeech import LibriSpeech
 from datamodules.corpora.musdb18 import MUSDB18
 from datamodules.corpora.procedural import Procedural, ProceduralMusic, ProceduralVoices
 from datamodules.corpora.urbansound8k import UrbanSound8K
+from datamodules.inspection import integrated_loudness
 from datamodules.mixture_dataset import MixtureDataset
 from datamodules.mixtures import MixtureDataModule
 from datamodules.pair_recipes import PairRecipes, PairRules
 from datamodules.recipes import Recipe, SceneRecipes, SceneRules
 from datamodules.rendering import render
-from datamodules.sound_bank import SoundBank, build_sound_bank, integrated_loudness
+from datamodules.sound_bank import SoundBank, build_sound_bank
 from datamodules.source_pairs import SourcePairs
 from datamodules.urban_scenes import UrbanScenes
 from experiments.export.card import read_card

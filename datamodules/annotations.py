@@ -1,6 +1,6 @@
-"""What a mixture's recipe says as annotation files: DCASE's tables of strong and weak labels, and JAMS as of Scaper."""
+"""What a mixture's recipe says as annotation files: its events, and JAMS as of Scaper."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import PurePosixPath
 from typing import Any, NamedTuple
 
@@ -8,10 +8,7 @@ from datamodules.corpora.corpus import Clip
 from datamodules.recipes import Recipe
 from datamodules.rendering import event_interval, event_starts
 from datamodules.sound_bank import SoundBank
-from lightning_modules.errors import InputError
 
-STRONG_COLUMNS = ("filename", "onset", "offset", "event_label")
-WEAK_COLUMNS = ("filename", "event_labels")
 JAMS_VERSION = "0.3.4"
 
 
@@ -21,7 +18,6 @@ class SoundEvent(NamedTuple):
     Attributes:
         onset: in seconds, on the mixture's grid of samples.
         offset: in seconds, at most the mixture's end.
-        label: sound class.
         clip: what sounds.
         loudness: of the whole clip, in LUFS.
         start: where in the clip the event begins, in seconds.
@@ -30,7 +26,6 @@ class SoundEvent(NamedTuple):
 
     onset: float
     offset: float
-    label: str
     clip: Clip
     loudness: float
     start: float = 0.0
@@ -40,54 +35,18 @@ class SoundEvent(NamedTuple):
 def sound_events(recipe: Recipe, bank: SoundBank, samples: int) -> list[SoundEvent]:
     """The events of a mixture of that many samples, by onset; intervals are those that are rendered.
 
-    One of which nothing is rendered, since it begins within half a sample of the mixture's end, is none.
-
-    Events that begin together keep the recipe's order: of pairs, the order of the sources.
+    One of which nothing is rendered, since it begins within half a sample of the mixture's end, is none. Events that
+    begin together keep the recipe's order: of pairs, the order of the sources.
     """
     onsets, offsets = event_interval(bank, recipe, samples)
+    starts, rate = event_starts(bank, recipe), bank.sample_rate
+    columns = (column.tolist() for column in (onsets, offsets, recipe.clips, recipe.loudness, starts))
     events = [
-        SoundEvent(
-            onset / bank.sample_rate,
-            offset / bank.sample_rate,
-            bank.clips[clip].label,
-            bank.clips[clip],
-            loudness,
-            start / bank.sample_rate,
-            number,
-        )
-        for number, onset, offset, clip, loudness, start in zip(
-            range(len(onsets)),
-            onsets.tolist(),
-            offsets.tolist(),
-            recipe.clips.tolist(),
-            recipe.loudness.tolist(),
-            event_starts(bank, recipe).tolist(),
-            strict=True,
-        )
+        SoundEvent(onset / rate, offset / rate, bank.clips[clip], loudness, start / rate, number)
+        for number, (onset, offset, clip, loudness, start) in enumerate(zip(*columns, strict=True))
         if offset > onset
     ]
     return sorted(events, key=lambda event: event.onset)
-
-
-def strong_rows(file_name: str, events: Iterable[SoundEvent]) -> list[tuple[str, str, str, str]]:
-    """Rows of STRONG_COLUMNS, one for each event; seconds to the microsecond, finer than any usual rate."""
-    return [(file_name, f"{event.onset:.6f}", f"{event.offset:.6f}", event.label) for event in events]
-
-
-def weak_row(file_name: str, events: Iterable[SoundEvent]) -> tuple[str, str]:
-    """A row of WEAK_COLUMNS: the labels that occur at all, in alphabetical order, separated by commas."""
-    return file_name, ",".join(sorted({event.label for event in events}))
-
-
-def require_separable(labels: Iterable[str]) -> None:
-    """Raise InputError where a label would read as two in a table of weak labels.
-
-    Args:
-        labels: all that could occur.
-    """
-    for label in labels:
-        if "," in label:
-            raise InputError(f"label {label!r}: a comma separates labels in DCASE's tables; rename it in the corpus")
 
 
 def event_file(audio_file: str, number: int, label: str) -> str:
@@ -98,7 +57,7 @@ def event_file(audio_file: str, number: int, label: str) -> str:
 
 def jams(
     events: Sequence[SoundEvent],
-    samples: int,
+    duration: float,
     sample_rate: int,
     audio_file: str,
     corpus: str,
@@ -113,21 +72,20 @@ def jams(
 
     Args:
         events: of the mixture.
-        samples: length of the mixture.
+        duration: of the mixture, in seconds.
         sample_rate: in Hz.
         audio_file: the mixture's file name.
         corpus: where its clips come from.
         labels: all that could occur.
         isolated_events: whether the events' audio is there, as `event_file` names it.
     """
-    duration = samples / sample_rate
-    event_files = [event_file(audio_file, number, event.label) for number, event in enumerate(events)]
+    event_files = [event_file(audio_file, number, event.clip.label) for number, event in enumerate(events)]
     sounds = [
         {
             "time": event.onset,
             "duration": event.offset - event.onset,
             "value": {
-                "label": event.label,
+                "label": event.clip.label,
                 "source_file": event.clip.name,
                 "source_time": event.start,
                 "event_time": event.onset,
@@ -154,33 +112,30 @@ def jams(
         "soundscape_audio_path": audio_file,
         "isolated_events_audio_path": event_files if isolated_events else [],
     }
-    return {
-        "file_metadata": {
-            "title": audio_file,
-            "artist": "",
-            "release": "",
-            "duration": duration,
-            "identifiers": {},
-            "jams_version": JAMS_VERSION,
-        },
-        "annotations": [
-            {
-                "annotation_metadata": {
-                    "curator": {"name": "", "email": ""},
-                    "annotator": {},
-                    "version": "",
-                    "corpus": corpus,
-                    "annotation_tools": "separatrix synthesize",
-                    "annotation_rules": "",
-                    "validation": "",
-                    "data_source": "program",
-                },
-                "namespace": "scaper",
-                "data": sounds,
-                "sandbox": {"scaper": scaper},
-                "time": 0.0,
-                "duration": duration,
-            }
-        ],
-        "sandbox": {},
+    made_by = {
+        "curator": {"name": "", "email": ""},
+        "annotator": {},
+        "version": "",
+        "corpus": corpus,
+        "annotation_tools": "separatrix synthesize",
+        "annotation_rules": "",
+        "validation": "",
+        "data_source": "program",
     }
+    annotation = {
+        "annotation_metadata": made_by,
+        "namespace": "scaper",
+        "data": sounds,
+        "sandbox": {"scaper": scaper},
+        "time": 0.0,
+        "duration": duration,
+    }
+    audio = {
+        "title": audio_file,
+        "artist": "",
+        "release": "",
+        "duration": duration,
+        "identifiers": {},
+        "jams_version": JAMS_VERSION,
+    }
+    return {"file_metadata": audio, "annotations": [annotation], "sandbox": {}}

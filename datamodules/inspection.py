@@ -1,21 +1,26 @@
-"""What every clip of a corpus is like, by really decoding it; nothing is kept but a few numbers for each."""
+"""What every clip of a corpus is like, by really decoding it."""
 
 import os
 import warnings
-from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from collections import deque
+from collections.abc import Generator, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import torch
+from rich.console import Console
+from rich.progress import track
 
 from datamodules.corpora.audio_file import LONGEST_SECONDS, resample
 from datamodules.corpora.corpus import Clip, Corpus
 from datamodules.corpora.urbansound8k import listed_clips
-from datamodules.sound_bank import GATE_LUFS, SoundBank, in_order, integrated_loudness
 from lightning_modules.errors import InputError
+
+GATING_BLOCK_SECONDS = 0.4
+GATE_LUFS = -70
+MOST_WORKERS = 16
 
 
 class Inspection(NamedTuple):
@@ -41,80 +46,73 @@ class Inspection(NamedTuple):
         return not (self.broken or self.silent)
 
 
-def inspect(corpus: Corpus, clip: Clip, sample_rate: int) -> Inspection:
-    """Decode one clip and measure it."""
-    try:
-        samples = resample(*corpus.read(clip), sample_rate)
-    except InputError as error:
-        return Inspection(clip, 0, float("nan"), broken=str(error))
-    loudness = integrated_loudness(samples, sample_rate)
-    silent = "" if np.isfinite(loudness) else f"never above {GATE_LUFS} LUFS" if samples.any() else "silent"
-    return Inspection(clip, len(samples), loudness, silent=silent)
-
-
-def inspect_all(
-    corpus: Corpus,
-    clips: Sequence[Clip],
-    sample_rate: int,
-    progress: Callable[[Iterable[Inspection]], Iterable[Inspection]] = iter,
-) -> list[Inspection]:
-    """Inspect every clip, on all cores; samples are dropped as soon as they are measured.
+def inspect_clips(
+    corpus: Corpus, clips: Sequence[Clip], sample_rate: int, workers: int | None = None, description: str = ""
+) -> Generator[tuple[Inspection, np.ndarray], None, None]:
+    """Decode, resample and measure clips, a few at a time.
 
     Args:
-        corpus: where the clips are.
+        corpus: where they are.
         clips: which ones.
         sample_rate: at which lengths and loudness are measured, in Hz.
-        progress: what the results pass through as they come, such as a progress bar's `track`.
+        workers: threads; one per available core, at most 16, unless given. The result does not depend on it.
+        description: of the progress bar on stderr; none where it is empty.
 
-    Returns:
-        One for each clip, in their order.
+    Yields:
+        What was found of each clip, in order, and its samples, float32 [T], [0] where it is broken.
     """
-    workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    workers = min(workers, 16)
+
+    def inspect(clip: Clip) -> tuple[Inspection, np.ndarray]:
+        try:
+            samples = resample(*corpus.read(clip), sample_rate)
+        except InputError as error:
+            return Inspection(clip, 0, float("nan"), broken=str(error)), np.zeros(0, np.float32)
+        loudness = integrated_loudness(samples, sample_rate)
+        gated = f"never above the gate of {GATE_LUFS} LUFS" if samples.any() else "silent"
+        return Inspection(clip, len(samples), loudness, silent="" if np.isfinite(loudness) else gated), samples
+
+    def in_order(ahead: int) -> Iterator[tuple[Inspection, np.ndarray]]:
+        # The pool's own `map` would hold the samples of every clip that is done.
+        waiting: deque[Future[tuple[Inspection, np.ndarray]]] = deque()
+        for clip in clips:
+            waiting.append(pool.submit(inspect, clip))
+            if len(waiting) > ahead:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+
+    if workers is None:
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        workers = min(cores, MOST_WORKERS)
+    workers = max(workers, 1)
+    torch_threads = torch.get_num_threads()
+    # Threads, not processes: decoding, filtering and resampling release the interpreter, and threads end with it.
     pool = ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,))
+    results, console = in_order(2 * workers), Console(stderr=True)
     try:
         # pyloudnorm sets the process's warning filters aside for a moment, which threads would leave changed.
         with warnings.catch_warnings():
-            return list(progress(in_order(pool, lambda clip: inspect(corpus, clip, sample_rate), clips, 2 * workers)))
+            yield from track(results, description, len(clips), console=console, disable=not description)
     finally:
         pool.shutdown(cancel_futures=True)
+        torch.set_num_threads(torch_threads)
 
 
-@dataclass(frozen=True, eq=False)
-class BankOnDemand(SoundBank):
-    """A bank that lies nowhere: lengths and loudness are known, a clip's samples are decoded when they are asked for.
+def integrated_loudness(samples: np.ndarray, rate: int) -> float:
+    """Loudness of a whole mono clip by ITU-R BS.1770-4, repeated where it is shorter than the 400-ms gating block.
 
-    Attributes:
-        corpus: where the clips are; None where there are only lengths.
+    Args:
+        samples: [T], T > 0.
+        rate: in Hz.
+
+    Returns:
+        LUFS; -inf for silence and for what never exceeds the absolute gate of -70 LUFS.
     """
+    import pyloudnorm  # brings scipy.signal, a second that only builders need to pay
 
-    corpus: Corpus | None = None
-
-    @staticmethod
-    def of(inspections: Iterable[Inspection], sample_rate: int, corpus: Corpus | None = None) -> "BankOnDemand":
-        """The bank of the usable clips."""
-        usable = [inspection for inspection in inspections if inspection.usable]
-        lengths = np.array([inspection.length for inspection in usable], np.int64)
-        return BankOnDemand(
-            path=Path(),
-            sample_rate=sample_rate,
-            clips=[inspection.clip for inspection in usable],
-            offsets=np.cumsum(lengths) - lengths,
-            lengths=lengths,
-            loudness=np.array([inspection.loudness for inspection in usable]),
-            left_out=[],
-            corpus=corpus,
-        )
-
-    def clip(self, i: int) -> np.ndarray:
-        """Samples of clip i, float32 [T], decoded anew.
-
-        Raises:
-            InputError: there is no corpus to read it from, or it cannot be read any more.
-        """
-        if self.corpus is None:
-            raise InputError(f"{self.clips[i].name}: only its length is known; give the corpus's folder")
-        return resample(*self.corpus.read(self.clips[i]), self.sample_rate)
+    repeats = -(-int(np.ceil(GATING_BLOCK_SECONDS * rate)) // len(samples))
+    meter = pyloudnorm.Meter(rate, block_size=GATING_BLOCK_SECONDS)
+    return float(meter.integrated_loudness(np.tile(samples.astype(np.float64), repeats)))
 
 
 def inspect_table(path: Path, sample_rate: int) -> list[Inspection]:

@@ -2,7 +2,6 @@
 
 import operator
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import torch
@@ -53,11 +52,7 @@ class MixtureDataset(Dataset[Batch]):
         return self.mixtures
 
     def __getitem__(self, index: int) -> Batch:
-        """One mixture: the batch's fields without their first axis.
-
-        Raises:
-            IndexError: there is none of this number.
-        """
+        """One mixture: the batch's fields without their first axis."""
         index = operator.index(index)
         if not 0 <= index < self.mixtures:
             raise IndexError(f"mixture {index} of {self.mixtures}")
@@ -88,29 +83,3 @@ class MixtureDataset(Dataset[Batch]):
             labels = render_labels(recipes, self.bank, self.geometry, self.samples, self.classes)
             active += labels.sum((0, 2), dtype=np.float64)
         return torch.from_numpy(active.astype(np.int64))
-
-
-class WholeBatches(Dataset[Batch]):
-    """The same mixtures for a loader that collates with `as_batch`: batches are rendered, not put together.
-
-    Args:
-        mixtures: the data set.
-    """
-
-    def __init__(self, mixtures: MixtureDataset) -> None:
-        self.mixtures = mixtures
-
-    def __len__(self) -> int:
-        return len(self.mixtures)
-
-    def __getitem__(self, index: int) -> Batch:
-        return self.mixtures[index]
-
-    def __getitems__(self, indices: Sequence[int]) -> Batch:
-        """What torch's loader asks for where a data set can make a whole batch."""
-        return self.mixtures.batch(indices)
-
-
-def as_batch(batch: Any) -> Any:
-    """Collating has nothing left to do: `WholeBatches` makes whole batches."""
-    return batch

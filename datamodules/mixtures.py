@@ -3,7 +3,7 @@
 import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Sequence
-from dataclasses import asdict, is_dataclass
+from dataclasses import asdict
 from itertools import combinations
 from typing import Any
 
@@ -13,17 +13,17 @@ from lightning import LightningDataModule
 from lightning.pytorch.trainer.states import TrainerFn
 from torch.utils.data import DataLoader
 
-from datamodules.corpora.audio_file import LONGEST_SECONDS, LOWEST_RATE
+from datamodules.corpora.audio_file import LONGEST_SECONDS
 from datamodules.corpora.corpus import Clip, Corpus, Fold
 from datamodules.loader_worker import fail_in_sight
-from datamodules.mixture_dataset import MixtureDataset, WholeBatches, as_batch
+from datamodules.mixture_dataset import MixtureDataset
 from datamodules.recipes import Recipes
 from datamodules.sampling import EpochLoader, EpochSampler, EvaluationSampler
 from datamodules.sound_bank import SoundBank, build_sound_bank
 from lightning_modules.batch import Batch, Split
 from lightning_modules.errors import InputError
 from lightning_modules.setting_checks import require_between, require_names, require_unchanged, require_whole
-from lightning_modules.spectrogram import HIGHEST_RATE, Geometry
+from lightning_modules.spectrogram import HIGHEST_RATE, LOWEST_RATE, Geometry
 
 MOST_MIXTURES = 100_000_000  # their order is drawn in memory
 MOST_WORKERS = 1000
@@ -31,12 +31,7 @@ LARGEST_SEED = 2**31 - 1  # beside it, an index fits into the 64 bits that excer
 
 
 def require_measurable(geometry: Geometry, duration: float) -> None:
-    """Raise InputError where loudness cannot be measured at the rate, or a mixture is shorter than a window.
-
-    Args:
-        geometry: of the mixtures.
-        duration: of a mixture, in seconds.
-    """
+    """Raise InputError where loudness cannot be measured at the rate, or a mixture is shorter than a window."""
     require_whole(LOWEST_RATE, HIGHEST_RATE, sample_rate=geometry.sample_rate)
     require_between(geometry.window / geometry.sample_rate, LONGEST_SECONDS, duration=duration)
 
@@ -118,9 +113,6 @@ class MixtureDataModule(LightningDataModule, ABC):
         # A resumed test may have fewer mixtures left than there are ranks.
         self.allow_zero_length_dataloader_with_multiple_devices = True
         self._bank: SoundBank | None = None
-        self._check_settings()
-
-    def _check_settings(self) -> None:
         require_names("classes", self.classes)
         seen: dict[Fold, Split] = {}
         for split, folds in self.folds.items():
@@ -145,15 +137,11 @@ class MixtureDataModule(LightningDataModule, ABC):
 
     @abstractmethod
     def recipes(self, split: Split) -> Recipes:
-        """The recipes of a split.
-
-        Raises:
-            InputError: the split's clips are too few for a mixture.
-        """
+        """The recipes of a split; InputError where its clips are too few for a mixture."""
 
     @abstractmethod
     def rules(self, split: Split) -> Any:
-        """How a split's mixtures are drawn, as a frozen value."""
+        """How a split's mixtures are drawn, as a frozen dataclass of plain values."""
 
     def clips(self) -> list[Clip]:
         """The corpus's clips that take part, in the corpus's order."""
@@ -162,29 +150,19 @@ class MixtureDataModule(LightningDataModule, ABC):
 
     def build(self, workers: int | None = None) -> SoundBank:
         """Build the sound bank, or open it where it is complete. Not to be called by several ranks at once."""
-        self._bank = build_sound_bank(
-            self.corpus, self.clips(), self.geometry.sample_rate, self.bank_folder, workers=workers
-        )
+        self._bank = build_sound_bank(self.corpus, self.clips(), self.geometry.sample_rate, self.bank_folder, workers)
         self.prepare_data()
         return self._bank
 
     @property
     def bank(self) -> SoundBank:
-        """The sound bank, opened at first use.
-
-        Raises:
-            InputError: it has not been built; the message says how to.
-        """
+        """The sound bank, opened at first use."""
         if self._bank is None:
             self._bank = SoundBank.open(self.corpus, self.clips(), self.geometry.sample_rate, self.bank_folder)
         return self._bank
 
     def prepare_data(self) -> None:
-        """Only verifies: building is a stage of its own, before any process group exists.
-
-        Raises:
-            InputError: two splits share a recording, or a split has too few clips.
-        """
+        """Only verifies: building is a stage of its own, before any process group exists."""
         recordings = {
             split: {clip.recording for clip in self.bank.clips if clip.fold in folds}
             for split, folds in self.folds.items()
@@ -208,15 +186,8 @@ class MixtureDataModule(LightningDataModule, ABC):
 
     def dataset(self, split: Split, with_sources: bool = True) -> MixtureDataset:
         """The mixtures of a split as a plain torch data set."""
-        return MixtureDataset(
-            self.recipes(split),
-            self.mixtures[split],
-            self.bank,
-            self.geometry,
-            self.samples,
-            len(self.classes),
-            with_sources,
-        )
+        recipes, mixtures, classes = self.recipes(split), self.mixtures[split], len(self.classes)
+        return MixtureDataset(recipes, mixtures, self.bank, self.geometry, self.samples, classes, with_sources)
 
     def class_prior(self) -> torch.Tensor:
         """γ, the share of frames in which each class is active, over all training mixtures exactly, [C].
@@ -232,11 +203,6 @@ class MixtureDataModule(LightningDataModule, ABC):
         return (active.double() / frames).float()
 
     def train_dataloader(self) -> DataLoader[Batch]:
-        """Training batches, all of them full.
-
-        Raises:
-            InputError: an epoch does not fill a batch on every rank.
-        """
         ranks, rank = self._ranks()
         sampler = EpochSampler(self.mixtures["train"], self.epoch_mixtures, self.batch_size, self.seed, rank, ranks)
         if not len(sampler):
@@ -246,11 +212,9 @@ class MixtureDataModule(LightningDataModule, ABC):
         return self._loader(self.dataset("train", self.train_sources), sampler, self.batch_size)
 
     def val_dataloader(self) -> DataLoader[Batch]:
-        """The validation mixtures that have no row yet: all of them while training."""
         return self._evaluation_loader("validation", self._left_out)
 
     def test_dataloader(self) -> DataLoader[Batch]:
-        """The test mixtures that have no row yet."""
         return self._evaluation_loader("test", self._left_out)
 
     def leave_out(self, indices: Collection[int]) -> None:
@@ -278,23 +242,15 @@ class MixtureDataModule(LightningDataModule, ABC):
             settings[f"{split}_folds"] = sorted(self.folds[split], key=str)
             settings[f"{split}_mixtures"] = self.mixtures[split]
             settings[f"{split}_clips"] = f"{len(numbers)} clips of digest {digest}"
-            rules = self.rules(split)
-            settings[f"{split}_rules"] = (
-                asdict(rules) if is_dataclass(rules) and not isinstance(rules, type) else repr(rules)
-            )
+            settings[f"{split}_rules"] = asdict(self.rules(split))
         return settings
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on with the mixtures that the training began with; an evaluation may be of any.
-
-        Raises:
-            InputError: a setting that decides them has changed.
-        """
+        """Go on with the mixtures that the training began with; an evaluation may be of any."""
         if self.trainer and self.trainer.state.fn == TrainerFn.FITTING:
             require_unchanged(self.state_dict(), state_dict)
 
     def predict_dataloader(self) -> DataLoader[Batch]:
-        """The whole test set."""
         return self._evaluation_loader("test")
 
     def _evaluation_loader(self, split: Split, evaluated: Collection[int] = ()) -> DataLoader[Batch]:
@@ -312,12 +268,13 @@ class MixtureDataModule(LightningDataModule, ABC):
     def _loader(
         self, dataset: MixtureDataset, sampler: EpochSampler | EvaluationSampler, batch_size: int
     ) -> DataLoader[Batch]:
+        # Whole batches are rendered where torch would put mixtures together.
         return EpochLoader(
-            WholeBatches(dataset),
+            range(len(dataset)),  # type: ignore[arg-type]  # of which torch asks for items alone
             batch_size=batch_size,
             sampler=sampler,
             num_workers=self.workers,
-            collate_fn=as_batch,
+            collate_fn=dataset.batch,
             pin_memory=torch.cuda.is_available(),
             persistent_workers=self.workers > 0,
             worker_init_fn=fail_in_sight,

@@ -7,7 +7,7 @@ from functools import cached_property
 
 import numpy as np
 
-from datamodules.recipes import LOUDEST, Recipe, identity_generator
+from datamodules.recipes import LOUDEST, Recipe, generator_for
 from datamodules.sound_bank import SoundBank
 from lightning_modules.batch import Split
 from lightning_modules.errors import InputError
@@ -40,17 +40,6 @@ class PairRules:
         if not self.quietest <= self.loudest:
             raise InputError(f"quietest: {self.quietest} dB is louder than loudest, {self.loudest} dB")
 
-    def check_stems(self, stems: Sequence[str] | None) -> None:
-        """Refuse stems that are not one for each source, and coherent mixtures without stems.
-
-        Raises:
-            InputError: they do not go with these rules.
-        """
-        if stems is None and self.coherent:
-            raise InputError(f"coherent: {self.coherent}; only stems sound together: set it to 0, or give stems")
-        if stems is not None and not len(set(stems)) == len(stems) == self.sources:
-            raise InputError(f"stems: {list(stems)}; {self.sources} different labels are needed, one for each source")
-
 
 @dataclass(frozen=True, eq=False)
 class PairRecipes:
@@ -66,9 +55,6 @@ class PairRecipes:
         stems: labels of the sources, in their order; drawn unless given.
         seed: of the data set.
         split: its part.
-
-    Raises:
-        InputError: there are too few labels, recordings or sections for a mixture.
     """
 
     rules: PairRules
@@ -84,22 +70,19 @@ class PairRecipes:
     _MOST_DRAWS = 1000
 
     def __post_init__(self) -> None:
-        rules, labels = self.rules, self._clips_of_label
-        rules.check_stems(self.stems)
-        missing = [label for label in self.stems or () if label not in labels]
-        if missing or len(labels) < rules.sources:
-            lack = (
-                f"no clip of {', '.join(missing)}"
-                if missing
-                else f"{len(labels)} of the {rules.sources} labels that a mixture needs"
-            )
-            raise InputError(f"{self.split} split: {lack}; give other folds, or a corpus that has them")
-        if rules.coherent and not len(self._sections):
-            stems = ", ".join(self.stems or ())
-            raise InputError(f"{self.split} split: no section has all stems ({stems}); set coherent to 0")
-        if rules.coherent < 1:
+        sources, labels = self.rules.sources, self._clips_of_label
+        lack = ""
+        if missing := [label for label in self.stems or () if label not in labels]:
+            lack = f"no clip of {', '.join(missing)}; give other folds, or a corpus that has them"
+        elif len(labels) < sources:
+            lack = f"{len(labels)} of the {sources} labels that a mixture needs; give other folds, or another corpus"
+        elif self.rules.coherent and not len(self._sections):
+            lack = f"no section has all stems ({', '.join(self.stems or ())}); set coherent to 0"
+        if lack:
+            raise InputError(f"{self.split} split: {lack}")
+        if self.rules.coherent < 1:
             # Now rather than in the middle of a training.
-            self._draw_apart(identity_generator(self.seed, self.split, "scene", 0))
+            self._draw_apart(generator_for(self.seed, self.split, "scene", 0))
 
     @cached_property
     def _clips_of_label(self) -> dict[str, np.ndarray]:
@@ -107,10 +90,6 @@ class PairRecipes:
         for number in self.clips.tolist():
             clips[self.bank.clips[number].label].append(number)
         return {label: np.array(numbers, np.int64) for label, numbers in clips.items()}
-
-    @cached_property
-    def _labels(self) -> list[str]:
-        return list(self._clips_of_label)
 
     @cached_property
     def _sections(self) -> np.ndarray:
@@ -124,9 +103,8 @@ class PairRecipes:
         return np.array(whole, np.int64).reshape(-1, self.rules.sources) if stems else np.zeros((0, 0), np.int64)
 
     def __call__(self, index: int) -> Recipe:
-        """The recipe of the mixture with that index."""
         rules = self.rules
-        generator = identity_generator(self.seed, self.split, "scene", index)
+        generator = generator_for(self.seed, self.split, "scene", index)
         coherent = generator.random() < rules.coherent
         clips = self._sections[generator.integers(len(self._sections))] if coherent else self._draw_apart(generator)
         # Clips longer than the mixture are cut from anywhere; those that sounded together, at the same moment.
@@ -138,7 +116,7 @@ class PairRecipes:
         return Recipe(clips, np.arange(rules.sources), np.zeros(rules.sources), loudness, starts)
 
     def _draw_apart(self, generator: np.random.Generator) -> np.ndarray:
-        labels = self._labels
+        labels = list(self._clips_of_label)
         for _ in range(self._MOST_DRAWS):
             drawn = generator.choice(len(labels), self.rules.sources, replace=False)
             choices = [self._clips_of_label[label] for label in self.stems or (labels[number] for number in drawn)]

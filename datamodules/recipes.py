@@ -3,7 +3,6 @@
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Literal, NamedTuple, Protocol, get_args
 
 import numpy as np
@@ -41,9 +40,7 @@ class SceneRules:
         require_between(-LOUDEST, LOUDEST, quietest=self.quietest, loudest=self.loudest)
         require_between(0, self.duration, latest_onset=self.latest_onset)
         if self.latest_onset == self.duration:
-            raise InputError(
-                f"latest_onset: {self.latest_onset} s; between 0 and the duration ({self.duration} s) is needed"
-            )
+            raise InputError(f"latest_onset: {self.latest_onset}; less than the duration ({self.duration} s) is needed")
         if not self.quietest <= self.loudest:
             raise InputError(f"quietest: {self.quietest} LUFS is louder than loudest, {self.loudest} LUFS")
 
@@ -69,12 +66,10 @@ class Recipe(NamedTuple):
 class Recipes(Protocol):
     """The recipe of every mixture of a split."""
 
-    def __call__(self, index: int) -> Recipe:
-        """The recipe of the mixture with that index."""
-        ...
+    def __call__(self, index: int) -> Recipe: ...
 
 
-def identity_generator(seed: int, split: Split, purpose: Purpose, number: int) -> np.random.Generator:
+def generator_for(seed: int, split: Split, purpose: Purpose, number: int) -> np.random.Generator:
     """A generator that depends on what is drawn and on nothing else: no global state, worker or rank.
 
     Args:
@@ -97,9 +92,6 @@ class SceneRecipes:
         clips_of_class: for every class, the split's clips as numbers in the sound bank.
         seed: of the data set.
         split: its part.
-
-    Raises:
-        InputError: scenes ask for many more clips of a class than there are.
     """
 
     rules: SceneRules
@@ -111,9 +103,8 @@ class SceneRecipes:
     _MOST_DRAWS = 10_000
 
     def __call__(self, index: int) -> Recipe:
-        """The recipe of the mixture with that index."""
         rules = self.rules
-        generator = identity_generator(self.seed, self.split, "scene", index)
+        generator = generator_for(self.seed, self.split, "scene", index)
         classes = self._draw_classes(generator)
         clips = np.empty_like(classes)
         for class_index, events in sorted(Counter(classes.tolist()).items()):
@@ -127,14 +118,10 @@ class SceneRecipes:
         loudness = generator.uniform(rules.quietest, rules.loudest + 0.0, len(classes))
         return Recipe(clips, classes, onsets, loudness, starts=np.zeros(len(classes)))
 
-    @cached_property
-    def _available(self) -> np.ndarray:
-        return np.array([len(clips) for clips in self.clips_of_class])
-
     def _draw_classes(self, generator: np.random.Generator) -> np.ndarray:
         # Drawing again what does not fit is exact for a truncated distribution: a scene without events, or one that
         # asks for more clips of a class than there are (a clip occurs once in a mixture: matters for tiny corpora).
-        available = self._available
+        available = np.array([len(clips) for clips in self.clips_of_class])
         for _ in range(self._MOST_DRAWS):
             classes = generator.integers(len(available), size=generator.poisson(self.rules.event_rate))
             if len(classes) and (np.bincount(classes, minlength=len(available)) <= available).all():

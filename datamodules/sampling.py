@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from torch.utils.data import DataLoader, Sampler
 
-from datamodules.recipes import identity_generator
+from datamodules.recipes import generator_for
 
 
 class EpochSampler(Sampler[int]):
@@ -49,7 +49,7 @@ class EpochSampler(Sampler[int]):
         positions = np.arange(begin + self.rank, begin + self.epoch_mixtures, self.ranks)
         passes, places = np.divmod(positions, self.mixtures)
         for number in np.unique(passes):
-            order = identity_generator(self.seed, "train", "order", int(number)).permutation(self.mixtures)
+            order = generator_for(self.seed, "train", "order", int(number)).permutation(self.mixtures)
             yield from order[places[passes == number]].tolist()
 
 

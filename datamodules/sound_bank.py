@@ -6,31 +6,23 @@ import hashlib
 import os
 import secrets
 import shutil
-import warnings
-from collections import defaultdict, deque
-from collections.abc import Callable, Generator, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
-import torch
 
 from datamodules.corpora.audio_file import resample
 from datamodules.corpora.corpus import Clip, Corpus
-from datamodules.progress_bar import progress_bar
+from datamodules.inspection import Inspection, inspect_clips
 from lightning_modules.errors import InputError
 
 FORMAT = 1
-GATING_BLOCK_SECONDS = 0.4
-GATE_LUFS = -70
 _SAMPLES, _INDEX = "samples.f32", "index.npz"
 _UNFINISHED = ".building"
-
-PreparedClip = tuple[np.ndarray, float]
-Result = TypeVar("Result")
 
 
 class MissingBankError(InputError):
@@ -79,19 +71,20 @@ class SoundBank:
         try:
             with open(path / _INDEX, "rb") as file, np.load(file, allow_pickle=False) as index:
                 kept, lengths, loudness = index["kept"], index["lengths"], index["loudness"]
-                left_out = index["left_out"].tolist()
-            numbers = all(column.ndim == 1 and column.dtype == np.int64 for column in (kept, lengths))
-            numbers = numbers and loudness.dtype == np.float64 and len(kept) == len(lengths) == len(loudness) > 0
-            in_order = numbers and kept[0] >= 0 and kept[-1] < len(clips) and bool((np.diff(kept) > 0).all())
-            # A sum of sizes that are no sizes may be right.
-            sizes = in_order and bool((lengths > 0).all() and np.isfinite(loudness).all())
-            whole = sizes and (path / _SAMPLES).stat().st_size == 4 * sum(lengths.tolist())
-            audible = [clips[i] for i in kept.tolist()] if whole else []
-            left_out = [str(line) for line in left_out]
+                left_out = [str(line) for line in index["left_out"].tolist()]
+            whole = (
+                [(column.dtype, column.shape) for column in (kept, lengths, loudness)]
+                == [(kind, (len(kept),)) for kind in (np.int64, np.int64, np.float64)]
+                and (kept[0] >= 0 and kept[-1] < len(clips) and (np.diff(kept) > 0).all())
+                # A sum of sizes that are no sizes may be right.
+                and ((lengths > 0).all() and (path / _SAMPLES).stat().st_size == 4 * sum(lengths.tolist()))
+                and np.isfinite(loudness).all()
+            )
         except Exception:  # NumPy's reader raises whatever a damaged archive leads it to
             whole = False
         if not whole:
             raise InputError(f"{path}: damaged sound bank; delete the folder and build it again")
+        audible = [clips[i] for i in kept.tolist()]
         return SoundBank(path, sample_rate, audible, np.cumsum(lengths) - lengths, lengths, loudness, left_out)
 
     @cached_property
@@ -117,6 +110,31 @@ class SoundBank:
         return {name: value for name, value in self.__dict__.items() if name not in ("samples", "clips_of_label")}
 
 
+@dataclass(frozen=True, eq=False)
+class BankOnDemand(SoundBank):
+    """A bank that lies nowhere: lengths and loudness are known, a clip's samples are decoded when they are asked for.
+
+    Attributes:
+        corpus: where the clips are; None where there are only lengths.
+    """
+
+    corpus: Corpus | None = None
+
+    @staticmethod
+    def of(inspections: Iterable[Inspection], sample_rate: int, corpus: Corpus | None = None) -> "BankOnDemand":
+        """The bank of the usable clips."""
+        usable = [inspection for inspection in inspections if inspection.usable]
+        clips = [inspection.clip for inspection in usable]
+        lengths = np.array([inspection.length for inspection in usable], np.int64)
+        loudness = np.array([inspection.loudness for inspection in usable])
+        return BankOnDemand(Path(), sample_rate, clips, np.cumsum(lengths) - lengths, lengths, loudness, [], corpus)
+
+    def clip(self, i: int) -> np.ndarray:
+        if self.corpus is None:
+            raise InputError(f"{self.clips[i].name}: only its length is known; give the corpus's folder")
+        return resample(*self.corpus.read(self.clips[i]), self.sample_rate)
+
+
 def bank_path(corpus: Corpus, clips: list[Clip], sample_rate: int, folder: str | os.PathLike[str]) -> Path:
     """Where the bank of these clips lies: the name changes with their rows, their files and the rate."""
     key = f"{FORMAT}\n{sample_rate}\n{corpus.fingerprint(clips)}"
@@ -140,8 +158,7 @@ def build_sound_bank(
         clips: what goes into the bank.
         sample_rate: the bank's rate in Hz.
         folder: where banks lie; made when missing.
-        workers: decoding threads, 0 for none beside the caller's; by default one per available core, at most 16.
-            The result does not depend on it.
+        workers: decoding threads, one at least; by default one per available core, at most 16.
         progress: show a progress bar on stderr.
 
     Raises:
@@ -164,51 +181,22 @@ def build_sound_bank(
     return SoundBank.open(corpus, clips, sample_rate, folder)
 
 
-def integrated_loudness(samples: np.ndarray, rate: int) -> float:
-    """Loudness of a whole mono clip by ITU-R BS.1770-4, repeated where it is shorter than the 400-ms gating block.
-
-    Args:
-        samples: [T], T > 0.
-        rate: in Hz.
-
-    Returns:
-        LUFS; -inf for silence and for what never exceeds the absolute gate of -70 LUFS.
-    """
-    import pyloudnorm  # brings scipy.signal, a second that only builders need to pay
-
-    repeats = -(-int(np.ceil(GATING_BLOCK_SECONDS * rate)) // len(samples))
-    meter = pyloudnorm.Meter(rate, block_size=GATING_BLOCK_SECONDS)
-    return float(meter.integrated_loudness(np.tile(samples.astype(np.float64), repeats)))
-
-
 def _write_bank(
     path: Path, corpus: Corpus, clips: list[Clip], sample_rate: int, workers: int | None, progress: bool
 ) -> None:
-    kept: list[int] = []
-    lengths: list[int] = []
-    loudness: list[float] = []
-    left_out: list[str] = []
-    broken: list[str] = []
-    with (
-        open(path / _SAMPLES, "wb") as file,
-        contextlib.closing(_prepared_clips(corpus, clips, sample_rate, workers, progress)) as results,
-    ):
-        for i, result in enumerate(results):
-            if isinstance(result, InputError):
-                broken.append(str(result))
-                continue
-            samples, loud = result
-            if not np.isfinite(loud):
-                reason = f"never above the gate of {GATE_LUFS} LUFS" if samples.any() else "silent"
-                left_out.append(f"{clips[i].name}: {reason}")
-                continue
-            kept.append(i)
-            lengths.append(len(samples))
-            loudness.append(loud)
-            if not broken:
+    description = f"sound bank of {corpus.name}, {sample_rate} Hz" if progress else ""
+    inspected = inspect_clips(corpus, clips, sample_rate, workers, description)
+    inspections, broken = [], []
+    with open(path / _SAMPLES, "wb") as file, contextlib.closing(inspected):
+        for found, samples in inspected:
+            inspections.append(found)
+            if found.broken:
+                broken.append(found.broken)
+            elif found.usable and not broken:
                 file.write(samples.astype("<f4", copy=False).data)
         if broken:
             raise InputError("\n".join((f"{len(broken)} of {len(clips)} clips of {corpus.name} are broken:", *broken)))
+        kept = [number for number, found in enumerate(inspections) if found.usable]
         if not kept:
             raise InputError(f"{corpus.name}: none of {len(clips)} clips is audible; choose other folds or classes")
         _to_disk(file)
@@ -216,9 +204,9 @@ def _write_bank(
         np.savez(
             file,
             kept=np.array(kept, np.int64),
-            lengths=np.array(lengths, np.int64),
-            loudness=np.array(loudness, np.float64),
-            left_out=np.array(left_out, np.str_),
+            lengths=np.array([inspections[number].length for number in kept], np.int64),
+            loudness=np.array([inspections[number].loudness for number in kept], np.float64),
+            left_out=np.array([f"{found.clip.name}: {found.silent}" for found in inspections if found.silent], np.str_),
         )
         _to_disk(file)
 
@@ -227,51 +215,6 @@ def _to_disk(file: Any) -> None:
     # Before the rename: a power cut must not leave a bank in place whose pages never arrived.
     file.flush()
     os.fsync(file.fileno())
-
-
-def _prepared_clips(
-    corpus: Corpus, clips: list[Clip], sample_rate: int, workers: int | None, progress: bool
-) -> Generator[PreparedClip | InputError, None, None]:
-    """Samples [T] and loudness of every clip, or what is wrong with it, in order; a few clips in memory at a time."""
-
-    def prepare(clip: Clip) -> PreparedClip | InputError:
-        try:
-            samples = resample(*corpus.read(clip), sample_rate)
-        except InputError as error:
-            return error
-        return samples, integrated_loudness(samples, sample_rate)
-
-    if workers is None:
-        workers = min(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1, 16)
-    torch_threads = torch.get_num_threads()
-    # Threads, not processes: decoding, filtering and resampling release the interpreter, and threads end with it.
-    pool = ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,)) if workers else None
-    try:
-        # pyloudnorm sets the process's warning filters aside for a moment, which threads would leave changed.
-        with progress_bar(progress) as bar, warnings.catch_warnings():
-            torch.set_num_threads(1)
-            results = in_order(pool, prepare, clips, 2 * workers) if pool else map(prepare, clips)
-            yield from bar.track(results, len(clips), description=f"sound bank of {corpus.name}, {sample_rate} Hz")
-    finally:
-        if pool:
-            pool.shutdown(cancel_futures=True)
-        torch.set_num_threads(torch_threads)
-
-
-def in_order(
-    pool: ThreadPoolExecutor, function: Callable[[Clip], Result], clips: Iterable[Clip], ahead: int
-) -> Iterator[Result]:
-    """What `function` makes of the clips, in order, never more than `ahead` of what was asked for.
-
-    The pool's own `map` holds a future for every clip from the start.
-    """
-    waiting: deque[Future[Result]] = deque()
-    for clip in clips:
-        waiting.append(pool.submit(function, clip))
-        if len(waiting) > ahead:
-            yield waiting.popleft().result()
-    while waiting:
-        yield waiting.popleft().result()
 
 
 @contextlib.contextmanager

@@ -54,8 +54,10 @@ class SourcePairs(MixtureDataModule):
             )
             for split in get_args(Split)
         }
-        for split_rules in rules.values():
-            split_rules.check_stems(stems)
+        if stems is None and (coherent := max(train_coherent, evaluation_coherent)):
+            raise InputError(f"coherent: {coherent}; only stems sound together: set it to 0, or give stems")
+        if stems is not None and not len(set(stems)) == len(stems) == sources:
+            raise InputError(f"stems: {list(stems)}; {sources} different labels are needed, one for each source")
         left_out = [stem for stem in stems or () if labels is not None and stem not in labels]
         if left_out:
             raise InputError(f"labels: {list(labels or ())} leave out stems ({', '.join(left_out)}); give stems alone")
@@ -68,19 +70,12 @@ class SourcePairs(MixtureDataModule):
         self._rules = rules
 
     def takes(self, clip: Clip) -> bool:
-        """Whether it is of these labels and stems."""
         return all(wanted is None or clip.label in wanted for wanted in (self.labels, self.stems))
 
     def rules(self, split: Split) -> PairRules:
-        """Training mixtures may be less coherent than the others."""
         return self._rules[split]
 
     def recipes(self, split: Split) -> PairRecipes:
-        """The recipes of a split.
-
-        Raises:
-            InputError: the split has too few clips, labels, recordings or sections for a mixture.
-        """
         clips = self.clip_numbers(split)
         folds = sorted(self.folds[split], key=str)
         if not len(clips):

@@ -55,19 +55,12 @@ class UrbanScenes(MixtureDataModule):
         self.scene_rules = SceneRules(duration, event_rate, latest_onset, quietest, loudest)
 
     def takes(self, clip: Clip) -> bool:
-        """Whether it is of these classes and saliences."""
         return clip.label in self.labels and clip.salience in self.saliences
 
     def rules(self, split: Split) -> SceneRules:
-        """The same for all splits."""
         return self.scene_rules
 
     def recipes(self, split: Split) -> SceneRecipes:
-        """The recipes of a split.
-
-        Raises:
-            InputError: a class has no clip in the split.
-        """
         clips_of_class = [self.clip_numbers(split, label) for label in self.classes]
         for label, clips in zip(self.classes, clips_of_class, strict=True):
             if not len(clips):

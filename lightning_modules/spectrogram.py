@@ -10,7 +10,7 @@ from torch import Tensor
 from lightning_modules.errors import InputError
 from lightning_modules.setting_checks import require_whole
 
-HIGHEST_RATE = 192_000
+LOWEST_RATE, HIGHEST_RATE = 8_000, 192_000  # of recordings, in Hz
 LONGEST_WINDOW = 2**16
 
 

@@ -15,9 +15,8 @@ import torch
 from torchaudio.transforms import Resample
 
 from lightning_modules.errors import InputError
-from lightning_modules.spectrogram import HIGHEST_RATE
+from lightning_modules.spectrogram import HIGHEST_RATE, LOWEST_RATE
 
-LOWEST_RATE = 8_000
 LONGEST_SECONDS = 30 * 60
 # Float formats may hold 1e38, of which nothing that is computed stays finite; 32-bit integers kept as floats may pass.
 LARGEST_SAMPLE = 2.0**31
@@ -28,12 +27,17 @@ _MAGIC = (b"RIFF", b"RIFX", b"RF64", b"fLaC", b"OggS", b"FORM")
 _FORMATS = ("WAV", "WAVEX", "RF64", "FLAC", "OGG", "AIFF")
 _BLOCK_VALUES = 2**19
 _UNKNOWN_LENGTH = 2**62
+_WAY_OUT = "fetch the file again or leave it out"
+
+
+class _UnusableError(Exception):
+    """What is wrong with the file that is open, and the way out where it is one of its own."""
 
 
 def read_audio(
     path: str | os.PathLike[str],
     display_name: str | None = None,
-    way_out: str = "fetch the file again or leave it out",
+    way_out: str = _WAY_OUT,
     start: int = 0,
     stop: int | None = None,
 ) -> tuple[np.ndarray, int]:
@@ -57,35 +61,35 @@ def read_audio(
         InputError: the file is missing, not audio, truncated, without samples from `start` on, longer than 30 minutes,
             of a rate outside 8 to 192 kHz, or holds values that are not finite or beyond ±2³¹.
     """
-    name = display_name or os.fspath(path)
-    with _opened(path, name, way_out) as audio:
-        return _decode(audio, name, way_out, start, stop), audio.samplerate
+    with _opened(path, display_name, way_out) as audio:
+        expected = max(audio.frames if stop is None else min(stop, audio.frames), start) - start
+        if 0 < start < audio.frames:
+            audio.seek(start)
+        blocks: list[np.ndarray] = []
+        length = 0
+        for block in _blocks(audio, expected):
+            blocks.append(block.mean(axis=1, dtype=np.float32))
+            length += len(block)
+            _refuse_length(length, audio.samplerate)
+        if not length:
+            raise _UnusableError(f"0 samples{f' from {start} on' if start else ''}")
+        return np.concatenate(blocks), audio.samplerate
 
 
 def audio_length(
-    path: str | os.PathLike[str],
-    display_name: str | None = None,
-    way_out: str = "fetch the file again or leave it out",
+    path: str | os.PathLike[str], display_name: str | None = None, way_out: str = _WAY_OUT
 ) -> tuple[int, int]:
     """Samples per channel that a file's header announces, and their rate in Hz; nothing is decoded.
 
-    Args:
-        path: the file.
-        display_name: what errors call the file; its path by default.
-        way_out: what errors tell the user to do.
-
     Raises:
-        InputError: the file is missing, not audio, truncated as a WAV, without samples, of unknown length, longer than
-            30 minutes, or of a rate outside 8 to 192 kHz.
+        InputError: as `read_audio`, or the header does not say how long the file is.
     """
-    name = display_name or os.fspath(path)
-    with _opened(path, name, way_out) as audio:
+    with _opened(path, display_name, way_out) as audio:
         if not audio.frames:
-            raise InputError(f"{name}: 0 samples; {way_out}")
+            raise _UnusableError("0 samples")
         if audio.frames >= _UNKNOWN_LENGTH:
-            raise InputError(f"{name}: its header does not say how long it is; encode it again")
-        if audio.frames > LONGEST_SECONDS * audio.samplerate:
-            raise InputError(f"{name}: longer than {LONGEST_SECONDS // 60} minutes; cut it into shorter files")
+            raise _UnusableError("its header does not say how long it is", "encode it again")
+        _refuse_length(audio.frames, audio.samplerate)
         return audio.frames, audio.samplerate
 
 
@@ -111,13 +115,13 @@ def scan_audio(path: str | os.PathLike[str]) -> AudioFile:
     Raises:
         InputError: as `read_audio`, but for the length.
     """
-    name, way_out, samples, clipped = os.fspath(path), "give another file", 0, 0
-    with _opened(path, name, way_out) as audio:
-        for block in _blocks(audio, name, way_out, audio.frames):
+    samples = clipped = 0
+    with _opened(path, None, "give another file") as audio:
+        for block in _blocks(audio, audio.frames):
             samples += len(block)
             clipped += int(((np.abs(block[1:]) >= FULL_SCALE) & (block[1:] == block[:-1])).sum())
         if not samples:
-            raise InputError(f"{name}: 0 samples; {way_out}")
+            raise _UnusableError("0 samples")
         return AudioFile(audio.samplerate, audio.channels, samples, clipped)
 
 
@@ -127,9 +131,8 @@ def audio_blocks(path: str | os.PathLike[str]) -> Iterator[np.ndarray]:
     Raises:
         InputError: as `read_audio`, but for the length.
     """
-    name, way_out = os.fspath(path), "give another file"
-    with _opened(path, name, way_out) as audio:
-        yield from _blocks(audio, name, way_out, audio.frames)
+    with _opened(path, None, "give another file") as audio:
+        yield from _blocks(audio, audio.frames)
 
 
 def resample(samples: np.ndarray, rate: int, new_rate: int) -> np.ndarray:
@@ -143,72 +146,68 @@ def resample(samples: np.ndarray, rate: int, new_rate: int) -> np.ndarray:
         return _resampler(ratio.numerator, ratio.denominator)(torch.from_numpy(samples)).numpy()
 
 
+@lru_cache(maxsize=16)
+def _resampler(rate: int, new_rate: int) -> Resample:
+    return Resample(rate, new_rate)
+
+
 @contextmanager
-def _opened(path: str | os.PathLike[str], name: str, way_out: str) -> Iterator[soundfile.SoundFile]:
+def _opened(path: str | os.PathLike[str], name: str | None, way_out: str) -> Iterator[soundfile.SoundFile]:
     """The file opened for decoding; what goes wrong then and within the context becomes an InputError."""
     try:
         # Not to wait for the writer of a named pipe.
         with open(path, "rb", opener=lambda path, flags: os.open(path, flags | os.O_NONBLOCK)) as file:
             status = os.fstat(file.fileno())
             if not stat.S_ISREG(status.st_mode):
-                raise InputError(f"{name}: not a file of its own but a pipe or a device; {way_out}")
+                raise _UnusableError("not a file of its own but a pipe or a device")
             if not status.st_size:
-                raise InputError(f"{name}: empty file; {way_out}")
+                raise _UnusableError("empty file")
             if file.read(4) not in _MAGIC:
                 reason = "no WAV, FLAC, Ogg or AIFF file; ffmpeg makes one of MP3, M4A and others"
-                raise InputError(f"{name}: not readable as audio ({reason}); {way_out}")
-            lacking = _lacking_wav_bytes(file)
-            if lacking:
-                raise InputError(f"{name}: truncated, {lacking} bytes of audio fewer than its header says; {way_out}")
+                raise _UnusableError(f"not readable as audio ({reason})")
+            if lacking := _lacking_wav_bytes(file):
+                raise _UnusableError(f"truncated, {lacking} bytes of audio fewer than its header says")
             # The file that was looked at, not what may have its name by now; not file.seek, which moves in its buffer.
             os.lseek(file.fileno(), 0, os.SEEK_SET)
             with soundfile.SoundFile(file.fileno(), closefd=False) as audio:
                 if audio.format not in _FORMATS or audio.subtype.startswith("MPEG"):
-                    raise InputError(f"{name}: not readable as audio ({audio.format}, {audio.subtype}); {way_out}")
+                    raise _UnusableError(f"not readable as audio ({audio.format}, {audio.subtype})")
                 if not LOWEST_RATE <= audio.samplerate <= HIGHEST_RATE:
-                    expected = f"expected {LOWEST_RATE} to {HIGHEST_RATE} Hz"
-                    raise InputError(f"{name}: {audio.samplerate} Hz, {expected}; {way_out}")
+                    raise _UnusableError(f"{audio.samplerate} Hz, expected {LOWEST_RATE} to {HIGHEST_RATE} Hz")
                 yield audio
+            return
+    except _UnusableError as error:
+        reason, way_out = (*error.args, way_out)[:2]
     except FileNotFoundError:
-        raise InputError(f"{name}: no such file; {way_out}") from None
+        reason = "no such file"
     except OSError as error:
-        raise InputError(f"{name}: cannot be read ({error.strerror or error}); {way_out}") from None
+        reason = f"cannot be read ({error.strerror or error})"
     except soundfile.SoundFileError as error:
-        reason = getattr(error, "error_string", str(error)).strip().rstrip(".")
-        raise InputError(f"{name}: not readable as audio ({reason}); {way_out}") from None
+        said = getattr(error, "error_string", str(error)).strip().rstrip(".")
+        reason = f"not readable as audio ({said})"
+    raise InputError(f"{name or os.fspath(path)}: {reason}; {way_out}")
 
 
-def _decode(audio: soundfile.SoundFile, name: str, way_out: str, start: int, stop: int | None) -> np.ndarray:
-    expected = max(audio.frames if stop is None else min(stop, audio.frames), start) - start
-    if 0 < start < audio.frames:
-        audio.seek(start)
-    blocks: list[np.ndarray] = []
-    length = 0
-    for block in _blocks(audio, name, way_out, expected):
-        blocks.append(block.mean(axis=1, dtype=np.float32))
-        length += len(block)
-        if length > LONGEST_SECONDS * audio.samplerate:
-            raise InputError(f"{name}: longer than {LONGEST_SECONDS // 60} minutes; cut it into shorter files")
-    if not length:
-        raise InputError(f"{name}: 0 samples{f' from {start} on' if start else ''}; {way_out}")
-    return np.concatenate(blocks)
+def _refuse_length(length: int, rate: int) -> None:
+    if length > LONGEST_SECONDS * rate:
+        raise _UnusableError(f"longer than {LONGEST_SECONDS // 60} minutes", "cut it into shorter files")
 
 
-def _blocks(audio: soundfile.SoundFile, name: str, way_out: str, expected: int) -> Iterator[np.ndarray]:
+def _blocks(audio: soundfile.SoundFile, expected: int) -> Iterator[np.ndarray]:
     """The samples from where the file stands, [n, channels], so many as are expected, each of them a usable number."""
     # Blocks of fixed size: memory follows what the file holds, never what its header claims.
     block_length = max(_BLOCK_VALUES // audio.channels, 1)
     start, length = audio.tell(), 0
     while len(block := audio.read(min(block_length, expected - length), dtype="float32", always_2d=True)):
         if not np.isfinite(block).all():
-            raise InputError(f"{name}: holds NaN or infinite samples; {way_out}")
+            raise _UnusableError("holds NaN or infinite samples")
         if np.abs(block).max() > LARGEST_SAMPLE:
-            raise InputError(f"{name}: holds samples of {np.abs(block).max():.0e}, full scale is 1; {way_out}")
+            raise _UnusableError(f"holds samples of {np.abs(block).max():.0e}, full scale is 1")
         length += len(block)
         yield block
     # A streamed FLAC does not know its length: libsndfile then claims the largest there is.
     if length < expected and audio.frames < _UNKNOWN_LENGTH:
-        raise InputError(f"{name}: truncated, {start + length} of {start + expected} samples; {way_out}")
+        raise _UnusableError(f"truncated, {start + length} of {start + expected} samples")
 
 
 def _lacking_wav_bytes(file: BinaryIO) -> int:
@@ -222,18 +221,11 @@ def _lacking_wav_bytes(file: BinaryIO) -> int:
     large_size = None
     while len(chunk := file.read(8)) == 8:
         kind, size = struct.unpack(f"{order}4sI", chunk)
-        if kind == b"ds64":  # EBU Tech 3306: the 64-bit sizes of RF64, of which the second is the data chunk's
-            large_size = struct.unpack("<8xQ", body)[0] if len(body := file.read(min(size, 16))) == 16 else None
-            file.seek(size - len(body), os.SEEK_CUR)
-        elif kind == b"data":
-            if size == 0xFFFFFFFF and large_size is not None:
-                size = large_size
-            return max(size - (end - file.tell()), 0)
-        else:
-            file.seek(size + size % 2, os.SEEK_CUR)
+        begin = file.tell()
+        if kind == b"ds64" and len(sizes := file.read(16)) == 16:
+            large_size = struct.unpack("<8xQ", sizes)[0]  # EBU Tech 3306: RF64's 64-bit size of the data chunk
+        if kind == b"data":
+            size = large_size if size == 0xFFFFFFFF and large_size is not None else size
+            return max(size - (end - begin), 0)
+        file.seek(begin + size + size % 2)
     return 0
-
-
-@lru_cache(maxsize=16)
-def _resampler(rate: int, new_rate: int) -> Resample:
-    return Resample(rate, new_rate)

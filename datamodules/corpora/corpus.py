@@ -39,7 +39,7 @@ class Corpus(ABC):
 
     @abstractmethod
     def clips(self) -> list[Clip]:
-        """Every clip, in a fixed order.
+        """Every clip, in a fixed order; audio is not decoded.
 
         Raises:
             InputError: the corpus is not there, or not in its layout.
@@ -50,9 +50,9 @@ class Corpus(ABC):
         """Decode one clip: mono float32 samples [T] and their rate in Hz.
 
         Raises:
-            InputError: the clip is missing, truncated, empty or holds values that are not finite.
+            InputError: the clip is missing, broken, or a link that leads out of the corpus.
         """
 
     @abstractmethod
     def fingerprint(self, clips: list[Clip]) -> str:
-        """A digest that changes when the table or any of these clips' audio changes."""
+        """A digest that changes when the table or any of these clips' audio changes; missing files count as such."""

@@ -38,9 +38,6 @@ class FolderPerClass(Corpus):
             recording, such as 7061-6-0-0.wav and 7061-6-1-0.wav with "-". Otherwise clips of the same path within
             their class folders do, extensions aside: one file under two classes stays in one fold. That does not hold
             across train, validation and test, each of which may number its files from one.
-
-    Raises:
-        InputError: `folds` is below 1, or `recording_separator` is empty.
     """
 
     name = "folder_per_class"
@@ -56,24 +53,12 @@ class FolderPerClass(Corpus):
 
     @cached_property
     def splits(self) -> tuple[str, ...]:
-        """Those of train, validation and test that the root is divided into; none where it is not.
-
-        Raises:
-            InputError: the root is not there.
-        """
+        """Those of train, validation and test that the root is divided into; none where it is not."""
         there = folders_in(existing_folder(self.root, "a folder for each class"))
         return tuple(split for split in SPLITS if split in there) if {"train", "test"} <= set(there) else ()
 
     def clips(self) -> list[Clip]:
-        """Every recording, sorted by name. Audio files are not looked at.
-
-        Raises:
-            InputError: the root, or one of its train, validation and test, is not there or holds no recording in a
-                class folder; or two of them share a recording.
-        """
-        if not self.splits:
-            return self._clips_in("")
-        clips = [clip for split in self.splits for clip in self._clips_in(split)]
+        clips = [clip for split in self.splits or ("",) for clip in self._clips_in(split)]
         folds: dict[str, Fold] = {}
         for clip in clips:
             if (fold := folds.setdefault(clip.recording, clip.fold)) != clip.fold:
@@ -84,15 +69,9 @@ class FolderPerClass(Corpus):
         return sorted(clips)
 
     def read(self, clip: Clip) -> tuple[np.ndarray, int]:
-        """Decode one clip: mono float32 samples [T] and their rate in Hz.
-
-        Raises:
-            InputError: the clip is missing, broken, or a link that leads out of the root.
-        """
         return read_inside(self.root, f"{self.root}/{clip.name}", clip.name, "replace the file or remove it")
 
     def fingerprint(self, clips: list[Clip]) -> str:
-        """SHA-256 over these clips' rows and their files' sizes and modification times; missing files count as such."""
         return digest((*clip, *size_and_time(f"{self.root}/{clip.name}")) for clip in clips)
 
     def _clips_in(self, split: str) -> list[Clip]:
@@ -108,7 +87,7 @@ class FolderPerClass(Corpus):
                 f"{folder}: no recordings in class folders, found {contents(folder)}; "
                 f"expected CLASS/*{' or CLASS/*'.join(SUFFIXES[:2])} in it"
             )
-        return sorted(clips)
+        return clips
 
     def _recording(self, path: str, split: str) -> str:
         if self.recording_separator is not None:

@@ -17,9 +17,6 @@ class JoinedCorpora(Corpus):
 
     Args:
         corpora: in this order.
-
-    Raises:
-        InputError: there are none.
     """
 
     name = "joined"
@@ -30,11 +27,6 @@ class JoinedCorpora(Corpus):
         self.corpora = list(corpora)
 
     def clips(self) -> list[Clip]:
-        """Every clip of every corpus.
-
-        Raises:
-            InputError: a corpus is not there, or not in its layout.
-        """
         return [
             clip._replace(name=f"{number}/{clip.name}", recording=f"{number}/{clip.recording}")
             for number, corpus in enumerate(self.corpora, 1)
@@ -42,16 +34,10 @@ class JoinedCorpora(Corpus):
         ]
 
     def read(self, clip: Clip) -> tuple[np.ndarray, int]:
-        """Decode one clip: mono float32 samples [T] and their rate in Hz.
-
-        Raises:
-            InputError: as its corpus.
-        """
         number, own = _origin(clip)
         return self.corpora[number - 1].read(own)
 
     def fingerprint(self, clips: list[Clip]) -> str:
-        """A digest of the corpora's own, each of its clips among these."""
         origins = [_origin(clip) for clip in clips]
         return digest(
             (corpus.name, corpus.fingerprint([own for of, own in origins if of == number]))

@@ -15,38 +15,22 @@ Location = str | os.PathLike[str]
 
 
 def folders_in(folder: Location) -> list[str]:
-    """Names of the folders in a folder, sorted; hidden ones left out.
-
-    Raises:
-        InputError: the folder cannot be listed, or a name is not printable.
-    """
+    """Names of the folders in a folder, sorted; hidden ones left out."""
     return [entry.name for entry in _visible_entries(folder) if _is_folder(entry)]
 
 
-def audio_files_in(folder: Location, suffixes: tuple[str, ...]) -> list[str]:
-    """Names of the files in a folder that end in one of the suffixes in any case, sorted; hidden ones left out.
-
-    Raises:
-        InputError: the folder cannot be listed, or a name is not printable.
-    """
-    return [entry.name for entry in _visible_entries(folder) if _is_audio_file(entry, suffixes)]
-
-
 def audio_files_below(folder: Location, suffixes: tuple[str, ...], depth: int = 0) -> Iterator[str]:
-    """Like `audio_files_in`, at any depth: paths relative to the folder, with forward slashes.
+    """The files that end in one of the suffixes in any case, sorted: paths relative to the folder; no hidden ones.
 
     Links to folders are not descended into: they may lead round in circles.
-
-    Raises:
-        InputError: a folder cannot be listed, a name is not printable, or folders lie deeper than DEEPEST.
     """
     for entry in _visible_entries(folder):
         if entry.is_dir(follow_symlinks=False):
             if depth == DEEPEST:
                 raise InputError(f"{os.fspath(folder)}: more than {DEEPEST} folders deep; move its recordings up")
             yield from (f"{entry.name}/{name}" for name in audio_files_below(entry.path, suffixes, depth + 1))
-        elif _is_audio_file(entry, suffixes):
-            yield entry.name
+        elif entry.name.lower().endswith(suffixes) and not _is_folder(entry):
+            yield entry.name  # a link to nothing, too: reading it says what is missing
 
 
 def contents(folder: Location, most: int = 8) -> str:
@@ -56,22 +40,14 @@ def contents(folder: Location, most: int = 8) -> str:
 
 
 def existing_folder(folder: Path, corpus: str) -> Path:
-    """The folder itself.
-
-    Raises:
-        InputError: it is not there.
-    """
+    """The folder itself, where it is there."""
     if not os.path.isdir(folder):
         raise InputError(f"{folder}: no such folder; give the folder that holds {corpus}")
     return folder
 
 
 def refuse_outside(folder: Location, path: Location, name: str, way_out: str) -> None:
-    """Let no link lead out of a corpus.
-
-    Raises:
-        InputError: the path's target is not below the folder; it calls the path by `name` and ends in `way_out`.
-    """
+    """Let no link lead out of a corpus; the message calls the path by `name` and ends in `way_out`."""
     inside = os.path.realpath(folder)
     if os.path.commonpath((inside, os.path.realpath(path))) != inside:
         raise InputError(f"{name}: leads out of {os.fspath(folder)}; {way_out}")
@@ -125,8 +101,3 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
         return entry.is_dir()
     except OSError:  # a link to itself
         return False
-
-
-def _is_audio_file(entry: os.DirEntry[str], suffixes: tuple[str, ...]) -> bool:
-    # A link to nothing counts: reading it says what is missing.
-    return entry.name.lower().endswith(suffixes) and not _is_folder(entry)

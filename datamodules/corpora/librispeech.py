@@ -11,11 +11,10 @@ import numpy as np
 
 from datamodules.corpora.corpus import Clip, Corpus
 from datamodules.corpora.layout import (
-    audio_files_in,
+    audio_files_below,
     contents,
     digest,
     existing_folder,
-    folders_in,
     read_inside,
     size_and_time,
 )
@@ -39,10 +38,6 @@ class LibriSpeech(Corpus):
         test_subsets: subsets all of whose speakers test.
         validation_speakers: how many speakers of the train subsets validate instead. Which ones depends on nothing but
             the speakers that are there: those whose identifiers have the lowest SHA-256.
-
-    Raises:
-        InputError: no subset is named, one is named twice or is not a plain folder name, or `validation_speakers` is
-            negative.
     """
 
     name = "librispeech"
@@ -73,11 +68,7 @@ class LibriSpeech(Corpus):
 
     @cached_property
     def folder(self) -> Path:
-        """The folder that holds the subsets.
-
-        Raises:
-            InputError: a subset is not there.
-        """
+        """The folder that holds the subsets."""
         root = existing_folder(self.root, "LibriSpeech")
         candidates = (root, root / "LibriSpeech")
         # The one with most of the subsets, so that an error lists what is beside the others.
@@ -93,52 +84,35 @@ class LibriSpeech(Corpus):
         return folder
 
     def clips(self) -> list[Clip]:
-        """Every utterance of the subsets, sorted by name. Audio files are not looked at.
-
-        Raises:
-            InputError: a subset is not there or holds no utterance, an utterance is there twice, two splits share a
-                speaker, or the train subsets have fewer than two speakers beside those that validate.
-        """
-        utterances = [(name, speaker) for subset in self._split_of_subset for name, speaker in self._utterances(subset)]
-        splits = self._split_of_speaker(utterances)
-        clips = [Clip(name, speaker, splits[speaker], speaker) for name, speaker in sorted(utterances)]
+        names = [name for subset in self._split_of_subset for name in self._utterances(subset)]
+        splits = self._split_of_speaker(names)
+        clips = [Clip(name, _speaker(name), splits[_speaker(name)], _speaker(name)) for name in sorted(names)]
         for before, after in pairwise(clips):
             if os.path.splitext(before.name)[0] == os.path.splitext(after.name)[0]:
                 raise InputError(f"{self.folder}: {before.name} is there as {after.name} too; remove one of them")
         return clips
 
     def read(self, clip: Clip) -> tuple[np.ndarray, int]:
-        """Decode one utterance: mono float32 samples [T] and their rate in Hz.
-
-        Raises:
-            InputError: the utterance is missing, broken, or a link that leads out of the corpus.
-        """
         path = f"{self.folder}/{clip.name}"
         return read_inside(self.folder, path, clip.name, "fetch the utterance again or remove it")
 
     def fingerprint(self, clips: list[Clip]) -> str:
-        """SHA-256 over these clips' rows and their files' sizes and modification times; missing files count as such."""
         folder = os.fspath(self.folder)
         return digest((*clip, *size_and_time(f"{folder}/{clip.name}")) for clip in clips)
 
-    def _utterances(self, subset: str) -> list[tuple[str, str]]:
-        """Name and speaker of every utterance of a subset."""
-        utterances = [
-            (f"{subset}/{speaker}/{chapter}/{file_name}", speaker)
-            for speaker in folders_in(self.folder / subset)
-            for chapter in folders_in(f"{self.folder}/{subset}/{speaker}")
-            for file_name in audio_files_in(f"{self.folder}/{subset}/{speaker}/{chapter}", SUFFIXES)
-        ]
+    def _utterances(self, subset: str) -> list[str]:
+        files = audio_files_below(self.folder / subset, SUFFIXES)
+        utterances = [f"{subset}/{file}" for file in files if file.count("/") == 2]
         if not utterances:
             raise InputError(
                 f"{self.folder / subset}: no utterances, expected SPEAKER/CHAPTER/*.flac; fetch the subset again"
             )
         return utterances
 
-    def _split_of_speaker(self, utterances: list[tuple[str, str]]) -> dict[str, str]:
+    def _split_of_speaker(self, utterances: list[str]) -> dict[str, str]:
         subsets: dict[str, str] = {}
-        for name, speaker in utterances:
-            subset = name.split("/", 1)[0]
+        for name in utterances:
+            subset, speaker = name.split("/", 1)[0], _speaker(name)
             other = subsets.setdefault(speaker, subset)
             if (split := self._split_of_subset[subset]) != (other_split := self._split_of_subset[other]):
                 raise InputError(
@@ -153,3 +127,7 @@ class LibriSpeech(Corpus):
                 f"fewer than {FEWEST_TRAIN_SPEAKERS} to train with; lower it or add subsets"
             )
         return splits | dict.fromkeys(train[: self.validation_speakers], "validation")
+
+
+def _speaker(name: str) -> str:
+    return name.split("/")[1]

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterator
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 
 import numpy as np
@@ -49,9 +49,6 @@ class MUSDB18(Corpus):
         root: the folder that holds train/ and test/, or a folder that holds it, under whatever name.
         section_seconds: duration of a section. A rest shorter than half of it belongs to the section before; a track
             shorter than it is one section.
-
-    Raises:
-        InputError: `section_seconds` is not a positive number.
     """
 
     name = "musdb18"
@@ -64,11 +61,7 @@ class MUSDB18(Corpus):
 
     @cached_property
     def folder(self) -> Path:
-        """The folder that holds train/ and test/.
-
-        Raises:
-            InputError: neither the root nor a folder in it is one, or several folders in it are.
-        """
+        """The folder that holds train/ and test/."""
         root = existing_folder(self.root, "MUSDB18")
         if _holds_tracks(root):
             return root
@@ -82,13 +75,7 @@ class MUSDB18(Corpus):
         return found[0]
 
     def clips(self) -> list[Clip]:
-        """Vocals and accompaniment of every section of every track, sorted by fold folder, track and section.
-
-        Of the audio, only the headers of the vocals are looked at.
-
-        Raises:
-            InputError: the corpus is not there, a track lacks a stem or is in both folders, or its vocals are broken.
-        """
+        """Vocals and accompaniment of every section; of the audio, only the headers of the vocals are looked at."""
         clips = []
         split_of_track: dict[str, str] = {}
         for split in ("train", "test"):
@@ -105,18 +92,9 @@ class MUSDB18(Corpus):
         return clips
 
     def read(self, clip: Clip) -> tuple[np.ndarray, int]:
-        """Decode one section: mono float32 samples [T] and their rate in Hz. Accompaniment may exceed [-1, 1].
-
-        Raises:
-            InputError: a stem is missing, broken, of another rate or length than the vocals, or a link that leads out
-                of the corpus; or the clip is none of this corpus.
-        """
         track, _, part = clip.name.rpartition("/")
         label, _, section = part.partition("@")
-        sections = self._sections(track)
-        if label not in STEMS or not section.isdecimal() or int(section) >= len(sections):
-            raise InputError(f"{clip.name}: not a clip of {len(sections)} sections; take one from the corpus's clips()")
-        start, stop = sections[int(section)]
+        start, stop = self._sections(track)[int(section)]
         vocals = self._length_and_rate(track, "vocals")
         parts = []
         for stem in STEMS[label]:
@@ -130,21 +108,14 @@ class MUSDB18(Corpus):
         return np.sum(np.stack(parts), axis=0), vocals[1]
 
     def fingerprint(self, clips: list[Clip]) -> str:
-        """SHA-256 over the cut, these clips' rows and their stems' sizes and modification times.
+        """A digest of the cut, these clips' rows and their stems; all stems of a track count for each of its clips."""
 
-        All stems of a track count for each of its clips; missing files count as such.
-        """
-        files: dict[str, tuple[int, ...]] = {}
-        for clip in clips:
-            track = clip.name.rpartition("/")[0]
-            if track not in files:
-                files[track] = tuple(
-                    value
-                    for stems in STEMS.values()
-                    for stem in stems
-                    for value in size_and_time(*self._candidates(track, stem))
-                )
-        return digest((self.section_seconds, *clip, *files[clip.name.rpartition("/")[0]]) for clip in clips)
+        @cache
+        def stems_of(track: str) -> tuple[int, ...]:
+            stems = (stem for stems in STEMS.values() for stem in stems)
+            return tuple(value for stem in stems for value in size_and_time(*self._candidates(track, stem)))
+
+        return digest((self.section_seconds, *clip, *stems_of(clip.name.rpartition("/")[0])) for clip in clips)
 
     def _candidates(self, track: str, stem: str) -> Iterator[str]:
         return (f"{self.folder}/{track}/{stem}.{suffix}" for suffix in SUFFIXES)
@@ -165,12 +136,7 @@ class MUSDB18(Corpus):
 
 
 def section_bounds(length: int, section: int) -> list[tuple[int, int]]:
-    """First sample of each section and the one after its last.
-
-    Args:
-        length: samples to cut, at least 1.
-        section: samples of a section. A rest shorter than half of it belongs to the section before.
-    """
+    """First sample of each section and the one after its last; a rest below half a section joins the one before."""
     count = max((2 * length + section) // (2 * section), 1)
     return [(i * section, (i + 1) * section if i < count - 1 else length) for i in range(count)]
 

@@ -1,6 +1,5 @@
 """UrbanSound8K (Salamon, Jacoby, Bello 2014): 8,732 labelled excerpts of field recordings in ten official folds."""
 
-import contextlib
 import csv
 import math
 import os
@@ -35,11 +34,7 @@ class UrbanSound8K(Corpus):
 
     @cached_property
     def folder(self) -> Path:
-        """The folder that holds metadata/ and audio/.
-
-        Raises:
-            InputError: neither the root nor its UrbanSound8K/ is one.
-        """
+        """The folder that holds metadata/ and audio/."""
         root = existing_folder(self.root, "UrbanSound8K")
         for folder in (root, root / "UrbanSound8K"):
             if (folder / TABLE).is_file() and (folder / "audio").is_dir():
@@ -47,26 +42,15 @@ class UrbanSound8K(Corpus):
         raise InputError(f"{self.root}: not UrbanSound8K; expected {TABLE} and audio/fold1 to audio/fold10 in it")
 
     def clips(self) -> list[Clip]:
-        """Every row of the table, in its order. Audio files are not looked at.
-
-        Raises:
-            InputError: the corpus is not there, a column is missing, or a row has a bad value or leaves the corpus.
-        """
         return [clip for clip, _ in listed_clips(self.folder / TABLE)]
 
     def read(self, clip: Clip) -> tuple[np.ndarray, int]:
-        """Decode one clip: mono float32 samples [T] and their rate in Hz.
-
-        Raises:
-            InputError: the clip is missing, broken, or a link that leads out of the corpus.
-        """
         path = f"{self.folder}/{clip.name}"
         if not os.path.exists(path) and os.path.exists(flac := _as_flac(path)):
             path = flac
         return read_inside(self.folder, path, clip.name, f"remove it from {TABLE} or fetch the clip again")
 
     def fingerprint(self, clips: list[Clip]) -> str:
-        """SHA-256 over these clips' rows and their files' sizes and modification times; missing files count as such."""
         folder = os.fspath(self.folder)
         files = (f"{folder}/{clip.name}" for clip in clips)
         return digest(
@@ -75,7 +59,7 @@ class UrbanSound8K(Corpus):
         )
 
 
-def listed_clips(table: Path, *further: str) -> list[tuple[Clip, tuple[float, ...]]]:
+def listed_clips(table: Path, *further: str) -> list[tuple[Clip, list[float]]]:
     """Every clip that a table lists, in its order, and the numbers in further columns of its row.
 
     Raises:
@@ -92,29 +76,30 @@ def listed_clips(table: Path, *further: str) -> list[tuple[Clip, tuple[float, ..
         if salience not in ("1", "2"):
             raise InputError(f"{where}: salience {salience!r} is neither 1 nor 2; correct the row")
         for column, value in (("fsID", recording), ("class", label)):
-            if not value:
-                raise InputError(f"{where}: {column} is empty; correct the row")
-            if not value.isprintable() or len(value) > LONGEST_NAME:
+            if not value or not value.isprintable() or len(value) > LONGEST_NAME:
                 raise InputError(f"{where}: {column} {value[:LONGEST_NAME]!r} is no printable name; correct the row")
+        for column, value in zip(further, others, strict=True):
+            if not _is_number(value):
+                raise InputError(f"{where}: {column} {value[:LONGEST_NAME]!r} is not a number; correct the row")
         # The stem, whatever the fold: one clip in two folds would be trained on and tested with.
         first = lines.setdefault(os.path.splitext(file_name)[0], line)
         if first != line:
             raise InputError(f"{where}: {file_name} was already listed on line {first}; remove one of the rows")
         clip = Clip(f"audio/fold{int(fold)}/{file_name}", label, int(fold), recording, int(salience))
-        clips.append((clip, tuple(map(_number, others, further, [where] * len(others)))))
+        clips.append((clip, list(map(float, others))))
     if not clips:
         raise InputError(f"{table}: lists no clips; fetch the table again")
     return clips
 
 
-def _number(text: str, column: str, where: str) -> float:
-    with contextlib.suppress(ValueError):
-        if math.isfinite(number := float(text)):
-            return number
-    raise InputError(f"{where}: {column} {text[:LONGEST_NAME]!r} is not a number; correct the row")
+def _is_number(text: str) -> bool:
+    try:
+        return math.isfinite(float(text))
+    except ValueError:
+        return False
 
 
-def _rows(table: Path, columns: Sequence[str]) -> Iterator[tuple[int, tuple[str, ...]]]:
+def _rows(table: Path, columns: Sequence[str]) -> Iterator[tuple[int, list[str]]]:
     """Line number and stripped values of these columns for every row of the table."""
     try:
         with open(table, newline="", encoding="utf-8-sig") as file:
@@ -123,10 +108,9 @@ def _rows(table: Path, columns: Sequence[str]) -> Iterator[tuple[int, tuple[str,
             for column in columns:
                 if column not in header:
                     raise InputError(f"{table}: no column {column!r}, expected {', '.join(columns)}; fetch it again")
-            wanted = [header.index(column) for column in columns]
             for row in reader:
                 if len(row) == len(header):
-                    yield reader.line_num, tuple(row[column].strip() for column in wanted)
+                    yield reader.line_num, [row[header.index(column)].strip() for column in columns]
                 elif row:
                     raise InputError(
                         f"{table}, line {reader.line_num}: {len(row)} values, expected {len(header)}; correct the row"

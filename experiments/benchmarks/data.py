@@ -14,8 +14,9 @@ from torch.utils.data import DataLoader, Dataset
 
 from datamodules.corpora.audio_file import resample
 from datamodules.corpora.corpus import Clip, Corpus
+from datamodules.inspection import integrated_loudness
 from datamodules.rendering import render
-from datamodules.sound_bank import build_sound_bank, integrated_loudness
+from datamodules.sound_bank import build_sound_bank
 from datamodules.urban_scenes import UrbanScenes
 from experiments.benchmarks.comparison import Comparison
 from experiments.benchmarks.noise import noise_corpus, noise_mixtures

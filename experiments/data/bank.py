@@ -13,14 +13,7 @@ EXAMPLE = "bank --config weak_labels/base --data.corpus.root UrbanSound8K"
 
 
 def command(arguments: list[str]) -> None:
-    """`separatrix bank ...`.
-
-    Args:
-        arguments: the command's name and what follows it.
-
-    Raises:
-        InputError: an argument is wrong; the message says which.
-    """
+    """`separatrix bank ...`."""
     parser = data_parser("bank", DESCRIPTION, EXAMPLE, arguments=arguments)
     parser.add_argument("--workers", type=int | None, help="decoding threads; one for each core unless given")
     settings = parser.parse_args(resolved(arguments[1:], ("data",)))
@@ -29,13 +22,12 @@ def command(arguments: list[str]) -> None:
     bank = parser.instantiate(settings).data.build(settings.workers)
 
     console = Console(emoji=False, highlight=False, soft_wrap=True)
-    seconds = int(bank.lengths.sum()) / bank.sample_rate
-    megabytes = 4 * int(bank.lengths.sum()) / 1e6
+    samples, rate = int(bank.lengths.sum()), bank.sample_rate
     for line in bank.left_out:
         console.print(f"left out: {line}", markup=False)
     console.print(
-        f"{bank.path}: {len(bank.clips)} clips, {seconds / 60:.1f} minutes at {bank.sample_rate} Hz, "
-        f"{megabytes:.0f} MB; {len(bank.left_out)} clips left out",
+        f"{bank.path}: {len(bank.clips)} clips, {samples / rate / 60:.1f} minutes at {rate} Hz, "
+        f"{4 * samples / 1e6:.0f} MB; {len(bank.left_out)} clips left out",
         markup=False,
     )
     tell([], [after_bank(arguments, settings.data.class_path)])

@@ -1,27 +1,27 @@
 """`separatrix check`: what a corpus holds, what is broken, and the statistics of its mixtures beside the published."""
 
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 from jsonargparse.typing import restricted_number_type
 from rich.console import Console
+from rich.progress import track
 
-from datamodules.corpora.audio_file import LOWEST_RATE
 from datamodules.corpora.corpus import Corpus, Fold
 from datamodules.corpora.folder_per_class import FolderPerClass
 from datamodules.corpora.librispeech import LibriSpeech
 from datamodules.corpora.musdb18 import MUSDB18
 from datamodules.corpora.procedural import Procedural
 from datamodules.corpora.urbansound8k import UrbanSound8K
-from datamodules.inspection import BankOnDemand, Inspection, inspect_all, inspect_table
+from datamodules.inspection import Inspection, inspect_clips, inspect_table
 from datamodules.mixtures import LARGEST_SEED, MOST_MIXTURES, require_measurable
-from datamodules.progress_bar import progress_bar
 from datamodules.recipes import SceneRecipes, SceneRules
 from datamodules.rendering import render
 from datamodules.scene_statistics import scene_statistics
+from datamodules.sound_bank import BankOnDemand
 from datamodules.urban_scenes import URBAN_CLASSES
 from experiments.command_line.next_steps import after_check, tell
 from experiments.command_line.parser import command_parser
@@ -30,7 +30,7 @@ from experiments.data.check_tables import active_table, corpus_table, distinct_t
 from lightning_modules.errors import InputError
 from lightning_modules.separation_scores import LeftOut, score_separation
 from lightning_modules.setting_checks import require_names, require_whole
-from lightning_modules.spectrogram import HIGHEST_RATE, Geometry
+from lightning_modules.spectrogram import HIGHEST_RATE, LOWEST_RATE, Geometry
 
 SampleRate = restricted_number_type("SampleRate", int, [(">=", LOWEST_RATE), ("<=", HIGHEST_RATE)])
 MOST_LISTED = 20  # broken clips, and silent ones, in a terminal
@@ -42,9 +42,6 @@ def urbansound8k(root: Path | None = None, metadata: Path | None = None) -> Corp
     Args:
         root: the folder that holds metadata/ and audio/.
         metadata: a copy of metadata/UrbanSound8K.csv, for the statistics that need no audio.
-
-    Raises:
-        InputError: both are given, or none.
     """
     if (root is None) == (metadata is None):
         raise InputError("urbansound8k: give either --root, the corpus's folder, or --metadata, its table alone")
@@ -106,11 +103,7 @@ class Scenes:
         return round(self.rules.duration * self.geometry.sample_rate)
 
     def recipes(self, bank: BankOnDemand) -> SceneRecipes:
-        """Recipes over all clips of the bank.
-
-        Raises:
-            InputError: a class has no clip.
-        """
+        """Recipes over all clips of the bank; InputError where a class has none."""
         clips_of_class = [np.array(bank.clips_of_label.get(label, ()), np.int64) for label in self.classes]
         for label, clips in zip(self.classes, clips_of_class, strict=True):
             if not len(clips):
@@ -118,96 +111,29 @@ class Scenes:
         return SceneRecipes(self.rules, clips_of_class, self.seed, "train")
 
 
-def input_si_sdr(recipes: SceneRecipes, bank: BankOnDemand, scenes: Scenes) -> Iterator[dict[str, float]]:
-    """SI-SDR in dB of each mixture against its sources, by class, for the classes that have one."""
-    for index in range(min(scenes.scored, scenes.mixtures)):
-        batch = render([recipes(index)], [index], bank, scenes.geometry, scenes.samples, len(scenes.classes))
-        unprocessed = batch.mixture.unsqueeze(1).expand_as(batch.sources)
-        rows = score_separation(
-            batch.mixture, batch.sources, unprocessed, batch.clip_labels, batch.indices, scenes.classes
-        )
-        yield {row.label: row.input_si_sdr for row in rows if row.left_out == LeftOut.NO}
-
-
 def check_clips(
     corpus: Corpus | Path, folds: Collection[Fold] | None, sample_rate: int, console: Console
 ) -> list[Inspection]:
-    """Decode the clips of these folds, all unless given, and print what is there and what is broken.
-
-    Raises:
-        InputError: the folds hold no clip.
-    """
-    inspections = _inspect(corpus, folds, sample_rate)
+    """Decode the clips of these folds, all unless given, and print what is there and what is broken."""
+    if isinstance(corpus, Path):
+        table = inspect_table(corpus, sample_rate)
+        inspections = [found for found in table if folds is None or found.clip.fold in folds]
+    else:
+        clips = [clip for clip in corpus.clips() if folds is None or clip.fold in folds]
+        inspected = inspect_clips(corpus, clips, sample_rate, description=f"decoding {corpus.name}")
+        inspections = [found for found, _ in inspected]
     if not inspections:
         raise InputError(f"no clip in folds {folds}; choose others with --folds")
     console.print(corpus_table(corpus.name, inspections, sample_rate))
-    _print_findings(inspections, decoded=not isinstance(corpus, Path), console=console)
-    return inspections
-
-
-def check_scenes(corpus: Corpus | Path, scenes: Scenes, console: Console) -> None:
-    """Print the report on a corpus that scenes are made of, with the scenes' statistics.
-
-    Args:
-        corpus: to be decoded, or a table of clips.
-        scenes: the mixtures that statistics are of.
-        console: where it is printed.
-
-    Raises:
-        InputError: clips are broken (after the report), or there is nothing to make mixtures of.
-    """
-    inspections = check_clips(corpus, scenes.folds, scenes.geometry.sample_rate, console)
-    bank = BankOnDemand.of(inspections, scenes.geometry.sample_rate, None if isinstance(corpus, Path) else corpus)
-    recipes = scenes.recipes(bank)
-    with progress_bar() as bar:
-        counted = (recipes(index) for index in bar.track(range(scenes.mixtures), description="counting mixtures"))
-        statistics = scene_statistics(counted, bank, scenes.geometry, scenes.samples, len(scenes.classes))
-    console.print(distinct_table(statistics, scenes.rules.event_rate), active_table(statistics))
-
-    scores: dict[str, list[float]] = defaultdict(list)
-    if scenes.scored and not isinstance(corpus, Path):
-        with progress_bar() as bar:
-            rows = bar.track(
-                input_si_sdr(recipes, bank, scenes),
-                min(scenes.scored, scenes.mixtures),
-                description="rendering mixtures",
-            )
-            for row in rows:
-                for label, score in row.items():
-                    scores[label].append(score)
-    console.print(per_class_table(scenes.classes, statistics.prior, scores))
-    _refuse_broken(inspections)
-
-
-def _refuse_broken(inspections: Sequence[Inspection]) -> None:
-    broken = sum(bool(found.broken) for found in inspections)
-    if broken:
-        raise InputError(f"{broken} of {len(inspections)} clips are broken; they are listed above")
-
-
-def _inspect(corpus: Corpus | Path, folds: Collection[Fold] | None, sample_rate: int) -> list[Inspection]:
-    if isinstance(corpus, Path):
-        inspections = inspect_table(corpus, sample_rate)
-        return [found for found in inspections if folds is None or found.clip.fold in folds]
-    clips = [clip for clip in corpus.clips() if folds is None or clip.fold in folds]
-    with progress_bar() as bar:
-
-        def track(results: Iterable[Inspection]) -> Iterable[Inspection]:
-            return bar.track(results, len(clips), description=f"decoding {corpus.name}")
-
-        return inspect_all(corpus, clips, sample_rate, track)
-
-
-def _print_findings(inspections: Sequence[Inspection], decoded: bool, console: Console) -> None:
-    folds: dict[str, Fold] = {}
-    several = {clip.recording for clip, *_ in inspections if folds.setdefault(clip.recording, clip.fold) != clip.fold}
-    shared = [recording for recording in folds if recording in several]
+    recordings = {clip.recording: clip.fold for clip, *_ in inspections}
+    several = {clip.recording for clip, *_ in inspections if recordings[clip.recording] != clip.fold}
+    shared = [recording for recording in recordings if recording in several]
     console.print(
         f"\nrecordings that occur in several folds: {len(shared)}", *shared[:10], markup=False, soft_wrap=True
     )
-    if not decoded:
+    if isinstance(corpus, Path):
         console.print("no audio was decoded: lengths are the table's, broken and silent clips unknown")
-        return
+        return inspections
     broken = [f"broken: {found.broken}" for found in inspections if found.broken]
     silent = [f"left out: {found.clip.name}: {found.silent}" for found in inspections if found.silent]
     # A terminal would scroll the report away; a file takes every line.
@@ -218,17 +144,36 @@ def _print_findings(inspections: Sequence[Inspection], decoded: bool, console: C
         if most is not None and len(lines) > most:
             console.print(f"... and {len(lines) - most} more; direct the report into a file to list all of them")
     console.print(f"{len(inspections)} clips decoded: {len(broken)} broken, {len(silent)} without a loudness")
+    return inspections
+
+
+def check_scenes(corpus: Corpus | Path, scenes: Scenes, console: Console) -> list[Inspection]:
+    """Print the report on a corpus, or a table of clips, that scenes are made of, with the scenes' statistics."""
+    rules, geometry, classes = scenes.rules, scenes.geometry, len(scenes.classes)
+    samples, progress = round(rules.duration * geometry.sample_rate), Console(stderr=True)
+    inspections = check_clips(corpus, scenes.folds, geometry.sample_rate, console)
+    bank = BankOnDemand.of(inspections, geometry.sample_rate, None if isinstance(corpus, Path) else corpus)
+    recipes = scenes.recipes(bank)
+    counted = map(recipes, track(range(scenes.mixtures), "counting mixtures", console=progress))
+    statistics = scene_statistics(counted, bank, geometry, samples, classes)
+    console.print(distinct_table(statistics, rules.event_rate), active_table(statistics))
+
+    scores: dict[str, list[float]] = defaultdict(list)
+    scored = 0 if isinstance(corpus, Path) else min(scenes.scored, scenes.mixtures)
+    for index in track(range(scored), "rendering mixtures", console=progress, disable=not scored):
+        batch = render([recipes(index)], [index], bank, geometry, samples, classes)
+        unprocessed = batch.mixture.unsqueeze(1).expand_as(batch.sources)
+        for row in score_separation(
+            batch.mixture, batch.sources, unprocessed, batch.clip_labels, batch.indices, scenes.classes
+        ):
+            if row.left_out == LeftOut.NO:
+                scores[row.label].append(row.input_si_sdr)
+    console.print(per_class_table(scenes.classes, statistics.prior, scores))
+    return inspections
 
 
 def command(arguments: list[str]) -> None:
-    """`separatrix check ...`.
-
-    Args:
-        arguments: the command's name and what follows it.
-
-    Raises:
-        InputError: an argument is wrong; the message says which.
-    """
+    """`separatrix check ...`."""
     parser = command_parser("check", DESCRIPTION, *map(example, FOLDERS), usage=USAGE)
     corpora = parser.add_subcommands(required=True, dest="corpus")
     for name, corpus in {**SCENE_CORPORA, **PAIR_CORPORA}.items():
@@ -248,8 +193,10 @@ def command(arguments: list[str]) -> None:
     console = Console(emoji=False, highlight=False)
     if chosen.corpus in SCENE_CORPORA:
         scenes = {name: settings.pop(name) for name in Scenes.__dataclass_fields__}
-        check_scenes(SCENE_CORPORA[chosen.corpus](**settings), Scenes(**scenes), console)
+        inspections = check_scenes(SCENE_CORPORA[chosen.corpus](**settings), Scenes(**scenes), console)
     else:
         sample_rate = settings.pop("sample_rate")
-        _refuse_broken(check_clips(PAIR_CORPORA[chosen.corpus](**settings), None, sample_rate, console))
+        inspections = check_clips(PAIR_CORPORA[chosen.corpus](**settings), None, sample_rate, console)
+    if broken := sum(bool(found.broken) for found in inspections):
+        raise InputError(f"{broken} of {len(inspections)} clips are broken; they are listed above")
     tell([], following)

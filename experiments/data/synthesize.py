@@ -3,7 +3,6 @@
 import hashlib
 import json
 import platform
-from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,7 +26,6 @@ FORMAT = 2
 # Of a manifest: what the command's arguments say too.
 SELECTION = ("data", "split", "start", "mixtures", "audio_format", "isolated_events")
 PACKAGES = ("separatrix", "numpy", "pyloudnorm", "soundfile", "torch", "torchaudio")
-MIXTURES_AT_ONCE = 16
 
 DESCRIPTION = """Write mixtures with their JAMS (mixtures/), the isolated sources in them (sources/), their events and
 their classes (labels.tsv and weak_labels.tsv, as in DCASE; a pair's events in the order of its sources) and a manifest,
@@ -58,11 +56,8 @@ def synthesize(
         output: the new folder.
         overwrite: whether a set that lies there already is replaced.
         known: the manifest that they are made again from.
-
-    Raises:
-        InputError: the split has fewer mixtures, the folder is in use, or the files are not the manifest's.
     """
-    from experiments.data.mixture_files import SCALE, MixtureFiles
+    from experiments.data.mixture_files import SCALE, write_mixtures
 
     split, start, mixtures = selection["split"], selection["start"], selection["mixtures"]
     if mixtures < 1 or start + mixtures > data.mixtures[split]:
@@ -72,14 +67,8 @@ def synthesize(
         )
     with new_folder(output, overwrite, made_by_us=MANIFEST) as folder:
         data.build()
-        files = MixtureFiles(folder, data, split, selection["audio_format"], selection["isolated_events"])
-        chunks = [
-            range(begin, min(begin + MIXTURES_AT_ONCE, start + mixtures))
-            for begin in range(start, start + mixtures, MIXTURES_AT_ONCE)
-        ]
-        for chunk in track(chunks, f"writing {mixtures} mixtures", console=Console(stderr=True)):
-            files.write(chunk)
-        files.write_labels()
+        indices = track(range(start, start + mixtures), f"writing {mixtures} mixtures", console=Console(stderr=True))
+        write_mixtures(folder, data, split, indices, selection["audio_format"], selection["isolated_events"])
         manifest = {
             "format": FORMAT,
             **selection,
@@ -90,29 +79,30 @@ def synthesize(
             "content_sha256": content_digest(folder),
         }
         if known is not None:
-            _compare(known, manifest)
+            _refuse_other_files(known, manifest)
         (folder / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n")
 
 
-def _compare(known: dict[str, Any], made: dict[str, Any]) -> None:
+def _refuse_other_files(known: dict[str, Any], made: dict[str, Any]) -> None:
     """Refuse files that are not those of the manifest, saying what is known to differ."""
     same_selection = all(known[name] == made[name] for name in SELECTION if name != "data")
     if not same_selection or known.get("content_sha256") == made["content_sha256"]:
         return
-    differing = [*_differences("versions", known, made), *_differences("corpus", known, made)]
+    differing = [
+        f"{section} {name} {before} -> {value}"
+        for section in ("versions", "corpus")
+        for name, value in made[section].items()
+        if (before := known.get(section, {}).get(name)) != value
+    ]
     reason = f"differs here: {', '.join(differing)}" if differing else "the data settings were overridden"
     raise InputError(f"not the manifest's files again ({reason}); without --manifest they can be made as they are")
 
 
-def _differences(section: str, known: dict[str, Any], made: dict[str, Any]) -> Iterator[str]:
-    for name, value in made[section].items():
-        if (before := known.get(section, {}).get(name)) != value:
-            yield f"{section} {name} {before} -> {value}"
-
-
 def _with_manifest(arguments: list[str]) -> tuple[list[str], dict[str, Any] | None]:
     """The arguments with `--manifest FILE` replaced by what it says, and what it says."""
-    joined = [part for argument in arguments for part in _split_value(argument)]
+    joined: list[str] = []
+    for argument in arguments:
+        joined += argument.split("=", 1) if argument.startswith("--manifest=") else [argument]
     if "--manifest" not in joined[:-1]:
         return arguments, None
     at = joined.index("--manifest")
@@ -131,19 +121,8 @@ def _with_manifest(arguments: list[str]) -> tuple[list[str], dict[str, Any] | No
     return [*joined[:at], f"--config={json.dumps(selection)}", *joined[at + 2 :]], manifest
 
 
-def _split_value(argument: str) -> list[str]:
-    return argument.split("=", 1) if argument.startswith("--manifest=") else [argument]
-
-
 def command(arguments: list[str]) -> None:
-    """`separatrix synthesize ...`.
-
-    Args:
-        arguments: the command's name and what follows it.
-
-    Raises:
-        InputError: an argument is wrong; the message says which.
-    """
+    """`separatrix synthesize ...`."""
     base: type | None = None
     if not asks_for_help(arguments):
         from datamodules.mixtures import MixtureDataModule

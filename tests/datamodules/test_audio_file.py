@@ -4,7 +4,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import scipy.signal
 import soundfile
 
 from datamodules.corpora import audio_file
@@ -55,16 +54,13 @@ def test_every_sample_format_gives_the_samples_written(tmp_path, suffix, subtype
     assert np.abs(samples[: len(TONE)] - TONE)[1000:].max() <= tolerance
 
 
-@pytest.mark.parametrize("rate", [8_000, 11_024, 16_000, 96_000, 192_000])
-def test_rates_from_8_to_192_khz_are_kept(tmp_path, rate):
-    soundfile.write(tmp_path / "a.wav", NOISE, rate)
-    assert read_audio(tmp_path / "a.wav")[1] == rate
-
-
-@pytest.mark.parametrize("rate", [7_999, 192_001])
-def test_a_rate_outside_8_to_192_khz_is_an_error(tmp_path, rate):
-    soundfile.write(tmp_path / "a.wav", NOISE, rate)
-    assert f"{rate} Hz, expected 8000 to 192000 Hz" in error_of(tmp_path / "a.wav")
+def test_rates_from_8_to_192_khz_are_kept_and_others_an_error(tmp_path):
+    for rate in (8_000, 11_024, 192_000):
+        soundfile.write(tmp_path / "a.wav", NOISE, rate)
+        assert read_audio(tmp_path / "a.wav")[1] == rate
+    for rate in (7_999, 192_001):
+        soundfile.write(tmp_path / "a.wav", NOISE, rate)
+        assert f"{rate} Hz, expected 8000 to 192000 Hz" in error_of(tmp_path / "a.wav")
 
 
 def test_stereo_is_averaged_across_block_borders(tmp_path, monkeypatch):
@@ -72,11 +68,6 @@ def test_stereo_is_averaged_across_block_borders(tmp_path, monkeypatch):
     stereo = NOISE.reshape(-1, 2)
     soundfile.write(tmp_path / "a.wav", stereo, 48_000, subtype="FLOAT")
     np.testing.assert_allclose(read_audio(tmp_path / "a.wav")[0], stereo.mean(1), atol=1e-7)
-
-
-def test_silence_is_not_an_error(tmp_path):
-    soundfile.write(tmp_path / "a.wav", np.zeros(100), 8_000)
-    assert not read_audio(tmp_path / "a.wav")[0].any()
 
 
 def test_missing_empty_and_other_files_are_told_apart(tmp_path):
@@ -89,11 +80,10 @@ def test_missing_empty_and_other_files_are_told_apart(tmp_path):
     assert "not readable as audio" in error_of(tmp_path / "d.raw")
     (tmp_path / "e.wav").mkdir()
     assert "Is a directory" in error_of(tmp_path / "e.wav")
-
-
-def test_a_file_without_samples_is_an_error(tmp_path):
-    soundfile.write(tmp_path / "a.wav", np.zeros(0), 16_000)
-    assert "0 samples" in error_of(tmp_path / "a.wav")
+    soundfile.write(tmp_path / "f.wav", np.zeros(0), 16_000)
+    assert "0 samples" in error_of(tmp_path / "f.wav")
+    soundfile.write(tmp_path / "f.wav", np.zeros(100), 8_000)  # silence is no error
+    assert not read_audio(tmp_path / "f.wav")[0].any()
 
 
 @pytest.mark.parametrize("claimed", [2002, 0xFFFFFFFE, 0xFFFFFFFF])
@@ -177,21 +167,12 @@ def test_a_file_beyond_the_longest_duration_is_an_error(tmp_path, monkeypatch):
     assert "longer than" in error_of(tmp_path / "a.wav")
 
 
-@pytest.mark.parametrize("rate", [8_000, 11_024, 22_050, 44_099, 44_100, 96_000, 192_000])
+@pytest.mark.parametrize("rate", [8_000, 44_099, 44_100, 192_000])
 def test_resampling_keeps_a_tone_and_its_time(rate):
     time, new_time = np.arange(rate) / rate, np.arange(16_000) / 16_000
     resampled = resample(np.sin(2 * np.pi * 440 * time).astype(np.float32), rate, 16_000)
     assert len(resampled) == 16_000 and resampled.dtype == np.float32
     np.testing.assert_allclose(resampled[500:-500], np.sin(2 * np.pi * 440 * new_time)[500:-500], atol=5e-3)
-
-
-def test_resampling_agrees_with_another_library_on_noise_within_the_band():
-    low_pass = scipy.signal.firwin(401, 5_000, fs=44_100)
-    noise = np.convolve(np.random.default_rng(0).standard_normal(44_100), low_pass, "same")
-    expected = scipy.signal.resample_poly(noise, 160, 441)
-    ours = resample(noise.astype(np.float32), 44_100, 16_000)
-    error = (ours - expected)[500:-500]
-    assert 10 * np.log10(np.mean(error**2) / np.mean(expected**2)) < -45
 
 
 def test_resampling_removes_what_would_alias():

@@ -1,124 +1,111 @@
+"""Scenes and pairs: drawn from the distributions of their rules, and a function of (seed, split, index) alone."""
+
 import random
+from collections import Counter
+from itertools import permutations
+from pathlib import Path
 
 import numpy as np
 import pytest
 import scipy.stats
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from datamodules.recipes import SceneRecipes, SceneRules, identity_generator
+from datamodules.corpora.corpus import Clip
+from datamodules.pair_recipes import PairRecipes, PairRules
+from datamodules.recipes import LOUDEST, Recipe, SceneRecipes, SceneRules, generator_for
+from datamodules.rendering import event_interval, event_starts, render
 from datamodules.scene_statistics import distinct_classes_law
+from datamodules.sound_bank import SoundBank
 from lightning_modules.errors import InputError
+from lightning_modules.spectrogram import Geometry
 
 CLIPS_OF_CLASS = [np.arange(100 * i, 100 * i + 100) for i in range(5)]
-DRAWN = 4000
+STEMS = ("vocals", "drums")
+RATE = 8_000
+GEOMETRY = Geometry(RATE, 256, 128)
 
 
-@pytest.fixture(scope="module")
-def recipes() -> SceneRecipes:
-    return SceneRecipes(SceneRules(), CLIPS_OF_CLASS, seed=0, split="train")
+def bank_of(*rows: tuple[str, str, float] | tuple[str, str, float, int]) -> SoundBank:
+    """Clips of no sound, from their label, recording, duration in seconds and section."""
+    clips = [
+        Clip(str(number), label, 1, recording, section=section[0] if section else 0)
+        for number, (label, recording, _, *section) in enumerate(rows)
+    ]
+    lengths = np.array([round(row[2] * RATE) for row in rows], np.int64)
+    return SoundBank(Path(), RATE, clips, np.cumsum(lengths) - lengths, lengths, np.full(len(rows), -25.0), [])
 
 
-@pytest.fixture(scope="module")
-def drawn(recipes):
-    return [recipes(i) for i in range(DRAWN)]
+# Labels of very different numbers of clips; "a" and "b" have a recording in common.
+UNEQUAL = bank_of(
+    *(("a", f"a{i % 4}", 0.3 + 0.4 * i) for i in range(9)),
+    *(("b", recording, 2.5) for recording in ("a0", "b0", "b1")),
+    *(("c", f"c{i}", 1.0) for i in range(5)),
+    ("d", "d0", 4.0),
+)
+SONGS = bank_of(*((stem, f"song{n % 3}", 3.0 + 0.1 * n, n // 3) for n in range(9) for stem in ("bass", *STEMS)))
+
+
+def scenes(seed=0, split="train", clips=CLIPS_OF_CLASS, **rules) -> SceneRecipes:
+    return SceneRecipes(SceneRules(**rules), clips, seed, split)
+
+
+def pairs(bank: SoundBank = UNEQUAL, stems=None, seed=0, split="train", **rules) -> PairRecipes:
+    return PairRecipes(PairRules(**{"duration": 1.0, **rules}), np.arange(len(bank.clips)), bank, stems, seed, split)
+
+
+def clips_of(recipes: PairRecipes, indices) -> list[list[Clip]]:
+    return [[recipes.bank.clips[number] for number in recipes(index).clips] for index in indices]
 
 
 def same(one, other) -> bool:
     return all(np.array_equal(a, b) for a, b in zip(one, other, strict=True))
 
 
-def test_a_recipe_depends_on_nothing_but_its_identity(recipes, drawn):
-    np.random.seed(1)
-    torch.manual_seed(1)
-    random.seed(1)
-    other = SceneRecipes(SceneRules(), [clips.copy() for clips in CLIPS_OF_CLASS], seed=0, split="train")
-    assert all(same(other(i), drawn[i]) for i in (17, 3, 17, DRAWN - 1, 0))
+def column(recipes: list[Recipe], field: str) -> np.ndarray:
+    return np.concatenate([getattr(recipe, field) for recipe in recipes])
 
 
-def test_another_index_seed_or_split_gives_another_recipe(recipes):
-    others = [
-        recipes(8),
-        SceneRecipes(SceneRules(), CLIPS_OF_CLASS, seed=1, split="train")(7),
-        SceneRecipes(SceneRules(), CLIPS_OF_CLASS, seed=0, split="validation")(7),
-        SceneRecipes(SceneRules(), CLIPS_OF_CLASS, seed=0, split="test")(7),
-    ]
-    assert not any(same(recipes(7), other) for other in others)
+@pytest.fixture(scope="module")
+def drawn() -> list[Recipe]:
+    return [scenes()(index) for index in range(4000)]
 
 
-def test_recipes_stay_the_same_from_version_to_version(recipes):
-    # Stored when it was first drawn: should this fail, recorded results belong to mixtures that are not made any more.
-    recipe = recipes(12345)
-    assert recipe.clips.tolist() == [421, 236] and recipe.classes.tolist() == [4, 2]
-    np.testing.assert_allclose(recipe.onsets, [3.12544956, 1.96654341], atol=1e-8)
-    np.testing.assert_allclose(recipe.loudness, [-28.03100756, -27.36111171], atol=1e-8)
+@pytest.fixture(scope="module")
+def drawn_pairs() -> list[Recipe]:
+    recipes = pairs()
+    return [recipes(index) for index in range(2000)]
 
 
-def test_the_number_of_events_is_zero_truncated_poisson(drawn):
-    counts = np.bincount([len(recipe.clips) for recipe in drawn], minlength=14)
-    assert counts[0] == 0
-    expected = scipy.stats.poisson.pmf(np.arange(1, 13), 5) / (1 - np.exp(-5))
-    expected = np.append(expected, 1 - expected.sum()) * DRAWN
-    observed = np.append(counts[1:13], counts[13:].sum())
-    assert scipy.stats.chisquare(observed, expected).pvalue > 0.001
+@pytest.mark.parametrize("draw", [scenes, pairs])
+def test_a_recipe_depends_on_seed_split_and_index_alone(draw):
+    first = draw()(7)
+    for seed in (np.random.seed, torch.manual_seed, random.seed):
+        seed(1)
+    other = draw()
+    other(3)
+    assert same(other(7), first)
+    others = [draw()(8), draw(seed=1)(7), draw(split="validation")(7), draw(split="test")(7)]
+    assert not any(same(first, other) for other in others)
 
 
-def test_classes_are_uniform_and_the_number_of_distinct_ones_follows_the_closed_form(drawn):
-    events = np.concatenate([recipe.classes for recipe in drawn])
-    assert scipy.stats.chisquare(np.bincount(events, minlength=5)).pvalue > 0.001
-    distinct = np.bincount([len(np.unique(recipe.classes)) for recipe in drawn], minlength=6)[1:]
-    assert scipy.stats.chisquare(distinct, distinct_classes_law(5, 5.0) * DRAWN).pvalue > 0.001
-
-
-def test_clips_of_a_class_are_uniform(drawn):
-    clips = np.concatenate([recipe.clips for recipe in drawn])
-    assert scipy.stats.chisquare(np.bincount(clips, minlength=500)).pvalue > 0.001
-
-
-@pytest.mark.parametrize(("field", "low", "high"), [("onsets", 0.0, 3.5), ("loudness", -30.0, -25.0)])
-def test_onsets_and_loudness_are_uniform_between_their_limits(drawn, field, low, high):
-    values = np.concatenate([getattr(recipe, field) for recipe in drawn])
-    assert low <= values.min() and values.max() <= high
-    assert scipy.stats.kstest((values - low) / (high - low), "uniform").pvalue > 1e-6
-
-
-def test_every_clip_is_one_of_its_class_and_occurs_once_in_a_mixture(drawn):
-    for recipe in drawn:
-        assert len(np.unique(recipe.clips)) == len(recipe.clips)
-        assert np.array_equal(recipe.clips // 100, recipe.classes)
-
-
-def test_few_clips_still_make_mixtures_without_repeating_one():
-    recipes = SceneRecipes(SceneRules(), [np.array([4]), np.array([7, 9])], seed=0, split="test")
-    drawn = [recipes(i) for i in range(200)]
-    assert all(len(np.unique(recipe.clips)) == len(recipe.clips) for recipe in drawn)
-    assert {clip for recipe in drawn for clip in recipe.clips.tolist()} == {4, 7, 9}
-
-
-def test_other_rules_are_followed():
-    rules = SceneRules(duration=1.0, event_rate=0.5, latest_onset=0.0, quietest=-20.0, loudest=-20.0)
-    recipe = SceneRecipes(rules, CLIPS_OF_CLASS, seed=0, split="train")(0)
-    assert not recipe.onsets.any() and np.all(recipe.loudness == -20)
-
-
-@pytest.mark.parametrize(
-    ("setting", "message"),
-    [
-        ({"duration": 0}, "duration: 0; a number above 0"),
-        ({"event_rate": -1}, "event_rate: -1; a number above 0"),
-        ({"latest_onset": 4.0}, r"latest_onset: 4.0 s; between 0 and the duration \(4.0 s\)"),
-        ({"latest_onset": -0.1}, "latest_onset: -0.1; a number from 0 to 4 is needed"),
-        ({"quietest": -20.0}, "quietest: -20.0 LUFS is louder than loudest, -25.0 LUFS"),
-    ],
-)
-def test_impossible_rules_are_named_in_one_line(setting, message):
-    with pytest.raises(InputError, match=message) as caught:
-        SceneRules(**setting)
-    assert "\n" not in str(caught.value)
+def test_recipes_stay_the_same_from_version_to_version():
+    # Stored when they were first drawn: should this fail, recorded results are of mixtures that are not made any more.
+    scene = scenes()(12345)
+    assert scene.clips.tolist() == [421, 236] and scene.classes.tolist() == [4, 2]
+    np.testing.assert_allclose(scene.onsets, [3.12544956, 1.96654341], atol=1e-8)
+    np.testing.assert_allclose(scene.loudness, [-28.03100756, -27.36111171], atol=1e-8)
+    pair, song = pairs()(12345), pairs(SONGS, STEMS, coherent=0.5)(12345)
+    assert pair.clips.tolist() == [17, 9] and song.clips.tolist() == [13, 14]
+    starts = [1.29012994, 0.32759156, 0.28127879, 0.28127879]
+    np.testing.assert_allclose([*pair.starts, *song.starts], starts, atol=1e-8)
+    np.testing.assert_allclose(pair.loudness, [-25, -26.964928], atol=1e-5)
 
 
 def test_generators_of_different_identities_are_different():
     draws = {
-        identity_generator(seed, split, purpose, number).random()
+        generator_for(seed, split, purpose, number).random()
         for seed in (0, 1)
         for split in ("train", "validation", "test")
         for purpose in ("scene", "order")
@@ -127,28 +114,238 @@ def test_generators_of_different_identities_are_different():
     assert len(draws) == 36
 
 
-def test_a_rate_far_beyond_the_clips_is_refused_instead_of_drawn_for_ever():
-    recipes = SceneRecipes(SceneRules(event_rate=60), [np.arange(2), np.arange(2, 4)], seed=0, split="train")
-    with pytest.raises(InputError, match=r"event_rate: 60 .*\[2, 2\] clips in the train split"):
-        recipes(0)
+def test_the_number_of_events_is_zero_truncated_poisson(drawn):
+    counts = np.bincount([len(recipe.clips) for recipe in drawn], minlength=14)
+    assert counts[0] == 0
+    expected = scipy.stats.poisson.pmf(np.arange(1, 13), 5) / (1 - np.exp(-5))
+    expected = np.append(expected, 1 - expected.sum()) * len(drawn)
+    assert scipy.stats.chisquare(np.append(counts[1:13], counts[13:].sum()), expected).pvalue > 0.001
+
+
+def test_classes_and_clips_are_uniform_and_distinct_classes_follow_the_closed_form(drawn):
+    assert scipy.stats.chisquare(np.bincount(column(drawn, "classes"), minlength=5)).pvalue > 0.001
+    assert scipy.stats.chisquare(np.bincount(column(drawn, "clips"), minlength=500)).pvalue > 0.001
+    distinct = np.bincount([len(np.unique(recipe.classes)) for recipe in drawn], minlength=6)[1:]
+    assert scipy.stats.chisquare(distinct, distinct_classes_law(5, 5.0) * len(drawn)).pvalue > 0.001
+
+
+@pytest.mark.parametrize(("field", "low", "high"), [("onsets", 0.0, 3.5), ("loudness", -30.0, -25.0)])
+def test_onsets_and_loudness_are_uniform_between_their_limits(drawn, field, low, high):
+    values = column(drawn, field)
+    assert low <= values.min() and values.max() <= high
+    assert scipy.stats.kstest((values - low) / (high - low), "uniform").pvalue > 1e-6
 
 
 @pytest.mark.parametrize(("rate", "sizes"), [(0.5, (1, 2, 30, 9)), (5, (1, 2, 30, 10_500)), (60, (50, 70, 99, 10_500))])
 def test_clips_are_the_draws_of_numpys_choice_without_replacement(rate, sizes):
     # One draw after the other, in the order of the classes, by the library's own function for it.
     clips_of_class = [np.arange(3, 3 + 7 * size, 7) for size in sizes]
-    for index in range(60):
-        recipe = SceneRecipes(SceneRules(event_rate=rate), clips_of_class, seed=4, split="test")(index)
+    for index in range(30):
+        recipe = scenes(4, "test", clips_of_class, event_rate=rate)(index)
         generator = np.random.default_rng([4, 2, 0, index])
         while True:
             classes = generator.integers(4, size=generator.poisson(rate))
             counts = np.bincount(classes, minlength=4)
             if len(classes) and (counts <= sizes).all():
                 break
-        for label in range(4):
-            if counts[label]:
-                expected = generator.choice(clips_of_class[label], counts[label], replace=False)
-                assert recipe.clips[classes == label].tolist() == expected.tolist()
+        for label in np.flatnonzero(counts):
+            expected = generator.choice(clips_of_class[label], counts[label], replace=False)
+            assert recipe.clips[classes == label].tolist() == expected.tolist()
         assert recipe.classes.tolist() == classes.tolist()
-        assert recipe.onsets.tolist() == generator.uniform(0, 3.5, len(classes)).tolist()
-        assert recipe.loudness.tolist() == generator.uniform(-30, -25, len(classes)).tolist()
+
+
+def test_a_rate_far_beyond_the_clips_is_refused_instead_of_drawn_for_ever():
+    with pytest.raises(InputError, match=r"event_rate: 60 .*\[2, 2\] clips in the train split"):
+        scenes(clips=[np.arange(2), np.arange(2, 4)], event_rate=60)(0)
+
+
+@pytest.mark.parametrize("sources", [2, 3, 4])
+def test_sources_are_of_different_labels_and_recordings(sources):
+    for clips in clips_of(pairs(sources=sources), range(300)):
+        assert len({clip.label for clip in clips}) == len({clip.recording for clip in clips}) == sources
+
+
+def test_ordered_pairs_of_labels_and_clips_of_a_label_are_equally_likely(drawn_pairs):
+    counts = {"a": 9, "b": 3, "c": 1}
+    bank = bank_of(*((label, f"{label}{n}", 1.0) for label, count in counts.items() for n in range(count)))
+    labels = Counter(tuple(clip.label for clip in clips) for clips in clips_of(pairs(bank), range(2000)))
+    assert labels.keys() == set(permutations(counts, 2))
+    assert scipy.stats.chisquare(list(labels.values())).pvalue > 0.001
+    clips = np.bincount(column(drawn_pairs, "clips"))
+    assert scipy.stats.chisquare(clips[12:17]).pvalue > 0.001
+
+
+@pytest.mark.parametrize("sources", [2, 3])
+def test_the_first_source_is_louder_than_each_other_one_by_what_is_drawn_between_the_limits(sources):
+    recipes = pairs(sources=sources, quietest=1.0, loudest=6.0)
+    loudness = np.array([recipes(index).loudness for index in range(400)])
+    ratios = loudness[:, :1] - loudness[:, 1:]
+    assert (loudness[:, 0] == -25).all() and ratios.min() >= 1 and ratios.max() <= 6
+    for ratio in ratios.T:
+        assert scipy.stats.kstest((ratio - 1) / 5, "uniform").pvalue > 0.001
+    assert sources == 2 or abs(np.corrcoef(ratios[:, 0], ratios[:, 1])[0, 1]) < 0.2  # each of its own
+
+
+def test_longer_clips_are_cut_from_anywhere_each_by_itself_and_shorter_ones_played_from_their_start(drawn_pairs):
+    clips, starts = column(drawn_pairs, "clips"), column(drawn_pairs, "starts")
+    spare = np.maximum(UNEQUAL.lengths / RATE - 1.0, 0)[clips]
+    assert not starts[spare == 0].any()
+    shares = starts[spare > 0] / spare[spare > 0]
+    assert len(shares) > 1000 and shares.min() >= 0 and shares.max() <= 1
+    assert scipy.stats.kstest(shares, "uniform").pvalue > 1e-6
+    recipes = pairs(bank_of(("a", "a", 3.0), ("b", "b", 3.0)))
+    assert abs(np.corrcoef(np.array([recipes(index).starts for index in range(400)]).T)[0, 1]) < 0.2
+
+
+def test_coherent_stems_are_of_one_section_of_one_song_and_of_one_moment_that_lies_in_both():
+    bank = bank_of(("drums", "x", 1.5, 0), ("vocals", "x", 4.0, 0), ("vocals", "x", 2.0, 1), ("drums", "x", 3.0, 1))
+    recipes = pairs(bank, STEMS, coherent=1.0)
+    shares = []
+    for index, clips in enumerate(clips_of(recipes, range(200))):
+        assert tuple(clip.label for clip in clips) == STEMS and clips[0].section == clips[1].section
+        first, second = recipes(index).starts
+        assert first == second
+        shares.append(first / {0: 0.5, 1: 1.0}[clips[0].section])
+    assert scipy.stats.kstest(shares, "uniform").pvalue > 1e-6
+
+
+@pytest.mark.parametrize("share", [0.0, 0.3, 1.0])
+@pytest.mark.parametrize("stems", [STEMS, STEMS[::-1]])
+def test_stems_are_in_their_order_coherent_by_the_rules_share_and_else_of_different_songs(share, stems):
+    drawn = clips_of(pairs(SONGS, stems, coherent=share), range(1000))
+    assert {tuple(clip.label for clip in clips) for clips in drawn} == {stems}
+    together = [clips[0] for clips in drawn if clips[0].recording == clips[1].recording]
+    assert scipy.stats.binomtest(len(together), 1000, share).pvalue > 0.001
+    if share == 1:
+        counts = Counter((clip.recording, clip.section) for clip in together)
+        assert len(counts) == 9 and scipy.stats.chisquare(list(counts.values())).pvalue > 0.001
+
+
+def test_sections_without_all_stems_are_never_coherent():
+    bank = bank_of(("vocals", "x", 2.0), ("vocals", "y", 2.0), ("drums", "y", 2.0), ("drums", "z", 2.0))
+    recipes = pairs(bank, STEMS, coherent=1.0)
+    assert all(recipes(index).clips.tolist() == [1, 2] for index in range(20))
+
+
+@pytest.mark.parametrize(
+    ("rules", "setting", "message"),
+    [
+        (SceneRules, {"duration": 0}, "duration: 0; a number above 0"),
+        (SceneRules, {"event_rate": -1}, "event_rate: -1; a number above 0"),
+        (SceneRules, {"latest_onset": 4.0}, r"latest_onset: 4.0; less than the duration \(4.0 s\)"),
+        (SceneRules, {"latest_onset": -0.1}, "latest_onset: -0.1; a number from 0 to 4 is needed"),
+        (SceneRules, {"quietest": -20.0}, "quietest: -20.0 LUFS is louder than loudest, -25.0 LUFS"),
+        (PairRules, {"sources": 1}, "sources: 1; at least 2"),
+        (PairRules, {"duration": 0}, "duration: 0; a number above 0"),
+        (PairRules, {"quietest": 3.0}, "quietest: 3.0 dB is louder than loudest, 2.5 dB"),
+        (PairRules, {"coherent": 1.5}, "coherent: 1.5; a number from 0 to 1"),
+    ],
+)
+def test_impossible_rules_are_named_in_one_line(rules, setting, message):
+    with pytest.raises(InputError, match=message) as caught:
+        rules(**setting)
+    assert "\n" not in str(caught.value)
+
+
+VOCALS, DRUMS = ("vocals", "x", 1.0), ("drums", "x", 1.0)
+
+
+@pytest.mark.parametrize(
+    ("rows", "stems", "rules", "message"),
+    [
+        ([], None, {}, "0 of the 2 labels that a mixture needs; give other folds"),
+        ([("a", "x", 1.0), ("b", "y", 1.0)], None, {"sources": 3}, "2 of the 3 labels"),
+        ([("a", "x", 1.0), ("b", "x", 1.0)], None, {}, "no 2 labels of different recordings"),
+        ([VOCALS, DRUMS], STEMS, {"coherent": 0.5}, "no 2 labels of different recordings; give more clips"),
+        ([("bass", "x", 1.0)], STEMS, {}, "no clip of vocals, drums; give other folds"),
+        ([VOCALS, ("drums", "y", 1.0)], STEMS, {"coherent": 1.0}, r"no section has all stems \(vocals, drums\); set"),
+    ],
+)
+def test_clips_that_make_no_mixture_are_refused_before_the_first_one_in_one_line(rows, stems, rules, message):
+    with pytest.raises(InputError, match=f"^test split: {message}") as caught:
+        pairs(bank_of(*rows), stems, split="test", **rules)
+    assert "\n" not in str(caught.value)
+    # Coherent ones alone need no second recording.
+    assert pairs(bank_of(VOCALS, DRUMS), STEMS, coherent=1.0)(0).clips.tolist() == [0, 1]
+
+
+class NoiseBank(SoundBank):
+    """A bank in memory."""
+
+    @property
+    def samples(self):
+        return np.random.default_rng(0).uniform(-1, 1, int(self.lengths.sum())).astype(np.float32)
+
+
+LABELS = ("horn", "dog", "siren")
+levels = st.floats(-LOUDEST, LOUDEST)
+
+
+@st.composite
+def banks(draw) -> SoundBank:
+    """Up to ten clips of up to a second and a half, of up to three labels and five recordings."""
+    count = draw(st.integers(1, 10))
+    lengths = np.array(draw(st.lists(st.integers(1, 12_000), min_size=count, max_size=count)), np.int64)
+    clips = [
+        Clip(str(n), draw(st.sampled_from(LABELS)), 1, str(draw(st.integers(0, 4))), section=draw(st.integers(0, 1)))
+        for n in range(count)
+    ]
+    loudness = np.array(draw(st.lists(st.floats(-70, 190), min_size=count, max_size=count)))
+    return NoiseBank(Path(), RATE, clips, np.cumsum(lengths) - lengths, lengths, loudness, [])
+
+
+def check(recipe: Recipe, bank: SoundBank, duration: float, classes: int) -> None:
+    """What holds of every recipe, and of what is rendered from it."""
+    assert len({len(column) for column in recipe}) == 1 <= len(recipe.clips)
+    assert all(np.isfinite(column).all() for column in recipe)
+    assert len(set(recipe.clips.tolist())) == len(recipe.clips)
+    samples = round(duration * RATE)
+    starts, (onsets, offsets) = event_starts(bank, recipe), event_interval(bank, recipe, samples)
+    assert (onsets >= 0).all() and (onsets < offsets).all() and (offsets <= samples).all()
+    assert (starts >= 0).all() and (starts + offsets - onsets <= bank.lengths[recipe.clips]).all()
+    batch = render([recipe], [0], bank, GEOMETRY, samples, classes)
+    assert batch.mixture.isfinite().all() and batch.sources.isfinite().all()
+    scale = max(float(batch.sources.abs().max()), 1e-30)
+    assert float((batch.sources.sum(1) - batch.mixture).abs().max()) <= 1e-5 * scale * len(recipe.clips)
+    assert batch.clip_labels[0].nonzero().flatten().tolist() == sorted(set(recipe.classes.tolist()))
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    banks(), st.floats(0.05, 1.5), st.floats(0.01, 8), st.floats(0, 1), levels, levels, st.integers(0, 2**31 - 1),
+    st.integers(0, 2**40),
+)  # fmt: skip
+def test_scenes_are_within_their_rules(bank, duration, rate, latest, one, other, seed, index):
+    rules = SceneRules(duration, rate, min(latest, 0.99) * duration, min(one, other), max(one, other))
+    clips = [np.flatnonzero([clip.label == label for clip in bank.clips]) for label in LABELS]
+    try:
+        recipe = SceneRecipes(rules, clips, seed, "train")(index)
+    except InputError as error:
+        assert str(error).startswith("event_rate: ") and str(error).isprintable()
+        return
+    check(recipe, bank, duration, len(LABELS))
+    assert [LABELS[label] for label in recipe.classes] == [bank.clips[clip].label for clip in recipe.clips]
+    assert (recipe.onsets <= rules.latest_onset).all()
+    assert ((recipe.loudness >= rules.quietest) & (recipe.loudness <= rules.loudest)).all()
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    banks(), st.integers(2, 3), st.booleans(), st.floats(0.05, 1.5), levels, levels, st.floats(0, 1),
+    st.integers(0, 2**31 - 1), st.integers(0, 2**40),
+)  # fmt: skip
+def test_pairs_are_within_their_rules(bank, sources, stems, duration, one, other, coherent, seed, index):
+    rules = PairRules(sources, duration, min(one, other), max(one, other), coherent if stems else 0.0)
+    chosen = LABELS[:sources] if stems else None
+    try:
+        recipe = PairRecipes(rules, np.arange(len(bank.clips)), bank, chosen, seed, "test")(index)
+    except InputError as error:
+        assert str(error).startswith("test split: ") and str(error).isprintable()
+        return
+    check(recipe, bank, duration, sources)
+    clips = [bank.clips[clip] for clip in recipe.clips]
+    assert len({clip.label for clip in clips}) == sources and recipe.classes.tolist() == list(range(sources))
+    assert chosen is None or [clip.label for clip in clips] == list(chosen)
+    assert not recipe.onsets.any() and len({clip.recording for clip in clips}) in (1, sources)
+    relative = recipe.loudness[0] - recipe.loudness[1:]
+    assert ((relative >= rules.quietest - 1e-9) & (relative <= rules.loudest + 1e-9)).all()

@@ -21,7 +21,7 @@ import soundfile
 import torch
 from mutation import mutate
 
-from datamodules.corpora.audio_file import LONGEST_SECONDS, LOWEST_RATE, audio_length, read_audio
+from datamodules.corpora.audio_file import LONGEST_SECONDS, audio_length, read_audio
 from datamodules.corpora.urbansound8k import UrbanSound8K
 from datamodules.inspection import inspect_table
 from datamodules.sound_bank import SoundBank, build_sound_bank
@@ -30,7 +30,7 @@ from lightning_modules.checkpoint import read_checkpoint
 from lightning_modules.checkpoint_io import AtomicCheckpointIO
 from lightning_modules.errors import InputError
 from lightning_modules.exported_model import write_exported
-from lightning_modules.spectrogram import HIGHEST_RATE
+from lightning_modules.spectrogram import HIGHEST_RATE, LOWEST_RATE
 from lightning_modules.trained_module import load_module
 from lightning_modules.weak_labels.classifier_module import EventClassifier
 

@@ -1,0 +1,363 @@
+"""Data modules of both systems: which mixtures their loaders and data sets give, and what they refuse."""
+
+import hashlib
+import pickle
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from torch.utils.data import DataLoader, default_collate
+
+from datamodules.corpora.corpus import Clip
+from datamodules.corpora.librispeech import LibriSpeech
+from datamodules.corpora.musdb18 import MUSDB18
+from datamodules.corpora.procedural import Procedural, ProceduralMusic, ProceduralVoices
+from datamodules.corpora.urbansound8k import UrbanSound8K
+from datamodules.inspection import inspect_table
+from datamodules.mixtures import MixtureDataModule
+from datamodules.pair_recipes import PairRules
+from datamodules.recipes import SceneRules
+from datamodules.source_pairs import SourcePairs
+from datamodules.urban_scenes import UrbanScenes
+from experiments.command_line.configurations import CONFIGS
+from lightning_modules.batch import Batch
+from lightning_modules.errors import InputError
+
+REPOSITORY = Path(__file__).parents[2]
+RATE = 8_000
+SETTINGS = {
+    "sample_rate": RATE,
+    "window": 256,
+    "hop": 128,
+    "duration": 2.0,
+    "train_folds": (1,),
+    "validation_folds": (2,),
+    "test_folds": (3,),
+    "train_mixtures": 23,
+    "validation_mixtures": 9,
+    "test_mixtures": 11,
+    "batch_size": 4,
+    "evaluation_batch_size": 4,
+}
+SOUNDS = Procedural(6, RATE, folds=3)
+VOICES = ProceduralVoices(speakers=7, utterances_per_speaker=2, sample_rate=RATE, folds=3)
+MUSIC = ProceduralMusic(songs=7, sections_per_song=1, sample_rate=RATE, folds=3)
+SONGS = {"stems": ("vocals", "accompaniment"), "quietest": 10, "loudest": 10}
+KINDS: dict[str, tuple[type[MixtureDataModule], dict[str, Any]]] = {
+    "scenes": (UrbanScenes, {"corpus": SOUNDS, "classes": ("car_horn", "dog_bark", "siren"), "latest_onset": 1.8}),
+    "voices": (SourcePairs, {"corpus": VOICES, "domain": "speech"}),
+    "songs": (
+        SourcePairs,
+        {"corpus": MUSIC, "domain": "music", "train_coherent": 0.5, "evaluation_coherent": 1.0, **SONGS},
+    ),
+}
+
+
+class Noises:
+    """Clips of a second of noise, made from their names."""
+
+    name = "noises"
+
+    def __init__(self, *clips: Clip) -> None:
+        self._clips = list(clips)
+
+    def clips(self) -> list[Clip]:
+        return self._clips
+
+    def read(self, clip: Clip) -> tuple[np.ndarray, int]:
+        generator = np.random.default_rng(list(clip.name.encode()))
+        return (0.1 * generator.standard_normal(RATE)).astype(np.float32), RATE
+
+    def fingerprint(self, clips: list[Clip]) -> str:
+        return repr(clips)
+
+
+def module_of(kind: str, folder: Path, **changes) -> MixtureDataModule:
+    cls, settings = KINDS[kind]
+    return cls(**{**SETTINGS, **settings, "bank_folder": str(folder), **changes})
+
+
+def built(kind: str, folder: Path, **changes) -> MixtureDataModule:
+    module = module_of(kind, folder, **changes)
+    module.build(workers=0)
+    return module
+
+
+@pytest.fixture(scope="module")
+def banks(tmp_path_factory) -> Path:
+    return tmp_path_factory.mktemp("banks")
+
+
+@pytest.fixture(scope="module", params=KINDS)
+def kind(request) -> str:
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def module(kind, banks) -> MixtureDataModule:
+    return built(kind, banks)
+
+
+def digest(batches) -> str:
+    sha = hashlib.sha256()
+    for batch in batches:
+        for field in batch:
+            sha.update(field.numpy().tobytes())
+    return sha.hexdigest()
+
+
+def assert_same(one: Batch, other: Batch) -> None:
+    assert all(torch.equal(mine, its) for mine, its in zip(one, other, strict=True))
+
+
+def clips_of(module: MixtureDataModule, split) -> list[list[Clip]]:
+    recipes = module.recipes(split)
+    return [[module.bank.clips[n] for n in recipes(index).clips] for index in range(module.mixtures[split])]
+
+
+def test_batches_have_the_shapes_of_the_contract(module):
+    batch, classes = next(iter(module.train_dataloader())), len(module.classes)
+    shapes = [(4, 16_000), (4, classes, 16_000), (4, classes, module.geometry.frames(16_000)), (4, classes), (4,)]
+    assert [tuple(field.shape) for field in batch] == shapes and batch.indices.dtype == torch.int64
+    assert torch.equal(batch.clip_labels, batch.frame_labels.amax(-1))
+    torch.testing.assert_close(batch.sources.sum(1), batch.mixture, rtol=0, atol=1e-6)
+
+
+@pytest.mark.filterwarnings("ignore:This DataLoader will create 2 worker processes")
+def test_worker_processes_give_the_same_bits(module, kind, banks):
+    alone, shared = list(module.val_dataloader()), list(built(kind, banks, workers=2).val_dataloader())
+    assert len(alone) == 3 and digest(alone) == digest(shared)
+
+
+def test_a_fresh_process_gives_the_same_bits(banks, tmp_path):
+    dataset = built("songs", banks).dataset("train")
+    (tmp_path / "dataset.pickle").write_bytes(pickle.dumps(dataset))
+    program = f"""
+import pickle, random
+import numpy, torch
+random.seed(5); numpy.random.seed(5); torch.manual_seed(5)
+batch = pickle.load(open({str(tmp_path / "dataset.pickle")!r}, "rb")).batch(range(9))
+pickle.dump(tuple(batch), open({str(tmp_path / "batch.pickle")!r}, "wb"))
+"""
+    subprocess.run([sys.executable, "-c", program], cwd=REPOSITORY, check=True)
+    assert_same(pickle.loads((tmp_path / "batch.pickle").read_bytes()), dataset.batch(range(9)))
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.filterwarnings("ignore:This DataLoader will create 2 worker processes")
+def test_torchs_own_loader_takes_the_data_set_as_it_is(module, workers):
+    dataset = module.dataset("test")
+    shuffled = DataLoader(dataset, 4, shuffle=True, generator=torch.Generator().manual_seed(1), num_workers=workers)
+    batches = list(shuffled)
+    order = torch.cat([batch.indices for batch in batches]).tolist()
+    assert {type(batch) for batch in batches} == {Batch} and order != sorted(order) == list(range(11))
+    assert_same(Batch(*map(torch.cat, zip(*batches, strict=True))), dataset.batch(order))
+
+
+def test_mixtures_are_available_in_any_order_and_by_any_integer_and_pickled_without_samples(module):
+    dataset = module.dataset("test")
+    assert_same(default_collate([dataset[np.int64(10)], dataset[torch.tensor(3)]]), dataset.batch([10, 3]))
+    assert len(list(dataset)) == len(dataset) == 11
+    for number in (-1, 11):
+        with pytest.raises(IndexError, match=f"mixture {number} of 11"):
+            dataset[number]
+    pickled = pickle.dumps(dataset)
+    assert len(pickled) < dataset.bank.samples.nbytes / 10
+    assert_same(pickle.loads(pickled)[3], dataset[3])
+
+
+def test_a_split_is_of_its_own_folds_and_recordings_are_named_in_the_order_of_the_events(module):
+    for split, folds in module.folds.items():
+        drawn = clips_of(module, split)
+        assert {clip.fold for clips in drawn for clip in clips} == folds
+        recordings = [list(dict.fromkeys(clip.recording for clip in clips)) for clips in drawn]
+        assert [module.dataset(split).recordings(index) for index in range(len(drawn))] == recordings
+        for label in (None, module.bank.clips[0].label, "of no clip"):
+            expected = [
+                n for n, clip in enumerate(module.bank.clips) if clip.fold in folds and label in (None, clip.label)
+            ]
+            assert module.clip_numbers(split, label).tolist() == expected
+
+
+def test_the_identity_of_a_split_says_what_its_mixtures_depend_on(module, kind, banks):
+    assert module_of(kind, banks, batch_size=2, workers=3).identity("test") == module.identity("test")
+    changes = ({"seed": 1}, {"loudest": 13.0}, {"duration": 1.9}, {"test_mixtures": 12}, {"hop": 64})
+    others = [module_of(kind, banks, **change).identity("test") for change in changes]
+    assert len({module.identity("test"), module.identity("train"), *others}) == 7
+
+
+@pytest.mark.parametrize("ranks", [1, 3, 40])
+def test_the_class_prior_is_the_share_of_active_frames_over_all_training_mixtures(module, ranks):
+    dataset = module.dataset("train")
+    labels = dataset.batch(range(len(dataset))).frame_labels
+    counted = sum(dataset.active_frames(rank, ranks) for rank in range(ranks))
+    assert counted.dtype == torch.int64 and torch.equal(counted, labels.sum((0, 2)).long())
+    torch.testing.assert_close(module.class_prior(), labels.mean((0, 2)))
+
+
+def test_loaders_visit_whole_training_batches_and_every_mixture_to_evaluate_that_is_not_left_out(module, kind, banks):
+    assert [len(batch.indices) for batch in module.train_dataloader()] == [4] * 5
+    assert len(list(built(kind, banks, epoch_mixtures=8).train_dataloader())) == 2
+    for loader, count in ((module.val_dataloader(), 9), (module.predict_dataloader(), 11)):
+        assert torch.cat([batch.indices for batch in loader]).tolist() == list(range(count))
+    resumed = built(kind, banks)
+    resumed.leave_out({0, 3, 10})
+    assert torch.cat([batch.indices for batch in resumed.test_dataloader()]).tolist() == [1, 2, 4, 5, 6, 7, 8, 9]
+
+
+def test_training_without_sources_gives_the_same_mixtures(module, kind, banks):
+    bare = built(kind, banks, train_sources=False)
+    for with_sources, without in zip(module.train_dataloader(), bare.train_dataloader(), strict=True):
+        assert without.sources.shape == (4, 0, 16_000) and torch.equal(with_sources.mixture, without.mixture)
+    assert next(iter(bare.val_dataloader())).sources.shape[1] == len(bare.classes)
+
+
+def test_preparing_data_only_verifies_that_the_bank_is_there(tmp_path):
+    with pytest.raises(InputError, match="build it with `separatrix bank`"):
+        module_of("scenes", tmp_path).prepare_data()
+    assert not list(tmp_path.iterdir())
+
+
+def test_clips_of_other_saliences_and_labels_take_no_part(urbansound_factory, banks, tmp_path):
+    root = urbansound_factory(classes=("car_horn", "dog_bark"), folds=(1, 2, 3), clips_per_class=2)
+    module = module_of("scenes", tmp_path, corpus=UrbanSound8K(root), classes=("car_horn", "dog_bark"), saliences=(1,))
+    assert {clip.salience for clip in module.clips()} == {1} and len(module.clips()) == 6
+    pairs = built("voices", banks, corpus=SOUNDS, labels=["siren", "car_horn"])
+    assert all({clip.label for clip in clips} == {"siren", "car_horn"} for clips in clips_of(pairs, "train"))
+
+
+def test_songs_are_coherent_where_they_are_evaluated_and_by_a_share_where_they_train(banks):
+    songs = built("songs", banks)
+    coherent = {
+        split: [clips[0].recording == clips[1].recording for clips in clips_of(songs, split)] for split in songs.folds
+    }
+    assert all(coherent["validation"]) and all(coherent["test"]) and 0 < sum(coherent["train"]) < 23
+    assert songs.classes == ("vocals", "accompaniment") and built("voices", banks).classes == ("source_1", "source_2")
+    # Cut from one moment, at the ratio of the rules: the song but for the level of its vocals.
+    recipe, item = songs.recipes("test")(4), songs.dataset("test")[4]
+    assert recipe.loudness[0] - recipe.loudness[1] == 10
+    start = round(recipe.starts[0] * RATE)
+    for number, source in zip(recipe.clips, item.sources.double().numpy(), strict=True):
+        excerpt = MUSIC.read(songs.bank.clips[number])[0][start : start + 2 * RATE].astype(np.float64)
+        np.testing.assert_allclose(source, excerpt * (source @ excerpt) / (excerpt @ excerpt), atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("kind", "changes", "message"),
+    [
+        ("scenes", {"classes": ()}, r"classes: \[\]; a list of different names"),
+        ("scenes", {"classes": ("siren", "siren")}, "classes: .*; a list of different names"),
+        ("scenes", {"test_folds": (1, 3)}, "test_folds: fold 1 is in train_folds too"),
+        ("scenes", {"train_mixtures": 0}, "train_mixtures: 0; at least 1"),
+        ("scenes", {"epoch_mixtures": -2}, "epoch_mixtures: -2; at least 1"),
+        ("scenes", {"batch_size": 0}, "batch_size: 0; at least 1"),
+        ("scenes", {"evaluation_batch_size": 0}, "evaluation_batch_size: 0; at least 1"),
+        ("scenes", {"sample_rate": 0}, "sample_rate: 0; at least 1"),
+        ("scenes", {"window": 255}, "window: 255; an even number"),
+        ("scenes", {"seed": -1}, "seed: -1; at least 0"),
+        ("voices", {"sources": 1}, "sources: 1; at least 2"),
+        ("voices", {"duration": -1.0}, "duration: -1.0; a number above 0"),
+        ("voices", {"train_coherent": 0.5}, "coherent: 0.5; only stems sound together"),
+        ("songs", {"evaluation_coherent": 2.0}, "coherent: 2.0; a number from 0 to 1"),
+        ("voices", {"stems": ("vocals",)}, r"stems: \['vocals'\]; 2 different labels are needed, one for each source"),
+        ("voices", {"stems": ("vocals", "vocals")}, "stems: .*; 2 different labels are needed"),
+        ("songs", {"labels": ("vocals", "bass")}, r"labels: .* leave out stems \(accompaniment\); give stems alone"),
+    ],
+)
+def test_an_impossible_setting_is_named_in_one_line_before_anything_is_read(tmp_path, kind, changes, message):
+    with pytest.raises(InputError, match=message) as caught:
+        module_of(kind, tmp_path, **changes)
+    assert "\n" not in str(caught.value) and not list(tmp_path.iterdir())
+
+
+def clip(label: str, fold: int, recording: str) -> Clip:
+    return Clip(f"{label}/{fold}/{recording}", label, fold, recording)
+
+
+OWN = [clip(label, fold, f"{label}{fold}") for fold in (1, 2) for label in "ab"]
+STEMS = {"stems": ["a", "b"], "evaluation_coherent": 1.0}
+
+
+@pytest.mark.parametrize(
+    ("kind", "clips", "changes", "message"),
+    [
+        ("voices", [], {}, r"test_folds \[3\]: no clip of noises; choose other folds or labels"),
+        ("voices", [clip("a", 3, "x"), clip("b", 3, "x")], {}, "test split: no 2 labels of different recordings"),
+        ("voices", [clip("a", 3, "x"), clip("c", 3, "y")], {"labels": ["a", "b"]}, r"no clip of b in test_folds \[3\]"),
+        ("voices", [clip("a", 3, "x"), clip("b", 3, "y")], STEMS, r"validation split: no section has all stems"),
+        (
+            "voices",
+            [clip(label, fold, f"r{n}") for label in "ab" for fold in (1, 3) for n in range(5)],
+            {},
+            r"train_folds and test_folds share 5 recordings of noises \(r0, r1, r2, ...\); choose other folds",
+        ),
+        (
+            "voices",
+            [clip("b", fold, "x") for fold in (2, 3)],
+            {},
+            r"validation_folds and test_folds share 1 recordings",
+        ),
+        ("scenes", None, {"classes": ("siren", "thunder")}, r"thunder: no clip in train_folds \[1\] of procedural"),
+        ("scenes", None, {"validation_folds": (8,)}, r"no clip in validation_folds \[8\] of procedural"),
+        ("scenes", None, {"batch_size": 24}, "epoch_mixtures: 23 over 1 ranks do not fill a batch of 24"),
+    ],
+)
+def test_data_that_cannot_be_mixed_are_named_in_one_line(banks, kind, clips, changes, message):
+    corpus = {} if clips is None else {"corpus": Noises(*OWN, *clips)}
+    with pytest.raises(InputError, match=message) as caught:
+        built(kind, banks, **corpus, **changes).train_dataloader()
+    assert "\n" not in str(caught.value)
+
+
+def test_a_split_without_folds_is_not_needed(tmp_path):
+    module = built("voices", tmp_path, corpus=Noises(*OWN), validation_folds=(), test_folds=())
+    assert len(list(module.train_dataloader())) == 5
+
+
+def configured(names: list[str], corpus: Any, folder: Path) -> SourcePairs:
+    """The data that shipped configurations describe, with a corpus from elsewhere."""
+    settings: dict[str, Any] = {}
+    for name in names:
+        settings |= yaml.safe_load((CONFIGS / "deep_clustering" / f"{name}.yaml").read_text())["data"]["init_args"]
+    return SourcePairs(**{**settings, "corpus": corpus, "bank_folder": str(folder)})
+
+
+@pytest.mark.parametrize(
+    ("domain", "quietest", "loudest", "coherent"),
+    [("speech", -2.5, 2.5, (0, 0, 0)), ("music", 10, 10, (0.5, 1, 1)), ("environmental", -2.5, 2.5, (0, 0, 0))],
+)
+def test_shipped_scenes_and_pairs_are_the_published_ones(tmp_path, domain, quietest, loudest, coherent):
+    module = configured(["base", domain], VOICES, tmp_path)
+    rules = [PairRules(2, 5.0, quietest, loudest, share) for share in coherent]
+    assert [module.rules(split) for split in module.folds] == rules
+    assert module.mixtures == {"train": 20_000, "validation": 5_000, "test": 3_000}
+    scenes = UrbanScenes(Procedural(), str(tmp_path))
+    assert scenes.rules("train") == SceneRules(4.0, event_rate=5.0, latest_onset=3.5, quietest=-30.0, loudest=-25.0)
+    assert scenes.mixtures == {"train": 20_000, "validation": 5_000, "test": 5_000}
+
+
+@pytest.mark.parametrize(("names", "corpus"), [(["base", "speech"], LibriSpeech), (["base", "music"], MUSDB18)])
+def test_real_recordings_make_the_mixtures_of_the_shipped_configurations(real_data, tmp_path, names, corpus):
+    module = configured(names, corpus(real_data), tmp_path)
+    module.build()
+    for split in module.folds:
+        batch = module.dataset(split).batch(range(10))
+        assert batch.mixture.shape == (10, 80_000) and batch.sources.isfinite().all()
+        torch.testing.assert_close(batch.sources.sum(1), batch.mixture, rtol=0, atol=1e-6)
+        assert (batch.mixture.abs().amax(-1) > 1e-3).all()
+
+
+def test_the_published_folds_share_no_recording_of_the_published_classes(real_data):
+    # Five recordings of the official table are in two folds each, with a class of its own in each.
+    clips = [found.clip for found in inspect_table(real_data / "UrbanSound8K-all-8732-clips.csv", RATE)]
+    settings = yaml.safe_load((CONFIGS / "deep_clustering" / "environmental.yaml").read_text())["data"]["init_args"]
+    recordings = [
+        {clip.recording for clip in clips if clip.fold in settings[folds] and clip.label in settings["labels"]}
+        for folds in ("train_folds", "validation_folds", "test_folds")
+    ]
+    assert all(recordings) and sum(map(len, recordings)) == len(set.union(*recordings))
