@@ -17,14 +17,24 @@ from lightning_modules.separation_scores import in_best_order, score_separation
 from lightning_modules.setting_checks import require_whole
 from lightning_modules.spectrogram import stft
 
-COLUMNS = ("mixture", "source", "model", "input_si_sdr_db", "si_sdr_db", "heard", "truth", "estimate", "spectrograms")
+COLUMNS = (
+    "mixture",
+    "source",
+    "model",
+    "input_si_sdr_db",
+    "si_sdr_db",
+    "mixture_audio",
+    "truth",
+    "estimate",
+    "spectrograms",
+)
 
 
 class AudioExamples(Callback):
     """Logs a W&B table, `examples/validation` or `examples/test`, of the first mixtures of rank 0: a row a source.
 
     A row holds the SI-SDR before and after, the sounds of mixture, source and estimate, and pictures of their
-    magnitudes and of the effective mask |Ŝ|/|X|. Judges, which separate nothing, leave no table.
+    magnitudes and of the effective mask |Ŝ|/|X|. Classifiers, which separate nothing, leave no table.
 
     Args:
         mixtures: how many, the first of validation and test each.
@@ -81,13 +91,13 @@ class AudioExamples(Callback):
         scores = iter(score_separation(batch.mixture, batch.sources, estimates, present, batch.indices, labels))
         spectra = stft(torch.cat((batch.mixture[:, None], batch.sources, estimates), 1), module.geometry)
         for place, (mixture, *others) in enumerate(spectra.abs().numpy()):
-            heard = _sound(batch.mixture[place], rate)
+            mixture_audio = _sound(batch.mixture[place], rate)
             for number, label in enumerate(labels):
                 score = next(scores)
                 magnitudes = mixture, others[number], others[number + len(labels)]
                 figure = separation_figure(*magnitudes, module.geometry.hop / rate, rate / 2)
                 before_and_after = (value if np.isfinite(value) else None for value in score[-2:])
-                sounds = heard, *(_sound(each[place, number], rate) for each in (batch.sources, estimates))
+                sounds = mixture_audio, *(_sound(each[place, number], rate) for each in (batch.sources, estimates))
                 self._rows.append((score.mixture, label, models[place], *before_and_after, *sounds, _picture(figure)))
 
 

@@ -31,7 +31,7 @@ class CheckpointArtifacts(Callback):
         import wandb
 
         settings = {
-            name: list(value) if isinstance(value, tuple) else value for name, value in module.identity().items()
+            name: list(value) if isinstance(value, tuple) else value for name, value in module.signature().items()
         }
         versions: dict[int, tuple[dict[str, Any], list[Path]]] = {}
         for path in filter(Path.exists, (self.run.best, self.run.last)):

@@ -109,6 +109,6 @@ def _digest(trainer: Trainer, module: Any) -> str:
     data = trainer.datamodule  # type: ignore[attr-defined]
     split = SPLITS[trainer.state.fn.value]  # type: ignore[union-attr]
     kind = f"{type(module).__module__}.{type(module).__qualname__}"
-    digest.update(repr((kind, sorted(module.hparams.items()), trainer.precision, data.identity(split))).encode())
+    digest.update(repr((kind, sorted(module.hparams.items()), trainer.precision, data.signature(split))).encode())
     digest.update(weights_digest(module.state_dict()).encode())
     return digest.hexdigest()

@@ -16,7 +16,7 @@ from lightning_modules.batch import Batch
 from lightning_modules.deep_clustering.jensen_shannon import jensen_shannon
 from lightning_modules.errors import InputError, printable
 from lightning_modules.run_files import SCORES_FILE, VALIDATION_SCORES_FILE
-from lightning_modules.scores.selection_rows import MEASURES, SELECTION_COLUMNS, SEPARATOR, read_evaluated
+from lightning_modules.scores.selection_rows import SELECTION_COLUMNS, SELECTION_SCORES, SEPARATOR, read_evaluated
 from lightning_modules.separation_scores import compare, score_comparison
 
 
@@ -38,10 +38,10 @@ class SelectionEvaluation(RowEvaluation):
         self._dataset: Any = None  # the mixtures under evaluation
 
     def setup(self, trainer: Trainer, pl_module: Any, stage: str) -> None:
-        measure: str = pl_module.measure
-        if measure not in MEASURES and measure in SELECTION_COLUMNS:
-            raise InputError(f"measure: {measure!r} is a column of its own; choose another name")
-        self.columns = SELECTION_COLUMNS if measure in MEASURES else (*SELECTION_COLUMNS, measure)
+        score: str = pl_module.score_name
+        if score not in SELECTION_SCORES and score in SELECTION_COLUMNS:
+            raise InputError(f"score_name: {score!r} is a column of its own; choose another name")
+        self.columns = SELECTION_COLUMNS if score in SELECTION_SCORES else (*SELECTION_COLUMNS, score)
         super().setup(trainer, pl_module, stage)
         self._dataset = trainer.datamodule.dataset(SPLITS[stage]) if stage in self.files else None  # type: ignore[attr-defined]
 
@@ -50,16 +50,16 @@ class SelectionEvaluation(RowEvaluation):
         names: list[str] = module.names
         labels: list[str] = module.classes
         domain = trainer.datamodule.domain  # type: ignore[attr-defined]
-        heard, *found = compare(batch.sources, [batch.mixture.unsqueeze(1), *outputs["estimates"]])
-        present = torch.ones_like(heard.si_sdr[:, 0])
-        scores = [score_comparison(heard, each.in_best_order(), present, batch.indices, labels) for each in found]
-        measures, picked = _measures(outputs, len(labels)).tolist(), outputs["picked"].tolist()
-        own = outputs["trust"].mT.unsqueeze(-1)[..., : len(self.columns) - len(SELECTION_COLUMNS)].tolist()
+        unprocessed, *found = compare(batch.sources, [batch.mixture.unsqueeze(1), *outputs["estimates"]])
+        present = torch.ones_like(unprocessed.si_sdr[:, 0])
+        scores = [score_comparison(unprocessed, each.in_best_order(), present, batch.indices, labels) for each in found]
+        scores, picked = _scores(outputs, len(labels)).tolist(), outputs["picked"].tolist()
+        own = outputs["scores"].mT.unsqueeze(-1)[..., : len(self.columns) - len(SELECTION_COLUMNS)].tolist()
         for place, index in enumerate(batch.indices.tolist()):
             recordings = SEPARATOR.join(name.replace(SEPARATOR, "/") for name in self._dataset.recordings(index))
             of_mixture = slice(place * len(labels), (place + 1) * len(labels))
             for number, name in enumerate(names):
-                confident = *measures[place][number], int(picked[place] == number), *own[place][number]
+                confident = *scores[place][number], int(picked[place] == number), *own[place][number]
                 for source, (_, _, left_out, *si_sdr) in enumerate(scores[number][of_mixture]):
                     yield index, domain, recordings, name, source, left_out.value, *si_sdr, *confident
 
@@ -69,8 +69,8 @@ class SelectionEvaluation(RowEvaluation):
         split = SPLITS[trainer.state.fn.value]  # type: ignore[union-attr]
         domain = trainer.datamodule.domain  # type: ignore[attr-defined]
         columns = {"si_sdr_db": ("mean SI-SDR, dB", ".1f", evaluated.si_sdr)}
-        for name in ("confidence", *evaluated.own_measures):
-            columns[name] = f"mean {name}", ".3f", evaluated.measures[name]
+        for name in ("confidence", *evaluated.own_scores):
+            columns[name] = f"mean {name}", ".3f", evaluated.scores[name]
         columns["picked"] = "picked", ".0%", evaluated.picked.astype(float)
         table = Table(escape(f"{domain}, {split}"), *(escape(heading) for heading, _, _ in columns.values()))
         statistics: dict[str, float] = {}
@@ -86,8 +86,8 @@ class SelectionEvaluation(RowEvaluation):
         return table, (), statistics
 
 
-def _measures(outputs: Any, sources: int) -> Tensor:
-    """Every model's MEASURES of a batch, [B, M, 8]."""
+def _scores(outputs: Any, sources: int) -> Tensor:
+    """Every model's SELECTION_SCORES of a batch, [B, M, 8]."""
     refit, masks = outputs["refit"], outputs["masks"]
     divergence = [
         jensen_shannon(points.drawn, labels, sources, points.drawn_audible)

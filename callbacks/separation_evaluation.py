@@ -92,7 +92,7 @@ def summary_table(summaries: Sequence[Summary]) -> Table:
 
 
 def _scores(module: Any, estimates: Tensor, batch: Batch) -> list[Score]:
-    heard, found = compare(batch.sources, [batch.mixture.unsqueeze(1), estimates])
+    unprocessed, found = compare(batch.sources, [batch.mixture.unsqueeze(1), estimates])
     if module.permutation_invariant:
         found = found.in_best_order()
-    return score_comparison(heard, found, batch.clip_labels, batch.indices, module.classes)
+    return score_comparison(unprocessed, found, batch.clip_labels, batch.indices, module.classes)

@@ -39,8 +39,8 @@ def require_measurable(geometry: Geometry, duration: float) -> None:
 class MixtureDataModule(LightningDataModule, ABC):
     """Mixtures of a corpus's clips, a function of (seed, split, index).
 
-    Subclasses say which clips take part (`takes`), how mixtures are drawn (`recipes`), and what a mixture is a function
-    of besides (`rules`).
+    Subclasses say which clips they include, how mixtures are drawn (`recipes`), and what a mixture is a function of
+    besides (`rules`).
 
     Args:
         corpus: where the clips come from.
@@ -132,7 +132,7 @@ class MixtureDataModule(LightningDataModule, ABC):
         require_whole(0, MOST_WORKERS, workers=self.workers)
 
     @abstractmethod
-    def takes(self, clip: Clip) -> bool:
+    def includes(self, clip: Clip) -> bool:
         """Whether a clip of one of the folds takes part."""
 
     @abstractmethod
@@ -146,7 +146,7 @@ class MixtureDataModule(LightningDataModule, ABC):
     def clips(self) -> list[Clip]:
         """The corpus's clips that take part, in the corpus's order."""
         folds = frozenset().union(*self.folds.values())
-        return [clip for clip in self.corpus.clips() if clip.fold in folds and self.takes(clip)]
+        return [clip for clip in self.corpus.clips() if clip.fold in folds and self.includes(clip)]
 
     def build(self, workers: int | None = None) -> SoundBank:
         """Build the sound bank, or open it where it is complete. Not to be called by several ranks at once."""
@@ -221,7 +221,7 @@ class MixtureDataModule(LightningDataModule, ABC):
         """Let the loaders of validation and test leave mixtures out, whose scores are known, until told otherwise."""
         self._left_out = indices
 
-    def identity(self, split: Split) -> tuple[Any, ...]:
+    def signature(self, split: Split) -> tuple[Any, ...]:
         """What the mixtures of a split are a function of, as plain values."""
         folds = tuple(sorted(self.folds[split], key=str))
         bank = self.bank.path.name

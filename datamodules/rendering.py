@@ -37,7 +37,7 @@ def render_labels(
     """
     labels = np.zeros((len(recipes), classes, geometry.frames(samples)), np.float32)
     mixtures, events = events_of(recipes)
-    first, stop = geometry.frames_met(*event_interval(bank, events, samples))
+    first, stop = geometry.frames_overlapping(*event_interval(bank, events, samples))
     for mixture, class_index, begin, end in zip(
         mixtures.tolist(), events.classes.tolist(), first.tolist(), stop.tolist(), strict=True
     ):
@@ -81,11 +81,11 @@ def render(
     for number, class_index, clip, start, onset, offset, gain in zip(
         *(column.tolist() for column in columns), strict=True
     ):
-        heard = bank.clip(clip)[start : start + offset - onset]
+        played = bank.clip(clip)[start : start + offset - onset]
         # Memory traffic is what rendering costs: the first event of a track is written where it belongs, no copy made.
         first = with_sources and (number, class_index) not in begun
         event = tracks[number, class_index, onset:offset] if first else scaled[: offset - onset]
-        np.multiply(heard, gain, out=event)
+        np.multiply(played, gain, out=event)
         mixture[number, onset:offset] += event
         if first:
             begun.add((number, class_index))

@@ -69,7 +69,7 @@ class SourcePairs(MixtureDataModule):
         self.stems = None if stems is None else tuple(stems)
         self._rules = rules
 
-    def takes(self, clip: Clip) -> bool:
+    def includes(self, clip: Clip) -> bool:
         return all(wanted is None or clip.label in wanted for wanted in (self.labels, self.stems))
 
     def rules(self, split: Split) -> PairRules:

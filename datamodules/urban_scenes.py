@@ -54,7 +54,7 @@ class UrbanScenes(MixtureDataModule):
         self.saliences = frozenset(saliences)
         self.scene_rules = SceneRules(duration, event_rate, latest_onset, quietest, loudest)
 
-    def takes(self, clip: Clip) -> bool:
+    def includes(self, clip: Clip) -> bool:
         return clip.label in self.labels and clip.salience in self.saliences
 
     def rules(self, split: Split) -> SceneRules:

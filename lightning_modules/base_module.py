@@ -30,7 +30,7 @@ Interval = Literal["epoch", "step"]
 class SeparatrixModule(MeanTestScores, LightningModule):
     """A LightningModule on one spectrogram geometry.
 
-    Subclasses call `save_hyperparameters()`, with `sample_rate`, `window` and `hop` among them, and name in `identity`
+    Subclasses call `save_hyperparameters()`, with `sample_rate`, `window` and `hop` among them, and name in `signature`
     what a checkpoint and the data must agree on.
 
     Args:
@@ -72,7 +72,7 @@ class SeparatrixModule(MeanTestScores, LightningModule):
         self.hparams.update(without_callables(dict(self.hparams)))
         self._hparams_initial = copy.deepcopy(self._hparams)
 
-    def identity(self) -> dict[str, Any]:
+    def signature(self) -> dict[str, Any]:
         """What data, checkpoint and model must have in common, in words a user knows."""
         return asdict(self.geometry)
 
@@ -81,7 +81,7 @@ class SeparatrixModule(MeanTestScores, LightningModule):
         data = getattr(self.trainer, "datamodule", None)
         if data is not None:
             names = {name: getattr(data, name, None) for name in ("classes", "domain", "sources")}
-            require_agreement(self.identity(), asdict(data.geometry) | names, "the data")
+            require_agreement(self.signature(), asdict(data.geometry) | names, "the data")
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         learnt = [parameter for parameter in self.parameters() if parameter.requires_grad]
@@ -135,7 +135,7 @@ class SeparatrixModule(MeanTestScores, LightningModule):
         if kind != needed:
             raise InputError(f"ckpt_path: a checkpoint of {kind}; one of {needed} is needed")
         stored = checkpoint.get("hyper_parameters", {})
-        require_agreement(self.identity(), stored, "the checkpoint")
+        require_agreement(self.signature(), stored, "the checkpoint")
         if self._trainer is not None and self._trainer.state.fn == TrainerFn.FITTING:
             # Names with an underscore are LightningCLI's notes on how it made the module.
             kept = {name for name in self.hparams if not name.startswith("_")} - self.replaceable

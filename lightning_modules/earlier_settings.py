@@ -1,7 +1,7 @@
 """Checkpoints and exported models of version 0.1.0 and before, under the names of today.
 
-Networks and optimisers were settings of their module then: sizes of the LSTM, a learning rate of Adam, epochs after
-which it was halved.
+The classifier was called judge then, and networks and optimisers were settings of their module: sizes of the LSTM, a
+learning rate of Adam, epochs after which it was halved.
 """
 
 from typing import Any
@@ -19,6 +19,7 @@ _WEIGHTS = {
 
 def with_current_names(checkpoint: dict[str, Any]) -> dict[str, Any]:
     """A checkpoint's contents, settings and weights under today's names; one of today is left as it is."""
+    checkpoint = _with_classifier(checkpoint)
     settings = checkpoint["hyper_parameters"]
     if "learning_rate" not in settings:
         return checkpoint
@@ -32,11 +33,30 @@ def with_current_names(checkpoint: dict[str, Any]) -> dict[str, Any]:
     else:
         settings["scheduler"] = None
     settings["network"] = _network(settings)
-    if isinstance(settings.get("joint_judge"), dict):
-        judge = dict(settings["joint_judge"])
-        settings["joint_judge"] = {"network": _network({"architecture": "convolutional", **judge})}
-        settings["joint_judge"] |= {"gain": judge["gain"]} if "gain" in judge else {}
+    if isinstance(settings.get("joint_classifier"), dict):
+        joint = dict(settings["joint_classifier"])
+        settings["joint_classifier"] = {"network": _network({"architecture": "convolutional", **joint})}
+        settings["joint_classifier"] |= {"gain": joint["gain"]} if "gain" in joint else {}
     return {**checkpoint, "hyper_parameters": settings, "state_dict": _renamed(checkpoint["state_dict"])}
+
+
+def _with_classifier(checkpoint: dict[str, Any]) -> dict[str, Any]:
+    """Judges are called classifiers, and `Stopping` is `ResumableEarlyStopping`."""
+    settings, weights = checkpoint["hyper_parameters"], checkpoint["state_dict"]
+    callbacks = checkpoint.get("callbacks")
+    if isinstance(callbacks, dict) and any(str(name).startswith("Stopping{") for name in callbacks):
+        renamed = {
+            str(name).replace("Stopping{", "ResumableEarlyStopping{", 1): value for name, value in callbacks.items()
+        }
+        checkpoint = {**checkpoint, "callbacks": renamed}
+    if "judge" not in settings and "joint_judge" not in settings:
+        return checkpoint
+    settings = {str(name).replace("judge", "classifier"): value for name, value in settings.items()}
+    weights = {
+        f"classifier.{name.removeprefix('judge.')}" if str(name).startswith("judge.") else name: value
+        for name, value in weights.items()
+    }
+    return {**checkpoint, "hyper_parameters": settings, "state_dict": weights}
 
 
 def _network(settings: dict[str, Any]) -> dict[str, Any]:
@@ -61,11 +81,12 @@ def _network(settings: dict[str, Any]) -> dict[str, Any]:
 
 
 def _renamed(weights: dict[str, Any]) -> dict[str, Any]:
-    """Weights by today's names, also those of a classifier within a separator."""
+    """Weights by today's names, also those of a classifier within a separator, `classifier.classifier.` then."""
     renamed = {}
+    within = any(str(name).startswith("separator.") for name in weights)
     for name, value in weights.items():
-        own = str(name).removeprefix("judge.")
-        prefix = "judge." if own != name else ""
+        prefix = "classifier." if within and str(name).startswith("classifier.") else ""
+        own = str(name).removeprefix(prefix)
         found = next((old for old in _WEIGHTS if own.startswith(old)), None)
         renamed[f"{prefix}{_WEIGHTS[found]}{own.removeprefix(found)}" if found else name] = value
     return renamed

@@ -109,7 +109,7 @@ def compare(sources: Tensor, systems: Sequence[Tensor]) -> list[PairScores]:
     parts = zip(*(whole.split(sizes, 1) for whole in (si_sdr, exact, inaudible, silent)), strict=True)
     (*_, silent_source), *of_systems = parts
     return [
-        PairScores(pairs, same, unheard, constants, silent_source) for pairs, same, unheard, constants in of_systems
+        PairScores(pairs, same, inaudible, constants, silent_source) for pairs, same, inaudible, constants in of_systems
     ]
 
 
@@ -220,8 +220,8 @@ def score_separation(
     Returns:
         Rows in the order of mixtures, then classes, as `score_comparison` makes them.
     """
-    heard, found = compare(sources, [mixture.unsqueeze(1), estimates])
-    return score_comparison(heard, found, present, indices, classes)
+    unprocessed, found = compare(sources, [mixture.unsqueeze(1), estimates])
+    return score_comparison(unprocessed, found, present, indices, classes)
 
 
 def defined_scores(mixture: Tensor, sources: Tensor, estimates: Tensor, present: Tensor) -> Tensor:

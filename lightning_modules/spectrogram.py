@@ -49,7 +49,7 @@ class Geometry:
         """Number of frames of a signal of that many samples."""
         return 1 + samples // self.hop
 
-    def frames_met(self, onset: Any, offset: Any) -> tuple[Any, Any]:
+    def frames_overlapping(self, onset: Any, offset: Any) -> tuple[Any, Any]:
         """First frame, and the one after the last, whose window overlaps the samples [onset, offset).
 
         Plain integers or integer arrays of one shape. The last may lie beyond the end of a finite signal. An interval

@@ -1,4 +1,4 @@
-"""What a corpus is to the rest of the project: a list of labelled clips and a way to hear each of them."""
+"""What a corpus is to the rest of the project: a list of labelled clips and a way to read each of them."""
 
 from abc import ABC, abstractmethod
 from typing import NamedTuple

@@ -15,7 +15,7 @@ from torch.nn import functional
 from experiments.benchmarks import published
 from experiments.benchmarks.comparison import Comparison
 from lightning_modules.deep_clustering.clustering import loudest, points_at, soft_masks
-from lightning_modules.deep_clustering.confidence import loud_points, measure, refit
+from lightning_modules.deep_clustering.confidence import loud_points, refit, score_clusters
 from lightning_modules.deep_clustering.k_means import k_means
 from lightning_modules.deep_clustering.losses import deep_clustering_loss
 
@@ -58,7 +58,7 @@ def benchmark_clustering(device: torch.device) -> Iterator[Comparison]:
         bins = loudest(loudness, 0.1)
         centres = k_means(points_at(x, bins), SOURCES, numbers, starts=STARTS).centres
         points = loud_points(x, loudness, numbers, POINTS, among=bins)
-        confidence = measure(points, refit(points, numbers, SOURCES))
+        confidence = score_clusters(points, refit(points, numbers, SOURCES))
         return soft_masks(x, centres), confidence.silhouette, confidence.posterior
 
     def theirs(mixtures: int) -> list[tuple[np.ndarray, float, float]]:

@@ -18,7 +18,7 @@ from experiments.benchmarks.training import exhaust, separator, train
 from lightning_modules.deep_clustering.losses import deep_clustering_loss
 from lightning_modules.networks import BLSTM
 from lightning_modules.run_files import RunFiles
-from lightning_modules.scores.selection_rows import MEASURES, SELECTION_COLUMNS, read_evaluated
+from lightning_modules.scores.selection_rows import SELECTION_COLUMNS, SELECTION_SCORES, read_evaluated
 
 MANY, FEW, REPEATS = 20_000, 100, 20  # mixtures; the few are gone through so often that it can be timed
 MANY_CLASSES, FEW_CLASSES = 10, 2
@@ -68,7 +68,7 @@ def _write_rows(mixtures: int) -> None:
         path = RunFiles(name).scores
         parts, written = RowParts(RunFiles.parts(path), SELECTION_COLUMNS), 0
         for index in range(mixtures):
-            numbers = [0.1 * number + 1 / (index + 1) for number in range(2 + len(MEASURES))]
+            numbers = [0.1 * number + 1 / (index + 1) for number in range(2 + len(SELECTION_SCORES))]
             written += parts.append(
                 [
                     (index, "speech", f"a{index}|b{index}", model, source, "", *numbers, int(model == "speech"))

@@ -137,7 +137,7 @@ def separator(
     module.prior.copy_(data.class_prior())
     if labels != "strong":
         crnn = partial(CRNN, **classifier)
-        module.judge = EventClassifier(labels, classes=data.classes, network=crnn).requires_grad_(False)
+        module.classifier = EventClassifier(labels, classes=data.classes, network=crnn).requires_grad_(False)
     return module
 
 
@@ -159,8 +159,8 @@ def _alternatives(module: System) -> Iterator[tuple[str, Loss, float]]:
     """Their names, their losses, [B], of a network and a batch, and how many times as fast ours is to be."""
     if isinstance(module, WeakLabelSeparator):
         plain = copy.deepcopy(module)
-        if plain.judge is not None:
-            plain.judge.network = published.classifier(plain.judge.network)
+        if plain.classifier is not None:
+            plain.classifier.network = published.classifier(plain.classifier.network)
 
         def weak_label_loss(network: nn.Module, batch: Batch) -> Tensor:
             magnitude = stft(batch.mixture, module.geometry).abs()

@@ -137,8 +137,8 @@ def preset_parts(row: str, preset: str, names: Collection[str] = ()) -> list[str
     """
     system, _, last = row.partition("/")
     if system == "weak_labels":
-        size = "judge" if last.startswith("judge_") else "separator"
-        learns = last in ("strong", "frame", "clip") or size == "judge"
+        size = "classifier" if last.startswith("classifier_") else "separator"
+        learns = last in ("strong", "frame", "clip") or size == "classifier"
         parts = ["base", f"{preset}/data", last, *([f"{preset}/{size}", f"{preset}/{last}"] if learns else [])]
     elif last in ("model", "selection"):
         parts = [last, *([f"{preset}/model"] if last == "model" else [])]

@@ -1,7 +1,6 @@
 """Settings under the names of version 0.1.0, on the command line and in configurations, for one version more.
 
-Networks, optimisers and schedules were settings of the model then. Checkpoints have a mapping of their own, in
-lightning_modules/earlier_settings.py.
+Checkpoints have a mapping of their own, in lightning_modules/earlier_settings.py.
 """
 
 import json
@@ -30,38 +29,67 @@ EARLIER: dict[str, tuple[str, Callable[[Any], Any]]] = {
     "embedding_start": ("network.output_init_scale", _as_it_is),
     "learning_rate": ("optimizer.lr", _as_it_is),
     "halve_after": ("scheduler", _schedule),
+    "judge": ("classifier", _as_it_is),
+    "joint_judge": ("joint_classifier", _as_it_is),
 }
+EARLIER_SECTIONS = {"stopping": "early_stopping"}
+EARLIER_CONFIGURATIONS = {
+    "weak_labels/gate": "weak_labels/oracle_activity_mask",
+    "weak_labels/judge_clip": "weak_labels/classifier_clip",
+    "weak_labels/judge_frame": "weak_labels/classifier_frame",
+    "weak_labels/demo/judge": "weak_labels/demo/classifier",
+    "weak_labels/small/judge": "weak_labels/small/classifier",
+    "weak_labels/ablations/recurrent_judge": "weak_labels/ablations/recurrent_classifier",
+}
+_EARLIER_METHOD, _METHOD = "gate", "oracle_activity_mask"  # of a ReferenceSeparator
 
 
 def with_current_options(arguments: list[str]) -> list[str]:
-    """Arguments, whose earlier settings of the model have their names of today; each is told on stderr."""
+    """Arguments under today's names: options of the model, sections, configurations; each is told on stderr."""
     words: list[str] = []
     joined = iter(arguments)
     for word in joined:
         option, equals, value = word.partition("=")
-        name = option.removeprefix("--model.")
-        if option == name or name not in EARLIER:
+        section, _, name = option.removeprefix("--").partition(".")
+        if option == "--config":
+            value = value if equals else next(joined, "")
+            current = EARLIER_CONFIGURATIONS.get(value.removesuffix(".yaml"), value)
+            if current != value:
+                _tell(f"--config {value}", f"--config {current}")
+            words += [option, current]
+        elif option.startswith("--") and section in EARLIER_SECTIONS:
+            current = f"--{EARLIER_SECTIONS[section]}.{name}"
+            words.append(f"{current}{equals}{value}")
+            _tell(option, current)
+        elif option == f"--model.{name}" and name in EARLIER:
+            current, converted = EARLIER[name]
+            changed = converted(value if equals else next(joined, ""))
+            words.append(f"--model.{current}={changed if isinstance(changed, str) else json.dumps(changed)}")
+            _tell(option, f"--model.{current}")
+        else:
             words.append(word)
-            continue
-        current, converted = EARLIER[name]
-        value = value if equals else next(joined, "")
-        changed = converted(value)
-        words.append(f"--model.{current}={changed if isinstance(changed, str) else json.dumps(changed)}")
-        _tell(option, f"--model.{current}")
     return words
 
 
 def with_current_names(configuration: dict[str, Any], where: str) -> dict[str, Any]:
-    """A configuration, whose earlier settings of the model have their names of today; each is told on stderr.
+    """A configuration under today's names; each that changed is told on stderr.
 
     Args:
         configuration: plain values by section.
         where: what it is called in the message.
     """
-    model = configuration.get("model")
+    sections = {}
+    for name, value in configuration.items():
+        if name in ("optimizer", "lr_scheduler") and value is None:
+            continue  # LightningCLI's own, which once were written down without a value
+        current = EARLIER_SECTIONS.get(name, name)
+        sections[current] = value
+        if current != name:
+            _tell(f"{where}: {name}", current)
+    model = sections.get("model")
     settings = model.get("init_args") if isinstance(model, dict) else None
-    if not isinstance(model, dict) or not isinstance(settings, dict) or not EARLIER.keys() & settings.keys():
-        return configuration
+    if not isinstance(model, dict) or not isinstance(settings, dict):
+        return sections
     kept = {name: value for name, value in settings.items() if name not in EARLIER}
     for name, (current, converted) in EARLIER.items():
         if name not in settings:
@@ -71,10 +99,15 @@ def with_current_names(configuration: dict[str, Any], where: str) -> dict[str, A
         if inner:
             chosen = dict(kept.get(section) or {})
             kept[section] = {**chosen, "init_args": {**chosen.get("init_args", {}), inner: value}}
+        elif section == "network":
+            kept[section] = {"class_path": value}
         else:
-            kept[section] = {"class_path": value} if isinstance(value, str) else value
+            kept[section] = value
         _tell(f"{where}: model.{name}", f"model.{current}")
-    return {**configuration, "model": {**model, "init_args": kept}}
+    if kept.get("method") == _EARLIER_METHOD:
+        kept["method"] = _METHOD
+        _tell(f"{where}: model.method {_EARLIER_METHOD}", _METHOD)
+    return {**sections, "model": {**model, "init_args": kept}}
 
 
 def _tell(earlier: str, current: str) -> None:

@@ -53,6 +53,6 @@ def command(arguments: list[str]) -> None:
     following = ["separate", "--model", str(given.output), "RECORDING.wav", "--output", "separated"]
     if isinstance(module, EventClassifier):
         row = config_options(f"weak_labels/{module.supervision}")
-        following = ["fit", *row, "--preset", "small", "--model.judge", str(given.output)]
+        following = ["fit", *row, "--preset", "small", "--model.classifier", str(given.output)]
         following += ["--data.corpus.root", "DATA"]
     tell(made, [following])

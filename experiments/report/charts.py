@@ -21,7 +21,7 @@ COLOURS = {
     "clip": PALETTE[5],
     "frame": PALETTE[0],
     "strong": PALETTE[4],
-    "gate": PALETTE[3],
+    "oracle_activity_mask": PALETTE[3],
     "ideal_ratio_mask": PALETTE[2],
 }
 CURVES = {"validation": INK, "training": PALETTE[0]}

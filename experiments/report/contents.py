@@ -11,7 +11,7 @@ from experiments.report.page import Block, Page, Part
 from experiments.report.provenance import facts, made_with, procedural
 from experiments.report.run_folder import SELECTION, Run, RunFolder
 from experiments.reproduction.model_selection_table import further_tables, read_findings
-from experiments.reproduction.weak_labels_table import JUDGES, ROWS
+from experiments.reproduction.weak_labels_table import CLASSIFIERS, ROWS
 from lightning_modules.errors import InputError
 from lightning_modules.run_files import CLASSIFIER_FILE, SCORES_FILE, RunFiles
 from lightning_modules.scores.rows import read_rows
@@ -54,7 +54,7 @@ class Contents:
             if runs[0].scores.is_file():
                 self._single(runs[0])
         classifiers = [run for run in runs if RunFiles(run.folder).classifier_scores.is_file()]
-        self._part("judges", "Judges", lambda: weak_labels.classifier_blocks(classifiers))
+        self._part("classifiers", "Classifiers", lambda: weak_labels.classifier_blocks(classifiers))
         self._part("curves", "Trainings", lambda: [learning_charts(runs)])
         self._part("made", "How it was made", lambda: made_with(self.folder))
         return Page(title, self.folder.title, procedural(runs), facts(runs), self.missing, self.parts)
@@ -62,7 +62,7 @@ class Contents:
     def _tested_rows(self) -> list[Run]:
         """The separators of the weak-label table that have been tested, in the paper's order."""
         wanted = [("Row", name, SCORES_FILE) for name in ROWS[1:]]
-        for what, name, file in (*wanted, *(("Judge", name, CLASSIFIER_FILE) for name in JUDGES)):
+        for what, name, file in (*wanted, *(("Classifier", name, CLASSIFIER_FILE) for name in CLASSIFIERS)):
             if not (self.folder.path / name / file).is_file():
                 self.missing.append(f"{what} {name}: it has not been tested yet.")
         return [run for run in self.folder.named(ROWS[1:]) if run.scores.is_file()]
@@ -95,7 +95,7 @@ class Contents:
         classes = [str(label) for label in tests[0].setting("data", "classes") or []] or list(
             dict.fromkeys(row["class"] for row in read_rows(tests[0].scores, SCORE_COLUMNS))
         )
-        classifier = next((run for run in self.folder.named(JUDGES) if run.best.is_file()), None)
+        classifier = next((run for run in self.folder.named(CLASSIFIERS) if run.best.is_file()), None)
         self._part("table", "The table", lambda: [weak_labels.coloured_table(scores, classes)])
         self._part("distributions", "Distributions", lambda: weak_labels.distribution_charts(scores, classes))
         if self.how.examples:

@@ -52,12 +52,12 @@ class Sources(NamedTuple):
 
 
 class How(NamedTuple):
-    """How mixtures are shown: so many of each class or domain, made on a device, and who is told of it."""
+    """How mixtures are shown: so many of each class or domain, made on a device, and who gets the messages."""
 
     examples: int  # 0 for none
     device: torch.device
-    tell: Tell  # is told what is done next
-    missing: Tell  # is told what is not to be found
+    tell: Tell  # gets a line on what is done next
+    missing: Tell  # gets a line on what is missing
 
 
 def separation_examples(runs: Sequence[Run], classes: Sequence[str], classifier: Run | None, how: How) -> Listening:
@@ -75,12 +75,12 @@ def separation_examples(runs: Sequence[Run], classes: Sequence[str], classifier:
             how.missing(f"Estimates of {system_name(run.name)}: {error}")
     if not systems:
         raise InputError("none of the separators can be loaded")
-    judge = None
+    event_classifier = None
     if classifier is not None:
         try:
-            judge = load_module(classifier.best, EventClassifier).eval().to(how.device)
+            event_classifier = load_module(classifier.best, EventClassifier).eval().to(how.device)
         except InputError as error:
-            how.missing(f"What the judge hears: {error}")
+            how.missing(f"The classifier's probabilities: {error}")
     shown = [label.replace("_", " ") for label in classes]
     rows = {run.name: _read_rows(run) for run in runs if run.name in systems}
     by = next((name for name in ("frame", "clip", "strong") if name in systems), next(iter(systems)))
@@ -112,7 +112,7 @@ def separation_examples(runs: Sequence[Run], classes: Sequence[str], classifier:
             example = make_example(
                 heading, batch, mixtures.geometry, {source: shown[source] for source in present}, sources
             )
-            timeline = _timeline(heading, batch, judge, shown, mixtures.geometry.sample_rate)
+            timeline = _timeline(heading, batch, event_classifier, shown, mixtures.geometry.sample_rate)
             examples.append(example._replace(group=shown[place], rank=rank, timeline=timeline))
     chosen_by = f"Per class, from best to worst by its SI-SDR improvement under {system_name(by)}"
     scores = "SI-SDR, and in brackets its improvement over the mixture; below the true source the mixture's own"
@@ -188,15 +188,15 @@ def make_example(
     gain = common_gain(mixture, *(of.samples for of in sources))
     pictures = Pictures(mixture, geometry)
 
-    def heard(samples: Tensor) -> tuple[str, str]:
+    def played(samples: Tensor) -> tuple[str, str]:
         return audio(samples, geometry.sample_rate, gain), pictures.spectrogram(samples)
 
     def sound(of: Sources, place: int) -> Sound:
         samples = of.samples[place]
-        return Sound(of.title, of.colour, of.said[place], *heard(samples), pictures.mask(samples), of.badge)
+        return Sound(of.title, of.colour, of.said[place], *played(samples), pictures.mask(samples), of.badge)
 
     by_source = [(name, [sound(of, place) for of in sources]) for place, name in names.items()]
-    return Example("", "", heading, Sound("mixture", "currentColor", "", *heard(mixture)), by_source)
+    return Example("", "", heading, Sound("mixture", "currentColor", "", *played(mixture)), by_source)
 
 
 def listening(
@@ -207,16 +207,16 @@ def listening(
         f"{chosen_by}, of all test mixtures with a score.",
         "All sounds of a mixture are played with the same gain, as MP3.",
         f"Spectrograms reach up to {sample_rate / 2000:g} kHz; 0 dB is the mixture's loudest bin. Below them effective "
-        "masks: the magnitude of what is heard over that of the mixture.",
+        "masks: the magnitude of what is played over that of the mixture.",
         f"Below a player: {scores}.",
     ]
     if any(example.timeline for example in examples):
         notes.append(
-            "Beside a mixture: bars where a class sounds, and as a line the judge's probability of it, from 0 to 1."
+            "Beside a mixture: bars where a class sounds; the line is the classifier's probability of it, from 0 to 1."
         )
     if largest_difference > SAME_DB:
         notes.append(
-            f"What is heard scores up to {largest_difference:.1f} dB otherwise than the rows on disk: the checkpoints "
+            f"These estimates score up to {largest_difference:.1f} dB otherwise than the rows on disk: the checkpoints "
             "or sounds are not those that were tested."
         )
     return Listening(
@@ -238,7 +238,7 @@ def _timeline(
         with torch.inference_mode():
             spectrogram = stft(batch.mixture.to(classifier.device), classifier.geometry).abs()
             probability = sigmoid(classifier(spectrogram))[0].double().cpu().numpy()
-        alternative += " The line is the judge's probability of the class."
+        alternative += " The line is the classifier's probability of the class."
     return timeline_chart(active, probability, classes, duration, alternative)
 
 

@@ -40,10 +40,10 @@ def models_table(evaluated: Evaluated) -> Table:
         [
             f"{model} model",
             f"{si_sdr.mean():.1f} ± {si_sdr.std():.1f}",
-            f"{np.nanmean(trust):.3f}",
+            f"{np.nanmean(score):.3f}",
             f"{picked.mean():.0%}",
         ]
-        for model, si_sdr, trust, picked in zip(
+        for model, si_sdr, score, picked in zip(
             evaluated.models, evaluated.si_sdr.T, evaluated.confidence.T, evaluated.picked.T, strict=True
         )
     ]

@@ -44,7 +44,7 @@ class Settings:
 
 
 class Sound(NamedTuple):
-    """Something to hear, and to see: sounds and pictures are data URIs; the mixture has no mask."""
+    """A player and its pictures: sounds and pictures are data URIs; the mixture has no mask."""
 
     title: str
     colour: str

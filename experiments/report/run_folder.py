@@ -9,7 +9,7 @@ from typing import Any
 
 from experiments.command_line.configurations import read_configuration
 from experiments.reproduction.model_selection_stages import DOMAINS
-from experiments.reproduction.weak_labels_table import JUDGES, ROWS
+from experiments.reproduction.weak_labels_table import CLASSIFIERS, ROWS
 from lightning_modules.errors import InputError
 from lightning_modules.run_files import (
     CLASSIFIER_FILE,
@@ -24,7 +24,7 @@ from lightning_modules.run_files import (
 CONFIGURATIONS = (CONFIGURATION_FILE, TEST_FILE, VALIDATION_FILE)  # of a training; of what learns nothing
 SELECTION = "selection"
 # Where things lie on the machine of the run is no part of what it is.
-_PLACES = ("root", "bank_folder", "checkpoints", "judge")
+_PLACES = ("root", "bank_folder", "checkpoints", "classifier")
 
 
 @dataclass(frozen=True)
@@ -129,12 +129,12 @@ def open_run_folder(path: Path) -> RunFolder:
         return RunFolder(path, "run", (Run(path, path.resolve().name),))
     folders = sorted(entry for entry in (*path.iterdir(), *path.glob(f"{SELECTION}/*")) if entry.is_dir())
     runs = [Run(folder, folder.relative_to(path).as_posix()) for folder in folders]
-    order = (*JUDGES, *ROWS, *DOMAINS, *(f"{SELECTION}/{domain}" for domain in DOMAINS))
+    order = (*CLASSIFIERS, *ROWS, *DOMAINS, *(f"{SELECTION}/{domain}" for domain in DOMAINS))
     place = {name: number for number, name in enumerate(order)}
     runs = sorted(filter(_is_run, runs), key=lambda run: place.get(run.name, len(place)))
     if any(run.name.startswith(f"{SELECTION}/") for run in runs):
         return RunFolder(path, "model-selection", tuple(runs))
-    if any(run.name in (*JUDGES, *ROWS) for run in runs):
+    if any(run.name in (*CLASSIFIERS, *ROWS) for run in runs):
         return RunFolder(path, "weak-labels", tuple(runs))
     raise InputError(
         f"{path}: neither a run (with config.yaml or test.yaml) nor a reproduction of such; "

@@ -85,13 +85,13 @@ def classifier_blocks(runs: Sequence[Run]) -> list[Block]:
                 if column == "average_precision" and values.notna().any():
                     precisions[supervision] = values.dropna().to_dict()
         title = f"Scores at {level} level"
-        columns = ["judge of", *(label.replace("_", " ") for label in classes), "n"]
+        columns = ["classifier of", *(label.replace("_", " ") for label in classes), "n"]
         tables.append(Table(title, columns, lines, colours=colours))
         if precisions:
             means = ", ".join(f"{name} labels {np.mean(list(of.values())):.3f}" for name, of in precisions.items())
-            alternative = f"Average precision at {level} level by class; means of the judges: {means}."
+            alternative = f"Average precision at {level} level by class; means of the classifiers: {means}."
             charts.append(score_chart(precisions, COLOURS, f"{level} level", alternative))
     counts = rows.drop_duplicates("level").set_index("level")["n"]
     counted = ", ".join(f"{count} {level}s of test mixtures" for level, count in counts.items())
-    keys = [(f"judge of {name} labels", variable(COLOURS[name])) for name in rows["supervision"].unique()]
-    return [Charts("What the judges hear", charts, f"Average precision by class, n: {counted}.", keys), *tables]
+    keys = [(f"classifier of {name} labels", variable(COLOURS[name])) for name in rows["supervision"].unique()]
+    return [Charts("Scores of the classifiers", charts, f"Average precision by class, n: {counted}.", keys), *tables]

@@ -17,7 +17,7 @@ from lightning_modules.run_files import RunFiles
 # How a stage is followed, how fast it is and where its bank lies decide nothing of what it makes.
 _NO_PART_OF_IT = ("--logger", "--group", "--data.workers", "--data.bank_folder", "--trainer.enable_progress_bar")
 # Where results lie is no part of what they are; those of other stages count by their fingerprints.
-_PLACES = ("--run", "--model.judge", "--model.checkpoints", "--ckpt_path")
+_PLACES = ("--run", "--model.classifier", "--model.checkpoints", "--ckpt_path")
 
 
 @dataclass(frozen=True)

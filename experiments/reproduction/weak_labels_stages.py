@@ -8,7 +8,7 @@ from lightning_modules.run_files import RunFiles
 
 
 def weak_labels_stages(preset: str, output: Path, settings: list[str], roots: dict[str, str]) -> list[Stage]:
-    """Two judges, three separators, two references (Pishdadian et al. 2020).
+    """Two classifiers, three separators, two references (Pishdadian et al. 2020).
 
     Args:
         preset: size of the experiment.
@@ -20,24 +20,24 @@ def weak_labels_stages(preset: str, output: Path, settings: list[str], roots: di
     size = ("--preset", preset)
     stages = [Stage("bank", ("bank", *config_options("weak_labels/base"), *size, *data_options(settings)), output)]
 
-    def add(row: str, learns: bool = True, judge: str | None = None) -> None:
+    def add(row: str, learns: bool = True, classifier: str | None = None) -> None:
         run = output / row
         arguments = (*config_options(f"weak_labels/{row}"), *size, "--run", str(run), *settings)
         needs: tuple[str, ...] = ("bank",)
         checkpoint: tuple[str, ...] = ()
         if learns:
-            of_judge = ("--model.judge", str(RunFiles(output / judge).best)) if judge else ()
-            needs += (f"{judge}.fit",) if judge else ()
-            stages.append(Stage(f"{row}.fit", ("fit", *arguments, *of_judge), run, needs))
+            of_classifier = ("--model.classifier", str(RunFiles(output / classifier).best)) if classifier else ()
+            needs += (f"{classifier}.fit",) if classifier else ()
+            stages.append(Stage(f"{row}.fit", ("fit", *arguments, *of_classifier), run, needs))
             needs, checkpoint = (f"{row}.fit",), ("--ckpt_path", str(RunFiles(run).best))
         stages.append(Stage(f"{row}.test", ("test", *arguments, *checkpoint), run, needs))
 
-    # What needs no judge comes first: side by side with the judges it leaves no core idle at the end.
+    # What needs no classifier comes first: side by side with the classifiers it leaves no core idle at the end.
     add("strong")
-    add("judge_frame")
-    add("judge_clip")
-    add("frame", judge="judge_frame")
-    add("clip", judge="judge_clip")
-    add("gate", learns=False)
+    add("classifier_frame")
+    add("classifier_clip")
+    add("frame", classifier="classifier_frame")
+    add("clip", classifier="classifier_clip")
+    add("oracle_activity_mask", learns=False)
     add("ideal_ratio_mask", learns=False)
     return stages

@@ -18,8 +18,8 @@ from lightning_modules.scores.summary import (
     summarise,
 )
 
-ROWS = ("input", "clip", "frame", "strong", "gate", "ideal_ratio_mask")
-JUDGES = ("judge_frame", "judge_clip")
+ROWS = ("input", "clip", "frame", "strong", "oracle_activity_mask", "ideal_ratio_mask")
+CLASSIFIERS = ("classifier_frame", "classifier_clip")
 PUBLISHED = Path(__file__).parents[1] / "published" / "weak_labels.csv"
 TABLE_COLUMNS = ("row", "class", "mean_db", "std_db", "median_db", "n", "published_mean_db", "published_std_db")
 NAMES = {
@@ -27,8 +27,8 @@ NAMES = {
     "clip": "Δ clip labels",
     "frame": "Δ frame labels",
     "strong": "Δ strong labels",
-    "gate": "Δ gate (truth, not learnt)",
-    "ideal_ratio_mask": "Δ ideal ratio mask (truth)",
+    "oracle_activity_mask": "Δ oracle activity mask",
+    "ideal_ratio_mask": "Δ ideal ratio mask",
 }
 
 
@@ -46,12 +46,12 @@ def make_table(output: Path, note: str = "") -> None:
         for line in read_rows(path, SCORE_COLUMNS)
     )
     write_rows(files.scores, ("row", *SCORE_COLUMNS), pooled)
-    of_judges = [RunFiles(output / judge).classifier_scores for judge in JUDGES]
-    heard = [line for path in of_judges for line in read_rows(path, CLASSIFIER_COLUMNS)]
-    lines = [[line[column] for column in CLASSIFIER_COLUMNS] for line in heard]
+    of_classifiers = [RunFiles(output / classifier).classifier_scores for classifier in CLASSIFIERS]
+    classifier_rows = [line for path in of_classifiers for line in read_rows(path, CLASSIFIER_COLUMNS)]
+    lines = [[line[column] for column in CLASSIFIER_COLUMNS] for line in classifier_rows]
     write_rows(files.classifier_scores, CLASSIFIER_COLUMNS, lines)
     # A classifier has a row for every class, in the order of the settings; a mixture only for those that it holds.
-    classes = list(dict.fromkeys(line["class"] for line in heard))
+    classes = list(dict.fromkeys(line["class"] for line in classifier_rows))
     published = published_figures(classes)
     cells = [
         (row, label, s.mean, s.std, s.median, s.n, *published.get((row, label), ("", "")))

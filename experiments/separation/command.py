@@ -18,7 +18,7 @@ from experiments.output.sole_writer import InUseError
 from lightning_modules.errors import InputError, printable
 
 if TYPE_CHECKING:
-    from lightning_modules.recordings.clustering import Judgement
+    from lightning_modules.recordings.clustering import SelectedModel
     from lightning_modules.recordings.separator import Separator
 
 DESCRIPTION = """Separate recordings (WAV, FLAC, Ogg, AIFF) of any length, rate and number of channels. A weak-label
@@ -119,14 +119,14 @@ def _separate(separator: "Separator", path: str, folder: Path, source_format: An
         _say(f"  warning: clipped, {audio.clipped} values stay at full scale; sources may hold its distortion")
     if audio.rate > separator.sample_rate:
         place = "is in the residual" if separator.has_residual else "is in no source"
-        _say(f"  the model hears up to {separator.sample_rate // 2} Hz: what lies above {place}")
+        _say(f"  the model works up to {separator.sample_rate // 2} Hz: what lies above {place}")
     begun, terminal = time.perf_counter(), Console(stderr=True)
     with Progress(console=terminal, transient=True, disable=not terminal.is_terminal) as progress:
         advance = partial(progress.advance, progress.add_task("", total=seconds))
         done = separate_file(separator, path, folder, source_format, overwrite, advance, audio)
     took = time.perf_counter() - begun
-    if done.judgements:
-        Console(emoji=False, highlight=False).print(_table(done.judgements))
+    if done.selections:
+        Console(emoji=False, highlight=False).print(_table(done.selections))
     if done.scale < 1:
         _say(f"  all sources times {done.scale:.3g}, so that the loudest fits into 24 bits")
     names = ", ".join(file.name for file in done.files)
@@ -138,16 +138,16 @@ def _say(line: str) -> None:
     print(printable(line))
 
 
-def _table(judgements: Sequence["Judgement"]) -> Table:
+def _table(selections: Sequence["SelectedModel"]) -> Table:
     """Each model's confidence, and its parts; means over several segments."""
     table = Table("model", "confidence", "silhouette", "posterior", "picked")
-    for name in judgements[0].confidences:
-        found = [judgement.confidences[name] for judgement in judgements]
+    for name in selections[0].confidences:
+        found = [selection.confidences[name] for selection in selections]
         means = (
-            sum(float(getattr(confidence, measure)) for confidence in found) / len(found)
-            for measure in ("confidence", "silhouette", "posterior")
+            sum(float(getattr(confidence, score)) for confidence in found) / len(found)
+            for score in ("confidence", "silhouette", "posterior")
         )
-        times = sum(judgement.picked == name for judgement in judgements)
-        picked = ("picked" if times else "") if len(judgements) == 1 else f"{times} of {len(judgements)} segments"
+        times = sum(selection.picked == name for selection in selections)
+        picked = ("picked" if times else "") if len(selections) == 1 else f"{times} of {len(selections)} segments"
         table.add_row(Text(name), *(f"{mean:.3f}" for mean in means), picked)
     return table

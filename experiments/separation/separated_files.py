@@ -18,7 +18,7 @@ from torch import Tensor
 from datamodules.corpora.audio_file import AudioFile, audio_blocks, scan_audio
 from experiments.output.new_folder import new_folder
 from lightning_modules.errors import InputError
-from lightning_modules.recordings.clustering import Judgement
+from lightning_modules.recordings.clustering import SelectedModel
 from lightning_modules.recordings.separator import Select, Separator
 
 SourceFormat = Literal["float", "pcm24", "flac"]
@@ -34,14 +34,14 @@ class SeparatedFile(NamedTuple):
         folder: that holds the sources and MANIFEST.
         files: of the sources, in the order of the separator's names.
         audio: the recording.
-        judgements: of deep clustering models.
+        selections: of deep clustering models.
         scale: what all sources were multiplied by, so that 24 bits hold them; 1 as a rule.
     """
 
     folder: Path
     files: list[Path]
     audio: AudioFile
-    judgements: list[Judgement]
+    selections: list[SelectedModel]
     scale: float
 
 
@@ -79,7 +79,7 @@ def separate_file(
     size = 4 * audio.samples * audio.channels
     # The recording itself, too, and a file in float beside the one in 24 bits that is made of it.
     _require_room(folder, size * (1 + len(separator.names) + (source_format != "float")))
-    judgements: list[Judgement] = []
+    selections: list[SelectedModel] = []
     with new_folder(folder, overwrite, made_by_us=MANIFEST) as unfinished:
         samples = _mapped(path, audio, unfinished)
         files = [unfinished / f"{name}.wav" for name in separator.names]
@@ -87,7 +87,7 @@ def separate_file(
         container, scale = "RF64" if size > LARGEST_WAV else "WAV", 1.0
         with contextlib.ExitStack() as opened:
             sinks = [opened.enter_context(_sink(file, audio, "FLOAT", container)) for file in files]
-            peak = _write(sinks, separator.stream(samples, audio.rate, judgements, advance))
+            peak = _write(sinks, separator.stream(samples, audio.rate, selections, advance))
         if source_format != "float":
             scale = 1 / max(peak, 1.0)
             container = "FLAC" if source_format == "flac" else container
@@ -97,11 +97,11 @@ def separate_file(
             **audio._asdict(),
             "sources": [file.name for file in files],
             "scale": scale,
-            "judgements": [_plain(judgement) for judgement in judgements],
+            "selections": [_plain(selection) for selection in selections],
             "version": version("separatrix"),
         }
         (unfinished / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n")
-    return SeparatedFile(folder, [folder / file.name for file in files], audio, judgements, scale)
+    return SeparatedFile(folder, [folder / file.name for file in files], audio, selections, scale)
 
 
 def is_separated(
@@ -185,9 +185,9 @@ def _sink(file: Path, audio: AudioFile, subtype: str, container: str) -> soundfi
     return soundfile.SoundFile(os.fsencode(file), "w", audio.rate, audio.channels, subtype, format=container)
 
 
-def _plain(judgement: Judgement) -> dict[str, Any]:
+def _plain(selection: SelectedModel) -> dict[str, Any]:
     models = {
-        name: {measure: float(value) for measure, value in confidence._asdict().items()}
-        for name, confidence in judgement.confidences.items()
+        name: {score: float(value) for score, value in confidence._asdict().items()}
+        for name, confidence in selection.confidences.items()
     }
-    return {"start": judgement.start, "stop": judgement.stop, "picked": judgement.picked, "models": models}
+    return {"start": selection.start, "stop": selection.stop, "picked": selection.picked, "models": models}

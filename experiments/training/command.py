@@ -29,14 +29,15 @@ _WEAK_LABELS = "--config weak_labels/{row} --preset small --data.corpus.root Urb
 EXAMPLES = {
     "fit": (
         f"fit {_WEAK_LABELS.format(row='strong')} --run runs/strong",
-        f"fit {_WEAK_LABELS.format(row='judge_frame')} --run runs/judge_frame",
-        f"fit {_WEAK_LABELS.format(row='frame')} --model.judge runs/judge_frame/checkpoints/best.ckpt --run runs/frame",
+        f"fit {_WEAK_LABELS.format(row='classifier_frame')} --run runs/classifier_frame",
+        f"fit {_WEAK_LABELS.format(row='frame')} --run runs/frame "
+        "--model.classifier runs/classifier_frame/checkpoints/best.ckpt",
         "fit --config deep_clustering/speech --preset small --data.corpus.root LibriSpeech --run runs/speech",
     ),
     "validate": (f"validate {_WEAK_LABELS.format(row='strong')} --run runs/strong --ckpt_path best",),
     "test": (
         "test --config runs/strong/config.yaml --run runs/strong --ckpt_path best",
-        f"test {_WEAK_LABELS.format(row='gate')} --run runs/gate",
+        f"test {_WEAK_LABELS.format(row='oracle_activity_mask')} --run runs/oracle_activity_mask",
     ),
     "predict": ("predict --config runs/strong/config.yaml --run runs/strong --ckpt_path best",),
 }
@@ -51,7 +52,7 @@ _BRIEFLY = {
     "--data": "UrbanScenes, SourcePairs, or MODULE.CLASS of your own; its settings are --data.SETTING",
     "--data.corpus": "UrbanSound8K, LibriSpeech, MUSDB18, FolderPerClass, JoinedCorpora, Procedural, ...; its "
     "settings are --data.corpus.SETTING, such as root",
-    "--stopping.patience": "epochs without a better validation loss before training stops (default: 5)",
+    "--early_stopping.patience": "epochs without a better validation loss before training stops (default: 5)",
     "--trainer.SETTING": "of Lightning's Trainer, such as max_epochs, devices, accelerator, precision, callbacks",
     "--ckpt_path": "a checkpoint; `best` and `last` are those in the folder --run; fit goes on from it",
     "--print_config": "print what all settings add up to, and run nothing",

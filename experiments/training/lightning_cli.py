@@ -20,11 +20,11 @@ from torch.distributed import DistError, destroy_process_group, is_available, is
 
 import separatrix  # noqa: F401  (public classes can then be named without their module)
 from callbacks.classifier_scores import ClassifierScores
+from callbacks.early_stopping import ResumableEarlyStopping
 from callbacks.embedding_pictures import EmbeddingPictures
 from callbacks.epoch_checkpoint import EpochCheckpoint, is_of_a_whole_epoch
 from callbacks.estimate_files import EstimateFiles
 from callbacks.row_evaluation import RowEvaluation
-from callbacks.stopping import Stopping
 from callbacks.training_progress import EpochLines, TrainingProgress
 from datamodules.loader_worker import lost_worker
 from datamodules.sound_bank import MissingBankError
@@ -114,8 +114,9 @@ class SeparatrixCLI(LightningCLI):
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         add_run_settings(parser)
-        parser.add_lightning_class_args(Stopping, "stopping")
-        parser.set_defaults({"stopping.monitor": "validation_loss", "stopping.patience": 5, "stopping.verbose": False})
+        parser.add_lightning_class_args(ResumableEarlyStopping, "early_stopping")
+        early_stopping = {"monitor": "validation_loss", "patience": 5, "verbose": False}
+        parser.set_defaults({f"early_stopping.{name}": value for name, value in early_stopping.items()})
         for shared in ("classes", "domain", "sources", "sample_rate", "window", "hop"):
             parser.link_arguments(f"data.init_args.{shared}", f"model.init_args.{shared}")
 
@@ -157,7 +158,7 @@ class SeparatrixCLI(LightningCLI):
             self._get(self.config, "group"),
             lambda: yaml.safe_load(self._configuration()),
         )
-        # The tracking first: the others log into its run. Lightning adds `stopping`.
+        # The tracking first: the others log into its run. Lightning adds `early_stopping`.
         callbacks = [self._tracking, *given, *([TrainingProgress()] if shows and not has_bar else [])]
         callbacks += [RunStart(self._files.folder, self._describe), EpochLines()]
         callbacks += curve_callbacks(logger, command, self._files, given) if loggers else []

@@ -9,7 +9,7 @@ _WARNINGS = (
     ".*Checkpoint directory .* exists and is not empty.*",
     ".*The number of training batches .* is smaller than the logging interval.*",
     ".*isinstance.treespec, LeafSpec.* is deprecated.*",
-    r".*module\(s\) in eval mode at the start of training.*",  # a frozen judge is
+    r".*module\(s\) in eval mode at the start of training.*",  # a frozen classifier is
     ".*It is recommended to use .self.log.*sync_dist=True.*",  # what is logged is the same on every rank
 )
 # Recommendations of other products, and what the overview of a run says in one line.

@@ -39,9 +39,9 @@ def tell_of_run(command: str, arguments: list[str], run: RunFiles, model: Lightn
         if tested and model.learns and separates(model):
             own = [word for module in own_modules(dict(model.hparams)) for word in ("--import", module)]
             following.append(["separate", *own, "--model", tested, "RECORDING.wav", "--output", "separated"])
-    judge = tested if command == "test" else kept
-    if command in ("fit", "test") and isinstance(model, EventClassifier) and judge:
-        following += _after_judge(arguments, run, model.supervision, str(judge))
+    classifier = tested if command == "test" else kept
+    if command in ("fit", "test") and isinstance(model, EventClassifier) and classifier:
+        following += _after_classifier(arguments, run, model.supervision, str(classifier))
     tell(made, following)
 
 
@@ -50,23 +50,23 @@ def separates(model: LightningModule) -> bool:
     return type(model).predict_step is not LightningModule.predict_step
 
 
-def _after_judge(arguments: list[str], run: RunFiles, supervision: str, checkpoint: str) -> list[list[str]]:
-    """The training of the separator that uses a judge, on the same data; none where it is not known."""
+def _after_classifier(arguments: list[str], run: RunFiles, supervision: str, checkpoint: str) -> list[list[str]]:
+    """The training of the separator that uses a classifier, on the same data; none where it is not known."""
     given = options(arguments[1:])
-    judge = ("--config", f"weak_labels/judge_{supervision}")
-    if judge not in given:
+    classifier = ("--config", f"weak_labels/classifier_{supervision}")
+    if classifier not in given:
         return []
     words: list[str] = []
     for option in given:
-        if option == judge:
+        if option == classifier:
             words += config_options(f"weak_labels/{supervision}")
-        elif option[0] == "--config" and option[1].endswith("/judge"):
-            size = option[1].removesuffix("/judge")
+        elif option[0] == "--config" and option[1].endswith("/classifier"):
+            size = option[1].removesuffix("/classifier")
             words += config_options(*where_shipped(f"{size}/separator", f"{size}/{supervision}"))
         elif not option[0].startswith(("--model", "--run", "--ckpt_path", "--print_config")):
             words += option
     folder = run.folder.with_name(supervision if run.folder.name != supervision else f"{supervision}_separator")
-    return [["fit", *words, "--model.judge", checkpoint, "--run", str(folder)]]
+    return [["fit", *words, "--model.classifier", checkpoint, "--run", str(folder)]]
 
 
 def going_on(arguments: list[str], run: RunFiles) -> str:

@@ -20,18 +20,18 @@ def overview(trainer: Trainer, module: LightningModule, run: Path) -> Iterator[t
     data = trainer.datamodule  # type: ignore[attr-defined]
     if not isinstance(module, SeparatrixModule) or not isinstance(data, MixtureDataModule):
         return
-    command, identity = str(trainer.state.fn.value), module.identity()  # type: ignore[union-attr]
+    command, signature = str(trainer.state.fn.value), module.signature()  # type: ignore[union-attr]
     said = {"supervision": "{} supervision", "domain": "{} mixtures", "sources": "{} sources"}
-    words = [form.format(identity[name]) for name, form in said.items() if name in identity]
-    words += [f"classes {', '.join(identity['classes'])}"] if "classes" in identity else []
+    words = [form.format(signature[name]) for name, form in said.items() if name in signature]
+    words += [f"classes {', '.join(signature['classes'])}"] if "classes" in signature else []
     yield command, ", ".join((type(module).__name__, *words))
     if trainer.ckpt_path:
         epoch = f", after {counted(trainer.current_epoch, 'epoch')}" if command == "fit" else ""
         yield "from", f"{trainer.ckpt_path}{epoch}"
     for name, network in module.named_children():
         if counts := _parameters(network, " to train" if command == "fit" else ""):
-            judge = getattr(module, f"{name}_checkpoint", None)
-            yield "network", f"{name}: {_kind(network)}, {counts}{f', of {judge}' if judge else ''}"
+            classifier = getattr(module, f"{name}_checkpoint", None)
+            yield "network", f"{name}: {_kind(network)}, {counts}{f', of {classifier}' if classifier else ''}"
     rate, window, hop = module.geometry.sample_rate, module.geometry.window, module.geometry.hop
     milliseconds = f"{1000 * window / rate:g} and {1000 * hop / rate:g} ms"
     yield "geometry", f"{rate} Hz, window {window} and hop {hop} samples ({milliseconds})"

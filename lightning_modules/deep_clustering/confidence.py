@@ -3,7 +3,7 @@
 C = S·P of Liu, Seetharaman, Pardo, "Model selection for deep audio source separation via clustering analysis" (DCASE
 2020). Axes: B mixtures, N bins, n points chosen among them, m drawn from those, D dimensions, Q clusters.
 
-A point that is not `valid` counts nowhere. Without any valid point every measure is 0. All products are of float64,
+A point that is not `valid` counts nowhere. Without any valid point every score is 0. All products are of float64,
 which reduced precision of float32 products (TF32) leaves alone.
 """
 
@@ -21,7 +21,7 @@ QUANTUM = 2.0**-44  # squared distances below it are rounding
 
 
 class Confidence(NamedTuple):
-    """Measures of one separation, float64, [B].
+    """Scores of one separation, float64, [B].
 
     Attributes:
         silhouette: S, in [-1, 1].
@@ -41,7 +41,7 @@ class LoudPoints(NamedTuple):
 
     loud: Tensor  # [B, n, D]
     audible: Tensor  # which of them count: bins of magnitude 0 are never loud, bool, [B, n]
-    drawn: Tensor  # some of them, for measures that take the square of their number, [B, m, D]
+    drawn: Tensor  # some of them, for scores that take the square of their number, [B, m, D]
     drawn_audible: Tensor  # bool, [B, m]
 
 
@@ -59,7 +59,7 @@ def confidence(
         share: of bins that are the loudest.
     """
     loud = loud_points(embedding, magnitude, mixture_ids, points, share)
-    return measure(loud, refit(loud, mixture_ids, sources))
+    return score_clusters(loud, refit(loud, mixture_ids, sources))
 
 
 def loud_points(
@@ -94,7 +94,7 @@ def mask_clusters(points: LoudPoints, centres: Tensor) -> Clusters:
     return Clusters(centres, distances(points.drawn.double(), centres).argmin(1))
 
 
-def measure(points: LoudPoints, clusters: Clusters) -> Confidence:
+def score_clusters(points: LoudPoints, clusters: Clusters) -> Confidence:
     """Confidence in clusters: S and the balance of the drawn points, P of all the loud ones."""
     sources = clusters.centres.shape[1]
     silhouettes = silhouette_samples(points.drawn, clusters.labels, sources, points.drawn_audible)

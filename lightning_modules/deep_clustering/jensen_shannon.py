@@ -1,4 +1,4 @@
-"""Jensen-Shannon divergence between one Gaussian and a mixture of them, a measure to compare the confidence with.
+"""Jensen-Shannon divergence between one Gaussian and a mixture of them, a score to compare the confidence with.
 
 Axes: B mixtures, n points, D dimensions, Q clusters, K Gaussians. A point that is not `valid` counts nowhere.
 """
@@ -29,7 +29,7 @@ class GaussianMixture(NamedTuple):
 def jensen_shannon(points: Tensor, labels: Tensor, clusters: int, valid: Tensor | None = None) -> Tensor:
     """Jensen-Shannon divergence between one Gaussian and a mixture of Q, both fitted to the points.
 
-    The measure of Seetharaman, Wichern, Le Roux, Pardo, "Bootstrapping single-channel source separation via
+    The score of Seetharaman, Wichern, Le Roux, Pardo, "Bootstrapping single-channel source separation via
     unsupervised spatial clustering on stereo mixtures" (ICASSP 2019), in units of log 2. The covariances are full, as
     theirs: one Gaussian then explains whatever a single elongated cloud can be. Expectations are means over `SAMPLES`
     draws from each Gaussian, made of the same normal numbers for every mixture.

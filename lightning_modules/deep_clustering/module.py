@@ -146,9 +146,9 @@ class DeepClustering(SeparatrixModule):
         """Names of the sources, in the order of the truth's."""
         return [f"source_{number}" for number in range(1, self.sources + 1)]
 
-    def identity(self) -> dict[str, Any]:
+    def signature(self) -> dict[str, Any]:
         """Rate, geometry, domain and number of sources."""
-        return {**super().identity(), "domain": self.domain, "sources": self.sources}
+        return {**super().signature(), "domain": self.domain, "sources": self.sources}
 
     def setup(self, stage: str) -> None:
         super().setup(stage)

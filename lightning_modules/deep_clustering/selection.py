@@ -14,8 +14,8 @@ from lightning_modules.deep_clustering.confidence import (
     LoudPoints,
     loud_points,
     mask_clusters,
-    measure,
     refit,
+    score_clusters,
 )
 from lightning_modules.deep_clustering.module import Analysed, DeepClustering, Embedded
 from lightning_modules.errors import InputError
@@ -33,8 +33,8 @@ class Selection(TypedDict):
     masks: Confidence  # each model's confidence in the clusters of its masks, [M, B] each
     points: list[LoudPoints]  # each model's, M of them
     labels: list[Tensor]  # of the drawn points in the clusters fitted anew, M of them, [B, m]
-    trust: Tensor  # in each model, float64, [M, B]
-    picked: Tensor  # number of the most trusted model, the first of equals, int64, [B]
+    scores: Tensor  # each model's selection score, float64, [M, B]
+    picked: Tensor  # number of the model with the highest score, the first of equals, int64, [B]
 
 
 class ModelOutput(NamedTuple):
@@ -56,26 +56,27 @@ class ModelOutput(NamedTuple):
 
 
 class ModelSelection(SeparatrixModule):
-    """Separates every mixture with each model and keeps the output of the one to be trusted most.
+    """Separates every mixture with each model and keeps the output of the one with the highest selection score.
 
     Args:
         checkpoints: of DeepClustering models, any number.
         confidence_clusters: `refit`, clusters fitted anew to the loudest bins, or `masks`, those that made the masks.
 
     Raises:
-        InputError: there are no checkpoints, their models cannot be compared, or a subclass's own `trust` has no name.
+        InputError: there are no checkpoints, their models cannot be compared, or a subclass's own score has no name.
     """
 
     permutation_invariant = True
     learns = False
-    # What `trust` returns: a subclass's own is a column of this name in the rows.
-    measure = "confidence"
+    # What `selection_score` returns: a subclass's own is a column of this name in the rows.
+    score_name = "confidence"
 
     def __init__(self, checkpoints: Sequence[str], confidence_clusters: ConfidenceClusters = "refit") -> None:
         if not checkpoints:
             raise InputError("checkpoints: none; give those of the models to select from")
-        if type(self).trust is not ModelSelection.trust and self.measure == ModelSelection.measure:
-            raise InputError(f"{type(self).__name__}: trusts by a measure of its own; name it, `measure = ...`")
+        own = type(self).selection_score is not ModelSelection.selection_score
+        if own and self.score_name == ModelSelection.score_name:
+            raise InputError(f"{type(self).__name__}: has a selection score of its own; name it, `score_name = ...`")
         models = [load_module(path, DeepClustering) for path in checkpoints]
         _require_comparable(checkpoints, models)
         first = models[0]
@@ -83,7 +84,7 @@ class ModelSelection(SeparatrixModule):
         # Where the checkpoints lie is no part of what they are.
         self.save_hyperparameters(
             {
-                "measure": self.measure,
+                "score_name": self.score_name,
                 "confidence_clusters": confidence_clusters,
                 "models": [dict(model.hparams) for model in models],
             }
@@ -103,12 +104,12 @@ class ModelSelection(SeparatrixModule):
         """Names of the sources, in the order of the truth's."""
         return [f"source_{number}" for number in range(1, self.sources + 1)]
 
-    def identity(self) -> dict[str, Any]:
+    def signature(self) -> dict[str, Any]:
         """Rate and number of sources: each model has a geometry of its own."""
         return {"sample_rate": self.geometry.sample_rate, "sources": self.sources}
 
-    def trust(self, output: ModelOutput) -> Tensor:
-        """How far one model is to be trusted with each mixture. A subclass may return another measure than confidence.
+    def selection_score(self, output: ModelOutput) -> Tensor:
+        """The selection score of one model for each mixture: its confidence. A subclass may return another.
 
         Args:
             output: what the model makes of the mixtures. Its estimates add up to them.
@@ -133,15 +134,15 @@ class ModelSelection(SeparatrixModule):
                 analysed[model.input_settings] = model.analyse(mixture)
             outputs.append(_output(model, analysed[model.input_settings], mixture_ids, mixture.shape[-1]))
         estimates, points, labels, refits, masks = zip(*outputs, strict=True)
-        trust = torch.stack([self.trust(each).double() for each in outputs])
+        scores = torch.stack([self.selection_score(each).double() for each in outputs])
         return Selection(
             estimates=torch.stack(estimates),
             refit=_stacked(refits),
             masks=_stacked(masks),
             points=list(points),
             labels=list(labels),
-            trust=trust,
-            picked=trust.nan_to_num(nan=-torch.inf).argmax(0),
+            scores=scores,
+            picked=scores.nan_to_num(nan=-torch.inf).argmax(0),
         )
 
     def forward(self, mixture: Tensor, mixture_ids: Tensor | None = None) -> Tensor:
@@ -192,8 +193,8 @@ def confidences(
     with torch.autocast(mixture_ids.device.type, enabled=False):
         points = loud_points(embedded.embedding, embedded.magnitude, mixture_ids, among=embedded.loudest)
         anew = refit(points, mixture_ids, model.sources)
-        of_masks = measure(points, mask_clusters(points, centres))
-        return points, anew.labels, measure(points, anew), of_masks
+        of_masks = score_clusters(points, mask_clusters(points, centres))
+        return points, anew.labels, score_clusters(points, anew), of_masks
 
 
 def _require_comparable(checkpoints: Sequence[str], models: Sequence[DeepClustering]) -> None:
@@ -217,4 +218,4 @@ def _names(models: Sequence[DeepClustering]) -> list[str]:
 
 
 def _stacked(confidences: Sequence[Confidence]) -> Confidence:
-    return Confidence(*(torch.stack(measure) for measure in zip(*confidences, strict=True)))
+    return Confidence(*(torch.stack(values) for values in zip(*confidences, strict=True)))

@@ -12,7 +12,7 @@ from lightning_modules.deep_clustering.selection import ModelSelection, confiden
 from lightning_modules.recordings.recording import Masks, Recording
 
 
-class Judgement(NamedTuple):
+class SelectedModel(NamedTuple):
     """What the models say of a recording, or of one segment of it.
 
     Attributes:
@@ -28,7 +28,7 @@ class Judgement(NamedTuple):
     picked: str
 
 
-def select(selection: ModelSelection, recording: Recording) -> tuple[Judgement, DeepClustering, Masks]:
+def select(selection: ModelSelection, recording: Recording) -> tuple[SelectedModel, DeepClustering, Masks]:
     """What the models say of a recording, the most confident one, and its masks of any window.
 
     The whole recording is the mixture: frames drawn from all of its windows are embedded window by window, and then
@@ -41,7 +41,7 @@ def select(selection: ModelSelection, recording: Recording) -> tuple[Judgement, 
     # The first of equals, as in ModelSelection.
     picked = max(range(len(models)), key=lambda number: float(found[number][0].confidence))
     start, stop = recording.windows[0].start / recording.rate, recording.windows[-1].stop / recording.rate
-    return Judgement(start, stop, by_name, selection.names[picked]), models[picked], found[picked][1]
+    return SelectedModel(start, stop, by_name, selection.names[picked]), models[picked], found[picked][1]
 
 
 def _cluster(

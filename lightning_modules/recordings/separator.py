@@ -14,7 +14,7 @@ from torch import Tensor
 from lightning_modules.deep_clustering.module import DeepClustering
 from lightning_modules.deep_clustering.selection import ModelSelection
 from lightning_modules.errors import InputError
-from lightning_modules.recordings.clustering import Judgement, select
+from lightning_modules.recordings.clustering import SelectedModel, select
 from lightning_modules.recordings.recording import Recording
 from lightning_modules.recordings.windows import Window, in_one_order, joined, windows
 from lightning_modules.setting_checks import require_positive, require_whole
@@ -31,7 +31,7 @@ LARGEST_SAMPLE = 2.0**31  # squares stay finite
 _NOT_CALLED: dict[type, tuple[str, ...]] = {
     WeakLabelSeparator: ("forward",),
     DeepClustering: ("forward", "separate", "embed", "embed_analysed", "analyse"),
-    ModelSelection: ("forward", "select", "trust"),
+    ModelSelection: ("forward", "select", "selection_score"),
 }
 
 
@@ -40,11 +40,11 @@ class Separation(NamedTuple):
 
     Attributes:
         sources: by name, each with the shape of the recording; of a weak-label model the `residual` is among them.
-        judgements: of deep clustering models.
+        selections: of deep clustering models.
     """
 
     sources: dict[str, Tensor]
-    judgements: list[Judgement]
+    selections: list[SelectedModel]
 
 
 class Separator:
@@ -128,17 +128,17 @@ class Separator:
         """
         require_whole(1, HIGHEST_RATE, rate=rate)
         recording = _float32(samples)
-        judgements: list[Judgement] = []
-        blocks = self.stream(recording.reshape(-1, recording.shape[-1]), rate, judgements)
+        selections: list[SelectedModel] = []
+        blocks = self.stream(recording.reshape(-1, recording.shape[-1]), rate, selections)
         sources = torch.cat(list(blocks), -1).view(-1, *recording.shape)
-        return Separation(dict(zip(self.names, sources, strict=True)), judgements)
+        return Separation(dict(zip(self.names, sources, strict=True)), selections)
 
     @torch.inference_mode()
     def stream(
         self,
         samples: Tensor,
         rate: int,
-        judgements: list[Judgement] | None = None,
+        selections: list[SelectedModel] | None = None,
         advance: Callable[[float], None] = lambda seconds: None,
     ) -> Iterator[Tensor]:
         """Separate a recording; its sources come block by block, and are never in memory as a whole.
@@ -146,7 +146,7 @@ class Separator:
         Args:
             samples: float32, on the CPU, [channels, n].
             rate: in Hz.
-            judgements: those of deep clustering models are appended.
+            selections: those of deep clustering models are appended.
             advance: is told how many seconds of the recording's work have been done since it was told last.
 
         Yields:
@@ -159,7 +159,7 @@ class Separator:
         plan = windows(samples.shape[-1], length, length // 4, grid)
         part = samples.shape[-1] / rate / len(plan)
         recording = Recording(samples, rate, self.sample_rate, plan, self.device, lambda share: advance(part * share))
-        sources = self._sources(recording, [] if judgements is None else judgements)
+        sources = self._sources(recording, [] if selections is None else selections)
         pieces: Iterator[tuple[Window, Tensor]] = zip(plan, sources, strict=True)
         if self.select == "segment" and not self.has_residual:
             pieces = in_one_order(pieces)
@@ -169,7 +169,7 @@ class Separator:
             done += block.shape[-1]
             yield torch.cat([block, (mixture - block.sum(0)).unsqueeze(0)]) if self.has_residual else block
 
-    def _sources(self, recording: Recording, judgements: list[Judgement]) -> Iterator[Tensor]:
+    def _sources(self, recording: Recording, selections: list[SelectedModel]) -> Iterator[Tensor]:
         """The sources in each window, [S, channels, n]; in any order where every window is a segment."""
         model = self.model
         if isinstance(model, WeakLabelSeparator):
@@ -181,8 +181,8 @@ class Separator:
         if self.select == "segment":
             segments = [replace(recording, windows=[window.alone()]) for window in recording.windows]
         for segment in segments:
-            judgement, picked, masks = select(model, segment)
-            judgements.append(judgement)
+            selection, picked, masks = select(model, segment)
+            selections.append(selection)
             yield from segment.masked(masks, picked.geometry, share=1 / (1 + len(model.models)))
 
 

@@ -16,21 +16,21 @@ from lightning_modules.errors import InputError
 from lightning_modules.scores.rows import Floats
 from lightning_modules.scores.selection_rows import Evaluated
 
-COMPARED_MEASURES = ("silhouette", "posterior", "confidence_masks", "jensen_shannon", "cluster_balance")
+COMPARED_SCORES = ("silhouette", "posterior", "confidence_masks", "jensen_shannon", "cluster_balance")
 MEAN = "mean"
 
 
-def choose(measure: Floats, ties: Floats | None = None) -> NDArray[np.int64]:
+def choose(score: Floats, ties: Floats | None = None) -> NDArray[np.int64]:
     """The model with the highest value of each mixture; of equals the first, NaN never unless all are.
 
     Args:
-        measure: [N, M].
+        score: [N, M].
         ties: decides between models whose values are equal but for rounding, [N, M].
 
     Returns:
         Numbers of models, [N].
     """
-    values = np.where(np.isnan(measure), -np.inf, measure)
+    values = np.where(np.isnan(score), -np.inf, score)
     if ties is not None:
         best = values >= values.max(1, keepdims=True, initial=-np.inf) - 1e-9
         values = np.where(best & ~np.isnan(ties), ties, -np.inf)
@@ -54,20 +54,20 @@ def ensembles(evaluated: Evaluated, expected: Floats | None = None) -> dict[str,
     """
     count = len(evaluated.models)
 
-    def by(measure: Floats, ties: Floats | None = None) -> Floats:
-        return one_hot(choose(measure, ties), count)
+    def by(score: Floats, ties: Floats | None = None) -> Floats:
+        return one_hot(choose(score, ties), count)
 
-    own = evaluated.own_measures
+    own = evaluated.own_scores
     chosen = {
         "oracle": by(evaluated.si_sdr),
         "confidence": by(evaluated.confidence),
         "random": np.full(evaluated.confidence.shape, 1 / count),
     }
     alone = {name: one_hot(np.full(len(evaluated.domain), i), count) for i, name in enumerate(evaluated.models)}
-    compared = {name: by(evaluated.measures[name]) for name in (*COMPARED_MEASURES, *own)}
+    compared = {name: by(evaluated.scores[name]) for name in (*COMPARED_SCORES, *own)}
     if expected is not None:
         compared["calibrated"] = by(expected, evaluated.confidence)
-    # Whichever clusters, or measure, the evaluation was told to trust.
+    # Whichever clusters, or score, the evaluation picked by.
     told = (chosen["confidence"], compared["confidence_masks"], *(compared[name] for name in own))
     wrong = [np.flatnonzero((picks != evaluated.picked).any(1)) for picks in told]
     if all(map(len, wrong)):
@@ -77,7 +77,7 @@ def ensembles(evaluated: Evaluated, expected: Floats | None = None) -> dict[str,
             "evaluate again"
         )
     if clash := ({*evaluated.models} & {*chosen, *compared}) | ({*own} & {*chosen, "calibrated"}):
-        raise InputError(f"a model or measure is called {min(clash)}, as an ensemble is; rename it")
+        raise InputError(f"a model or score is called {min(clash)}, as an ensemble is; rename it")
     return chosen | alone | compared
 
 

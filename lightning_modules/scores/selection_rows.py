@@ -16,12 +16,12 @@ from lightning_modules.errors import InputError
 from lightning_modules.scores.rows import Floats, numbers, read_table, whole_numbers
 from lightning_modules.scores.summary import LARGEST_SI_SDR
 
-MEASURES = (
+SELECTION_SCORES = (
     *("silhouette", "posterior", "confidence", "silhouette_masks", "posterior_masks", "confidence_masks"),
     *("jensen_shannon", "cluster_balance"),
 )
 TEXTS = ("index", "domain", "recordings", "model", "source", "left_out")
-SELECTION_COLUMNS = (*TEXTS, "input_si_sdr_db", "si_sdr_db", *MEASURES, "picked")
+SELECTION_COLUMNS = (*TEXTS, "input_si_sdr_db", "si_sdr_db", *SELECTION_SCORES, "picked")
 SEPARATOR = "|"  # of recordings
 SILENT_ESTIMATE = "silent estimate"
 
@@ -41,8 +41,8 @@ class Evaluated:
         domain: [N].
         recordings: what each mixture is made of: speakers, songs, clips; distinct ones, in order.
         source_si_sdr: in dB, [N, M, Q].
-        measures: of confidence, each [N, M]; the higher, the more a model trusts its output. Beside MEASURES that of a
-            selection which picks by one of its own.
+        scores: SELECTION_SCORES, and that of a selection which picks by one of its own, each [N, M]; the higher, the
+            more confident is the model.
         picked: whether the evaluation picked this model's output, [N, M].
         left_out: number of mixtures by (domain, reason).
         silent_estimates: number of silent estimates in scored mixtures, by (domain, model).
@@ -54,7 +54,7 @@ class Evaluated:
     domain: NDArray[np.str_]
     recordings: tuple[tuple[str, ...], ...]
     source_si_sdr: Floats
-    measures: dict[str, Floats]
+    scores: dict[str, Floats]
     picked: NDArray[np.bool_]
     left_out: dict[tuple[str, str], int]
     silent_estimates: dict[tuple[str, str], int]
@@ -65,18 +65,18 @@ class Evaluated:
         return self.source_si_sdr.mean(-1)
 
     @property
-    def own_measures(self) -> tuple[str, ...]:
-        """Names of the measures that are not among MEASURES."""
-        return tuple(name for name in self.measures if name not in MEASURES)
+    def own_scores(self) -> tuple[str, ...]:
+        """Names of the scores that are not among SELECTION_SCORES."""
+        return tuple(name for name in self.scores if name not in SELECTION_SCORES)
 
     @property
     def confidence(self) -> Floats:
         """Silhouette times posterior, [N, M]."""
-        return self.measures["confidence"]
+        return self.scores["confidence"]
 
 
 def read_evaluated(paths: Sequence[Path]) -> Evaluated:
-    """Read files with SELECTION_COLUMNS and those of own measures: one row per mixture, model and source.
+    """Read files with SELECTION_COLUMNS and those of own scores: one row per mixture, model and source.
 
     Raises:
         InputError: a file is missing, all are empty, their columns differ, a mixture lacks rows or has too many, or an
@@ -121,8 +121,8 @@ def read_evaluated(paths: Sequence[Path]) -> Evaluated:
     if (wrong := scored & ~(np.abs(si_sdr) <= LARGEST_SI_SDR).all((1, 2))).any():
         raise InputError(f"{where}: {names[wrong].iloc[0]} has an SI-SDR that is not finite and nothing says why")
     own = [column for column in tables[0].columns if column not in SELECTION_COLUMNS]
-    measures = {name: arranged(name)[scored, :, 0] for name in (*MEASURES, *own)}
-    if infinite := [name for name, values in measures.items() if np.isinf(values).any()]:
+    scores = {name: arranged(name)[scored, :, 0] for name in (*SELECTION_SCORES, *own)}
+    if infinite := [name for name, values in scores.items() if np.isinf(values).any()]:
         raise InputError(f"{where}: {infinite[0]} is infinite in a row; evaluate again")
     domain, kept = mixtures["domain"].to_numpy(), mixtures[scored]
     return Evaluated(
@@ -132,7 +132,7 @@ def read_evaluated(paths: Sequence[Path]) -> Evaluated:
         domain=kept["domain"].to_numpy(dtype=np.str_),
         recordings=tuple(tuple(dict.fromkeys(each.split(SEPARATOR))) for each in kept["recordings"]),
         source_si_sdr=si_sdr[scored],
-        measures=measures,
+        scores=scores,
         picked=arranged("picked")[scored, :, 0] == 1,
         left_out=dict(Counter((domain[i], reason[i][unscored[i]][0]) for i in np.flatnonzero(~scored))),
         silent_estimates=dict(
@@ -142,7 +142,7 @@ def read_evaluated(paths: Sequence[Path]) -> Evaluated:
 
 
 def _read(path: Path) -> pd.DataFrame:
-    """The rows of one file, mixtures and sources as whole numbers, scores and measures as numbers."""
+    """The rows of one file, mixtures and sources as whole numbers, SI-SDR and selection scores as numbers."""
     table = read_table(path, SELECTION_COLUMNS)
     for column in ("index", "source"):
         table[column] = whole_numbers(path, table, column)

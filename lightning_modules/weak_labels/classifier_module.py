@@ -75,8 +75,8 @@ class EventClassifier(WeakLabelModule):
         one = len(classes) == 1
         self.test_average_precision = BinaryAveragePrecision() if one else MultilabelAveragePrecision(len(classes))
 
-    def identity(self) -> dict[str, Any]:
-        return {**super().identity(), "supervision": self.supervision}
+    def signature(self) -> dict[str, Any]:
+        return {**super().signature(), "supervision": self.supervision}
 
     @property
     def frame_reduction(self) -> int:

@@ -30,8 +30,8 @@ class WeakLabelModule(SeparatrixModule):
         self.classes = list(classes)
         self.register_buffer("prior", torch.full((len(self.classes),), 0.5))
 
-    def identity(self) -> dict[str, Any]:
-        return {**super().identity(), "classes": self.classes}
+    def signature(self) -> dict[str, Any]:
+        return {**super().signature(), "classes": self.classes}
 
     def setup(self, stage: str) -> None:
         """Check the data and, before training, take the class prior from its recipes.
@@ -40,7 +40,7 @@ class WeakLabelModule(SeparatrixModule):
             InputError: the data has another rate, geometry or classes, or cannot tell its class prior.
         """
         super().setup(stage)
-        supervision = self.identity().get("supervision")
+        supervision = self.signature().get("supervision")
         data = getattr(self.trainer, "datamodule", None)
         if stage != "fit" or (data is None and supervision == "clip"):  # clip labels are not weighted
             return

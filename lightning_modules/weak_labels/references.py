@@ -10,15 +10,15 @@ from lightning_modules.batch import Batch
 from lightning_modules.setting_checks import require_names, require_one_of
 from lightning_modules.spectrogram import istft, stft
 
-Method = Literal["gate", "ideal_ratio_mask"]
+Method = Literal["oracle_activity_mask", "ideal_ratio_mask"]
 
 
 class ReferenceSeparator(SeparatrixModule):
     """Masks computed from the truth.
 
     Args:
-        method: `gate`, the mixture where the class is truly active divided by the number of active classes, or
-            `ideal_ratio_mask`, |S_i| / Σ_j |S_j|.
+        method: `oracle_activity_mask`, the mixture where the class is truly active divided by the number of active
+            classes, or `ideal_ratio_mask`, |S_i| / Σ_j |S_j|.
         classes: sound classes, in the order of sources and labels.
         sample_rate: in Hz.
         window: of the spectrogram, in samples.
@@ -29,7 +29,7 @@ class ReferenceSeparator(SeparatrixModule):
 
     def __init__(
         self,
-        method: Method = "gate",
+        method: Method = "oracle_activity_mask",
         classes: Sequence[str] = (),
         sample_rate: int = 16000,
         window: int = 512,
@@ -43,13 +43,13 @@ class ReferenceSeparator(SeparatrixModule):
         self.classes = classes
         self.method = method
 
-    def identity(self) -> dict[str, Any]:
-        return {**super().identity(), "classes": self.classes}
+    def signature(self) -> dict[str, Any]:
+        return {**super().signature(), "classes": self.classes}
 
     def test_step(self, batch: Batch, batch_index: int) -> Tensor:
         """Estimates, [B, C, T]."""
-        gate = self.method == "gate"
-        shares = batch.frame_labels.unsqueeze(2) if gate else stft(batch.sources, self.geometry).abs()
+        by_labels = self.method == "oracle_activity_mask"
+        shares = batch.frame_labels.unsqueeze(2) if by_labels else stft(batch.sources, self.geometry).abs()
         masks = shares / shares.sum(1, keepdim=True).clamp_min(1e-12)
         spectrum = stft(batch.mixture, self.geometry).unsqueeze(1)
         return istft(masks * spectrum, self.geometry, batch.mixture.shape[-1])

@@ -30,17 +30,17 @@ Supervision = Literal["strong", "frame", "clip"]
 
 
 class WeakLabelSeparator(WeakLabelModule):
-    """A separator that learns from isolated sources, or from a frozen classifier of its estimates, the `judge`.
+    """A separator that learns from isolated sources, or from a frozen classifier of its estimates, the `classifier`.
 
     L = classification · Σ_i L_class(Ŝ_i) + α · L_mix for weak labels (Pishdadian et al. 2020, eqs. 2-6); the weighted
     truncated magnitude error, times `strong_scale`, for isolated sources.
 
     Args:
         supervision: `strong` (isolated sources), `frame` labels or `clip` labels.
-        judge: checkpoint of an EventClassifier trained with the same labels; frozen. Needed for weak labels. In
-            `runs/judge_{supervision}/checkpoints/best.ckpt` the supervision is filled in: one name serves all of them.
-        joint_judge: instead of `judge`, settings of an EventClassifier to be trained together with the separator from
-            scratch, an ablation: the two co-adapt and separation degrades.
+        classifier: checkpoint of an EventClassifier trained with the same labels; frozen. Needed for weak labels. In a
+            path such as `runs/classifier_{supervision}/checkpoints/best.ckpt` the supervision is filled in.
+        joint_classifier: instead of `classifier`, settings of an EventClassifier that is trained together with the
+            separator from scratch, an ablation: the two co-adapt and separation degrades.
         classes: sound classes, in the order of sources and labels.
         sample_rate: in Hz.
         window: of the spectrogram, in samples.
@@ -49,7 +49,7 @@ class WeakLabelSeparator(WeakLabelModule):
         epsilon: floor of the separator's logarithmic input.
         input_normalisation: of that input: `none`, or to mean 0 and variance 1 over each `mixture`.
         alpha: weight α of the mixture loss; 0 leaves classification alone.
-        classification: weight of the judge's loss; 0 leaves the mixture loss alone.
+        classification: weight of the classifier's loss; 0 leaves the mixture loss alone.
         strong_scale: factor of the strong loss; at these magnitudes the bare one has gradients below Adam's epsilon.
         quiet_frames: frames below this share of the mixture's loudest one are left out of the spectral losses.
         optimizer: of the parameters that are to be learnt.
@@ -57,13 +57,13 @@ class WeakLabelSeparator(WeakLabelModule):
         scheduler_interval: whether the schedule steps every `epoch` or every optimiser `step`.
     """
 
-    replaceable = frozenset({"judge"})
+    replaceable = frozenset({"classifier"})
 
     def __init__(
         self,
         supervision: Supervision = "strong",
-        judge: str | None = None,
-        joint_judge: dict[str, Any] | None = None,
+        classifier: str | None = None,
+        joint_classifier: dict[str, Any] | None = None,
         classes: Sequence[str] = (),
         sample_rate: int = 16000,
         window: int = 512,
@@ -90,7 +90,7 @@ class WeakLabelSeparator(WeakLabelModule):
         classes = list(classes)
         self.save_hyperparameters()
         self.supervision = supervision
-        self.judge_checkpoint = None if judge is None else str(judge).replace("{supervision}", supervision)
+        self.classifier_checkpoint = classifier and str(classifier).replace("{supervision}", supervision)
         self.alpha = alpha
         self.classification = classification
         self.strong_scale = strong_scale
@@ -100,18 +100,18 @@ class WeakLabelSeparator(WeakLabelModule):
         bins = self.geometry.bins
         self.network = made_of(network, nn.Module)(bins, len(classes) * bins)
         require_every_frame(self.network)
-        self.joint = joint_judge is not None
-        self.judge: EventClassifier | None = None
-        if supervision != "strong" and joint_judge is not None:
-            if judge is not None:
-                raise InputError("judge and joint_judge: give a trained judge or the settings of a joint one, not both")
-            unknown = joint_judge.keys() - {"network", "gain"}
+        self.joint = joint_classifier is not None
+        self.classifier: EventClassifier | None = None
+        if supervision != "strong" and joint_classifier is not None:
+            if classifier is not None:
+                raise InputError("classifier and joint_classifier: give a trained one or the settings of a joint one")
+            unknown = joint_classifier.keys() - {"network", "gain"}
             if unknown:
-                raise InputError(f"joint_judge: no setting {', '.join(sorted(unknown))}; a judge has network and gain")
-            self.judge = EventClassifier(supervision, classes, **geometry, **joint_judge)
+                raise InputError(f"joint_classifier: no setting {', '.join(sorted(unknown))}; it has network and gain")
+            self.classifier = EventClassifier(supervision, classes, **geometry, **joint_classifier)
 
-    def identity(self) -> dict[str, Any]:
-        return {**super().identity(), "supervision": self.supervision}
+    def signature(self) -> dict[str, Any]:
+        return {**super().signature(), "supervision": self.supervision}
 
     def setup(self, stage: str) -> None:
         """Check the data, take the class prior, and load the classifier where a loss needs it."""
@@ -119,10 +119,10 @@ class WeakLabelSeparator(WeakLabelModule):
         data = getattr(self.trainer, "datamodule", None)
         if stage == "fit" and self.supervision == "strong" and not getattr(data, "train_sources", True):
             raise InputError("train_sources: false; strong supervision learns from isolated sources, set it to true")
-        if stage in ("fit", "validate") and self._uses_classifier and self.judge is None:
-            self.judge = _frozen_classifier(self.judge_checkpoint, self).to(self.device)
-        if self.judge is not None and self.joint:
-            self.judge.prior.copy_(self.prior)
+        if stage in ("fit", "validate") and self._uses_classifier and self.classifier is None:
+            self.classifier = _frozen_classifier(self.classifier_checkpoint, self).to(self.device)
+        if self.classifier is not None and self.joint:
+            self.classifier.prior.copy_(self.prior)
 
     def input_features(self, magnitude: Tensor) -> Tensor:
         """Logarithms of magnitudes, above the floor, before any normalisation, [B, bins, F]."""
@@ -162,10 +162,10 @@ class WeakLabelSeparator(WeakLabelModule):
         estimates = masks * magnitude.unsqueeze(1)
         # The classifier may run in reduced precision, the losses never.
         of_estimates = of_mixture = None
-        if self.judge is not None and self._uses_classifier:
-            of_estimates = self.judge(estimates.flatten(0, 1)).unflatten(0, estimates.shape[:2])
-        if self.judge is not None and self.joint:
-            of_mixture = self.judge(magnitude)
+        if self.classifier is not None and self._uses_classifier:
+            of_estimates = self.classifier(estimates.flatten(0, 1)).unflatten(0, estimates.shape[:2])
+        if self.classifier is not None and self.joint:
+            of_mixture = self.classifier(magnitude)
         with torch.autocast(magnitude.device.type, enabled=False):
             kept = loud_frames(magnitude, self.quiet_frames)
             if self.supervision == "strong":
@@ -176,12 +176,12 @@ class WeakLabelSeparator(WeakLabelModule):
             if self.supervision == "clip":
                 active = batch.clip_labels.unsqueeze(-1).expand_as(active)
             loss = self.alpha * mixture_loss(magnitude, estimates, active, kept)
-            if self.judge is not None and of_estimates is not None:
-                activity, weight = self.targets(batch, self.supervision, self.judge.frame_reduction)
+            if self.classifier is not None and of_estimates is not None:
+                activity, weight = self.targets(batch, self.supervision, self.classifier.frame_reduction)
                 logits = logits_at_label_rate(of_estimates, self.supervision)
                 loss = loss + self.classification * estimate_classification_loss(logits, activity, weight)
-            if self.judge is not None and of_mixture is not None:
-                loss = loss + self.judge.loss(of_mixture, batch)
+            if self.classifier is not None and of_mixture is not None:
+                loss = loss + self.classifier.loss(of_mixture, batch)
         return loss
 
     @property
@@ -209,15 +209,15 @@ class WeakLabelSeparator(WeakLabelModule):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Leave the frozen classifier out: its own checkpoint holds it."""
         super().on_save_checkpoint(checkpoint)
-        if self.judge_checkpoint is not None:
+        if self.classifier_checkpoint is not None:
             weights = checkpoint["state_dict"]
-            checkpoint["state_dict"] = {k: v for k, v in weights.items() if not k.startswith("judge.")}
+            checkpoint["state_dict"] = {k: v for k, v in weights.items() if not k.startswith("classifier.")}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Check the checkpoint; the frozen classifier's weights are this module's own."""
-        if self.judge_checkpoint is not None and self.judge is not None:
-            for name, value in self.judge.state_dict().items():
-                checkpoint["state_dict"][f"judge.{name}"] = value
+        if self.classifier_checkpoint is not None and self.classifier is not None:
+            for name, value in self.classifier.state_dict().items():
+                checkpoint["state_dict"][f"classifier.{name}"] = value
         super().on_load_checkpoint(checkpoint)
 
 
@@ -225,11 +225,11 @@ def _frozen_classifier(checkpoint: str | None, separator: WeakLabelSeparator) ->
     """The classifier from its checkpoint, frozen, in the mode in which gradients pass through it."""
     if checkpoint is None:
         raise InputError(
-            f"judge: {separator.supervision} supervision needs the checkpoint of an EventClassifier trained with "
+            f"classifier: {separator.supervision} supervision needs the checkpoint of an EventClassifier trained with "
             f"{separator.supervision} labels"
         )
     classifier = load_module(checkpoint, EventClassifier)
-    require_agreement(separator.identity(), classifier.identity(), checkpoint, by="the separator")
+    require_agreement(separator.signature(), classifier.signature(), checkpoint, by="the separator")
     classifier.requires_grad_(False).eval()
     for layer in classifier.modules():
         if isinstance(layer, nn.RNNBase):

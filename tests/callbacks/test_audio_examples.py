@@ -92,9 +92,11 @@ def test_every_source_of_the_first_mixtures_has_a_row_with_its_sounds_and_a_pict
     assert set(column(table, "model")) == {"WeakLabelSeparator"}
     for number, row in enumerate(table.data):
         of_batch, place = batches[number // 3], number % 3
-        heard, truth, estimate = (samples(row[COLUMNS.index(name)]) for name in ("heard", "truth", "estimate"))
+        mixture_audio, truth, estimate = (
+            samples(row[COLUMNS.index(name)]) for name in ("mixture_audio", "truth", "estimate")
+        )
         step = 2**-15
-        np.testing.assert_allclose(heard, of_batch.mixture[0] / (10 if number // 3 else 1), atol=step)
+        np.testing.assert_allclose(mixture_audio, of_batch.mixture[0] / (10 if number // 3 else 1), atol=step)
         np.testing.assert_allclose(truth, of_batch.sources[0, place], atol=step)
         np.testing.assert_allclose(estimate, 0.5 * truth, atol=step)
         picture = row[COLUMNS.index("spectrograms")]
@@ -123,7 +125,7 @@ def test_of_a_selection_the_picked_models_estimates_are_shown(clustering, undraw
         np.testing.assert_array_equal(samples(row[COLUMNS.index("estimate")]), samples(row[COLUMNS.index("truth")]))
 
 
-def test_judges_and_ranks_without_a_run_leave_nothing(separator):
+def test_classifiers_and_ranks_without_a_run_leave_nothing(separator):
     of_batch = batch(0, 2, 3)
     assert not validate(AudioExamples(), separator, [of_batch], [{"logits": of_batch.sources}])
     assert not validate(AudioExamples(), separator, [of_batch], [of_batch.sources], rank=1)

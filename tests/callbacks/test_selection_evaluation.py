@@ -17,7 +17,7 @@ from callbacks.separation_evaluation import SeparationEvaluation
 from datamodules.corpora.procedural import Procedural
 from datamodules.source_pairs import SourcePairs
 from lightning_modules.batch import Batch
-from lightning_modules.deep_clustering.confidence import Confidence, loud_points, mask_clusters, measure, refit
+from lightning_modules.deep_clustering.confidence import Confidence, loud_points, mask_clusters, refit, score_clusters
 from lightning_modules.deep_clustering.jensen_shannon import jensen_shannon
 from lightning_modules.deep_clustering.module import DeepClustering
 from lightning_modules.deep_clustering.selection import ModelSelection
@@ -116,8 +116,8 @@ def alone(path: str, batch: Batch) -> tuple[Tensor, dict[Fitted, Confidence], Te
         loud = loud_points(embedded.embedding, embedded.magnitude, batch.indices)
         anew = refit(loud, batch.indices, 2)
         fitted: dict[Fitted, Confidence] = {
-            "refit": measure(loud, anew),
-            "masks": measure(loud, mask_clusters(loud, separated.centres)),
+            "refit": score_clusters(loud, anew),
+            "masks": score_clusters(loud, mask_clusters(loud, separated.centres)),
         }
         return separated.estimates, fitted, jensen_shannon(loud.drawn, anew.labels, 2, loud.drawn_audible)
 
@@ -151,8 +151,8 @@ def test_rows_say_what_each_model_makes_of_the_mixture_in_the_best_order(
     for batch in batches(data, split):
         of_models = [alone(path, batch) for path in checkpoints]
         for b, index in enumerate(batch.indices.tolist()):
-            trusted = [float(measured["refit"].confidence[b]) for _, measured, _ in of_models]
-            for m, (estimates, measured, divergence) in enumerate(of_models):
+            best = [float(scored["refit"].confidence[b]) for _, scored, _ in of_models]
+            for m, (estimates, scored, divergence) in enumerate(of_models):
                 truth, found = batch.sources[b].double().numpy(), estimates[b].double().numpy()
                 scores = max(
                     ([si_sdr(found[o], truth[q]) for q, o in enumerate(order)] for order in permutations(range(2))),
@@ -163,15 +163,15 @@ def test_rows_say_what_each_model_makes_of_the_mixture_in_the_best_order(
                     assert (row["index"], row["model"], row["source"]) == (str(index), DOMAINS[m], str(q))
                     assert row["left_out"] == ""
                     assert float(row["si_sdr_db"]) == pytest.approx(scores[q], abs=1e-4)
-                    heard = si_sdr(batch.mixture[b].double().numpy(), truth[q])
-                    assert float(row["input_si_sdr_db"]) == pytest.approx(heard, abs=1e-6)
+                    inputs = si_sdr(batch.mixture[b].double().numpy(), truth[q])
+                    assert float(row["input_si_sdr_db"]) == pytest.approx(inputs, abs=1e-6)
                     for fitted, suffix in (("refit", ""), ("masks", "_masks")):
                         for name in ("silhouette", "posterior", "confidence"):
-                            value = float(getattr(measured[fitted], name)[b])  # type: ignore[index]
+                            value = float(getattr(scored[fitted], name)[b])  # type: ignore[index]
                             assert float(row[name + suffix]) == pytest.approx(value, abs=1e-6)
                     assert float(row["jensen_shannon"]) == pytest.approx(float(divergence[b]), abs=1e-6)
-                    assert float(row["cluster_balance"]) == float(measured["refit"].cluster_balance[b])
-                    assert row["picked"] == str(int(m == trusted.index(max(trusted))))
+                    assert float(row["cluster_balance"]) == float(scored["refit"].cluster_balance[b])
+                    assert row["picked"] == str(int(m == best.index(max(best))))
                     assert row["recordings"] == "|".join(data.dataset(split).recordings(index))
     assert next(rows, None) is None
 
@@ -185,35 +185,35 @@ def evaluate(folder: Path, selection: Any, data: Any, *callbacks: Callback, stag
 class Decorrelation(ModelSelection):
     """Trusts the model whose estimates have least in common."""
 
-    measure = "decorrelation"
+    score_name = "decorrelation"
 
-    def trust(self, judged):
-        return 1 - torch.cosine_similarity(*judged.estimates.abs().unbind(1), dim=-1)
+    def selection_score(self, output):
+        return 1 - torch.cosine_similarity(*output.estimates.abs().unbind(1), dim=-1)
 
 
 def test_clusters_of_the_masks_or_a_measure_of_ones_own_pick_which_has_a_column(checkpoints, data_folder, tmp_path):
     data = pairs(data_folder)
     found = evaluate(tmp_path, ModelSelection(checkpoints, confidence_clusters="masks"), data)
-    assert (found.picked == np.eye(2, dtype=bool)[found.measures["confidence_masks"].argmax(1)]).all()
+    assert (found.picked == np.eye(2, dtype=bool)[found.scores["confidence_masks"].argmax(1)]).all()
     found = evaluate(tmp_path, Decorrelation(checkpoints), data)
     for m, path in enumerate(checkpoints):
         estimates = torch.cat([alone(path, batch)[0] for batch in batches(data, "test")]).double().abs().numpy()
         expected = [1 - one @ other / np.linalg.norm(one) / np.linalg.norm(other) for one, other in estimates]
-        np.testing.assert_allclose(found.measures["decorrelation"][:, m], expected, atol=1e-5)
-    assert (found.picked == np.eye(2, dtype=bool)[found.measures["decorrelation"].argmax(1)]).all()
-    assert found.own_measures == ("decorrelation",) and "decorrelation" in ensembles(found)
+        np.testing.assert_allclose(found.scores["decorrelation"][:, m], expected, atol=1e-5)
+    assert (found.picked == np.eye(2, dtype=bool)[found.scores["decorrelation"].argmax(1)]).all()
+    assert found.own_scores == ("decorrelation",) and "decorrelation" in ensembles(found)
 
 
 def test_a_measure_of_ones_own_needs_a_name_of_its_own(checkpoints, data_folder, tmp_path):
     class Nameless(ModelSelection):
-        trust = Decorrelation.trust
+        selection_score = Decorrelation.selection_score
 
     class Clashing(Decorrelation):
-        measure = "picked"
+        score_name = "picked"
 
-    with pytest.raises(InputError, match="Nameless: trusts by a measure of its own; name it"):
+    with pytest.raises(InputError, match="Nameless: has a selection score of its own; name it"):
         Nameless(checkpoints)
-    with pytest.raises(InputError, match="measure: 'picked' is a column of its own"):
+    with pytest.raises(InputError, match="score_name: 'picked' is a column of its own"):
         evaluate(tmp_path, Clashing(checkpoints), pairs(data_folder))
 
 

@@ -185,10 +185,10 @@ def test_a_split_is_of_its_own_folds_and_recordings_are_named_in_the_order_of_th
 
 
 def test_the_identity_of_a_split_says_what_its_mixtures_depend_on(module, kind, banks):
-    assert module_of(kind, banks, batch_size=2, workers=3).identity("test") == module.identity("test")
+    assert module_of(kind, banks, batch_size=2, workers=3).signature("test") == module.signature("test")
     changes = ({"seed": 1}, {"loudest": 13.0}, {"duration": 1.9}, {"test_mixtures": 12}, {"hop": 64})
-    others = [module_of(kind, banks, **change).identity("test") for change in changes]
-    assert len({module.identity("test"), module.identity("train"), *others}) == 7
+    others = [module_of(kind, banks, **change).signature("test") for change in changes]
+    assert len({module.signature("test"), module.signature("train"), *others}) == 7
 
 
 @pytest.mark.parametrize("ranks", [1, 3, 40])

@@ -80,8 +80,8 @@ def test_every_event_is_its_gained_clip_at_its_onset_added_to_silence_to_the_las
 
 def test_a_clip_has_the_loudness_that_was_asked_for(bank):
     # 23,000 samples from the start on: nothing is cut, so a loudness meter hears the whole clip.
-    heard = rendered(bank, scene((4, 0, 0.0, -27.3))).mixture[0, :23_000].double().numpy()
-    assert pyloudnorm.Meter(RATE).integrated_loudness(heard) == pytest.approx(-27.3, abs=0.01)
+    inputs = rendered(bank, scene((4, 0, 0.0, -27.3))).mixture[0, :23_000].double().numpy()
+    assert pyloudnorm.Meter(RATE).integrated_loudness(inputs) == pytest.approx(-27.3, abs=0.01)
 
 
 def test_a_mixture_does_not_depend_on_its_batch(recipes, bank):

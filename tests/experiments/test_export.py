@@ -52,7 +52,7 @@ def save(module: Any, path: Path) -> Path:
 def module():
     torch.manual_seed(0)
     settings = {**SETTINGS, "network": partial(BLSTM, units=3)}
-    return WeakLabelSeparator(supervision="frame", judge="/home/somebody/judge/best.ckpt", **settings)
+    return WeakLabelSeparator(supervision="frame", classifier="/home/somebody/classifier/best.ckpt", **settings)
 
 
 @pytest.fixture
@@ -98,7 +98,7 @@ def test_a_card_says_what_the_run_knows_and_nothing_of_the_machine(run, tmp_path
     assert scores["rows"][1] == {"quantity": "improvement", "label": "overall", **figures}
     assert scores["rows"][0]["label"] == "nan"  # a class of that name
     assert "improvement_db: {nan: 4.0±0.1, overall: 5.0±1.0}" in shown(card)
-    assert card["hyper_parameters"] == {**module.hparams, "judge": None}
+    assert card["hyper_parameters"] == {**module.hparams, "classifier": None}
     contents = (tmp_path / "model.safetensors").read_bytes()
     assert not any(word in contents for word in (b"somebody", b"banks", b"host", b"a/b", str(tmp_path).encode()))
 

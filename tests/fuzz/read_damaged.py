@@ -127,21 +127,21 @@ def bank(folder: Path) -> Subject:
 
 
 def checkpoint(folder: Path) -> Subject:
-    settings, module = _judge()
+    settings, module = _classifier()
     contents = {"state_dict": module.state_dict(), "hyper_parameters": settings, "module": "EventClassifier"}
-    path = folder / "judge.ckpt"
+    path = folder / "classifier.ckpt"
     AtomicCheckpointIO().save_checkpoint(contents, path)
     return Subject([path.read_bytes()], path, lambda: _weights(path))
 
 
 def exported(folder: Path) -> Subject:
-    settings, module = _judge()
-    path = folder / "judge.safetensors"
+    settings, module = _classifier()
+    path = folder / "classifier.safetensors"
     write_exported(path, {"module": "EventClassifier", "hyper_parameters": settings}, module.state_dict())
     return Subject([path.read_bytes()], path, lambda: _weights(path))
 
 
-def _judge() -> tuple[dict[str, Any], EventClassifier]:
+def _classifier() -> tuple[dict[str, Any], EventClassifier]:
     torch.manual_seed(0)
     settings: dict[str, Any] = {"supervision": "frame", "classes": ["horn", "dog"], "sample_rate": 8000}
     settings |= {"window": 32, "hop": 16, "gain": 2.0}
@@ -151,9 +151,9 @@ def _judge() -> tuple[dict[str, Any], EventClassifier]:
 
 def _weights(path: Path) -> Any:
     read_checkpoint(path)
-    judge = load_module(path, EventClassifier)
-    assert all(weight.isfinite().all() for weight in judge.state_dict().values())
-    return [weight.tolist() for weight in judge.state_dict().values()]
+    classifier = load_module(path, EventClassifier)
+    assert all(weight.isfinite().all() for weight in classifier.state_dict().values())
+    return [weight.tolist() for weight in classifier.state_dict().values()]
 
 
 def configuration(folder: Path) -> Subject:

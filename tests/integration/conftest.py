@@ -204,7 +204,7 @@ def separatrix(made_once: Any) -> CommandLine:
 
     def train(folder: Path) -> None:
         made = CommandLine(folder)
-        for row in ("judge_frame", "judge_clip", "strong"):
+        for row in ("classifier_frame", "classifier_clip", "strong"):
             made.succeed("fit", *made.arguments(row), "--run", made.systems / row)
 
     return CommandLine(made_once("separatrix", train)[0])

@@ -89,7 +89,7 @@ def commands(separatrix: Any) -> dict[str, tuple[list[str], str]]:
     `{strong}` and `{speech}` stand for the checkpoints of the trainings that come first.
     """
     twelve = {"trainer.max_epochs": "12"}
-    frame = {**twelve, "model.judge": separatrix.best("judge_frame")}
+    frame = {**twelve, "model.classifier": separatrix.best("classifier_frame")}
     names = ("base", "speech", "demo/data", "demo/speech")
     pairs = [word for name in names for word in ("--config", f"deep_clustering/{name}")]
     tiny = {**separatrix.pairs, "data.test_mixtures": "24", "data.bank_folder": separatrix.banks}
@@ -100,7 +100,7 @@ def commands(separatrix: Any) -> dict[str, tuple[list[str], str]]:
     models += ["--model.checkpoints", "[{speech}/best.ckpt, {speech}/last.ckpt]"]
     many = [*separatrix.arguments("strong", test_mixtures=MIXTURES), "--ckpt_path", "{strong}/best.ckpt"]
     few = [*separatrix.arguments("strong"), "--ckpt_path", "{strong}/best.ckpt"]
-    classifier = [*separatrix.arguments("judge_frame"), "--ckpt_path", str(separatrix.best("judge_frame"))]
+    classifier = [*separatrix.arguments("classifier_frame"), "--ckpt_path", str(separatrix.best("classifier_frame"))]
     scenes = separatrix.scene_words()
     return {
         "bank": (["bank", *scenes], "--data.bank_folder"),

@@ -49,7 +49,7 @@ def test_every_configuration_is_a_stage_of_a_reproduction_or_an_ablation(stages_
 
 @pytest.mark.parametrize(
     ("preset", "wanted"),
-    [("small", {"judge_frame.test", "frame.test", "clip.fit"}), ("paper", {"judge_frame.fit"})],
+    [("small", {"classifier_frame.test", "frame.test", "clip.fit"}), ("paper", {"classifier_frame.fit"})],
 )
 def test_a_preset_of_weak_labels_runs_on_recordings(preset, wanted, stages_of, separatrix):
     stages = {stage.name: stage for stage in stages_of("weak_labels", preset)}
@@ -57,7 +57,7 @@ def test_a_preset_of_weak_labels_runs_on_recordings(preset, wanted, stages_of, s
         wanted = wanted | more
     for name in (name for name in stages if name in wanted):
         sizes = () if name == "bank" else NETWORK
-        if name.startswith("judge"):
+        if name.startswith("classifier"):
             sizes = ("--model.network.units", "6", "--model.network.channels", "[2,2,2]")
         separatrix.succeed(*stages[name].arguments, *sizes)
     assert {name for name in NAMES if f"weak_labels/{preset}/" in name} <= used(stages[name] for name in wanted)
@@ -87,9 +87,9 @@ def test_an_ablation_is_added_to_a_training_or_a_selection_and_what_it_says_hold
     elif name.startswith("deep_clustering/"):
         command = ("fit", "--config", "deep_clustering/model", *NETWORK, *music[2:])
     elif kind == "EventClassifier":
-        command = ("fit", *separatrix.arguments("judge_frame"))
+        command = ("fit", *separatrix.arguments("classifier_frame"))
     else:
-        classifier = {} if name.endswith("/joint") else {"model.judge": separatrix.best("judge_frame")}
+        classifier = {} if name.endswith("/joint") else {"model.classifier": separatrix.best("classifier_frame")}
         command = ("fit", *separatrix.arguments("frame", classifier))
     separatrix.succeed(*command, "--config", name, "--run", tmp_path)
     resolved = yaml.safe_load((tmp_path / ("config.yaml" if command[0] == "fit" else "test.yaml")).read_text())

@@ -52,15 +52,17 @@ def interrupted(score):
 
 
 def test_an_ideal_mask_beats_the_gate_and_neither_resumes_with_rows_of_the_other(separatrix, tmp_path, monkeypatch):
-    gate, ideal = (["test", *separatrix.arguments(row), "--run"] for row in ("gate", "ideal_ratio_mask"))
+    active, ideal = (
+        ["test", *separatrix.arguments(row), "--run"] for row in ("oracle_activity_mask", "ideal_ratio_mask")
+    )
     with monkeypatch.context() as patch:
         patch.setattr(separation_evaluation, "score_row", interrupted)
-        assert separatrix.run(*gate, tmp_path / "gate").status == 2
-    refused = separatrix.run(*ideal, tmp_path / "gate")
+        assert separatrix.run(*active, tmp_path / "oracle_activity_mask").status == 2
+    refused = separatrix.run(*ideal, tmp_path / "oracle_activity_mask")
     assert refused.status == 2 and "rows of an interrupted test of another model or data" in refused.err
-    separatrix.succeed(*gate, tmp_path / "gate")
+    separatrix.succeed(*active, tmp_path / "oracle_activity_mask")
     separatrix.succeed(*ideal, tmp_path / "ideal")
-    rows = [separatrix.rows(tmp_path / name / "scores.csv") for name in ("gate", "ideal")]
+    rows = [separatrix.rows(tmp_path / name / "scores.csv") for name in ("oracle_activity_mask", "ideal")]
     places = [[(line["index"], line["class"], line["input_si_sdr_db"]) for line in lines] for lines in rows]
     assert places[0] == places[1]
     pairs = [(float(g["si_sdr_db"]), float(i["si_sdr_db"])) for g, i in zip(*rows, strict=True) if not g["left_out"]]
@@ -87,14 +89,14 @@ def test_an_exported_model_is_tested_and_listened_to_as_its_checkpoint(separatri
         folder / "checkpoints" / "best.ckpt", tmp_path / "strong.safetensors", tmp_path / "classifier.safetensors"
     )  # fmt: skip
     separatrix.succeed("export", best, "--output", exported)
-    separatrix.succeed("export", separatrix.best("judge_frame"), "--output", classifier)
+    separatrix.succeed("export", separatrix.best("classifier_frame"), "--output", classifier)
     for name, model in (("a", best), ("b", exported)):
         assert "overall" not in separatrix.succeed("card", model).out
         separatrix.succeed("test", *separatrix.arguments("strong"), "--ckpt_path", model, "--run", tmp_path / name)
     assert (tmp_path / "a" / "scores.csv").read_bytes() == (tmp_path / "b" / "scores.csv").read_bytes()
     assert "overall" in separatrix.succeed("card", best).out
-    for name, given in (("c", separatrix.best("judge_frame")), ("d", classifier)):
-        separatrix.succeed("fit", *separatrix.arguments("frame", {"model.judge": given}), "--run", tmp_path / name)
+    for name, given in (("c", separatrix.best("classifier_frame")), ("d", classifier)):
+        separatrix.succeed("fit", *separatrix.arguments("frame", {"model.classifier": given}), "--run", tmp_path / name)
     checkpoints = [tmp_path / name / "checkpoints" / "last.ckpt" for name in "cd"]
     assert separatrix.same_weights(*checkpoints)
     outcome = separatrix.succeed("export", checkpoints[1], "--output", tmp_path / "frame.safetensors")

@@ -46,7 +46,7 @@ MOMENTS = {
     "synthesize": [Moment("opened", "*.wav", 4), Moment("opened", "*/manifest.json")],
     WEAK_LABELS: [
         Moment("renamed", "*/strong.fit.json", 2),
-        Moment("torn", "*/judge_frame.test.json", 2),
+        Moment("torn", "*/classifier_frame.test.json", 2),
         Moment("torn", "*/folder/table.md"),
     ],
     MODEL_SELECTION: [

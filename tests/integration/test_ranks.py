@@ -46,7 +46,7 @@ def test_torchruns_ranks_write_the_rows_of_one_process_and_resume_with_one_mixtu
 
 
 @pytest.mark.soak
-@pytest.mark.parametrize(("command", "row"), [("test", "strong"), ("validate", "strong"), ("test", "judge_frame")])
+@pytest.mark.parametrize(("command", "row"), [("test", "strong"), ("validate", "strong"), ("test", "classifier_frame")])
 def test_ranks_make_exactly_the_files_and_figures_of_one_process(command, row, separatrix, tmp_path):
     given = ["--ckpt_path", separatrix.best(row), "--run"]
     separatrix.succeed(command, *separatrix.arguments(row), *given, tmp_path / "one")

@@ -53,11 +53,11 @@ def test_a_bank_is_made_again_and_estimates_of_other_weights_than_those_tested_a
 def test_what_has_lost_its_checkpoint_is_named_and_the_rest_is_heard(separatrix, weak_labels, tmp_path):
     folder = shutil.copytree(weak_labels.output, tmp_path / "weak-labels")
     (folder / "frame" / "checkpoints" / "best.ckpt").unlink()
-    (folder / "judge_frame" / "checkpoints" / "best.ckpt").write_bytes(b"no checkpoint")
-    (folder / "judge_clip" / "checkpoints" / "best.ckpt").unlink()
+    (folder / "classifier_frame" / "checkpoints" / "best.ckpt").write_bytes(b"no checkpoint")
+    (folder / "classifier_clip" / "checkpoints" / "best.ckpt").unlink()
     outcome = separatrix.succeed("report", folder, "--examples", "1")
     assert "missing: Estimates of frame labels: " in outcome.out and "no such checkpoint" in outcome.out
-    assert "missing: What the judge hears: " in outcome.out
+    assert "missing: The classifier's probabilities: " in outcome.out
     assert players(folder / "report.html") > 0
 
 

@@ -68,20 +68,20 @@ def test_the_confidences_of_several_models_are_printed_and_saved(separatrix, clu
     soundfile.write(tmp_path / "long.wav", np.random.default_rng(0).uniform(-0.3, 0.3, 20 * 8000), 8000)
     for select, path in (("file", street), ("segment", tmp_path / "long.wav")):
         told = separatrix.succeed("separate", *models(clustering), path, "--select", select, "--output", tmp_path)
-        judgements = json.loads((tmp_path / path.stem / "separation.json").read_text())["judgements"]
-        assert (len(judgements) == 1) == (select == "file")
+        selections = json.loads((tmp_path / path.stem / "separation.json").read_text())["selections"]
+        assert (len(selections) == 1) == (select == "file")
         for name in ("speech", "music"):
             (row,) = (line for line in told.out.splitlines() if f"│ {name} " in line)
-            for measure in ("confidence", "silhouette", "posterior"):
-                assert f"{np.mean([one['models'][name][measure] for one in judgements]):.3f}" in row
-            times = sum(one["picked"] == name for one in judgements)
+            for score in ("confidence", "silhouette", "posterior"):
+                assert f"{np.mean([one['models'][name][score] for one in selections]):.3f}" in row
+            times = sum(one["picked"] == name for one in selections)
             assert (
-                f"{times} of {len(judgements)} segments" in row if select == "segment" else ("picked" in row) == times
+                f"{times} of {len(selections)} segments" in row if select == "segment" else ("picked" in row) == times
             )
         assert {path.name for path in (tmp_path / path.stem).glob("*.wav")} == {"source_1.wav", "source_2.wav"}
-    for judgement in judgements:
-        confidence = {name: measures["confidence"] for name, measures in judgement["models"].items()}
-        assert judgement["picked"] == max(confidence, key=lambda name: confidence[name])
+    for selection in selections:
+        confidence = {name: scores["confidence"] for name, scores in selection["models"].items()}
+        assert selection["picked"] == max(confidence, key=lambda name: confidence[name])
 
 
 def test_a_broken_recording_is_told_in_one_line_and_the_others_are_separated(separatrix, street, tmp_path):
@@ -123,7 +123,7 @@ def test_what_cannot_be_done_is_refused_in_one_line_before_anything_is(separatri
     refused = [
         ([*models([weak, *clustering]), street], "separates by itself"),
         ([*models([*clustering, weak]), street], "a checkpoint of WeakLabelSeparator"),
-        ([*models([separatrix.best("judge_frame")]), street], "a checkpoint of EventClassifier"),
+        ([*models([separatrix.best("classifier_frame")]), street], "a checkpoint of EventClassifier"),
         ([*models([tmp_path / "none.ckpt"]), street], "none.ckpt"),
         ([*models([weak]), street, other], "another recording is named street"),
         ([*models([weak]), tmp_path / "other"], "a folder; give the recordings in it, such as "),

@@ -19,7 +19,12 @@ def agent(separatrix, recordings, tmp_path, monkeypatch):
     for name in ("WANDB_RUN_ID", "WANDB_SWEEP_PARAM_PATH"):  # set first, so that what the agent sets is undone
         monkeypatch.setenv(name, "")
         monkeypatch.delenv(name)
-    settings = {"WANDB_SWEEP_ID": "sw33p", "WANDB_MODE": "offline", "DATA": recordings, "JUDGES": separatrix.systems}
+    settings = {
+        "WANDB_SWEEP_ID": "sw33p",
+        "WANDB_MODE": "offline",
+        "DATA": recordings,
+        "CLASSIFIERS": separatrix.systems,
+    }
     for name, value in {**settings, "PATH": f"{tmp_path}:{os.environ['PATH']}"}.items():
         monkeypatch.setenv(name, str(value))
     monkeypatch.chdir(tmp_path)

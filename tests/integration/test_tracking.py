@@ -148,7 +148,7 @@ def test_a_training_without_a_logger_leaves_no_curves_and_learns_the_same(separa
 
 def test_a_training_that_is_refused_leaves_no_run(separatrix, tmp_path):
     outcome = separatrix.run("fit", *separatrix.arguments("frame"), *FOLLOWED, "--run", tmp_path / "run")
-    assert outcome.status == 2 and "judge" in outcome.err
+    assert outcome.status == 2 and "classifier" in outcome.err
     assert not (tmp_path / "run").exists()
 
 

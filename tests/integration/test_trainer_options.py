@@ -141,10 +141,10 @@ def test_rates_are_logged_at_every_step_where_their_schedule_may_change_them_els
 
 def test_a_plain_trainer_returns_the_scores_that_the_command_writes(separatrix, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    separatrix.succeed("test", *separatrix.arguments("gate"), "--run", "gate")
+    separatrix.succeed("test", *separatrix.arguments("oracle_activity_mask"), "--run", "oracle_activity_mask")
     overall = {
         row["quantity"]: float(row["mean"])
-        for row in separatrix.rows(tmp_path / "gate" / "summary.csv")
+        for row in separatrix.rows(tmp_path / "oracle_activity_mask" / "summary.csv")
         if row["label"] == "overall"
     }
     settings = {name.removeprefix("data."): yaml.safe_load(value) for name, value in separatrix.scenes.items()}
@@ -152,6 +152,8 @@ def test_a_plain_trainer_returns_the_scores_that_the_command_writes(separatrix, 
     corpus = Procedural(clips_per_class=8, folds=3, sample_rate=8000)
     data = UrbanScenes(corpus, bank_folder=str(separatrix.banks), **geometry, **settings)
     trainer = lightning.Trainer(logger=False, enable_progress_bar=False, accelerator="cpu")
-    (scores,) = trainer.test(ReferenceSeparator("gate", classes=data.classes, **geometry), datamodule=data)
+    (scores,) = trainer.test(
+        ReferenceSeparator("oracle_activity_mask", classes=data.classes, **geometry), datamodule=data
+    )
     expected = {"test_si_sdr_db": overall["output"], "test_improvement_db": overall["improvement"]}
     assert scores == pytest.approx(expected, abs=1e-5)

@@ -19,7 +19,7 @@ CHECKPOINTS = ("checkpoints/best.ckpt", "checkpoints/last.ckpt")
 
 def steep(number):
     """At this rate the loss soon stands still: the last epoch is not the best."""
-    settings = {"model.optimizer.lr": 100, "stopping.patience": 9, "trainer.log_every_n_steps": 1}
+    settings = {"model.optimizer.lr": 100, "early_stopping.patience": 9, "trainer.log_every_n_steps": 1}
     return {**settings, "trainer.max_epochs": number}
 
 
@@ -40,7 +40,7 @@ def states(run):
     """What the last checkpoint says of the best score and of patience."""
     callbacks = last(run)["callbacks"]
     best = next(state for key, state in callbacks.items() if key.startswith("EpochCheckpoint") and "validation" in key)
-    return best, next(state for key, state in callbacks.items() if key.startswith("Stopping"))
+    return best, next(state for key, state in callbacks.items() if key.startswith("ResumableEarlyStopping"))
 
 
 def test_a_training_leaves_its_configuration_versions_checkpoints_and_curves(separatrix, trained):
@@ -118,7 +118,7 @@ def test_other_settings_are_applied_and_early_stopping_holds_after_a_resume(trai
     shutil.copytree(trained / "cut", run)
     changes = {
         **{"data.workers": 1, "data.batch_size": 2, "data.bank_folder": tmp_path / "banks", "data.test_mixtures": 3},
-        **{"trainer.gradient_clip_val": 0.5, "stopping.patience": 3, "logger": "none"},
+        **{"trainer.gradient_clip_val": 0.5, "early_stopping.patience": 3, "logger": "none"},
     }
     arguments = [*separatrix.arguments("strong", {**steep(9), **changes}), "--run", run, "--ckpt_path", "last"]
     separatrix.succeed("fit", *arguments)

@@ -55,7 +55,7 @@ def contents(separatrix):
 @pytest.mark.parametrize(
     ("command", "place"),
     [
-        *(("fit", "optimizer_states"), ("fit", "extra"), ("test", "callbacks"), ("judge", "state_dict")),
+        *(("fit", "optimizer_states"), ("fit", "extra"), ("test", "callbacks"), ("classifier", "state_dict")),
         *(("predict", "extra"), ("selection", "hyper_parameters")),
     ],
 )
@@ -64,8 +64,8 @@ def test_a_payload_is_never_run_wherever_it_lies(command, place, separatrix, con
     contents[place] = Payload(trap)
     torch.save(contents, tmp_path / "given.ckpt")
     run = ("--run", tmp_path / "run")
-    if command == "judge":
-        line = refused("fit", *separatrix.arguments("frame", {"model.judge": tmp_path / "given.ckpt"}), *run)
+    if command == "classifier":
+        line = refused("fit", *separatrix.arguments("frame", {"model.classifier": tmp_path / "given.ckpt"}), *run)
     elif command == "selection":
         data = ["--config", "deep_clustering/base", "--config", "deep_clustering/speech"]
         models = ["--config", "deep_clustering/selection", "--model.checkpoints", f"['{tmp_path / 'given.ckpt'}']"]
@@ -205,7 +205,7 @@ def test_classes_of_odd_names_become_files_and_rows(separatrix, oddly_named, tmp
     separatrix.succeed("synthesize", *arguments, "--output", tmp_path / "scenes")
     written = {path.stem for path in (tmp_path / "scenes" / "sources").glob("*/*.wav")}
     assert written == set(classes)
-    model = ["--config", "weak_labels/gate", *separatrix.as_options(separatrix.trainer)]
+    model = ["--config", "weak_labels/oracle_activity_mask", *separatrix.as_options(separatrix.trainer)]
     outcome = separatrix.succeed("test", *model, *arguments, "--run", tmp_path / "run")
     assert NAMES[0] in outcome.out.replace("\n", "")
     assert {row["class"] for row in separatrix.rows(tmp_path / "run" / "scores.csv")} == set(classes)

@@ -12,7 +12,7 @@ from rich.console import Console
 from callbacks.training_progress import WRAPPED
 from experiments.cli import main
 
-EPOCHS = {"trainer.max_epochs": 3, "stopping.patience": 2}
+EPOCHS = {"trainer.max_epochs": 3, "early_stopping.patience": 2}
 
 
 class Terminal(io.StringIO):
@@ -35,14 +35,14 @@ def column(out, name):
 
 
 @pytest.fixture(scope="module")
-def judge(separatrix, tmp_path_factory):
-    """The folder of a judge, and what its training printed."""
-    run = tmp_path_factory.mktemp("watched") / "judge of frames"
-    return run, separatrix.succeed("fit", *separatrix.arguments("judge_frame", EPOCHS), "--run", run).out
+def classifier(separatrix, tmp_path_factory):
+    """The folder of a classifier, and what its training printed."""
+    run = tmp_path_factory.mktemp("watched") / "classifier of frames"
+    return run, separatrix.succeed("fit", *separatrix.arguments("classifier_frame", EPOCHS), "--run", run).out
 
 
-def test_a_training_says_what_it_is_before_the_first_epoch(judge, separatrix):
-    run, out = judge
+def test_a_training_says_what_it_is_before_the_first_epoch(classifier, separatrix):
+    run, out = classifier
     before = out.partition("epoch 1/3")[0]
     assert column(before, "fit") == [
         "EventClassifier, frame supervision, classes car_horn, dog_bark,",
@@ -84,8 +84,8 @@ def test_each_epoch_has_a_line_with_losses_the_best_so_far_patience_and_the_time
     assert any("patience" in line[4] for line in lines)
 
 
-def test_the_commands_to_type_next_are_complete_and_right_for_the_run(judge, separatrix):
-    run, out = judge
+def test_the_commands_to_type_next_are_complete_and_right_for_the_run(classifier, separatrix):
+    run, out = classifier
     made = [f"{run}/{name}" for name in ("checkpoints/best.ckpt", "checkpoints/last.ckpt", "config.yaml")]
     assert column(out, "made")[:3] == made
     test, fit = (shlex.split(line) for line in column(out, "next"))
@@ -95,7 +95,7 @@ def test_the_commands_to_type_next_are_complete_and_right_for_the_run(judge, sep
     tiny = separatrix.as_options({**separatrix.networks["WeakLabelSeparator"], "trainer.max_epochs": 1})
     out = separatrix.succeed(*fit[1:], *tiny).out
     said = " ".join(out.split())
-    assert "WeakLabelSeparator, frame supervision" in said and " parameters to train network judge: Event" in said
+    assert "WeakLabelSeparator, frame supervision" in said and " parameters to train network classifier: Event" in said
     # The frozen one is named with its size and its file.
     assert f" parameters frozen, of {run / 'checkpoints' / 'best.ckpt'} geometry" in said
     assert column(out, "next")[0].startswith("separatrix test ")

@@ -33,7 +33,7 @@ def refused(separatrix, tmp_path):
     return run
 
 
-FRAME, CLIP, STRONG = "{judge_frame}", "{judge_clip}", "{strong}"  # checkpoints of trained systems
+FRAME, CLIP, STRONG = "{classifier_frame}", "{classifier_clip}", "{strong}"  # checkpoints of trained systems
 FITS = [
     ("strong", {"data.corpus.zzz": 3}, "--data.corpus.zzz: no such setting; --help lists them"),
     ("strong", {"zzz": 3}, "--zzz: no such setting; --help lists them"),
@@ -45,10 +45,10 @@ FITS = [
     ("strong", {"data.batch_size": 9}, "epoch_mixtures: 8 over 1 ranks do not fill a batch of 9"),
     ("strong", {"trainer.strategy": "magic"}, "--trainer: You selected an invalid strategy name: `strategy='magic'`"),
     ("strong", {"run": "{tmp}/file/run"}, "cannot be written to; choose another --run"),
-    ("frame", {}, "judge: frame supervision needs the checkpoint of an EventClassifier"),
-    ("clip", {"model.judge": FRAME}, "supervision: the separator has clip"),
-    ("frame", {"model.judge": "{tmp}/judge.ckpt"}, "no such checkpoint"),
-    ("frame", {"model.judge": STRONG}, "a checkpoint of WeakLabelSeparator; one of EventClassifier is needed"),
+    ("frame", {}, "classifier: frame supervision needs the checkpoint of an EventClassifier"),
+    ("clip", {"model.classifier": FRAME}, "supervision: the separator has clip"),
+    ("frame", {"model.classifier": "{tmp}/classifier.ckpt"}, "no such checkpoint"),
+    ("frame", {"model.classifier": STRONG}, "a checkpoint of WeakLabelSeparator; one of EventClassifier is needed"),
     ("strong", {"ckpt_path": "{tmp}/strong.safetensors"}, "an exported model, which is no state of a training"),
 ]
 TESTS = [
@@ -75,14 +75,17 @@ TESTS = [
     [
         *(("fit", *case) for case in FITS),
         *(("test", *case) for case in TESTS),
-        ("predict", "judge_frame", {"ckpt_path": FRAME}, "EventClassifier makes no estimates"),
+        ("predict", "classifier_frame", {"ckpt_path": FRAME}, "EventClassifier makes no estimates"),
     ],
 )
 def test_a_wrong_setting_is_named(command, row, given, told, separatrix, refused, tmp_path):
     (tmp_path / "file").write_text("")
     if "strong.safetensors" in str(given):
         separatrix.succeed("export", separatrix.best("strong"), "--output", tmp_path / "strong.safetensors")
-    places = {"tmp": tmp_path, **{name: separatrix.best(name) for name in ("judge_frame", "judge_clip", "strong")}}
+    places = {
+        "tmp": tmp_path,
+        **{name: separatrix.best(name) for name in ("classifier_frame", "classifier_clip", "strong")},
+    }
     given = {
         name: value.format(**places) if isinstance(value, str) and value[0] == "{" else value
         for name, value in {"run": "{tmp}/run", **given}.items()

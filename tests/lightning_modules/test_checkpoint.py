@@ -36,7 +36,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch.manual_seed(0)
     module = EventClassifier(network=TINY, gain=2.5, **SETTINGS)
     module.prior.copy_(torch.tensor([0.25, 0.75]))
-    return save(module, tmp_path_factory.mktemp("trained") / "judge.ckpt")
+    return save(module, tmp_path_factory.mktemp("trained") / "classifier.ckpt")
 
 
 @pytest.fixture
@@ -57,10 +57,10 @@ def test_a_module_comes_back_with_its_settings_weights_and_prior(trained):
     module = load_module(trained, EventClassifier)
     torch.manual_seed(0)
     original = EventClassifier(network=TINY, gain=2.5, **SETTINGS)
-    assert module.identity() == original.identity()
+    assert module.signature() == original.signature()
     assert module.prior.tolist() == [0.25, 0.75]
-    heard = torch.rand(2, 17, 9)
-    assert torch.equal(module(heard), original(heard))
+    inputs = torch.rand(2, 17, 9)
+    assert torch.equal(module(inputs), original(inputs))
 
 
 def test_the_file_says_which_of_several_kinds_it_is(trained, path):
@@ -70,11 +70,11 @@ def test_the_file_says_which_of_several_kinds_it_is(trained, path):
 
 
 def test_a_class_of_one_s_own_is_known_by_the_class_that_it_extends(path):
-    class OwnJudge(EventClassifier):
+    class OwnClassifier(EventClassifier):
         pass
 
-    save(OwnJudge(network=TINY, **SETTINGS), path)
-    assert type(load_module(path, EventClassifier)) is OwnJudge
+    save(OwnClassifier(network=TINY, **SETTINGS), path)
+    assert type(load_module(path, EventClassifier)) is OwnClassifier
 
 
 class Dense(nn.Module):
@@ -117,7 +117,7 @@ def test_a_checkpoint_of_an_unknown_class_says_how_to_make_it_known(path):
     module = EventClassifier(network=TINY, **SETTINGS)
     save(module, path)
     checkpoint = torch.load(path, weights_only=True)
-    torch.save({**checkpoint, "module": "SomebodysJudge"}, path)
+    torch.save({**checkpoint, "module": "SomebodysClassifier"}, path)
     assert refusal(path).endswith("one of EventClassifier is needed; --import MODULE makes a class of your own known")
 
 
@@ -197,7 +197,7 @@ def test_notes_that_lightning_leaves_among_the_settings_do_not_matter(trained, p
     contents = read_checkpoint(trained)
     contents["hyper_parameters"] |= {"_class_path": "a.B", "_instantiator": "c.d"}
     torch.save(contents, path)
-    assert load_module(path, EventClassifier).identity() == load_module(trained, EventClassifier).identity()
+    assert load_module(path, EventClassifier).signature() == load_module(trained, EventClassifier).signature()
 
 
 class Failing:

@@ -41,46 +41,46 @@ class Earlier(NamedTuple):
 
 
 SEPARATOR = {"network.recurrent.": "separator.recurrent.", "network.output.": "separator.mask."}
-JUDGE = {
-    "judge.network.convolutions.": "judge.classifier.convolutions.",
-    "judge.network.recurrent.": "judge.classifier.recurrent.",
-    "judge.network.output.": "judge.classifier.classes.",
+CLASSIFIER = {
+    "classifier.network.convolutions.": "classifier.classifier.convolutions.",
+    "classifier.network.recurrent.": "classifier.classifier.recurrent.",
+    "classifier.network.output.": "classifier.classifier.classes.",
 }
-CLASSIFIER = {new.removeprefix("judge."): old.removeprefix("judge.") for new, old in JUDGE.items()}
+CLASSIFIER = {new.removeprefix("classifier."): old.removeprefix("classifier.") for new, old in CLASSIFIER.items()}
 EARLIER = {
     "separator": Earlier(
         WeakLabelSeparator,
         SCENES
-        | {"supervision": "strong", "judge": None, "joint_judge": None, "alpha": 7.0}
+        | {"supervision": "strong", "classifier": None, "joint_classifier": None, "alpha": 7.0}
         | {"units": 3, "layers": 2, "lstm_start": "uniform", "learning_rate": 0.01, "halve_after": 4},
         SCENES
-        | {"supervision": "strong", "judge": None, "joint_judge": None, "alpha": 7.0}
+        | {"supervision": "strong", "classifier": None, "joint_classifier": None, "alpha": 7.0}
         | {"network": choice(BLSTM, units=3, layers=2, lstm_init="uniform")}
         | {"optimizer": adam(0.01), "scheduler": halved(3)},
         SEPARATOR,
     ),
-    "separator with a joint judge": Earlier(
+    "separator with a joint classifier": Earlier(
         WeakLabelSeparator,
         SCENES
         | {"supervision": "clip", "units": 3, "layers": 1, "lstm_start": "open_gate"}
-        | {"joint_judge": {"architecture": "convolutional", "channels": [2, 3, 4], "units": 3, "gain": 10.0}}
+        | {"joint_classifier": {"architecture": "convolutional", "channels": [2, 3, 4], "units": 3, "gain": 10.0}}
         | {"learning_rate": 1e-4, "halve_after": None},
         SCENES
         | {"supervision": "clip", "network": choice(BLSTM, units=3, layers=1, lstm_init="orthogonal")}
-        | {"joint_judge": {"network": choice(CRNN, channels=[2, 3, 4], units=3), "gain": 10.0}}
+        | {"joint_classifier": {"network": choice(CRNN, channels=[2, 3, 4], units=3), "gain": 10.0}}
         | {"optimizer": adam(1e-4), "scheduler": None},
-        SEPARATOR | JUDGE,
+        SEPARATOR | CLASSIFIER,
     ),
-    "separator with a joint recurrent judge": Earlier(
+    "separator with a joint recurrent classifier": Earlier(
         WeakLabelSeparator,
         SCENES
         | {"supervision": "frame", "units": 3, "layers": 1, "learning_rate": 1e-4, "halve_after": 1}
-        | {"joint_judge": {"architecture": "recurrent", "learning_rate": 1.0}},
+        | {"joint_classifier": {"architecture": "recurrent", "learning_rate": 1.0}},
         SCENES
         | {"supervision": "frame", "network": choice(BLSTM, units=3, layers=1)}
-        | {"joint_judge": {"network": choice(BLSTM, units=100, layers=2)}}
+        | {"joint_classifier": {"network": choice(BLSTM, units=100, layers=2)}}
         | {"optimizer": adam(1e-4), "scheduler": halved(0)},
-        SEPARATOR | JUDGE,
+        SEPARATOR | CLASSIFIER,
     ),
     "convolutional classifier": Earlier(
         EventClassifier,
@@ -143,11 +143,11 @@ def test_what_an_earlier_version_wrote_has_todays_names_and_puts_out_the_same(na
         {"module": contents["module"], "hyper_parameters": contents["hyper_parameters"]},
         contents["state_dict"],
     )
-    heard = torch.rand(2, 17, 40) if earlier.kind is EventClassifier else 0.1 * torch.randn(2, 400)
+    inputs = torch.rand(2, 17, 40) if earlier.kind is EventClassifier else 0.1 * torch.randn(2, 400)
     for path in (tmp_path / "old.ckpt", tmp_path / "old.safetensors"):
         loaded = load_module(path, earlier.kind).eval()
         with torch.no_grad():
-            assert torch.equal(loaded(heard), module(heard))
+            assert torch.equal(loaded(inputs), module(inputs))
         assert read_checkpoint(path)["hyper_parameters"]["network"] == earlier.now["network"]
 
 

@@ -98,14 +98,14 @@ def test_frames_met_are_those_whose_window_shares_a_sample_with_the_event(window
         for frame in range(400)
         if event & set(range(frame * geometry.hop - window // 2, frame * geometry.hop + window // 2))
     ]
-    assert list(range(*geometry.frames_met(onset, onset + length))) == met
+    assert list(range(*geometry.frames_overlapping(onset, onset + length))) == met
 
 
 def test_frames_met_takes_arrays_of_events():
     onsets, offsets = np.array([0, 100, 5000]), np.array([1, 700, 64_000])
-    first, stop = PAPER.frames_met(onsets, offsets)
+    first, stop = PAPER.frames_overlapping(onsets, offsets)
     assert [(int(a), int(b)) for a, b in zip(first, stop, strict=True)] == [
-        PAPER.frames_met(int(onset), int(offset)) for onset, offset in zip(onsets, offsets, strict=True)
+        PAPER.frames_overlapping(int(onset), int(offset)) for onset, offset in zip(onsets, offsets, strict=True)
     ]
 
 

@@ -29,8 +29,8 @@ def random_batch(size: int, seed: int = 0) -> Batch:
     labels = (torch.rand(size, len(CLASSES), FRAMES, generator=generator) < 0.3).float()
     labels[:, :, 0] = torch.eye(len(CLASSES))[torch.arange(size) % len(CLASSES)]
     labels[0, 2] = 0  # so that clip labels differ from all ones
-    gate = labels.repeat_interleave(GEOMETRY.hop, -1)[..., :SAMPLES]
-    sources = 0.3 * torch.randn(size, len(CLASSES), SAMPLES, generator=generator) * gate
+    oracle_activity_mask = labels.repeat_interleave(GEOMETRY.hop, -1)[..., :SAMPLES]
+    sources = 0.3 * torch.randn(size, len(CLASSES), SAMPLES, generator=generator) * oracle_activity_mask
     return Batch(sources.sum(1), sources, labels, labels.amax(-1), torch.arange(size))
 
 

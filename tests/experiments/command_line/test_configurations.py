@@ -56,8 +56,8 @@ def test_every_way_of_writing_a_configuration_is_resolved_and_nothing_else():
     ("words", "chain"),
     [
         ("fit --config weak_labels/frame", "base small/data frame small/separator small/frame"),
-        ("fit --config weak_labels/judge_clip", "base small/data judge_clip small/judge"),
-        ("test --config=weak_labels/gate", "base small/data gate"),
+        ("fit --config weak_labels/classifier_clip", "base small/data classifier_clip small/classifier"),
+        ("test --config=weak_labels/oracle_activity_mask", "base small/data oracle_activity_mask"),
         ("bank --config weak_labels/base", "base small/data"),
         ("fit --config weak_labels/base --config weak_labels/strong", "base small/data strong small/separator"),
         ("fit --config deep_clustering/speech", "model small/model base speech small/data small/speech"),

@@ -42,5 +42,5 @@ def test_earlier_settings_keep_working_with_a_line_that_names_the_new_ones(where
 
 
 def test_an_earlier_architecture_is_a_class_of_network(model):
-    settings, _ = model("weak_labels/judge_frame", "--model.architecture", "recurrent", "--model.units=7")
+    settings, _ = model("weak_labels/classifier_frame", "--model.architecture", "recurrent", "--model.units=7")
     assert settings["network"]["class_path"].endswith("BLSTM") and settings["network"]["init_args"]["units"] == 7

@@ -101,11 +101,11 @@ def test_a_terminal_shows_the_first_of_many_broken_clips_and_a_file_all(tmp_path
 def test_the_table_alone_gives_the_statistics_that_need_no_audio(urbansound_factory, capsys):
     root = urbansound_factory()
     table = str(root / "metadata" / "UrbanSound8K.csv")
-    _, heard, _ = run(capsys, "urbansound8k", "--root", str(root), *FEW)
+    _, inputs, _ = run(capsys, "urbansound8k", "--root", str(root), *FEW)
     status, read, _ = run(capsys, "urbansound8k", "--metadata", table, *FEW)
     assert status == 0 and "no audio was decoded" in read
     # All clips are audible and as long as the table says: the same recipes, the same frames.
-    statistics = [report[report.index("distinct classes") : report.index("by class\n")] for report in (heard, read)]
+    statistics = [report[report.index("distinct classes") : report.index("by class\n")] for report in (inputs, read)]
     assert statistics[0] == statistics[1]
 
 

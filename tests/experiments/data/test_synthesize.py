@@ -44,7 +44,7 @@ def configuration(tmp_path_factory) -> Path:
             **SETTINGS,
         },
     }
-    model = {"class_path": "nowhere.Unknown", "init_args": {"judge": "none.ckpt"}}
+    model = {"class_path": "nowhere.Unknown", "init_args": {"classifier": "none.ckpt"}}
     (folder / "data.yaml").write_text(
         yaml.safe_dump({"seed_everything": 3, "model": model, "trainer": {"max_epochs": 5}, "data": data})
     )

@@ -12,11 +12,11 @@ import yaml
 
 from experiments.cli import main
 from lightning_modules.scores.rows import write_rows
-from lightning_modules.scores.selection_rows import MEASURES, SELECTION_COLUMNS
+from lightning_modules.scores.selection_rows import SELECTION_COLUMNS, SELECTION_SCORES
 from lightning_modules.scores.summary import CLASSIFIER_COLUMNS, SCORE_COLUMNS
 
 CLASSES = ("car_horn", "siren")
-SYSTEMS = ("clip", "frame", "strong", "gate", "ideal_ratio_mask")
+SYSTEMS = ("clip", "frame", "strong", "oracle_activity_mask", "ideal_ratio_mask")
 DOMAINS = ("speech", "music", "environmental")
 VOID = {"meta", "img", "br", "input", "link"}
 
@@ -130,7 +130,7 @@ def weak_labels(tmp_path_factory):
             nan = float("nan")
             write_rows(run / "scores.csv", SCORE_COLUMNS, [*rows, (30, classes[0], "single class", nan, nan, nan)])
         for supervision in ("frame", "clip"):
-            run = write_run(output / f"judge_{supervision}", "judge.EventClassifier", corpus, classes)
+            run = write_run(output / f"classifier_{supervision}", "classifier.EventClassifier", corpus, classes)
             scores = [
                 (supervision, level, label, 0.9, 0.8, 0.7, 100, 40) for level in ("frame", "clip") for label in classes
             ]
@@ -153,8 +153,8 @@ def model_selection(tmp_path_factory):
             si_sdr = generator.normal(0, 2, 3) + 6 * (np.array(DOMAINS) == domain)
             confidence = 0.02 * si_sdr + 0.3
             for number, model in enumerate(DOMAINS):
-                measures = [confidence[number] if name != "cluster_balance" else 0.5 for name in MEASURES]
-                told = *measures, int(number == confidence.argmax())
+                scores = [confidence[number] if name != "cluster_balance" else 0.5 for name in SELECTION_SCORES]
+                told = *scores, int(number == confidence.argmax())
                 for source in range(2):
                     scores = "", -1.0, si_sdr[number] + source
                     rows.append((index, domain, f"r{index}|s{index}", model, source, *scores, *told))

@@ -122,10 +122,10 @@ def test_several_revisions_are_told_apart_and_procedural_sounds_are_never_passed
 def test_what_is_not_there_yet_is_named_and_the_rest_shown(report, weak_labels):
     folder = weak_labels()
     (folder / "frame" / "scores.csv").unlink()
-    (folder / "judge_clip" / "classifier.csv").unlink()
+    (folder / "classifier_clip" / "classifier.csv").unlink()
     status, printed, page = report(folder)
     assert status == 0 and "missing: Listen:" in printed and not page.all("audio")
-    for name in ("Row frame", "Judge judge_clip"):
+    for name in ("Row frame", "Classifier classifier_clip"):
         assert f"missing: {name}: it has not been tested yet." in printed
         assert f"{name}: it has not been tested yet." in page.texts("li")
     assert "Δ strong labels" in page.texts("th") and "Δ frame labels" not in page.texts("th")
@@ -150,10 +150,10 @@ def test_damaged_rows_cost_their_part_of_the_page_alone(report, selection_copy):
     assert page.texts("h2") == ["What is missing", "How it was made"]
 
 
-@pytest.mark.parametrize("name", ["frame", "judge_frame"])
+@pytest.mark.parametrize("name", ["frame", "classifier_frame"])
 def test_a_single_run_has_a_page_too(report, weak_labels, name):
     status, _, page = report(weak_labels() / name, "--no-audio")
-    parts = ["The table", "Distributions"] if name == "frame" else ["Judges"]
+    parts = ["The table", "Distributions"] if name == "frame" else ["Classifiers"]
     assert status == 0 and page.texts("h2") == [*parts, "Trainings", "How it was made"]
 
 

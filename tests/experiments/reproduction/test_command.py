@@ -37,22 +37,26 @@ def test_every_stage_comes_after_those_it_needs(preset, tmp_path):
 
 
 @pytest.mark.parametrize("preset", PRESETS)
-def test_weak_separators_listen_to_the_judge_of_their_own_labels(preset, tmp_path):
+def test_weak_separators_listen_to_the_classifier_of_their_own_labels(preset, tmp_path):
     stages = {stage.name: stage for stage in weak_labels_stages(preset, tmp_path, [], {})}
     for row in ("frame", "clip"):
-        judge = dict(pairwise(stages[f"{row}.fit"].arguments))["--model.judge"]
-        assert judge == str(tmp_path / f"judge_{row}" / "checkpoints" / "best.ckpt")
-        assert f"judge_{row}.fit" in stages[f"{row}.fit"].needs
-    assert "--model.judge" not in stages["strong.fit"].arguments
+        classifier = dict(pairwise(stages[f"{row}.fit"].arguments))["--model.classifier"]
+        assert classifier == str(tmp_path / f"classifier_{row}" / "checkpoints" / "best.ckpt")
+        assert f"classifier_{row}.fit" in stages[f"{row}.fit"].needs
+    assert "--model.classifier" not in stages["strong.fit"].arguments
 
 
 def test_trained_rows_are_evaluated_with_their_best_checkpoint_and_references_with_none(tmp_path):
     stages = {stage.name: stage for stage in weak_labels_stages("demo", tmp_path, [], {})}
-    for row in ("judge_frame", "judge_clip", "strong", "frame", "clip"):
+    for row in ("classifier_frame", "classifier_clip", "strong", "frame", "clip"):
         arguments = dict(pairwise(stages[f"{row}.test"].arguments))
         assert arguments["--ckpt_path"] == str(tmp_path / row / "checkpoints" / "best.ckpt")
-    assert not [name for name in ("gate", "ideal_ratio_mask") if "--ckpt_path" in stages[f"{name}.test"].arguments]
-    assert "gate.fit" not in stages
+    assert not [
+        name
+        for name in ("oracle_activity_mask", "ideal_ratio_mask")
+        if "--ckpt_path" in stages[f"{name}.test"].arguments
+    ]
+    assert "oracle_activity_mask.fit" not in stages
 
 
 def test_settings_with_a_dot_go_to_every_stage_and_those_of_the_data_to_the_bank_too(started, tmp_path):

@@ -22,7 +22,7 @@ from lightning_modules.scores.calibration import Calibration
 from lightning_modules.scores.ensembles import MEAN, Confusion
 from lightning_modules.scores.intervals import Correlation, Difference
 from lightning_modules.scores.rows import read_rows, write_rows
-from lightning_modules.scores.selection_rows import MEASURES, SELECTION_COLUMNS, read_evaluated
+from lightning_modules.scores.selection_rows import SELECTION_COLUMNS, SELECTION_SCORES, read_evaluated
 
 NOTE = "Synthetic rows."
 COMPARED = ["silhouette", "posterior", "confidence_masks", "jensen_shannon", "cluster_balance", "calibrated"]
@@ -35,14 +35,14 @@ def write_selection(path, domain, models, mixtures, seed):
     for index in range(mixtures):
         quality = generator.normal([9 if model == domain else 2 for model in models], 3)
         boast = [0.2 * (model == "music") for model in models]
-        measures = 0.3 + np.add(boast, 0.02 * quality) + generator.normal(0, 0.05, (len(MEASURES), len(models)))
-        trusted = measures[MEASURES.index("confidence")].argmax()
+        scores = 0.3 + np.add(boast, 0.02 * quality) + generator.normal(0, 0.05, (len(SELECTION_SCORES), len(models)))
+        best = scores[SELECTION_SCORES.index("confidence")].argmax()
         names = "|".join(f"{domain}{i}" for i in generator.integers(8, size=2))
         for (place, model), source in product(enumerate(models), range(2)):
             scores = ["silent source", np.nan, np.nan]
             if index != 5:
                 scores = ["", 0.0, float(quality[place] + generator.normal())]
-            told = *measures[:, place].tolist(), int(place == trusted)
+            told = *scores[:, place].tolist(), int(place == best)
             rows.append((index, domain, names, model, source, *scores, *told))
     write_rows(path, SELECTION_COLUMNS, rows)
 

@@ -11,7 +11,7 @@ from lightning_modules.scores.rows import read_rows, write_rows
 from lightning_modules.scores.summary import CLASSIFIER_COLUMNS, SCORE_COLUMNS
 
 CLASSES = ["dog_bark", "siren"]
-SYSTEMS = ["clip", "frame", "strong", "gate", "ideal_ratio_mask"]
+SYSTEMS = ["clip", "frame", "strong", "oracle_activity_mask", "ideal_ratio_mask"]
 
 
 def write_classifiers(output, classes):
@@ -20,7 +20,7 @@ def write_classifiers(output, classes):
         rows = [
             (supervision, level, label, 0.9, 0.8, 0.7, 60, 20) for level, label in product(("frame", "clip"), classes)
         ]
-        write_rows(output / f"judge_{supervision}" / "classifier.csv", CLASSIFIER_COLUMNS, rows)
+        write_rows(output / f"classifier_{supervision}" / "classifier.csv", CLASSIFIER_COLUMNS, rows)
 
 
 @pytest.fixture
@@ -44,7 +44,7 @@ def test_cells_are_the_statistics_of_their_scored_rows(output):
     cells = pandas.read_csv(output / "table.csv").set_index(["row", "class"])
     assert list(cells.index) == list(product(["input", *SYSTEMS], [*CLASSES, "overall"]))
     for (row, label), cell in cells.iterrows():
-        scores = pandas.read_csv(output / ("gate" if row == "input" else row) / "scores.csv")
+        scores = pandas.read_csv(output / ("oracle_activity_mask" if row == "input" else row) / "scores.csv")
         values = scores["input_si_sdr_db" if row == "input" else "improvement_db"]
         values = values[scores.left_out.isna() & ((scores["class"] == label) | (label == "overall"))]
         assert cell.n == len(values) == (48 if label == "overall" else 24)
@@ -91,7 +91,11 @@ def test_the_text_says_what_its_figures_are_of_and_what_was_left_out(output, cap
     make_table(output, "Procedural sounds: no recordings.")
     text = (output / "table.md").read_text()
     assert text.startswith("Procedural sounds: no recordings.\n\n| dB | dog bark | siren | overall |")
-    assert "Left out of gate: 12 rows (single class)." in text and "a\\|b # title" in text and "\n# title" not in text
+    assert (
+        "Left out of oracle_activity_mask: 12 rows (single class)." in text
+        and "a\\|b # title" in text
+        and "\n# title" not in text
+    )
     assert "[-5.4 ± 4.8]" in text and "| n | 24 | 24 | 48 |" in text
     assert "frame" not in {line["row"] for line in read_rows(output / "table.csv")}
     assert "Procedural sounds: no recordings." in capsys.readouterr().out

@@ -1,4 +1,4 @@
-"""Every measure against scikit-learn or its definition, degenerate input, and what must not change a result."""
+"""Every score against scikit-learn or its definition, degenerate input, and what must not change a result."""
 
 import math
 from functools import partial
@@ -20,9 +20,9 @@ from lightning_modules.deep_clustering.confidence import (
     confidence,
     loud_points,
     mask_clusters,
-    measure,
     posterior_strength,
     refit,
+    score_clusters,
     silhouette_samples,
 )
 from lightning_modules.deep_clustering.draws import Stream, uniform
@@ -39,7 +39,7 @@ def mixtures(generator: torch.Generator, clusters: int = 2) -> tuple[Tensor, Ten
     return clustered_points(N, clusters), magnitude, torch.arange(B) + 10
 
 
-def measured(
+def scored(
     fitted: Fitted,
     embedding: Tensor,
     magnitude: Tensor,
@@ -53,7 +53,7 @@ def measured(
     if fitted == "refit":
         return confidence(embedding, magnitude, identity, sources, points, share)
     loud = loud_points(embedding, magnitude, identity, points, share)
-    return measure(loud, mask_clusters(loud, centres))
+    return score_clusters(loud, mask_clusters(loud, centres))
 
 
 @pytest.mark.parametrize("clusters", [2, 3, 4])
@@ -121,7 +121,7 @@ def test_confidence_is_put_together_as_defined(sources, fitted, generator):
     embedding, magnitude, identity = mixtures(generator, sources)
     magnitude = torch.where(torch.rand(B, N, generator=generator) < 0.1, magnitude, 0)
     centres = embedding[:, :sources]
-    measures = measured(fitted, embedding, magnitude, identity, sources, centres, points=100, share=0.2)
+    scores = scored(fitted, embedding, magnitude, identity, sources, centres, points=100, share=0.2)
     keys = uniform(identity, N, Stream.POINTS)
     for b in range(B):
         bins = [i for i in loudest(magnitude[b : b + 1], 0.2)[0].tolist() if magnitude[b, i] > 0]
@@ -134,10 +134,10 @@ def test_confidence_is_put_together_as_defined(sources, fitted, generator):
             labels, own = torch.cdist(chosen[0], centres[b]).argmin(-1), centres[b : b + 1].double()
         silhouette = sklearn.metrics.silhouette_score(chosen[0].double().numpy(), labels.numpy())
         posterior = posterior_strength(loud, own).mean().item()
-        assert measures.silhouette[b].item() == pytest.approx(silhouette, abs=1e-5)
-        assert measures.posterior[b].item() == pytest.approx(posterior, abs=1e-5)
-        assert measures.confidence[b].item() == pytest.approx(silhouette * posterior, abs=1e-5)
-        assert measures.cluster_balance[b] == cluster_balance(labels.unsqueeze(0), sources)[0]
+        assert scores.silhouette[b].item() == pytest.approx(silhouette, abs=1e-5)
+        assert scores.posterior[b].item() == pytest.approx(posterior, abs=1e-5)
+        assert scores.confidence[b].item() == pytest.approx(silhouette * posterior, abs=1e-5)
+        assert scores.cluster_balance[b] == cluster_balance(labels.unsqueeze(0), sources)[0]
 
 
 @pytest.mark.parametrize(("fitted", "sources"), [("refit", 2), ("masks", 3)])
@@ -146,15 +146,15 @@ def test_confidence_depends_neither_on_precision_nor_on_the_batch(fitted, source
     magnitude[1, 500:] = 0
     centres = k_means(embedding, sources, identity).centres
 
-    def measures(order: list[int], dtype: torch.dtype) -> Confidence:
+    def scores(order: list[int], dtype: torch.dtype) -> Confidence:
         inputs = embedding[order].to(dtype), magnitude[order].to(dtype), identity[order]
-        return measured(fitted, *inputs, sources, centres[order], points=200, share=0.2)
+        return scored(fitted, *inputs, sources, centres[order], points=200, share=0.2)
 
-    expected = torch.stack(measures([0, 1, 2, 3], torch.float32))
+    expected = torch.stack(scores([0, 1, 2, 3], torch.float32))
     close = partial(torch.testing.assert_close, rtol=0, atol=1e-5)
-    close(torch.stack(measures([0, 1, 2, 3], torch.float64)), expected)
-    close(torch.stack(measures([2, 0, 3, 1], torch.float32)), expected[:, [2, 0, 3, 1]])
-    close(torch.stack(measures([1], torch.float32)), expected[:, 1:2])
+    close(torch.stack(scores([0, 1, 2, 3], torch.float64)), expected)
+    close(torch.stack(scores([2, 0, 3, 1], torch.float32)), expected[:, [2, 0, 3, 1]])
+    close(torch.stack(scores([1], torch.float32)), expected[:, 1:2])
 
 
 @pytest.mark.parametrize("sources", [2, 3])
@@ -174,16 +174,16 @@ def test_degenerate_mixtures_have_defined_measures(sources, fitted, case, genera
         centres[:] = embedding[:, :1]
     else:
         magnitude[1:] = 0
-    measures = measured(fitted, embedding, magnitude, identity, sources, centres)
-    assert all(values.isfinite().all() for values in measures)
+    scores = scored(fitted, embedding, magnitude, identity, sources, centres)
+    assert all(values.isfinite().all() for values in scores)
     if case in ("silent", "equal points"):
-        for values in measures:
+        for values in scores:
             torch.testing.assert_close(values, torch.zeros(B, dtype=torch.float64), rtol=0, atol=1e-9)
     if case == "one bin":
-        assert measures.silhouette.count_nonzero() == 0 and measures.confidence.count_nonzero() == 0
+        assert scores.silhouette.count_nonzero() == 0 and scores.confidence.count_nonzero() == 0
     if case == "nearly silent batch":
-        assert all(values[1:].count_nonzero() == 0 for values in measures)
-        assert measures.silhouette[0] > 0
+        assert all(values[1:].count_nonzero() == 0 for values in scores)
+        assert scores.silhouette[0] > 0
 
 
 @pytest.mark.parametrize("share", [0.01, 0.3])
@@ -219,8 +219,8 @@ def test_by_default_s_is_of_1000_of_the_loudest_hundredth_and_p_of_all_of_it_wit
     posterior = float((2 * likelihood.amax(-1) / likelihood.sum(-1) - 1).mean())
     points = loud_points(embedding, magnitude, identity)
     assert torch.equal(points.drawn, embedding[:, drawn])
-    for measures in (confidence(embedding, magnitude, identity), measure(points, refit(points, identity, 2))):
-        found = [float(value) for value in measures[:3]]
+    for scores in (confidence(embedding, magnitude, identity), score_clusters(points, refit(points, identity, 2))):
+        found = [float(value) for value in scores[:3]]
         assert found == pytest.approx([silhouette, posterior, silhouette * posterior], abs=1e-6)
 
 
@@ -234,12 +234,12 @@ def test_measures_keep_their_ranges(seed, n, sources, dimensions, whole):
     labels = torch.randint(0, sources, (2, n), generator=generator)
     silhouettes = silhouette_samples(embedding, labels, sources, magnitude > 0)
     assert silhouettes.abs().max() <= 1
-    measures = confidence(embedding, magnitude, torch.tensor([seed, 1]), sources, points=20, share=1.0)
-    assert all(values.isfinite().all() for values in measures)
-    assert measures.silhouette.abs().max() <= 1
-    for share in (measures.posterior, measures.cluster_balance):
+    scores = confidence(embedding, magnitude, torch.tensor([seed, 1]), sources, points=20, share=1.0)
+    assert all(values.isfinite().all() for values in scores)
+    assert scores.silhouette.abs().max() <= 1
+    for share in (scores.posterior, scores.cluster_balance):
         assert share.min() >= 0 and share.max() <= 1
-    torch.testing.assert_close(measures.confidence, measures.silhouette * measures.posterior)
+    torch.testing.assert_close(scores.confidence, scores.silhouette * scores.posterior)
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")

@@ -88,15 +88,15 @@ def trainer(epochs: int = 2, **settings: Any) -> Trainer:
 
 
 class Given(nn.Module):
-    """A network whose unit vectors are what it was told, and that remembers what it heard."""
+    """A network whose unit vectors are what it was told, and that remembers what it inputs."""
 
     def __init__(self, embedding: Tensor) -> None:
         super().__init__()
         self.embedding = embedding
-        self.heard: list[Tensor] = []
+        self.inputs: list[Tensor] = []
 
     def forward(self, features: Tensor) -> Tensor:
-        self.heard.append(features)
+        self.inputs.append(features)
         frames = features.shape[2]
         told = self.embedding[:, : features.shape[1] * frames].unflatten(1, (frames, -1))
         return (200 * told - 100).permute(0, 3, 2, 1)  # logits of 0 and 1
@@ -186,7 +186,7 @@ def test_estimates_add_up_to_the_mixture():
 
 
 class Watched:
-    """The excerpts that training steps look at: features heard, and bins weighted and compared."""
+    """The excerpts that training steps look at: features inputs, and bins weighted and compared."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, **settings: Any) -> None:
         self.monkeypatch = monkeypatch
@@ -206,15 +206,15 @@ class Watched:
         """First frame of each mixture's excerpt; all that is looked at must be the same frames of it."""
         self.monkeypatch.setattr(DeepClustering, "current_epoch", epoch)
         self.model.training_step(batch, 0)
-        heard, (weight, sources) = self.network.heard[-1], self.seen[-1]
+        inputs, (weight, sources) = self.network.inputs[-1], self.seen[-1]
         mixture, truth = stft(batch.mixture, GEOMETRY).abs(), stft(batch.sources, GEOMETRY).abs()
-        features, length = level_features(mixture), heard.shape[-1]
+        features, length = level_features(mixture), inputs.shape[-1]
         found = []
         for b in range(len(batch.mixture)):
             (start,) = [
                 start
                 for start in range(FRAMES - length + 1)
-                if torch.equal(heard[b], features[b, :, start : start + length])
+                if torch.equal(inputs[b], features[b, :, start : start + length])
             ]
             for t in range(length):
                 bins = slice(t * GEOMETRY.bins, (t + 1) * GEOMETRY.bins)
@@ -241,7 +241,7 @@ def test_excerpts_begin_anywhere_and_so_that_they_fit(monkeypatch):
 
 
 def test_another_seed_of_the_data_draws_other_excerpts():
-    def heard(seed: int) -> list[Tensor]:
+    def inputs(seed: int) -> list[Tensor]:
         data, separator = RandomPairs(), model()
         data.seed = seed
         excerpts: list[Tensor] = []
@@ -249,7 +249,7 @@ def test_another_seed_of_the_data_draws_other_excerpts():
         trainer(1, limit_val_batches=0).fit(separator, datamodule=data)
         return excerpts
 
-    first, again, other = heard(3), heard(3), heard(4)
+    first, again, other = inputs(3), inputs(3), inputs(4)
     assert len(first) == 8 and all(map(torch.equal, first, again))
     assert sum(map(torch.equal, first, other)) < 4  # one in 32 by chance
 
@@ -258,7 +258,7 @@ def test_another_seed_of_the_data_draws_other_excerpts():
 def test_a_mixture_no_longer_than_an_excerpt_is_looked_at_whole(monkeypatch, frames):
     watched = Watched(monkeypatch, excerpt_frames=frames)
     assert watched.starts(random_batch(3)) == [0, 0, 0]
-    assert watched.network.heard[-1].shape == (3, GEOMETRY.bins, FRAMES)
+    assert watched.network.inputs[-1].shape == (3, GEOMETRY.bins, FRAMES)
 
 
 @pytest.fixture(scope="module")

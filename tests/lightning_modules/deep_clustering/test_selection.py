@@ -13,7 +13,13 @@ from torch.utils.data import DataLoader
 
 from lightning_modules.base_module import SeparatrixModule
 from lightning_modules.batch import Batch
-from lightning_modules.deep_clustering.confidence import Confidence, confidence, loud_points, mask_clusters, measure
+from lightning_modules.deep_clustering.confidence import (
+    Confidence,
+    confidence,
+    loud_points,
+    mask_clusters,
+    score_clusters,
+)
 from lightning_modules.deep_clustering.module import DeepClustering
 from lightning_modules.deep_clustering.selection import ModelSelection
 from lightning_modules.errors import InputError
@@ -95,7 +101,7 @@ def alone(path: str, batch: Batch, fitted: Any) -> tuple[Tensor, Confidence]:
         if fitted == "refit":
             return separated.estimates, confidence(*inputs, model.sources)
         loud = loud_points(*inputs)
-        return separated.estimates, measure(loud, mask_clusters(loud, separated.centres))
+        return separated.estimates, score_clusters(loud, mask_clusters(loud, separated.centres))
 
 
 def test_models_of_one_domain_are_told_apart_by_number(saved):
@@ -112,21 +118,21 @@ def test_the_model_of_highest_confidence_is_picked_and_its_estimates_are_the_ans
     of_models = [alone(path, batch, clusters) for path in three]
     assert len(set(chosen["picked"].tolist())) > 1  # else the test would say little
     for b in range(20):
-        confidences = [float(measures.confidence[b]) for _, measures in of_models]
+        confidences = [float(scores.confidence[b]) for _, scores in of_models]
         picked = confidences.index(max(confidences))
         assert chosen["picked"][b] == picked
         torch.testing.assert_close(answer[b], of_models[picked][0][b], atol=1e-6, rtol=0)
-    for m, (estimates, measures) in enumerate(of_models):
+    for m, (estimates, scores) in enumerate(of_models):
         torch.testing.assert_close(chosen["estimates"][m], estimates, atol=1e-6, rtol=0)
         for name in ("silhouette", "posterior", "confidence"):
             found = getattr(chosen[clusters], name)[m]  # type: ignore[literal-required]
-            torch.testing.assert_close(found, getattr(measures, name))
+            torch.testing.assert_close(found, getattr(scores, name))
 
 
 @pytest.mark.parametrize(("scores", "picked"), [([torch.nan, -1.0, -2.0], 1), ([torch.nan] * 3, 0)])
 def test_a_model_whose_score_is_nan_is_never_picked_unless_all_are(scores, picked, three, monkeypatch):
     selection, batch, given = ModelSelection(three), random_batch(2), iter(scores)
-    monkeypatch.setattr(selection, "trust", lambda output: torch.full((2,), next(given)))
+    monkeypatch.setattr(selection, "selection_score", lambda output: torch.full((2,), next(given)))
     assert selection.select(batch.mixture, batch.indices)["picked"].tolist() == [picked] * 2
 
 
@@ -186,19 +192,19 @@ def test_models_that_differ_in_rate_sources_or_activation_are_refused_with_both_
 def test_models_share_what_they_hear_alike_and_nothing_else(setting, analyses, saved, monkeypatch):
     paths, batch = [saved("speech"), saved("music", 1, **setting), saved("environmental", 2)], random_batch()
     expected = [alone(path, batch, "masks") for path in paths]
-    selection, heard, analyse = ModelSelection(paths), [], DeepClustering.analyse
+    selection, inputs, analyse = ModelSelection(paths), [], DeepClustering.analyse
 
     def counted(model: DeepClustering, mixture: Tensor) -> Any:
-        heard.append(model.domain)
+        inputs.append(model.domain)
         return analyse(model, mixture)
 
     monkeypatch.setattr(DeepClustering, "analyse", counted)
     with torch.no_grad():
         chosen = selection.select(batch.mixture, batch.indices)
-    assert len(heard) == analyses
-    for m, (estimates, measures) in enumerate(expected):
+    assert len(inputs) == analyses
+    for m, (estimates, scores) in enumerate(expected):
         assert torch.equal(chosen["estimates"][m], estimates)
-        assert torch.equal(chosen["masks"].confidence[m], measures.confidence)
+        assert torch.equal(chosen["masks"].confidence[m], scores.confidence)
 
 
 def test_models_of_three_sources_can_be_compared(saved):
@@ -210,8 +216,8 @@ def test_models_of_three_sources_can_be_compared(saved):
 
 def test_a_checkpoint_of_another_module_is_refused_with_both_kinds_named(saved, tmp_path):
     tiny = partial(BLSTM, units=3, layers=1)
-    judge = EventClassifier(classes=["a", "b"], sample_rate=8000, window=32, hop=16, network=tiny)
-    path = write(judge, tmp_path / "judge.ckpt")
+    classifier = EventClassifier(classes=["a", "b"], sample_rate=8000, window=32, hop=16, network=tiny)
+    path = write(classifier, tmp_path / "classifier.ckpt")
     with pytest.raises(InputError, match=f"^{path}: a checkpoint of EventClassifier; one of DeepClustering is needed$"):
         ModelSelection([saved("speech"), path])
 

@@ -41,18 +41,18 @@ def test_a_multiple_of_the_bins_becomes_maps(maps):
 
 @pytest.mark.parametrize("outputs", [1, 5, BINS + 1])
 def test_any_other_number_is_read_from_all_bands_together(outputs):
-    network, heard = tiny(outputs), features(1).requires_grad_()
-    answer = network(heard)
+    network, inputs = tiny(outputs), features(1).requires_grad_()
+    answer = network(inputs)
     assert answer.shape == (1, outputs, FRAMES)
-    (gradient,) = torch.autograd.grad(answer[0, 0, 4], heard)
+    (gradient,) = torch.autograd.grad(answer[0, 0, 4], inputs)
     assert (gradient != 0).all()  # every bin of every frame
 
 
 def test_every_bin_of_a_map_depends_on_all_bins_of_all_frames():
-    heard = features(1).requires_grad_()
-    masks = tiny()(heard)
+    inputs = features(1).requires_grad_()
+    masks = tiny()(inputs)
     for bin_ in (0, BINS - 1):
-        (gradient,) = torch.autograd.grad(masks[0, 1, bin_, 4], heard, retain_graph=True)
+        (gradient,) = torch.autograd.grad(masks[0, 1, bin_, 4], inputs, retain_graph=True)
         assert (gradient != 0).all()
 
 
@@ -69,10 +69,10 @@ def test_a_band_is_decoded_into_its_own_bins_of_every_map():
 
 @pytest.mark.parametrize(("outputs", "training"), [(2 * BINS, True), (5, False)])
 def test_a_mixture_gives_the_same_alone_as_in_a_batch(outputs, training):
-    network, heard = tiny(outputs).train(training), features(4)
+    network, inputs = tiny(outputs).train(training), features(4)
     with torch.set_grad_enabled(training):
-        alone = torch.cat([network(heard[b : b + 1]) for b in range(4)])
-        torch.testing.assert_close(network(heard), alone, atol=1e-5, rtol=0)
+        alone = torch.cat([network(inputs[b : b + 1]) for b in range(4)])
+        torch.testing.assert_close(network(inputs), alone, atol=1e-5, rtol=0)
 
 
 @pytest.mark.parametrize(

@@ -33,8 +33,8 @@ def test_it_is_torchs_bidirectional_lstm_and_a_linear_layer_of_the_same_weights(
 
 
 def test_an_answer_in_one_frame_depends_on_all_of_them():
-    heard = features(1).requires_grad_()
-    (gradient,) = torch.autograd.grad(tiny()(heard)[0, 0, 3], heard)
+    inputs = features(1).requires_grad_()
+    (gradient,) = torch.autograd.grad(tiny()(inputs)[0, 0, 3], inputs)
     assert gradient.abs().amax((0, 1)).min() > 0
 
 

@@ -40,14 +40,14 @@ def test_the_published_classifier_is_three_convolutions_and_one_lstm_of_100_unit
 
 
 def test_it_is_convolutions_pooling_lstm_and_linear_written_out():
-    network, heard = tiny(), magnitudes()
-    maps = heard.unsqueeze(1)
+    network, inputs = tiny(), magnitudes()
+    maps = inputs.unsqueeze(1)
     convolutions = [layer for layer in network.modules() if isinstance(layer, nn.Conv2d)]
     for layer, pooling in zip(convolutions, ((2, 1), (2, 2), (2, 2)), strict=True):
         maps = nn.functional.conv2d(maps, layer.weight, layer.bias, padding=2).relu()
         maps = nn.functional.max_pool2d(maps, pooling)
     states = network.recurrent.lstm(maps.flatten(1, 2).mT)[0]
-    torch.testing.assert_close(network(heard), network.output(states).mT)
+    torch.testing.assert_close(network(inputs), network.output(states).mT)
 
 
 @pytest.mark.parametrize("frames", [4, 5, 7, 8, 30, 33])
@@ -57,9 +57,9 @@ def test_labels_and_logits_have_the_same_frames_whatever_the_length(frames):
 
 
 def test_an_answer_in_one_place_depends_on_the_future_and_on_the_past():
-    heard = magnitudes(48, batch=1).requires_grad_()
-    logits = tiny()(heard)
-    (gradient,) = torch.autograd.grad(logits[0, 0, logits.shape[-1] // 2], heard)
+    inputs = magnitudes(48, batch=1).requires_grad_()
+    logits = tiny()(inputs)
+    (gradient,) = torch.autograd.grad(logits[0, 0, logits.shape[-1] // 2], inputs)
     # Farther away than three convolutions see.
     assert gradient[0, :, :12].any() and gradient[0, :, -12:].any()
 

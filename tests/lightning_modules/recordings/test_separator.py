@@ -105,11 +105,11 @@ def test_a_recording_of_one_window_is_separated_exactly_as_the_model_does_it(sel
     for select in ("file", "segment"):
         separated = Separator(models, select, window=SHORT)(x, RATE)
         assert torch.equal(torch.cat(list(separated.sources.values())), expected)
-        (judgement,) = separated.judgements
-        assert judgement.picked == models.names[int(selected["picked"])]
+        (selection,) = separated.selections
+        assert selection.picked == models.names[int(selected["picked"])]
         for number, name in enumerate(models.names):
-            for measure, value in judgement.confidences[name]._asdict().items():
-                assert torch.equal(value, getattr(selected["refit"], measure)[number])
+            for score, value in selection.confidences[name]._asdict().items():
+                assert torch.equal(value, getattr(selected["refit"], score)[number])
 
 
 @pytest.mark.parametrize("normalisation", ["none", "mixture"])
@@ -126,9 +126,9 @@ def test_windows_of_clusters_give_the_whole_where_the_network_needs_nearby_frame
         separated = Separator(models, window=SHORT)(x, RATE)
         with torch.inference_mode():
             assert error_db(torch.cat(list(separated.sources.values())), models(x)[0]) < -60
-        (whole,) = Separator(models, window=100)(x, RATE).judgements
-        assert separated.judgements[0].picked == whole.picked
-        for name, confidence in separated.judgements[0].confidences.items():
+        (whole,) = Separator(models, window=100)(x, RATE).selections
+        assert separated.selections[0].picked == whole.picked
+        for name, confidence in separated.selections[0].confidences.items():
             torch.testing.assert_close(confidence, whole.confidences[name], rtol=1e-3, atol=1e-5)
 
 
@@ -138,7 +138,7 @@ def test_some_frames_stand_for_all_in_a_long_recording(selection, monkeypatch):
     monkeypatch.setattr(recording, "MOST_FRAMES", 200)
     for model, all_frames in zip(models, expected, strict=True):
         some_frames = Separator(model, window=SHORT)(x, RATE)
-        assert [one.picked for one in some_frames.judgements] == [one.picked for one in all_frames.judgements]
+        assert [one.picked for one in some_frames.selections] == [one.picked for one in all_frames.selections]
         for name, source in all_frames.sources.items():
             assert -150 < error_db(some_frames.sources[name], source) < -25
 
@@ -197,12 +197,12 @@ def test_silence_has_silent_sources(selection):
 def test_each_segment_is_a_mixture_of_its_own(selection):
     models, x = selection(3), mixture(2.2)
     separated = Separator(models, "segment", window=SHORT)(x, RATE)
-    spans = [(judgement.start, judgement.stop) for judgement in separated.judgements]
+    spans = [(selection.start, selection.stop) for selection in separated.selections]
     assert len(spans) > 3 and spans[0][0] == 0 and spans[-1][1] == 2.2
-    for judgement in separated.judgements[:2]:
-        part = x[:, round(judgement.start * RATE) : round(judgement.stop * RATE)]
-        (alone,) = Separator(models)(part, RATE).judgements
-        assert alone.picked == judgement.picked and alone.confidences == judgement.confidences
+    for selection in separated.selections[:2]:
+        part = x[:, round(selection.start * RATE) : round(selection.stop * RATE)]
+        (alone,) = Separator(models)(part, RATE).selections
+        assert alone.picked == selection.picked and alone.confidences == selection.confidences
     # Masks of every model add up to 1 in every bin.
     torch.testing.assert_close(sum(separated.sources.values()), x, rtol=0, atol=1e-5)
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from lightning_modules.scores.ensembles import choose
-from lightning_modules.scores.selection_rows import MEASURES, Evaluated
+from lightning_modules.scores.selection_rows import SELECTION_SCORES, Evaluated
 
 DOMAINS = ("speech", "music", "environmental")
 
@@ -27,7 +27,7 @@ def evaluated_factory() -> Callable[..., Evaluated]:
         own = domain[:, None] == np.array(models)
         quality = np.where(own, generator.normal(9, 4, own.shape), generator.normal(2, 3, own.shape))
         source_si_sdr = quality[..., None] + generator.normal(0, 1.5, (*own.shape, 2))
-        measures = {name: 0.3 + 0.02 * quality + generator.normal(0, 0.08, own.shape) for name in MEASURES}
+        scores = {name: 0.3 + 0.02 * quality + generator.normal(0, 0.08, own.shape) for name in SELECTION_SCORES}
         made_of = generator.integers(recordings, size=(len(domain), 2))
         return Evaluated(
             models=models,
@@ -36,8 +36,8 @@ def evaluated_factory() -> Callable[..., Evaluated]:
             domain=domain,
             recordings=tuple(tuple(dict.fromkeys(f"{d}{i}" for i in r)) for d, r in zip(domain, made_of, strict=True)),
             source_si_sdr=source_si_sdr,
-            measures=measures,
-            picked=np.eye(len(models), dtype=bool)[choose(measures["confidence"])],
+            scores=scores,
+            picked=np.eye(len(models), dtype=bool)[choose(scores["confidence"])],
             left_out={},
             silent_estimates={},
         )

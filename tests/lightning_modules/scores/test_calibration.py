@@ -18,7 +18,7 @@ def evaluated(evaluated_factory):
 
 
 def with_confidence(evaluated, confidence):
-    return replace(evaluated, measures=evaluated.measures | {"confidence": confidence})
+    return replace(evaluated, scores=evaluated.scores | {"confidence": confidence})
 
 
 def test_maps_are_isotonic_regressions_over_all_domains_constant_beyond_what_was_seen(evaluated):
@@ -72,8 +72,8 @@ def test_a_mixture_without_confidence_is_not_learnt_from_and_has_no_expectation(
 
 def test_models_are_matched_by_name(evaluated):
     calibration = Calibration.fit(evaluated)
-    measures = {name: values[:, ::-1] for name, values in evaluated.measures.items()}
-    swapped = replace(evaluated, models=evaluated.models[::-1], measures=measures)
+    scores = {name: values[:, ::-1] for name, values in evaluated.scores.items()}
+    swapped = replace(evaluated, models=evaluated.models[::-1], scores=scores)
     np.testing.assert_array_equal(calibration.expected(swapped), calibration.expected(evaluated)[:, ::-1])
     with pytest.raises(InputError, match="birds model: its validation rows are missing"):
         calibration.expected(replace(evaluated, models=("speech", "music", "birds")))

@@ -11,7 +11,7 @@ from sklearn.metrics import accuracy_score, confusion_matrix, precision_score, r
 
 from lightning_modules.errors import InputError
 from lightning_modules.scores.ensembles import (
-    COMPARED_MEASURES,
+    COMPARED_SCORES,
     MEAN,
     choose,
     confusion,
@@ -36,7 +36,7 @@ def scores_of(evaluated, expected=None):
 
 def test_scores_are_those_of_going_through_the_mixtures_one_by_one(evaluated):
     scores = scores_of(evaluated)
-    for row in ("oracle", "confidence", *DOMAINS, *COMPARED_MEASURES):
+    for row in ("oracle", "confidence", *DOMAINS, *COMPARED_SCORES):
         for domain in DOMAINS:
             values = []
             for i in np.flatnonzero(evaluated.domain == domain):
@@ -46,8 +46,8 @@ def test_scores_are_those_of_going_through_the_mixtures_one_by_one(evaluated):
                 elif row in DOMAINS:
                     values.append(outputs[DOMAINS.index(row)])
                 else:
-                    trust = evaluated.measures[row][i].tolist()
-                    values.append(outputs[trust.index(max(trust))])
+                    score = evaluated.scores[row][i].tolist()
+                    values.append(outputs[score.index(max(score))])
             score = scores[row, domain]
             np.testing.assert_allclose((score.mean, score.std), (np.mean(values), np.std(values)), rtol=1e-9)
             assert score.n == len(values) == 60
@@ -85,8 +85,8 @@ def test_a_domain_without_a_scored_mixture_has_no_score(evaluated_factory):
 
 
 @given(arrays(float, (5, 3), elements=st.sampled_from([0.1, 0.2, 0.3, np.nan])))
-def test_the_first_of_the_best_is_chosen_and_nan_never_beats_a_number(measure):
-    for values, choice in zip(measure.tolist(), choose(measure), strict=True):
+def test_the_first_of_the_best_is_chosen_and_nan_never_beats_a_number(score):
+    for values, choice in zip(score.tolist(), choose(score), strict=True):
         numbers = [value for value in values if value == value]
         assert choice == (values.index(max(numbers)) if numbers else 0)
 
@@ -128,15 +128,15 @@ def test_rows_that_pick_another_model_than_the_most_confident_and_an_ensembles_n
     for picked in (np.roll(evaluated.picked, 1, axis=1), np.zeros_like(evaluated.picked)):
         with pytest.raises(InputError, match="speech mixture 0: its rows do not pick the most confident model"):
             ensembles(replace(evaluated, picked=picked))
-    with pytest.raises(InputError, match="a model or measure is called oracle"):
+    with pytest.raises(InputError, match="a model or score is called oracle"):
         ensembles(evaluated_factory(models=("speech", "oracle")))
 
 
 def test_in_the_mean_domains_count_alike_however_many_mixtures_they_have(evaluated):
     kept = (evaluated.domain != "music") | (evaluated.index < 7)
     arrays = {name: getattr(evaluated, name)[kept] for name in ("domain", "index", "source_si_sdr", "picked")}
-    measures = {name: values[kept] for name, values in evaluated.measures.items()}
-    scores = scores_of(replace(evaluated, **arrays, measures=measures))
+    scores = {name: values[kept] for name, values in evaluated.scores.items()}
+    scores = scores_of(replace(evaluated, **arrays, scores=scores))
     for row in ("oracle", "random", "music"):
         parts = [scores[row, domain] for domain in DOMAINS]
         mean = np.mean([part.mean for part in parts])

@@ -7,7 +7,7 @@ import pytest
 
 from lightning_modules.errors import InputError
 from lightning_modules.scores.rows import write_rows
-from lightning_modules.scores.selection_rows import MEASURES, SELECTION_COLUMNS, SILENT_ESTIMATE, read_evaluated
+from lightning_modules.scores.selection_rows import SELECTION_COLUMNS, SELECTION_SCORES, SILENT_ESTIMATE, read_evaluated
 from lightning_modules.separation_scores import LeftOut
 
 MODELS = ("speech", "music")
@@ -26,7 +26,7 @@ def rows():
             "left_out": "",
             "input_si_sdr_db": 1.0 - 2 * source,
             "si_sdr_db": 10.0 * index + 5 * (model == "speech") + source,
-            **{name: i + 0.1 * index + 0.01 * (model == "speech") for i, name in enumerate(MEASURES)},
+            **{name: i + 0.1 * index + 0.01 * (model == "speech") for i, name in enumerate(SELECTION_SCORES)},
             "picked": int(model == "speech"),
         }
         for index, model, source in product(range(4), MODELS[::-1], range(2))
@@ -49,7 +49,7 @@ def test_values_lie_where_their_rows_say_in_any_order_of_rows(rows, read):
             i = next(i for i in range(4) if evaluated.index[i] == row["index"])
             m = evaluated.models.index(row["model"])
             assert evaluated.source_si_sdr[i, m, row["source"]] == row["si_sdr_db"]
-            assert all(evaluated.measures[name][i, m] == row[name] for name in MEASURES)
+            assert all(evaluated.scores[name][i, m] == row[name] for name in SELECTION_SCORES)
             assert evaluated.picked[i, m] == row["picked"]
             assert evaluated.recordings[i] == (f"a{row['index']}", "b")
         np.testing.assert_array_equal(evaluated.si_sdr, evaluated.source_si_sdr.sum(-1) / 2)
@@ -120,7 +120,7 @@ def test_files_are_read_together_a_missing_one_and_one_of_other_columns_are_name
     evaluated = read_evaluated([one, other])
     assert evaluated.domain.tolist() == ["speech"] * 4 + ["music"] * 4 and evaluated.index.tolist() == [0, 1, 2, 3] * 2
     write_rows(other, [*SELECTION_COLUMNS, "own"], [[*row.values(), 0.5] for row in rows])
-    assert read_evaluated([other]).own_measures == ("own",)
+    assert read_evaluated([other]).own_scores == ("own",)
     with pytest.raises(InputError, match=f"^{other}: other columns than {one}"):
         read_evaluated([one, other])
     with pytest.raises(InputError, match=r"none\.csv: no such file"):

@@ -1,4 +1,4 @@
-"""The judge and the separator under the real Trainer: what is frozen, what learns, from what, and what is refused."""
+"""Classifier and separator under the real Trainer: what is frozen, what learns, from what, and what is refused."""
 
 from collections.abc import Callable
 from functools import partial
@@ -41,7 +41,7 @@ from lightning_modules.weak_labels.losses import (
 from lightning_modules.weak_labels.separator_module import WeakLabelSeparator
 
 SHARED: dict[str, Any] = {"classes": CLASSES, **GEOMETRY_SETTINGS}
-JUDGE: dict[str, Any] = {"network": partial(CRNN, channels=[2, 3, 4], units=4), "gain": 10.0}
+CLASSIFIER: dict[str, Any] = {"network": partial(CRNN, channels=[2, 3, 4], units=4), "gain": 10.0}
 FAST = partial(torch.optim.Adam, lr=1e-2)
 
 
@@ -52,15 +52,15 @@ def separator(supervision: str, **settings: Any) -> WeakLabelSeparator:
 
 
 @pytest.fixture(scope="module")
-def judges(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """A trained judge's checkpoint for each kind of label."""
+def classifiers(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """A trained classifier's checkpoint for each kind of label."""
     paths = {}
     for supervision in ("frame", "clip"):
         torch.manual_seed(0)
-        judge = EventClassifier(supervision=supervision, **SHARED, **JUDGE, optimizer=FAST)  # type: ignore[arg-type]
+        classifier = EventClassifier(supervision=supervision, **SHARED, **CLASSIFIER, optimizer=FAST)  # type: ignore[arg-type]
         training = trainer()
-        training.fit(judge, datamodule=RandomScenes())
-        paths[supervision] = str(tmp_path_factory.mktemp("judge") / f"{supervision}.ckpt")
+        training.fit(classifier, datamodule=RandomScenes())
+        paths[supervision] = str(tmp_path_factory.mktemp("classifier") / f"{supervision}.ckpt")
         training.save_checkpoint(paths[supervision])
     return paths
 
@@ -71,11 +71,11 @@ def supervision(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
-def ready(judges: dict[str, str]) -> Callable[..., WeakLabelSeparator]:
-    """A function that makes a separator with its judge loaded, as it stands when training starts."""
+def ready(classifiers: dict[str, str]) -> Callable[..., WeakLabelSeparator]:
+    """A function that makes a separator with its classifier loaded, as it stands when training starts."""
 
     def make(supervision: str, **settings: Any) -> WeakLabelSeparator:
-        model = separator(supervision, **{"judge": judges.get(supervision), **settings})
+        model = separator(supervision, **{"classifier": classifiers.get(supervision), **settings})
         trainer(epochs=0).fit(model, datamodule=RandomScenes())
         return model
 
@@ -83,7 +83,7 @@ def ready(judges: dict[str, str]) -> Callable[..., WeakLabelSeparator]:
 
 
 class Normalised(nn.Module):
-    """A judge's network with what evaluation mode changes: batch normalisation and dropout."""
+    """A classifier's network with what evaluation mode changes: batch normalisation and dropout."""
 
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__()
@@ -95,59 +95,63 @@ class Normalised(nn.Module):
         return self.output(self.recurrent(self.dropout(self.norm(magnitude)).mT)[0]).mT
 
 
-def test_training_leaves_every_bit_of_the_judge_and_changes_every_weight_of_the_separator(judges, supervision):
-    model = separator(supervision, judge=judges[supervision], alpha=0.0)  # the judge alone reaches them all
+def test_training_leaves_every_bit_of_the_classifier_and_changes_every_weight_of_the_separator(
+    classifiers, supervision
+):
+    model = separator(
+        supervision, classifier=classifiers[supervision], alpha=0.0
+    )  # the classifier alone reaches them all
     before = weights(model.network)
     trainer().fit(model, datamodule=RandomScenes())
-    assert model.judge is not None
-    assert_unchanged(weights(load_module(judges[supervision], EventClassifier)), weights(model.judge))
-    assert not any(parameter.requires_grad or parameter.grad is not None for parameter in model.judge.parameters())
+    assert model.classifier is not None
+    assert_unchanged(weights(load_module(classifiers[supervision], EventClassifier)), weights(model.classifier))
+    assert not any(parameter.requires_grad or parameter.grad is not None for parameter in model.classifier.parameters())
     assert not any(torch.equal(before[name], after) for name, after in weights(model.network).items())
 
 
-def test_a_frozen_judge_is_in_evaluation_mode_but_for_its_lstm_and_its_statistics_stay(tmp_path):
-    judge = EventClassifier(supervision="frame", **SHARED, network=Normalised, optimizer=FAST)
+def test_a_frozen_classifier_is_in_evaluation_mode_but_for_its_lstm_and_its_statistics_stay(tmp_path):
+    classifier = EventClassifier(supervision="frame", **SHARED, network=Normalised, optimizer=FAST)
     training = trainer()
-    training.fit(judge, datamodule=RandomScenes())
-    training.save_checkpoint(tmp_path / "judge.ckpt")
-    model = separator("frame", judge=str(tmp_path / "judge.ckpt"))
+    training.fit(classifier, datamodule=RandomScenes())
+    training.save_checkpoint(tmp_path / "classifier.ckpt")
+    model = separator("frame", classifier=str(tmp_path / "classifier.ckpt"))
     trainer().fit(model, datamodule=RandomScenes())  # with a validation after each epoch
-    assert model.judge is not None
-    assert [layer for layer in model.judge.modules() if layer.training] == [model.judge.network.recurrent]
-    assert_unchanged(weights(judge), weights(model.judge))
+    assert model.classifier is not None
+    assert [layer for layer in model.classifier.modules() if layer.training] == [model.classifier.network.recurrent]
+    assert_unchanged(weights(classifier), weights(model.classifier))
     magnitude = stft(random_batch(3).mixture, GEOMETRY).abs()
-    torch.testing.assert_close(model.judge(magnitude), judge.eval()(magnitude))
+    torch.testing.assert_close(model.classifier(magnitude), classifier.eval()(magnitude))
     # In training mode it would say something else.
-    assert not torch.allclose(judge.train()(magnitude), model.judge(magnitude))
+    assert not torch.allclose(classifier.train()(magnitude), model.classifier(magnitude))
 
 
 def logits_of_estimates(model: WeakLabelSeparator, estimates: Tensor) -> Tensor:
-    """The judge asked about one class's estimates at a time, [B, E, C, F']."""
-    assert model.judge is not None
-    return torch.stack([model.judge(estimates[:, i]) for i in range(len(CLASSES))], dim=1)
+    """The classifier asked about one class's estimates at a time, [B, E, C, F']."""
+    assert model.classifier is not None
+    return torch.stack([model.classifier(estimates[:, i]) for i in range(len(CLASSES))], dim=1)
 
 
 def parts_of_the_loss(model: WeakLabelSeparator, magnitude: Tensor, masks: Tensor, batch: Batch) -> dict[str, Tensor]:
     """The pure losses of a batch under weak labels, unweighted."""
     estimates = masks * magnitude.unsqueeze(1)
     kept = loud_frames(magnitude, 0.01)
-    judged, heard = logits_of_estimates(model, estimates), model.judge(magnitude)  # type: ignore[misc]
+    on_estimates, on_mixture = logits_of_estimates(model, estimates), model.classifier(magnitude)  # type: ignore[misc]
     if model.supervision == "frame":
         activity, active = pool_frame_labels(batch.frame_labels, 4), batch.frame_labels
         weight = prior_weight(activity, PRIOR)
     else:
-        judged, heard = clip_logits(judged).unsqueeze(-1), clip_logits(heard).unsqueeze(-1)
+        on_estimates, on_mixture = clip_logits(on_estimates).unsqueeze(-1), clip_logits(on_mixture).unsqueeze(-1)
         activity, weight = batch.clip_labels.unsqueeze(-1), torch.ones(len(magnitude), len(CLASSES), 1)
         active = batch.clip_labels.unsqueeze(-1).expand(-1, -1, FRAMES)
     return {
         "mixture": mixture_loss(magnitude, estimates, active, kept),
-        "classification": estimate_classification_loss(judged, activity, weight),
-        "judge": classification_loss(heard, activity, weight),
+        "classification": estimate_classification_loss(on_estimates, activity, weight),
+        "classifier": classification_loss(on_mixture, activity, weight),
     }
 
 
 @pytest.mark.parametrize(("alpha", "classification"), [(100.0, 1.0), (0.0, 1.0), (3.0, 0.5)])
-def test_weak_loss_is_the_weighted_sum_of_what_the_judge_says_and_of_the_mixture_loss(
+def test_weak_loss_is_the_weighted_sum_of_what_the_classifier_says_and_of_the_mixture_loss(
     ready, supervision, alpha, classification
 ):
     model, batch = ready(supervision, alpha=alpha, classification=classification), random_batch(3)
@@ -158,10 +162,10 @@ def test_weak_loss_is_the_weighted_sum_of_what_the_judge_says_and_of_the_mixture
     torch.testing.assert_close(model.loss(magnitude, masks, batch), expected)
 
 
-def test_mixture_loss_alone_needs_no_judge(supervision):
+def test_mixture_loss_alone_needs_no_classifier(supervision):
     model, batch = separator(supervision, classification=0.0, alpha=7.0), random_batch(3)
     trainer().fit(model, datamodule=RandomScenes())
-    assert model.judge is None
+    assert model.classifier is None
     magnitude = stft(batch.mixture, GEOMETRY).abs()
     masks = model.masks(magnitude)
     active = batch.frame_labels if supervision == "frame" else batch.clip_labels.unsqueeze(-1).expand(-1, -1, FRAMES)
@@ -171,7 +175,7 @@ def test_mixture_loss_alone_needs_no_judge(supervision):
 
 def test_strong_loss_is_the_scaled_truncated_magnitude_error_of_the_isolated_sources(ready):
     model, batch = ready("strong", strong_scale=50.0, quiet_frames=0.3), random_batch(3)
-    assert model.judge is None
+    assert model.classifier is None
     magnitude = stft(batch.mixture, GEOMETRY).abs()
     masks = model.masks(magnitude)
     expected = 50 * truncated_magnitude_loss(
@@ -195,8 +199,8 @@ def test_losses_are_float32_under_autocast(ready, supervision):
     torch.testing.assert_close(loss, model.loss(magnitude, model.masks(magnitude), batch), rtol=0.05, atol=0)
 
 
-def test_validation_loss_is_the_mean_over_mixtures_whatever_the_batches(judges, supervision):
-    model, scenes = separator(supervision, judge=judges[supervision]), RandomScenes()
+def test_validation_loss_is_the_mean_over_mixtures_whatever_the_batches(classifiers, supervision):
+    model, scenes = separator(supervision, classifier=classifiers[supervision]), RandomScenes()
     training = trainer()
     training.fit(model, datamodule=scenes)
     losses = []
@@ -255,25 +259,28 @@ def test_estimates_have_the_masks_magnitude_and_the_mixtures_phase():
     torch.testing.assert_close(stft(model(mixture), GEOMETRY), expected, atol=1e-6, rtol=0)
 
 
-def test_one_name_serves_the_judges_of_every_supervision(judges, supervision, tmp_path):
-    (tmp_path / "judge_clip.ckpt").symlink_to(judges["clip"])
-    (tmp_path / "judge_frame.ckpt").symlink_to(judges["frame"])
-    model = separator(supervision, judge=f"{tmp_path}/judge_{{supervision}}.ckpt")
+def test_one_name_serves_the_classifiers_of_every_supervision(classifiers, supervision, tmp_path):
+    (tmp_path / "classifier_clip.ckpt").symlink_to(classifiers["clip"])
+    (tmp_path / "classifier_frame.ckpt").symlink_to(classifiers["frame"])
+    model = separator(supervision, classifier=f"{tmp_path}/classifier_{{supervision}}.ckpt")
     trainer(epochs=1).fit(model, datamodule=RandomScenes())
-    assert model.judge is not None and model.judge.supervision == supervision
-    assert separator("strong", judge="none/judge_{supervision}.ckpt").judge_checkpoint == "none/judge_strong.ckpt"
+    assert model.classifier is not None and model.classifier.supervision == supervision
+    assert (
+        separator("strong", classifier="none/classifier_{supervision}.ckpt").classifier_checkpoint
+        == "none/classifier_strong.ckpt"
+    )
 
 
 @pytest.mark.parametrize(
     ("setting", "value"), [("supervision", "clip"), ("hop", 8), ("classes", ["dog", "horn", "siren"])]
 )
-def test_judge_of_another_rate_geometry_or_class_list_is_refused(setting, value, tmp_path):
-    judge = EventClassifier(**{"supervision": "frame", **SHARED, **JUDGE, setting: value})
+def test_classifier_of_another_rate_geometry_or_class_list_is_refused(setting, value, tmp_path):
+    classifier = EventClassifier(**{"supervision": "frame", **SHARED, **CLASSIFIER, setting: value})
     rest = trainer()
-    rest.strategy.connect(judge)
-    rest.save_checkpoint(tmp_path / "judge.ckpt")
-    model = separator("frame", judge=str(tmp_path / "judge.ckpt"))
-    with pytest.raises(InputError, match=f"^{setting}: the separator has [^\n]*judge.ckpt [^\n]*; make them agree$"):
+    rest.strategy.connect(classifier)
+    rest.save_checkpoint(tmp_path / "classifier.ckpt")
+    model = separator("frame", classifier=str(tmp_path / "classifier.ckpt"))
+    with pytest.raises(InputError, match=f"^{setting}: the separator has [^\n]*classifier.ckpt [^\n]*; make them "):
         trainer().fit(model, datamodule=RandomScenes())
 
 
@@ -284,46 +291,46 @@ def test_data_of_another_rate_or_class_order_is_refused():
         trainer().fit(separator("strong"), datamodule=RandomScenes(["dog", "horn", "siren"]))
 
 
-def test_weak_labels_without_a_judge_are_refused_in_one_line(supervision):
-    with pytest.raises(InputError, match=f"^judge: {supervision} supervision needs [^\n]*$"):
+def test_weak_labels_without_a_classifier_are_refused_in_one_line(supervision):
+    with pytest.raises(InputError, match=f"^classifier: {supervision} supervision needs [^\n]*$"):
         trainer().fit(separator(supervision), datamodule=RandomScenes())
 
 
-def test_a_trained_and_a_joint_judge_exclude_each_other(judges):
-    with pytest.raises(InputError, match=r"^judge and joint_judge: [^\n]*$"):
-        separator("frame", judge=judges["frame"], joint_judge=JUDGE)
+def test_a_trained_and_a_joint_classifier_exclude_each_other(classifiers):
+    with pytest.raises(InputError, match=r"^classifier and joint_classifier: [^\n]*$"):
+        separator("frame", classifier=classifiers["frame"], joint_classifier=CLASSIFIER)
 
 
-def test_checkpoint_of_a_separator_holds_no_judge_and_gives_the_same_estimates(judges, supervision, tmp_path):
-    model = separator(supervision, judge=judges[supervision])
+def test_checkpoint_of_a_separator_holds_no_classifier_and_gives_the_same_estimates(classifiers, supervision, tmp_path):
+    model = separator(supervision, classifier=classifiers[supervision])
     training = trainer()
     training.fit(model, datamodule=RandomScenes())
     training.save_checkpoint(tmp_path / "separator.ckpt")
     stored = read_checkpoint(tmp_path / "separator.ckpt")["state_dict"]
-    assert not [name for name in stored if "judge" in name]
-    assert model.judge is not None  # saving took nothing from the model itself
+    assert not [name for name in stored if "classifier" in name]
+    assert model.classifier is not None  # saving took nothing from the model itself
     restored = load_module(tmp_path / "separator.ckpt", WeakLabelSeparator)
     mixture = random_batch(2, 5).mixture
     assert torch.equal(restored(mixture), model(mixture))
     assert torch.equal(restored.prior, PRIOR)
 
 
-def test_training_goes_on_from_a_checkpoint_as_if_it_had_not_stopped(judges, supervision, tmp_path):
-    whole = separator(supervision, judge=judges[supervision])
+def test_training_goes_on_from_a_checkpoint_as_if_it_had_not_stopped(classifiers, supervision, tmp_path):
+    whole = separator(supervision, classifier=classifiers[supervision])
     trainer(3).fit(whole, datamodule=RandomScenes())
     first = trainer(1)
-    first.fit(separator(supervision, judge=judges[supervision]), datamodule=RandomScenes())
+    first.fit(separator(supervision, classifier=classifiers[supervision]), datamodule=RandomScenes())
     first.save_checkpoint(tmp_path / "one.ckpt")
-    resumed = separator(supervision, judge=judges[supervision])
+    resumed = separator(supervision, classifier=classifiers[supervision])
     trainer(3).fit(resumed, datamodule=RandomScenes(), ckpt_path=tmp_path / "one.ckpt", weights_only=True)
     assert_unchanged(weights(whole), weights(resumed))
 
 
-def test_checkpoint_of_another_supervision_or_class_list_is_refused_before_its_weights_are_taken(judges, tmp_path):
+def test_checkpoint_of_another_supervision_or_class_list_is_refused_before_its_weights_are_taken(classifiers, tmp_path):
     training = trainer()
     training.fit(separator("strong"), datamodule=RandomScenes())
     training.save_checkpoint(tmp_path / "strong.ckpt")
-    model = separator("frame", judge=judges["frame"])
+    model = separator("frame", classifier=classifiers["frame"])
     before = weights(model.network)
     with pytest.raises(InputError, match=r"^supervision: the model has frame, the checkpoint strong; [^\n]*$"):
         trainer().fit(model, datamodule=RandomScenes(), ckpt_path=tmp_path / "strong.ckpt", weights_only=True)
@@ -348,26 +355,26 @@ def test_a_validation_loss_that_is_not_a_number_ends_the_training_by_the_mixture
         trainer(1).fit(separator("strong"), datamodule=Broken())
 
 
-def test_joint_training_changes_the_judge_and_keeps_it_in_the_checkpoint(supervision, tmp_path):
-    model = separator(supervision, joint_judge=JUDGE)
-    assert model.judge is not None
-    before = weights(model.judge)
+def test_joint_training_changes_the_classifier_and_keeps_it_in_the_checkpoint(supervision, tmp_path):
+    model = separator(supervision, joint_classifier=CLASSIFIER)
+    assert model.classifier is not None
+    before = weights(model.classifier)
     training = trainer()
     training.fit(model, datamodule=RandomScenes())
-    learnt = dict(model.judge.named_parameters())
+    learnt = dict(model.classifier.named_parameters())
     assert not [name for name in learnt if torch.equal(before[name], learnt[name])]
     training.save_checkpoint(tmp_path / "joint.ckpt")
     restored = load_module(tmp_path / "joint.ckpt", WeakLabelSeparator)
     assert_unchanged(weights(model), weights(restored))
 
 
-def test_a_joint_judge_also_learns_from_the_mixtures(supervision):
-    model, batch = separator(supervision, joint_judge=JUDGE), random_batch(3)
+def test_a_joint_classifier_also_learns_from_the_mixtures(supervision):
+    model, batch = separator(supervision, joint_classifier=CLASSIFIER), random_batch(3)
     trainer(epochs=0).fit(model, datamodule=RandomScenes())
     magnitude = stft(batch.mixture, GEOMETRY).abs()
     masks = model.masks(magnitude)
     parts = parts_of_the_loss(model, magnitude, masks, batch)
-    expected = parts["classification"] + 100 * parts["mixture"] + parts["judge"]
+    expected = parts["classification"] + 100 * parts["mixture"] + parts["classifier"]
     torch.testing.assert_close(model.loss(magnitude, masks, batch), expected)
 
 
@@ -383,10 +390,10 @@ def test_class_prior_comes_from_the_training_data_and_stays_off_0_and_1():
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 @pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
-def test_on_a_gpu_the_frozen_judge_stays_and_the_separator_learns_through_it(judges, supervision, precision):
-    model = separator(supervision, judge=judges[supervision], alpha=0.0)
+def test_on_a_gpu_the_frozen_classifier_stays_and_the_separator_learns_through_it(classifiers, supervision, precision):
+    model = separator(supervision, classifier=classifiers[supervision], alpha=0.0)
     before = weights(model.network)
     trainer(accelerator="gpu", devices=1, precision=precision).fit(model, datamodule=RandomScenes())
-    assert model.judge is not None
-    assert_unchanged(weights(load_module(judges[supervision], EventClassifier)), weights(model.judge))
+    assert model.classifier is not None
+    assert_unchanged(weights(load_module(classifiers[supervision], EventClassifier)), weights(model.classifier))
     assert not any(torch.equal(before[name], after) for name, after in weights(model.network).items())

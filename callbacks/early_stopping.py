@@ -1,4 +1,4 @@
-"""Early stopping that an interruption does not forget."""
+"""Early stopping whose patience survives an interruption."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ from lightning.pytorch.callbacks import EarlyStopping
 from callbacks.epoch_checkpoint import epoch_is_whole
 
 
-class Stopping(EarlyStopping):
+class ResumableEarlyStopping(EarlyStopping):
     """Early stopping that outlives an interruption: a training that had stopped is not resumed for another epoch."""
 
     def on_train_start(self, trainer: Trainer, pl_module: Any) -> None:
@@ -16,7 +16,7 @@ class Stopping(EarlyStopping):
         trainer.should_stop = trainer.should_stop or self.wait_count >= self.patience
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: Any) -> None:
-        """Look at the metric of a whole epoch; a training without validation has none, and goes on to its end."""
+        """Look at the metric of a whole epoch; a training without validation has none, and runs to its end."""
         if epoch_is_whole(trainer) and (self.monitor in trainer.callback_metrics or trainer.enable_validation):
             super().on_train_epoch_end(trainer, pl_module)
 
