@@ -34,9 +34,11 @@ def _hand_the_error_over(queue: "Queue[Any]", error: Exception, item: tuple[int,
     queue.put((item[0], ExceptionWrapper((InputError, failure, None), "in a loader's worker")))
 
 
-def lost_worker(error: RuntimeError) -> InputError | None:
+def lost_worker(error: Exception) -> InputError | None:
     """What torch says of a worker that is gone or out of reach, as the user's; None for other errors."""
     reason = " ".join(str(error).split())
+    if isinstance(error, ConnectionError | EOFError):  # killed while it handed a batch over
+        reason = f"DataLoader worker is gone ({reason or 'its connection ended'})"
     if reason.startswith(("DataLoader worker", "Too many open files", "received 0 items of ancdata")):
         return InputError(f"{reason.rstrip('. ')}, for memory or another limit as a rule; {WAY_OUT}")
     return None

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from torch.utils.data import DataLoader, Sampler
 
+from datamodules.loader_worker import lost_worker
 from datamodules.recipes import generator_for
 
 
@@ -83,4 +84,7 @@ class EpochLoader(DataLoader[Any]):
     """
 
     def __iter__(self) -> Iterator[Any]:  # type: ignore[override]  # torch names its own iterator's class
-        yield from super().__iter__()
+        try:
+            yield from super().__iter__()
+        except (ConnectionError, EOFError) as error:
+            raise lost_worker(error) or error from error

@@ -4,8 +4,10 @@ from itertools import chain
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from torch.utils.data import DataLoader
 
-from datamodules.sampling import EpochSampler, EvaluationSampler
+from datamodules.sampling import EpochLoader, EpochSampler, EvaluationSampler
+from lightning_modules.errors import InputError
 
 
 def epoch(
@@ -77,3 +79,14 @@ def test_an_evaluation_goes_on_from_what_was_done_on_another_number_of_ranks():
     rest = [list(EvaluationSampler(20, rank, 2, done)) for rank in range(2)]
     assert sorted([*done, *chain.from_iterable(rest)]) == list(range(20))
     assert abs(len(rest[0]) - len(rest[1])) <= 1
+
+
+@pytest.mark.parametrize("error", [ConnectionResetError(104, "Connection reset by peer"), EOFError()])
+def test_a_worker_that_is_killed_while_it_hands_a_batch_over_is_named(error, monkeypatch):
+    def hand_over(loader):
+        yield 0
+        raise error
+
+    monkeypatch.setattr(DataLoader, "__iter__", hand_over)
+    with pytest.raises(InputError, match=r"DataLoader worker is gone.*--data.workers 0$"):
+        list(EpochLoader(range(3)))

@@ -42,16 +42,16 @@ class Earlier(NamedTuple):
 
 SEPARATOR = {"network.recurrent.": "separator.recurrent.", "network.output.": "separator.mask."}
 CLASSIFIER = {
-    "classifier.network.convolutions.": "classifier.classifier.convolutions.",
-    "classifier.network.recurrent.": "classifier.classifier.recurrent.",
-    "classifier.network.output.": "classifier.classifier.classes.",
+    "network.convolutions.": "classifier.convolutions.",
+    "network.recurrent.": "classifier.recurrent.",
+    "network.output.": "classifier.classes.",
 }
-CLASSIFIER = {new.removeprefix("classifier."): old.removeprefix("classifier.") for new, old in CLASSIFIER.items()}
+JOINT = {f"classifier.{new}": f"judge.{old}" for new, old in CLASSIFIER.items()}
 EARLIER = {
     "separator": Earlier(
         WeakLabelSeparator,
         SCENES
-        | {"supervision": "strong", "classifier": None, "joint_classifier": None, "alpha": 7.0}
+        | {"supervision": "strong", "judge": None, "joint_judge": None, "alpha": 7.0}
         | {"units": 3, "layers": 2, "lstm_start": "uniform", "learning_rate": 0.01, "halve_after": 4},
         SCENES
         | {"supervision": "strong", "classifier": None, "joint_classifier": None, "alpha": 7.0}
@@ -63,24 +63,24 @@ EARLIER = {
         WeakLabelSeparator,
         SCENES
         | {"supervision": "clip", "units": 3, "layers": 1, "lstm_start": "open_gate"}
-        | {"joint_classifier": {"architecture": "convolutional", "channels": [2, 3, 4], "units": 3, "gain": 10.0}}
+        | {"joint_judge": {"architecture": "convolutional", "channels": [2, 3, 4], "units": 3, "gain": 10.0}}
         | {"learning_rate": 1e-4, "halve_after": None},
         SCENES
         | {"supervision": "clip", "network": choice(BLSTM, units=3, layers=1, lstm_init="orthogonal")}
         | {"joint_classifier": {"network": choice(CRNN, channels=[2, 3, 4], units=3), "gain": 10.0}}
         | {"optimizer": adam(1e-4), "scheduler": None},
-        SEPARATOR | CLASSIFIER,
+        SEPARATOR | JOINT,
     ),
     "separator with a joint recurrent classifier": Earlier(
         WeakLabelSeparator,
         SCENES
         | {"supervision": "frame", "units": 3, "layers": 1, "learning_rate": 1e-4, "halve_after": 1}
-        | {"joint_classifier": {"architecture": "recurrent", "learning_rate": 1.0}},
+        | {"joint_judge": {"architecture": "recurrent", "learning_rate": 1.0}},
         SCENES
         | {"supervision": "frame", "network": choice(BLSTM, units=3, layers=1)}
         | {"joint_classifier": {"network": choice(BLSTM, units=100, layers=2)}}
         | {"optimizer": adam(1e-4), "scheduler": halved(0)},
-        SEPARATOR | CLASSIFIER,
+        SEPARATOR | JOINT,
     ),
     "convolutional classifier": Earlier(
         EventClassifier,

@@ -44,3 +44,28 @@ def test_earlier_settings_keep_working_with_a_line_that_names_the_new_ones(where
 def test_an_earlier_architecture_is_a_class_of_network(model):
     settings, _ = model("weak_labels/classifier_frame", "--model.architecture", "recurrent", "--model.units=7")
     assert settings["network"]["class_path"].endswith("BLSTM") and settings["network"]["init_args"]["units"] == 7
+
+
+def test_the_classifier_was_called_judge(model, tmp_path):
+    settings, told = model("weak_labels/frame", "--model.judge", "runs/judge_frame/best.ckpt")
+    assert settings["classifier"] == "runs/judge_frame/best.ckpt" and len(told) == 1
+    (tmp_path / "mine.yaml").write_text("model: {init_args: {joint_judge: {gain: 3}}}")
+    settings, told = model("weak_labels/frame", "--config", tmp_path / "mine.yaml")
+    assert (
+        settings["joint_classifier"] == {"gain": 3} and "model.joint_judge is called model.joint_classifier" in told[0]
+    )
+
+
+def test_configurations_sections_and_values_of_before_are_those_of_today(capsys, tmp_path):
+    (tmp_path / "mine.yaml").write_text(
+        "optimizer: null\nlr_scheduler: null\nstopping: {patience: 9}\nmodel: {init_args: {method: gate}}"
+    )
+    words = ["--config", "weak_labels/gate", "--config", str(tmp_path / "mine.yaml"), "--stopping.min_delta", "0.5"]
+    assert main([*BASE[:3], *words, "--print_config"]) == 0
+    printed = capsys.readouterr()
+    settings = yaml.safe_load(printed.out)
+    assert settings["model"]["init_args"]["method"] == "oracle_activity_mask"
+    assert (settings["early_stopping"]["patience"], settings["early_stopping"]["min_delta"]) == (9, 0.5)
+    told = printed.err.splitlines()
+    for before, now in (("weak_labels/gate", "weak_labels/oracle"), ("stopping", "early_stopping"), ("gate", "oracle")):
+        assert any(before in line and now in line for line in told)
