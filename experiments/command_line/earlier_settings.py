@@ -81,8 +81,10 @@ def with_current_names(configuration: dict[str, Any], where: str) -> dict[str, A
     sections = {}
     for name, value in configuration.items():
         if name in ("optimizer", "lr_scheduler") and value is None:
-            continue  # LightningCLI's own, which once were written down without a value
+            continue  # Lightning's defaults, which once were written down with a run's settings
         current = EARLIER_SECTIONS.get(name, name)
+        if current == "trainer" and isinstance(value, dict) and value.get("use_distributed_sampler") is True:
+            value = {option: given for option, given in value.items() if option != "use_distributed_sampler"}
         sections[current] = value
         if current != name:
             _tell(f"{where}: {name}", current)

@@ -58,7 +58,8 @@ def test_the_classifier_was_called_judge(model, tmp_path):
 
 def test_configurations_sections_and_values_of_before_are_those_of_today(capsys, tmp_path):
     (tmp_path / "mine.yaml").write_text(
-        "optimizer: null\nlr_scheduler: null\nstopping: {patience: 9}\nmodel: {init_args: {method: gate}}"
+        "optimizer: null\nlr_scheduler: null\ntrainer: {use_distributed_sampler: true}\n"
+        "stopping: {patience: 9}\nmodel: {init_args: {method: gate}}"
     )
     words = ["--config", "weak_labels/gate", "--config", str(tmp_path / "mine.yaml"), "--stopping.min_delta", "0.5"]
     assert main([*BASE[:3], *words, "--print_config"]) == 0
