@@ -39,11 +39,11 @@ def write_selection(path, domain, models, mixtures, seed):
         best = scores[SELECTION_SCORES.index("confidence")].argmax()
         names = "|".join(f"{domain}{i}" for i in generator.integers(8, size=2))
         for (place, model), source in product(enumerate(models), range(2)):
-            scores = ["silent source", np.nan, np.nan]
+            si_sdr = ["silent source", np.nan, np.nan]
             if index != 5:
-                scores = ["", 0.0, float(quality[place] + generator.normal())]
+                si_sdr = ["", 0.0, float(quality[place] + generator.normal())]
             told = *scores[:, place].tolist(), int(place == best)
-            rows.append((index, domain, names, model, source, *scores, *told))
+            rows.append((index, domain, names, model, source, *si_sdr, *told))
     write_rows(path, SELECTION_COLUMNS, rows)
 
 
