@@ -45,6 +45,7 @@ GROUPS = {
     },
     "use what was trained": {
         "separate": ("experiments.separation.command", "separate recordings of your own"),
+        "models": ("experiments.separation.models", "the trained models that ship"),
         "export": ("experiments.export.command", "write a model as one file that travels, with a card"),
         "card": ("experiments.export.show_card", "what an exported model says of itself"),
     },

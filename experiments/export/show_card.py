@@ -1,7 +1,6 @@
 """`separatrix card`: what an exported model says of itself, to read."""
 
 import json
-from pathlib import Path
 from typing import Any
 
 import yaml
@@ -10,6 +9,7 @@ from experiments.command_line.parser import command_parser
 from experiments.export.card import read_card
 from lightning_modules.errors import printable
 from lightning_modules.exported_model import Card
+from lightning_modules.pretrained import model_file
 
 
 def shown(card: Card) -> str:
@@ -36,9 +36,9 @@ def _figures(scores: Any) -> Any:
 def command(arguments: list[str]) -> None:
     """`separatrix card ...`."""
     text = "What an exported model says of itself; of a checkpoint, what it would say once it is exported."
-    parser = command_parser("card", text, "card strong.safetensors")
-    parser.add_argument("file", type=Path, help="an exported model or a checkpoint")
+    parser = command_parser("card", text, "card urban", "card strong.safetensors")
+    parser.add_argument("file", help="an exported model, a checkpoint, or the name of a model that ships")
     parser.add_argument("--json", action="store_true", help="as JSON, with more of its scores")
     given = parser.parse_args(arguments[1:])
-    card = read_card(given.file)
+    card = read_card(model_file(given.file))
     print(json.dumps(card, indent=2) if given.json else shown(card))

@@ -16,6 +16,7 @@ from experiments.command_line.parser import command_parser
 from experiments.command_line.text import counted, show_lines
 from experiments.output.sole_writer import InUseError
 from lightning_modules.errors import InputError, printable
+from lightning_modules.pretrained import model_file
 
 if TYPE_CHECKING:
     from lightning_modules.recordings.clustering import SelectedModel
@@ -26,8 +27,9 @@ separator writes one file for each sound class, and `residual`, what these leave
 to it. Of several deep clustering models the most confident one's sources are written. Each recording becomes a folder,
 with its sources and separation.json."""
 EXAMPLES = (
+    "separate --model urban street.wav --output separated",
+    "separate --model speech --model music --model environmental talk.wav band.flac --output separated",
     "separate --model runs/strong/checkpoints/best.ckpt street.wav --output separated",
-    "separate --model speech.ckpt --model music.ckpt talk.wav band.flac --output separated",
 )
 
 
@@ -36,7 +38,12 @@ def command(arguments: list[str]) -> None:
     parser = command_parser("separate", DESCRIPTION, *EXAMPLES)
     add = parser.add_argument
     add("files", nargs="+", help="recordings")
-    add("--model", action="append", required=True, help="trained model; several of deep clustering")
+    add(
+        "--model",
+        action="append",
+        required=True,
+        help="name of a model that ships, or a file; several of deep clustering",
+    )
     add("--output", type=Path, required=True, help="folder in which each recording gets one of its own")
     select = "deep clustering: one model and the same clusters for a whole file, or for each segment of 8 s by itself"
     add("--select", choices=["file", "segment"], default="file", help=select)
@@ -50,19 +57,20 @@ def command(arguments: list[str]) -> None:
     from experiments.separation.separated_files import is_separated
     from lightning_modules.recordings.separator import Separator
 
+    models = list(map(model_file, settings.model))
     if settings.device == "cuda" and not torch.cuda.is_available():
         raise InputError("--device cuda: torch sees no GPU; leave it out to compute on the CPU")
     folders = _folders(settings.files, settings.output)
     if not settings.overwrite:
         for path, folder in list(folders.items()):
-            if is_separated(folder, path, settings.model, settings.select, settings.format):
+            if is_separated(folder, path, models, settings.select, settings.format):
                 _say(f"{path}: separated before, {folder}; --overwrite does it again")
                 del folders[path]
             elif folder.is_dir() and any(folder.iterdir()):
                 raise InputError(f"{folder}: not empty; choose another --output, or replace it with --overwrite")
     if not folders:
         return
-    separator = Separator.from_checkpoints(settings.model, settings.select, settings.device)
+    separator = Separator.from_checkpoints(models, settings.select, settings.device)
     where = f"({separator.sample_rate} Hz, {separator.device.type})"
     _say(f"separating {counted(len(folders), 'recording')} {_sources(separator)} {where}")
     refused = []

@@ -14,6 +14,7 @@ from torch import Tensor
 from lightning_modules.deep_clustering.module import DeepClustering
 from lightning_modules.deep_clustering.selection import ModelSelection
 from lightning_modules.errors import InputError
+from lightning_modules.pretrained import model_file
 from lightning_modules.recordings.clustering import SelectedModel, select
 from lightning_modules.recordings.recording import Recording
 from lightning_modules.recordings.windows import Window, in_one_order, joined, windows
@@ -112,6 +113,17 @@ class Separator:
         separator = cls(model, select, device)
         separator.checkpoints = checkpoints
         return separator
+
+    @classmethod
+    def from_pretrained(
+        cls, *names: str, select: Select = "file", device: str | torch.device | None = None
+    ) -> "Separator":
+        """A separator from models that ship (`separatrix models`): one weak-label separator, or deep clustering models.
+
+        Raises:
+            InputError: there is no such model, or the models do not go together.
+        """
+        return cls.from_checkpoints([model_file(name) for name in names], select, device)
 
     def __call__(self, samples: Tensor | np.ndarray, rate: int) -> Separation:
         """Separate a recording in memory.

@@ -1,0 +1,29 @@
+"""Trained models that ship: exported models (weights at half precision, and a card) in this folder, by name."""
+
+import os
+from pathlib import Path
+
+from lightning_modules.errors import InputError
+
+FOLDER = Path(__file__).parent
+
+
+def pretrained_models() -> dict[str, Path]:
+    """The files of the models that ship, by name."""
+    return {path.stem: path for path in sorted(FOLDER.glob("*.safetensors"))}
+
+
+def model_file(model: str | os.PathLike[str]) -> str:
+    """The file of a model: the path that is given, or where there is no such file the model that ships by that name.
+
+    Raises:
+        InputError: there is neither; a path with a folder or an ending in it is left to whoever reads it.
+    """
+    given = os.fspath(model)
+    if os.path.exists(given) or os.path.splitext(given)[1] or os.sep in given:
+        return given
+    shipped = pretrained_models()
+    if given in shipped:
+        return str(shipped[given])
+    known = f"{', '.join(shipped)} ship" if shipped else "none ships"
+    raise InputError(f"model {given}: no such file, nor a model that ships ({known}); `separatrix models` lists them")

@@ -1,0 +1,58 @@
+"""Models that ship, by name: found wherever a model can be named, listed, and what is none is refused in one line."""
+
+import numpy as np
+import pytest
+import torch
+
+from experiments.cli import main
+from lightning_modules import pretrained
+from lightning_modules.errors import InputError
+from lightning_modules.exported_model import write_exported
+from lightning_modules.pretrained import model_file
+from lightning_modules.recordings.separator import Separator
+from lightning_modules.weak_labels.separator_module import WeakLabelSeparator
+
+
+@pytest.fixture
+def shipped(tmp_path, monkeypatch):
+    """A folder of models that ship, with one."""
+    monkeypatch.setattr(pretrained, "FOLDER", tmp_path)
+    torch.manual_seed(0)
+    model = WeakLabelSeparator("strong", classes=["car_horn", "siren"], sample_rate=8000, window=64, hop=32)
+    rows = [{"quantity": "improvement", "label": "overall", "mean": 5.25, "std": 1.0, "median": 5.0, "n": 3}]
+    card = {
+        "module": "WeakLabelSeparator",
+        "hyper_parameters": dict(model.hparams),
+        "training": {"data": {"corpus": {"class": "UrbanSound8K"}}},
+        "scores": {"data": None, "rows": rows},
+        "data_licence": "CC BY-NC 3.0",
+    }
+    write_exported(tmp_path / "tiny.safetensors", card, {k: v.half() for k, v in model.state_dict().items()})
+    return model
+
+
+def test_a_model_that_ships_separates_by_its_name_as_the_model_does_to_half_precision(shipped):
+    mixture = 0.1 * np.random.default_rng(0).standard_normal(4000).astype(np.float32)
+    by_name = Separator.from_pretrained("tiny", device="cpu")(mixture, 8000)
+    expected = Separator(shipped, device="cpu")(mixture, 8000)
+    assert list(by_name.sources) == ["car_horn", "siren", "residual"]
+    for name, source in expected.sources.items():
+        torch.testing.assert_close(by_name.sources[name], source, atol=1e-4, rtol=0)
+
+
+def test_models_and_card_say_what_they_are(shipped, capsys):
+    assert main(["models"]) == 0
+    out = capsys.readouterr().out
+    for said in ("tiny", "car horn, siren", "UrbanSound8K", "+5.2", "CC BY-NC 3.0", "separate --model tiny"):
+        assert said in out
+    assert main(["card", "tiny"]) == 0
+    assert "WeakLabelSeparator" in capsys.readouterr().out
+
+
+def test_a_file_comes_before_a_name_and_neither_is_refused_with_the_names(shipped, tmp_path, monkeypatch):
+    assert model_file("runs/best.ckpt") == "runs/best.ckpt"  # whoever reads it says that it is missing
+    with pytest.raises(InputError, match=r"^model tinny: no such file.*\(tiny ship\).*separatrix models"):
+        model_file("tinny")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "tiny").touch()
+    assert model_file("tiny") == "tiny"
