@@ -30,6 +30,14 @@ def show_lines(lines: Iterable[tuple[str, str | Path | list[str]]]) -> None:
         console.print(Text.assemble(heading, text), soft_wrap=True)
 
 
+def tell(made: Iterable[Path | str], commands: Iterable[list[str]] = ()) -> None:
+    """Print what a command made, of paths those that exist, and commands, as their arguments, that can follow."""
+    there = [each for each in made if isinstance(each, str) or each.exists()]
+    following = list(commands)
+    show_lines(zip(["made", *[""] * len(there)], there, strict=False))
+    show_lines(zip(["next", *[""] * len(following)], following, strict=False))
+
+
 def command_lines(words: Iterable[str], width: int) -> str:
     """A command for a shell, in lines of at most `width` columns where its words allow it, to be copied together.
 

@@ -2,9 +2,9 @@
 
 from rich.console import Console
 
-from experiments.command_line.configurations import resolved
-from experiments.command_line.next_steps import after_bank, tell
+from experiments.command_line.configurations import options, resolved
 from experiments.command_line.parser import data_parser
+from experiments.command_line.text import tell
 from lightning_modules.errors import InputError
 
 DESCRIPTION = """Decode, resample and measure the clips of a data configuration once, into one memory map that every
@@ -30,4 +30,6 @@ def command(arguments: list[str]) -> None:
         f"{4 * samples / 1e6:.0f} MB; {len(bank.left_out)} clips left out",
         markup=False,
     )
-    tell([], [after_bank(arguments, settings.data.class_path)])
+    words = [word for option in options(arguments[1:]) if option[0] != "--workers" for word in option]
+    model = "weak_labels/strong" if settings.data.class_path.endswith("UrbanScenes") else "deep_clustering/model"
+    tell([], [["fit", *words, "--config", model, "--run", f"runs/{model.rpartition('/')[2]}"]])

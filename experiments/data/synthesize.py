@@ -13,8 +13,8 @@ from rich.console import Console
 from rich.progress import track
 
 from experiments.command_line.configurations import resolved
-from experiments.command_line.next_steps import tell
 from experiments.command_line.parser import asks_for_help, data_parser
+from experiments.command_line.text import tell
 from experiments.output.new_folder import new_folder
 from lightning_modules.errors import InputError
 

@@ -10,8 +10,8 @@ from jsonargparse import Namespace
 from jsonargparse.typing import NonNegativeInt
 
 from experiments.command_line.configurations import options
-from experiments.command_line.next_steps import tell
 from experiments.command_line.parser import command_parser
+from experiments.command_line.text import tell
 from experiments.output.sole_writer import sole_writer
 from experiments.reproduction.model_selection_stages import CORPUS_OF, model_selection_stages
 from experiments.reproduction.stage import Stage

@@ -11,7 +11,7 @@ from typing import Any
 
 import yaml
 from lightning import Callback, LightningDataModule, LightningModule, Trainer
-from lightning.pytorch.callbacks import ProgressBar
+from lightning.pytorch.callbacks import LearningRateMonitor, ProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import CSVLogger
 from lightning.pytorch.plugins.environments import SLURMEnvironment
@@ -19,28 +19,31 @@ from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from torch.distributed import DistError, destroy_process_group, is_available, is_initialized
 
 import separatrix  # noqa: F401  (public classes can then be named without their module)
+from callbacks.audio_examples import AudioExamples
+from callbacks.checkpoint_artifacts import CheckpointArtifacts
 from callbacks.classifier_scores import ClassifierScores
 from callbacks.early_stopping import ResumableEarlyStopping
 from callbacks.embedding_pictures import EmbeddingPictures
 from callbacks.epoch_checkpoint import EpochCheckpoint, is_of_a_whole_epoch
 from callbacks.estimate_files import EstimateFiles
 from callbacks.row_evaluation import RowEvaluation
+from callbacks.training_curves import TrainingCurves
 from callbacks.training_progress import EpochLines, TrainingProgress
 from datamodules.loader_worker import lost_worker
 from datamodules.sound_bank import MissingBankError
-from experiments.command_line.configurations import options, read_configuration, resolved
+from experiments.command_line.configurations import data_options, read_configuration, resolved
 from experiments.command_line.parser import Explaining, description
 from experiments.command_line.termination import end_on_sigterm, interruption
 from experiments.command_line.text import show_lines
 from experiments.output.sole_writer import sole_writer
-from experiments.training.command import EXAMPLES, LoggerName, add_run_settings, parser_settings
+from experiments.training.command import EXAMPLES, add_run_settings, parser_settings
 from experiments.training.lightning_messages import silence
 from experiments.training.next_steps import going_on, separates, tell_of_run
 from experiments.training.precision import PreciseTrainer
 from experiments.training.ranks import cluster_environment, of_slurm, refused_trainer, require_ranks_of
 from experiments.training.run_description import write_description
 from experiments.training.run_overview import overview
-from experiments.training.tracking import WandbTracking, curve_callbacks, curve_loggers
+from experiments.training.tracking import WandbTracking
 from experiments.training.trainer_options import DEFAULTS, as_list, require_honoured
 from lightning_modules.base_module import SeparatrixModule
 from lightning_modules.checkpoint import read_checkpoint
@@ -61,12 +64,7 @@ class TrainingParser(Explaining, LightningArgumentParser):
 class RunStart(Callback):
     """When the work begins, writes down what runs, prints it, and takes SIGTERM back from Lightning.
 
-    Lightning's handler lets the step finish, and on several ranks broadcasts from within, where it meets whatever
-    collective was under way.
-
-    Args:
-        run: its folder.
-        describe: writes down what runs.
+    Lightning's handler lets the step finish, and on several ranks broadcasts within another collective.
     """
 
     def __init__(self, run: Path, describe: Callable[[], None]) -> None:
@@ -149,8 +147,10 @@ class SeparatrixCLI(LightningCLI):
         has_bar = any(isinstance(callback, ProgressBar) for callback in given)
         shows = options.get("enable_progress_bar")
         shows = sys.stdout.isatty() or has_bar if shows is None else shows
-        logger: LoggerName = self._get(self.config, "logger")
-        loggers = curve_loggers(logger, options.get("logger"), self._files)
+        logger, loggers = self._get(self.config, "logger"), as_list(options.get("logger"))
+        if not loggers and options.get("logger") is not False and logger != "none":
+            # Each start has a folder of its own below: a resumed run erases nothing.
+            loggers = [CSVLogger(self._files.folder, name=self._files.curves.name)]
         followed = logger == "wandb" and command != "predict" and not options.get("fast_dev_run")
         self._tracking = WandbTracking(
             self._files if followed else None,
@@ -158,10 +158,13 @@ class SeparatrixCLI(LightningCLI):
             self._get(self.config, "group"),
             lambda: yaml.safe_load(self._configuration()),
         )
+        loggers += [self._tracking.tracker] if logger == "wandb" else []
         # The tracking first: the others log into its run. Lightning adds `early_stopping`.
         callbacks = [self._tracking, *given, *([TrainingProgress()] if shows and not has_bar else [])]
         callbacks += [RunStart(self._files.folder, self._describe), EpochLines()]
-        callbacks += curve_callbacks(logger, command, self._files, given) if loggers else []
+        curves = [TrainingCurves(), LearningRateMonitor()] if loggers and command == "fit" else []
+        curves += [AudioExamples(), CheckpointArtifacts(self._files)] if logger == "wandb" else []
+        callbacks += [curve for curve in curves if type(curve) not in map(type, given)]
         if options.get("enable_checkpointing") is not False:
             # Two callbacks: one with `save_last` would write last.ckpt only after epochs that are the best so far.
             callbacks.append(EpochCheckpoint(self._files.checkpoints, "best", monitor="validation_loss"))
@@ -175,7 +178,7 @@ class SeparatrixCLI(LightningCLI):
             return super().instantiate_trainer(
                 default_root_dir=self._files.folder,
                 callbacks=callbacks,
-                logger=[*loggers, self._tracking.tracker] if loggers and logger == "wandb" else loggers,
+                logger=loggers,
                 plugins=[*as_list(options.get("plugins")), AtomicCheckpointIO(), *cluster],
                 enable_progress_bar=shows,
                 **settings,
@@ -268,13 +271,8 @@ class SeparatrixCLI(LightningCLI):
         try:
             self.datamodule.bank  # noqa: B018  (opened before any process group exists)
         except MissingBankError as error:
-            of_data = [
-                option
-                for option in options(self._arguments)
-                if option[0].startswith(("--config", "--preset", "--data"))
-            ]
-            words = [word for option in of_data for word in option]
-            raise InputError(f"{error}: {shlex.join(['separatrix', 'bank', *words])}") from None
+            words = ["separatrix", "bank", *data_options(self._arguments)]
+            raise InputError(f"{error}: {shlex.join(words)}") from None
 
     def before_test(self) -> None:
         if not self._get(self.config, "ckpt_path") and self.model.learns:
