@@ -23,7 +23,7 @@ SPLITS: dict[str, Split] = {"validate": "validation", "test": "test"}
 class RowEvaluation(Callback, ABC):
     """Appends the rows of every batch to this rank's part, and merges the parts of all ranks at the end.
 
-    An interrupted evaluation goes on with the mixtures that have no row. Subclasses say what a row is.
+    An interrupted evaluation resumes with the mixtures that have no row. Subclasses say what a row is.
 
     Args:
         folder: of the row files; in a command of `separatrix`, that of the run.

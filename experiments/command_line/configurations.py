@@ -23,11 +23,7 @@ DESCRIPTION = "The configurations that ship, each with its own words on what it 
 
 
 def config_path(name: str) -> Path:
-    """The configuration file of that path, or the shipped one of that name, such as `weak_labels/frame`.
-
-    Raises:
-        InputError: there is neither.
-    """
+    """The configuration file of that path, or the shipped one of that name, such as `weak_labels/frame`."""
     for candidate in (Path(name), CONFIGS / name, CONFIGS / f"{name}.yaml"):
         with contextlib.suppress(OSError, ValueError):  # no name that a file could have
             if candidate.is_file():
@@ -46,11 +42,7 @@ def shipped_configurations() -> dict[str, Path]:
 
 
 def read_configuration(name: str) -> dict[str, Any]:
-    """The sections of a configuration.
-
-    Raises:
-        InputError: there is no such configuration, or it is not one.
-    """
+    """The sections of a configuration."""
     try:
         configuration = yaml.safe_load(config_path(name).read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:  # ValueError: no date, or a huge number
@@ -69,9 +61,6 @@ def resolved(arguments: list[str], sections: Collection[str] | None = None) -> l
         arguments: of a command.
         sections: of every configuration that count; all of them unless given. Configurations are written for trainings:
             what else they say, as of the model, is not every command's.
-
-    Raises:
-        InputError: there is no such configuration or preset, or it is not one.
     """
     words: list[str] = []
     for option in options(with_current_options(with_preset(arguments))):
@@ -87,11 +76,7 @@ def resolved(arguments: list[str], sections: Collection[str] | None = None) -> l
 
 
 def with_preset(arguments: list[str]) -> list[str]:
-    """The arguments, with `--preset` replaced by the configurations that it stands for.
-
-    Raises:
-        InputError: there is no such preset, or no shipped configuration that it could complete.
-    """
+    """The arguments, with `--preset` replaced by the configurations that it stands for."""
     given = options(arguments)
     presets = [" ".join(option[1:2]) for option in given if option[0] == "--preset"]
     if not presets:

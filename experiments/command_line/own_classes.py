@@ -26,10 +26,9 @@ def find_in_current_folder() -> None:
 
 
 def import_own(arguments: list[str]) -> list[str]:
-    """Import the module of every `--import MODULE`; the other arguments.
+    """Import the module of every `--import MODULE`, and return the other arguments.
 
-    Raises:
-        InputError: there is no such module. What goes wrong within one is raised as it is.
+    InputError where there is no such module; an error within one is raised as it is.
     """
     others: list[str] = []
     words = iter(arguments)

@@ -86,11 +86,7 @@ class Explaining(ArgumentParser):
         return super().format_help(*args)
 
     def parse_args(self, args: Sequence[str] | None = None, *others: Any, **settings: Any) -> Namespace:  # type: ignore[override]
-        """As jsonargparse's.
-
-        Raises:
-            ArgumentError: something is wrong with the arguments; its message is one line, with what was probably meant.
-        """
+        """As jsonargparse's; the message of an ArgumentError is one line, with what was probably meant."""
         try:
             return super().parse_args(args, *others, **settings)
         except ArgumentError as error:
@@ -102,14 +98,7 @@ class Explaining(ArgumentParser):
 
 
 def command_parser(command: str, text: str, *examples: str, **settings: Any) -> Explaining:
-    """The parser of one command.
-
-    Args:
-        command: its name.
-        text: what it does, in paragraphs; one with indented lines is printed as it is.
-        examples: arguments of `separatrix`.
-        settings: further ones of the parser.
-    """
+    """The parser of one command; text and examples as for `description`, further settings as for the parser."""
     return Explaining(prog=f"separatrix {command}", description=description(text, *examples), **settings)
 
 
@@ -120,10 +109,10 @@ def data_parser(
 
     Args:
         command: the command's name.
-        text: what its help says.
-        examples: arguments of `separatrix`.
-        base: which data modules it takes; any, unless given.
-        arguments: that are to be parsed; where they ask for help alone, the classes of data are not imported.
+        text: as for `description`.
+        examples: as for `description`.
+        base: class of the data modules that are accepted.
+        arguments: of the command; where they ask for help alone, the classes of data are not imported.
     """
     usage = f"separatrix {command} --config CONFIG ... [--data.SETTING VALUE ...]"
     parser = command_parser(command, text, *examples, usage=usage)

@@ -20,13 +20,7 @@ from lightning_modules.errors import InputError, printable
 
 
 def explained(error: ArgumentError, parser: ArgumentParser, arguments: list[str]) -> str:
-    """A parser's error in one line, with what was probably meant.
-
-    Args:
-        error: jsonargparse's or argparse's.
-        parser: whose it is; its settings are what can have been meant.
-        arguments: that it was given.
-    """
+    """A parser's error on its arguments in one line, with the setting that was probably meant."""
     for action in parser._actions:
         parsers = getattr(action, "_name_parser_map", None) or {}  # of a command with subcommands, such as fit
         word = next((word for word in arguments if not word.startswith("-")), "")

@@ -48,14 +48,9 @@ def content_digest(folder: Path) -> str:
 def synthesize(
     data: "MixtureDataModule", selection: dict[str, Any], output: Path, overwrite: bool, known: dict[str, Any] | None
 ) -> None:
-    """Write a set of mixtures into a new folder; nothing is there before all of it is.
+    """Write a set of mixtures, with the values that SELECTION names, into a new folder, as a whole or not at all.
 
-    Args:
-        data: what they are made of; its sound bank is built when missing.
-        selection: what SELECTION names.
-        output: the new folder.
-        overwrite: whether a set that lies there already is replaced.
-        known: the manifest that they are made again from.
+    `known` is the manifest of which they must be the files again.
     """
     from experiments.data.mixture_files import SCALE, write_mixtures
 

@@ -12,15 +12,10 @@ from lightning_modules.errors import InputError
 
 @contextlib.contextmanager
 def new_folder(path: Path, overwrite: bool, made_by_us: str) -> Iterator[Path]:
-    """A folder to write into, which becomes `path` when the block ends well and is gone when it does not.
+    """A folder to write into, which becomes `path` when the block ends well and is removed when it does not.
 
-    Args:
-        path: where it shall be; an empty folder may be there.
-        overwrite: whether it may replace one that holds something.
-        made_by_us: the file by which a folder is known to be replaceable: no other is ever removed.
-
-    Raises:
-        InputError: something is there that must stay, another process writes it, or the place cannot be written to.
+    An empty folder may be there already; one that holds something is replaced with `overwrite`, if it holds the file
+    `made_by_us`: no other is ever removed.
     """
     from soundfile import SoundFileError
 

@@ -29,9 +29,6 @@ def sole_writer(target: Path, option: str, inside: bool = False) -> Iterator[Non
         option: of the command line, which chooses another target.
         inside: whether the lock's file lies in the folder, which is written in place and may be all that can be written
             to. It lies beside what is renamed into place.
-
-    Raises:
-        InUseError: a process that lives writes the target.
     """
     target = target.resolve()
     lock = target / LOCK if inside else target.with_name(f".{target.name}{LOCK}")

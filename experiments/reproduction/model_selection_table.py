@@ -98,11 +98,7 @@ class Findings:
 
 
 def read_findings(output: Path, names: Sequence[str] = DOMAINS) -> Findings:
-    """Evaluate the rows in `output`/selection/DOMAIN/scores.csv and validation_scores.csv.
-
-    Raises:
-        InputError: rows are missing, or do not fit together.
-    """
+    """Evaluate the rows in `output`/selection/DOMAIN/scores.csv and validation_scores.csv."""
     selections = [RunFiles(output).selection(name) for name in names]
     evaluated = read_evaluated([files.scores for files in selections])
     calibrating = read_evaluated([files.validation_scores for files in selections])

@@ -69,9 +69,7 @@ def make_table(output: Path, note: str = "") -> None:
 def summaries(scores: Mapping[str, Path], classes: Sequence[str]) -> dict[tuple[str, str], Summary]:
     """Statistics by row and class wherever a row was scored: of the mixture's SI-SDR, then of each improvement.
 
-    Args:
-        scores: the row files of the systems, in the order of the table's rows.
-        classes: sound classes.
+    `scores` are the row files of the systems, in the order of the table's rows.
     """
     by_system = {row: summarise(path, classes) for row, path in scores.items()}
     # Every system was scored on the same mixtures; the mixture itself is in each system's rows.

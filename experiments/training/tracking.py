@@ -12,19 +12,15 @@ from lightning_modules.run_files import RunFiles
 
 
 class WandbTracking(Callback):
-    """Follows a command in the W&B run of its folder, on rank 0.
+    """Follows a command in the W&B run of its folder, on rank 0; comes before all callbacks that log.
 
-    The run begins when the command's work does, so that what is refused leaves none. Comes before all callbacks that
-    log.
+    The run begins when the command's work does, so that what is refused leaves none.
 
     Args:
         run: its files; None follows nothing.
         command: `fit`, `validate` or `test`.
         group: of runs that belong together.
         configuration: makes the resolved configuration, as plain values.
-
-    Attributes:
-        tracker: a logger for the trainer, which logs once the run has begun.
     """
 
     def __init__(
@@ -35,9 +31,7 @@ class WandbTracking(Callback):
         self._command = command
         self._group = group
         self._configuration = configuration
-        self._evaluated_step: int | None = None
         self._open = contextlib.ExitStack()
-        self._begun = False
 
     @contextlib.contextmanager
     def until_finished(self) -> Iterator[None]:
@@ -46,16 +40,14 @@ class WandbTracking(Callback):
             yield
 
     def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
-        """Note at which step an evaluated checkpoint was written."""
-        self._evaluated_step = checkpoint["global_step"]
+        if self._command != "fit":
+            self.tracker.step = checkpoint["global_step"]
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule, stage: str = "") -> None:
-        """Begin or go on with the run."""
-        if self._run is None or self._begun or not trainer.is_global_zero:
-            return
-        self._begun = True
-        run = self._open.enter_context(wandb_run(self._run, self._command, self._group, self._configuration()))
-        self.tracker.begin(run, None if self._command == "fit" else self._evaluated_step)
+        """Begin or resume the run."""
+        if self._run is not None and trainer.is_global_zero:
+            run = wandb_run(self._run, self._command, self._group, self._configuration())
+            self.tracker.run, self._run = self._open.enter_context(run), None
 
     # The last one for the tables of an evaluation that had no mixture left, for which the others do not come.
     on_validation_start = on_test_start = teardown = on_train_start

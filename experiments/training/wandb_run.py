@@ -23,15 +23,7 @@ FINISH_SECONDS = 1800.0
 
 
 def run_record(run: RunFiles, job_type: str) -> dict[str, str]:
-    """The `id` and the `job_type` of the W&B run that a folder belongs to; the first to ask makes it.
-
-    Args:
-        run: its files; the folder is made when missing.
-        job_type: of a new run: the command that begins it.
-
-    Raises:
-        InputError: `wandb.json` is there and not readable as such.
-    """
+    """The `id` and the `job_type` of a folder's W&B run; the first command that asks makes them."""
     if run.wandb_run.exists():
         try:
             stored = json.loads(run.wandb_run.read_text())
@@ -47,19 +39,10 @@ def run_record(run: RunFiles, job_type: str) -> dict[str, str]:
 def wandb_run(
     files: RunFiles, job_type: str, group: str | None, configuration: Mapping[str, Any]
 ) -> Iterator["Run | None"]:
-    """The run of a folder, begun or gone on with, finished when the block ends; None where W&B cannot start.
+    """The run of a folder, begun or resumed, finished when the block ends; None where W&B cannot start.
 
     The configuration of the command that began the run is the run's; that of a later one, such as the test of a
     training, stands below the name of its job type. All of W&B's files lie in the folder's `wandb`.
-
-    Args:
-        files: of the run.
-        job_type: the command.
-        group: of runs that belong together.
-        configuration: plain values.
-
-    Raises:
-        InputError: the folder's `wandb.json` cannot be read.
     """
     record, folder = run_record(files, job_type), files.folder.absolute()
     own = record["job_type"] == job_type

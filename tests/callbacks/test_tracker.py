@@ -35,7 +35,7 @@ class Run:
 def test_values_stand_at_the_trainers_step_and_those_of_an_evaluation_at_its_checkpoints(given, step, stands):
     run, tracker = Run(), Tracker()
     tracker.log_metrics({"loss": 0.5}, 1)  # before the run has begun
-    tracker.begin(run, given)
+    tracker.run, tracker.step = run, given
     tracker.log_metrics({"loss": 1.5}, step)
     assert run.logged == [{"loss": 1.5, "trainer/global_step": stands}]
 
