@@ -93,10 +93,8 @@ class RowEvaluation(Callback, ABC):
         self._parts.belong_to(self._owner or _digest(trainer, pl_module))
         self._parts.merge(self._path, int(rows))
         table, lines, statistics = self.report(trainer, pl_module, self._path)
-        console = Console(emoji=False)
-        console.print(table)
-        for line in (*lines, f"rows: {self._path}"):
-            console.print(line, markup=False)
+        Console(emoji=False).print(table)
+        print(*lines, f"rows: {self._path}", sep="\n")
         for logger in trainer.loggers:
             logger.log_metrics(statistics)
         track_rows(trainer, self._path)

@@ -1,11 +1,9 @@
 """`separatrix bank`: decode the clips of a data configuration once, before a training starts on several devices."""
 
-from rich.console import Console
-
 from experiments.command_line.configurations import options, resolved
 from experiments.command_line.parser import data_parser
 from experiments.command_line.text import tell
-from lightning_modules.errors import InputError
+from lightning_modules.errors import InputError, printable
 
 DESCRIPTION = """Decode, resample and measure the clips of a data configuration once, into one memory map that every
 rank and worker shares. A bank that is complete is left alone. Trainings on one device build it by themselves."""
@@ -21,15 +19,11 @@ def command(arguments: list[str]) -> None:
         raise InputError(f"--workers: {settings.workers}; 0 or more is needed")
     bank = parser.instantiate(settings).data.build(settings.workers)
 
-    console = Console(emoji=False, highlight=False, soft_wrap=True)
     samples, rate = int(bank.lengths.sum()), bank.sample_rate
     for line in bank.left_out:
-        console.print(f"left out: {line}", markup=False)
-    console.print(
-        f"{bank.path}: {len(bank.clips)} clips, {samples / rate / 60:.1f} minutes at {rate} Hz, "
-        f"{4 * samples / 1e6:.0f} MB; {len(bank.left_out)} clips left out",
-        markup=False,
-    )
+        print(f"left out: {printable(line)}")
+    size = f"{samples / rate / 60:.1f} minutes at {rate} Hz, {4 * samples / 1e6:.0f} MB"
+    print(f"{bank.path}: {len(bank.clips)} clips, {size}; {len(bank.left_out)} clips left out")
     words = [word for option in options(arguments[1:]) if option[0] != "--workers" for word in option]
     model = "weak_labels/strong" if settings.data.class_path.endswith("UrbanScenes") else "deep_clustering/model"
     tell([], [["fit", *words, "--config", model, "--run", f"runs/{model.rpartition('/')[2]}"]])

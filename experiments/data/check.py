@@ -57,9 +57,8 @@ def procedural(clips_per_class: int = 60) -> Corpus | Path:
     return Procedural(clips_per_class)
 
 
-# What can be checked: a name, and a function or class whose arguments are the command's. It returns the corpus to be
-# decoded, or a table of its clips where only their lengths are at hand. Those that scenes are made of come with the
-# scenes' statistics.
+# The corpora by name: a function or class whose arguments are the command's, which returns the corpus or a table of
+# its clips. Corpora of scenes come with the scenes' statistics.
 SCENE_CORPORA: dict[str, Callable[..., Corpus | Path]] = {"urbansound8k": urbansound8k, "procedural": procedural}
 PAIR_CORPORA: dict[str, type[Corpus]] = {
     "librispeech": LibriSpeech,
@@ -70,7 +69,7 @@ PAIR_CORPORA: dict[str, type[Corpus]] = {
 
 @dataclass(frozen=True)
 class Scenes:
-    """The mixtures that statistics are of: one split of all the folds.
+    """The mixtures for the statistics: one split of all the folds.
 
     Attributes:
         classes: sound classes that are mixed; clips of others are only decoded.
@@ -97,11 +96,6 @@ class Scenes:
         require_names("classes", self.classes)
         require_measurable(self.geometry, self.rules.duration)
 
-    @property
-    def samples(self) -> int:
-        """Length of a mixture."""
-        return round(self.rules.duration * self.geometry.sample_rate)
-
     def recipes(self, bank: BankOnDemand) -> SceneRecipes:
         """Recipes over all clips of the bank; InputError where a class has none."""
         clips_of_class = [np.array(bank.clips_of_label.get(label, ()), np.int64) for label in self.classes]
@@ -114,7 +108,7 @@ class Scenes:
 def check_clips(
     corpus: Corpus | Path, folds: Collection[Fold] | None, sample_rate: int, console: Console
 ) -> list[Inspection]:
-    """Decode the clips of these folds, all unless given, and print what is there and what is broken."""
+    """Decode the clips of these folds, all unless given, and print a table of them and which are broken."""
     if isinstance(corpus, Path):
         table = inspect_table(corpus, sample_rate)
         inspections = [found for found in table if folds is None or found.clip.fold in folds]

@@ -154,10 +154,6 @@ def command(arguments: list[str]) -> None:
         "isolated_events": settings.isolated_events,
     }
     synthesize(data, selection, settings.output, settings.overwrite, known)
-    console = Console(emoji=False, highlight=False, soft_wrap=True)
-    console.print(
-        f"{settings.output}: {mixtures} mixtures of the {settings.split} split, JAMS, labels.tsv, weak_labels.tsv",
-        markup=False,
-    )
+    print(f"{settings.output}: {mixtures} mixtures of the {settings.split} split, JAMS, labels.tsv, weak_labels.tsv")
     again = settings.output.with_name(f"{settings.output.name}_again")
     tell([], [["synthesize", "--manifest", str(settings.output / MANIFEST), "--output", str(again)]])

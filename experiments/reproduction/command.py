@@ -101,9 +101,12 @@ def _run(
 
     from experiments.reproduction import model_selection_table, run_stages, tracking, weak_labels_table
 
-    devices = _value(settings, "--trainer.devices", "auto")
+    given = dict(
+        "=".join(option).split("=", 1) for option in options(settings) if len("=".join(option).split("=", 1)) > 1
+    )
+    devices = given.get("--trainer.devices", "auto")
     several = devices != "1" if devices != "auto" else torch.cuda.device_count() > 1
-    apart = several or _value(settings, "--trainer.num_nodes", "1") != "1"
+    apart = several or given.get("--trainer.num_nodes", "1") != "1"
     # At most three trainings are independent of each other.
     jobs = chosen.jobs or (1 if torch.cuda.is_available() or apart else min(os.cpu_count() or 1, 3))
     tables = weak_labels_table.make_table if chosen.system == "weak-labels" else model_selection_table.make_tables
@@ -143,11 +146,6 @@ def _split_settings(arguments: list[str]) -> tuple[list[str], list[str]]:
         of_stages = option[0].startswith("--") and "." in option[0].split("=")[0]
         (settings if of_stages else known).extend(option)
     return known, settings
-
-
-def _value(settings: list[str], name: str, default: str) -> str:
-    given = [words for words in ("=".join(option).split("=", 1) for option in options(settings)) if words[0] == name]
-    return given[-1][1] if given else default  # as on any command line, the last one holds
 
 
 def _launch_words(launch: str | None) -> list[str]:

@@ -32,19 +32,19 @@ from callbacks.training_progress import EpochLines, TrainingProgress
 from datamodules.loader_worker import lost_worker
 from datamodules.sound_bank import MissingBankError
 from experiments.command_line.configurations import data_options, read_configuration, resolved
-from experiments.command_line.parser import Explaining, description
+from experiments.command_line.parser import Explaining
 from experiments.command_line.termination import end_on_sigterm, interruption
 from experiments.command_line.text import show_lines
 from experiments.output.sole_writer import sole_writer
-from experiments.training.command import EXAMPLES, add_run_settings, parser_settings
+from experiments.training.command import PURPOSES, add_run_settings, parser_settings
 from experiments.training.lightning_messages import silence
 from experiments.training.next_steps import going_on, separates, tell_of_run
 from experiments.training.precision import PreciseTrainer
 from experiments.training.ranks import cluster_environment, of_slurm, refused_trainer, require_ranks_of
 from experiments.training.run_description import write_description
 from experiments.training.run_overview import overview
-from experiments.training.tracking import WandbTracking
 from experiments.training.trainer_options import DEFAULTS, as_list, require_honoured
+from experiments.training.wandb_run import WandbTracking
 from lightning_modules.base_module import SeparatrixModule
 from lightning_modules.checkpoint import read_checkpoint
 from lightning_modules.checkpoint_io import AtomicCheckpointIO
@@ -90,10 +90,6 @@ class SeparatrixCLI(LightningCLI):
     def __init__(self, arguments: list[str], **settings: Any) -> None:
         silence()
         self._arguments = arguments
-        of_commands = {}
-        for command, examples in EXAMPLES.items():
-            shown = parser_settings(command)
-            of_commands[command] = {"description": description(shown["text"], *examples), "usage": shown["usage"]}
         super().__init__(
             SeparatrixModule,
             LightningDataModule,
@@ -106,7 +102,11 @@ class SeparatrixCLI(LightningCLI):
             auto_configure_optimizers=False,  # they are settings of the model
             seed_everything_default=0,
             parser_class=TrainingParser,
-            parser_kwargs={"prog": "separatrix", "description": "", **of_commands},
+            parser_kwargs={
+                "prog": "separatrix",
+                "description": "",
+                **{command: parser_settings(command) for command in PURPOSES},
+            },
             **settings,
         )
 
