@@ -103,12 +103,9 @@ def with_preset(arguments: list[str]) -> list[str]:
 
 
 def preset_parts(row: str, preset: str, names: Collection[str] = ()) -> list[str]:
-    """The configurations that one of a row and a preset stand for, in their order.
+    """The configurations that a row, such as `weak_labels/frame`, and a preset stand for, in their order.
 
-    Args:
-        row: name of a shipped configuration, such as `weak_labels/frame` or `deep_clustering/speech`.
-        preset: `demo`, `small` or `paper`.
-        names: all configurations of the command: a domain brings its model along, unless several are to be selected.
+    `names` are all configurations of the command: a domain brings its model along, unless a selection is among them.
     """
     system, _, last = row.partition("/")
     if system == "weak_labels":

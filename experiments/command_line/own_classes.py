@@ -1,8 +1,7 @@
-"""Classes of a user's own: from where they are imported, and how a command learns of those that no option names.
+"""Classes of a user's own, of modules in the current folder or installed.
 
-A class that a configuration or an option names, such as `--model.network my_networks.Mine`, is imported by that name. A
-checkpoint only states its classes' names, and nothing is ever imported for it: that is what `--import my_networks` is
-for.
+A class that a configuration or an option names, such as `--model.network my_networks.Mine`, is imported by that name.
+A checkpoint states the names of its classes, but nothing is ever imported for it without `--import my_networks`.
 """
 
 import importlib

@@ -129,13 +129,15 @@ class SeparatrixCLI(LightningCLI):
             config["ckpt_path"] = str(path) if path.exists() or not fitting else None
         if not config["ckpt_path"]:
             return
-        checkpoint, told = read_checkpoint(config["ckpt_path"]), ""
+        checkpoint, reason = read_checkpoint(config["ckpt_path"]), ""
         if "card" in checkpoint:
-            told = "an exported model, which is no state of a training; go on from the checkpoint that it was made of"
+            reason = (
+                "an exported model, which is no state of a training; resume from the checkpoint behind it"
+            )
         elif not is_of_a_whole_epoch(checkpoint):
-            told = "written within an epoch, where no training goes on exactly; give one written at an epoch's end"
-        if fitting and told:
-            raise InputError(f"{config['ckpt_path']}: {told}")
+            reason = "written within an epoch, where no training resumes exactly; give one written at an epoch's end"
+        if fitting and reason:
+            raise InputError(f"{config['ckpt_path']}: {reason}")
 
     def instantiate_trainer(self, **settings: Any) -> Trainer:
         options, command = self._get(self.config_init, "trainer", default={}), str(self.subcommand)
@@ -189,7 +191,7 @@ class SeparatrixCLI(LightningCLI):
         first = self.trainer.is_global_zero
         with sole_writer(self._files.folder, "--run", inside=True) if first else contextlib.nullcontext():
             try:
-                with self._refusing(subcommand), self._tracking.until_finished():
+                with self._refusing(subcommand), self._tracking.finished:
                     super()._run_subcommand(subcommand)
             except BaseException as error:
                 if first and isinstance(error, InputError):
@@ -203,7 +205,7 @@ class SeparatrixCLI(LightningCLI):
 
     @contextlib.contextmanager
     def _refusing(self, subcommand: str) -> Any:
-        """What libraries raise that is the user's, or another process's, fault, as a line."""
+        """Tell in one line what libraries raise where the user, or another process, is at fault."""
         try:
             yield
         except MisconfigurationException as error:
@@ -214,7 +216,8 @@ class SeparatrixCLI(LightningCLI):
                 raise
             raise InputError(f"--trainer: {' '.join(str(error).split())}") from None
         except RuntimeError as error:
-            if self.trainer.world_size > 1 and _tells_of_another_rank(error):
+            of_gloo = any(f"Connection {words}" in str(error) for words in ("closed by", "reset by", "refused"))
+            if self.trainer.world_size > 1 and (of_gloo or isinstance(error, DistError)):
                 raise InputError("another rank ended; its own message says why") from error
             if (lost := lost_worker(error)) is None:
                 raise
@@ -232,10 +235,10 @@ class SeparatrixCLI(LightningCLI):
     def _describe(self) -> None:
         """Write down what runs: the resolved configuration, versions and revision."""
         files = {"fit": self._files.configuration, "validate": self._files.validation, "test": self._files.test}
-        if str(self.subcommand) not in files or self.trainer.fast_dev_run:  # type: ignore[attr-defined]
+        file = files.get(str(self.subcommand))
+        if file is None or self.trainer.fast_dev_run:  # type: ignore[attr-defined]
             return
         tested = weights_digest(self.model.state_dict()) if self.subcommand == "test" else None
-        file = files[str(self.subcommand)]
         write_description(self._files, file, self._configuration(), str(self.trainer.precision), tested)
 
     def _configuration(self) -> str:
@@ -252,10 +255,10 @@ class SeparatrixCLI(LightningCLI):
     def before_fit(self) -> None:
         """Refuse a run's folder that holds a training already, or one begun otherwise, and decode the corpus."""
         if self._files.last.exists() and not self._get(self.config, "ckpt_path"):
-            raise InputError(f"{self._files.folder}: holds a training; --ckpt_path last goes on, another --run starts")
+            raise InputError(f"{self._files.folder}: holds a training; --ckpt_path last resumes, another --run starts")
         if self._resumes() and self._files.configuration.exists():
             begun = read_configuration(str(self._files.configuration))
-            require_unchanged(_of_no_checkpoint(self.config[self.subcommand]), _of_no_checkpoint(begun))
+            require_unchanged(_in_no_checkpoint(self.config[self.subcommand]), _in_no_checkpoint(begun))
         self._prepare()
 
     def _prepare(self) -> None:
@@ -290,13 +293,8 @@ class SeparatrixCLI(LightningCLI):
         self.trainer.predict(**{**settings, "return_predictions": False})  # together they would not fit into memory
 
 
-def _tells_of_another_rank(error: RuntimeError) -> bool:
-    gloo = ("Connection closed by peer", "Connection reset by peer", "Connection refused")
-    return isinstance(error, DistError) or any(words in str(error) for words in gloo)
-
-
-def _of_no_checkpoint(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Of a training's configuration: what decides its result, and can be compared with an earlier one's only here."""
+def _in_no_checkpoint(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings that decide a training's result and that its checkpoint does not hold."""
     data = config.get("data") or {}
     kind = str(data.get("class_path", "")).split(".")[-1]  # a class may be imported from more than one place
     return {"seed_everything": config.get("seed_everything"), "data": kind}

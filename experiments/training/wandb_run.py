@@ -17,7 +17,7 @@ from lightning_modules.errors import InputError
 from lightning_modules.run_files import RunFiles
 
 if TYPE_CHECKING:
-    from wandb import Run, Settings
+    from wandb import Run
 
 PROJECT = "separatrix"
 # At the end W&B uploads what is left. It must not hold a machine for ever where the network is gone: `wandb sync` can.
@@ -77,6 +77,10 @@ class WandbTracking(Callback):
         command: `fit`, `validate` or `test`.
         group: of runs that belong together.
         configuration: makes the resolved configuration, as plain values.
+
+    Attributes:
+        tracker: logs into the run.
+        finished: a context manager at whose end the run is finished, as failed after an exception.
     """
 
     def __init__(
@@ -87,13 +91,7 @@ class WandbTracking(Callback):
         self._command = command
         self._group = group
         self._configuration = configuration
-        self._open = contextlib.ExitStack()
-
-    @contextlib.contextmanager
-    def until_finished(self) -> Iterator[None]:
-        """Finish the run when the block ends, as failed where it ends badly."""
-        with self._open:
-            yield
+        self.finished = contextlib.ExitStack()
 
     def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         if self._command != "fit":
@@ -103,54 +101,44 @@ class WandbTracking(Callback):
         """Begin or resume the run."""
         if self._run is not None and trainer.is_global_zero:
             run = wandb_run(self._run, self._command, self._group, self._configuration())
-            self.tracker.run, self._run = self._open.enter_context(run), None
+            self.tracker.run, self._run = self.finished.enter_context(run), None
 
     # The last one for the tables of an evaluation that had no mixture left, for which the others do not come.
     on_validation_start = on_test_start = teardown = on_train_start
 
 
 def _begin(init: dict[str, Any]) -> "Run | None":
+    """Online where somebody is logged in and W&B answers, otherwise as asked for, or offline."""
     try:
         import wandb
 
-        # What W&B prints is more than a person needs to know, except for what stands below.
+        # W&B itself prints more than a person needs.
         settings = wandb.Settings(console="off", silent=True, save_code=False, disable_job_creation=True)
         settings.init_timeout, settings.reinit = 60.0, "finish_previous"
-        mode, reason = _mode(settings)
         if not wandb.setup().settings.finish_timeout:
             settings.finish_timeout = FINISH_SECONDS
-        try:
+        asked = wandb.setup(settings=settings).settings.mode
+        mode: Any = "disabled" if asked == "disabled" else "offline"
+        reason, run = "as asked for", None
+        if asked not in ("offline", "dryrun", "disabled"):
+            reason = "nobody is logged in: `wandb login`"
+            try:
+                if wandb.login(prompt=False):
+                    run, mode = wandb.init(mode="online", settings=settings, **init), "online"
+            except wandb.errors.Error as error:  # a key that is refused, or no network: after some 10 s
+                reason = in_one_line(error)
+        if run is None:
             run = wandb.init(mode=mode, settings=settings, **init)
-        except wandb.errors.Error as error:
-            if mode != "online":
-                raise
-            mode, reason = "offline", in_one_line(error)
-            run = wandb.init(mode="offline", settings=settings, **init)
         run.define_metric("trainer/global_step")
         run.define_metric("*", step_metric="trainer/global_step", step_sync=True)
-        if mode == "offline":
-            _say(f"offline run {run.id} ({reason}); to upload it: wandb sync {Path(run.dir).parent}")
-        elif mode == "online":
+        if mode == "online":
             _say(str(run.url))
+        elif mode != "disabled":
+            _say(f"offline run {run.id} ({reason}); to upload it: wandb sync {Path(run.dir).parent}")
         return run
     except Exception as error:  # of whatever kind: no training ends for its diary
         _say(f"cannot start and is left alone: {in_one_line(error)}")
         return None
-
-
-def _mode(settings: "Settings") -> tuple[Any, str]:
-    """`online` where somebody is logged in and W&B can be reached, otherwise what was asked for or `offline`; why."""
-    import wandb
-
-    asked = wandb.setup(settings=settings).settings.mode
-    if asked in ("offline", "dryrun"):
-        return "offline", "as asked for"
-    if asked == "disabled":
-        return asked, "as asked for"
-    try:
-        return ("online", "") if wandb.login(prompt=False) else ("offline", "nobody is logged in: `wandb login`")
-    except wandb.errors.Error as error:  # a key that is refused, or no network: after some 10 s
-        return "offline", in_one_line(error)
 
 
 def _finish(run: "Run | None", exit_code: int) -> None:
