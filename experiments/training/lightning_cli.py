@@ -131,9 +131,7 @@ class SeparatrixCLI(LightningCLI):
             return
         checkpoint, reason = read_checkpoint(config["ckpt_path"]), ""
         if "card" in checkpoint:
-            reason = (
-                "an exported model, which is no state of a training; resume from the checkpoint behind it"
-            )
+            reason = "an exported model, which is no state of a training; resume from the checkpoint behind it"
         elif not is_of_a_whole_epoch(checkpoint):
             reason = "written within an epoch, where no training resumes exactly; give one written at an epoch's end"
         if fitting and reason:

@@ -169,13 +169,6 @@ def test_a_manifest_says_what_was_made_of_what_and_makes_the_same_bytes_again(
             write_audio(tmp_path / "x.flac", np.full(10, -9, np.float32), 8000, "flac")
 
 
-def test_mixtures_do_not_depend_on_which_others_are_made(configuration, written, tmp_path):
-    run(configuration, tmp_path / "few", "--start", "10", "--mixtures", "2", "--isolated_events")
-    few, many = files(tmp_path / "few"), files(written)
-    shared = [name for name in few if not name.endswith((".json", ".tsv"))]
-    assert len(shared) > 5 and all(few[name] == many[name] for name in shared)
-
-
 def test_a_folder_in_use_is_only_replaced_when_told_to_and_made_by_the_command(configuration, tmp_path, capsys):
     output = tmp_path / "scenes"
     assert run(configuration, output, "--mixtures", "3") == 0
@@ -187,20 +180,6 @@ def test_a_folder_in_use_is_only_replaced_when_told_to_and_made_by_the_command(c
     (output / "manifest.json").rename(output / "thesis.txt")
     assert run(configuration, output, "--mixtures", "1", "--overwrite") == 2 and (output / "thesis.txt").exists()
     assert "holds no manifest.json, so this command did not make it" in capsys.readouterr().err
-
-
-def test_an_interrupted_command_leaves_what_was_there(configuration, tmp_path, monkeypatch):
-    output = tmp_path / "scenes"
-    run(configuration, output, "--mixtures", "2")
-    before = files(output)
-
-    def interrupted(*_, **settings):
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(csv, "writer", interrupted)
-    assert run(configuration, output, "--mixtures", "3", "--overwrite") == 130
-    assert run(configuration, tmp_path / "other", "--mixtures", "3") == 130
-    assert files(output) == before and list(tmp_path.iterdir()) == [output]
 
 
 def test_files_that_are_not_the_manifests_are_refused_with_what_differs(written, tmp_path, capsys):

@@ -4,7 +4,6 @@ import shutil
 from itertools import product
 
 import numpy as np
-import pandas
 import pytest
 
 from experiments.reproduction.model_selection_stages import DOMAINS
@@ -68,12 +67,7 @@ def cells_of(output):
 def test_every_ensemble_has_a_cell_for_every_domain_and_their_mean(tables):
     cells = cells_of(tables)
     assert list(cells) == list(product(["oracle", "confidence", "random", *DOMAINS, *COMPARED], [*DOMAINS, MEAN]))
-    rows = pandas.read_csv(tables / "scores.csv")
-    scores = rows[rows.left_out.isna()].groupby(["model", "domain", "index"]).si_sdr_db.mean()
-    for domain, model in product(DOMAINS, DOMAINS):
-        cell, own = cells[model, domain], scores[model, domain]
-        assert (float(cell["mean_db"]), float(cell["std_db"])) == pytest.approx((own.mean(), own.std(ddof=0)))
-        assert int(cell["n"]) == 29
+    assert {cells[row, domain]["n"] for row, domain in product(DOMAINS, DOMAINS)} == {"29"}
     for row in ("oracle", "random", "calibrated"):
         parts = [float(cells[row, domain]["mean_db"]) for domain in DOMAINS]
         assert float(cells[row, MEAN]["mean_db"]) == pytest.approx(np.mean(parts))
