@@ -43,7 +43,7 @@ class RowParts:
         text = as_csv(self.columns, rows, header=False)
         if self._file is None:
             self.folder.mkdir(parents=True, exist_ok=True)
-            # A new name every time: process numbers come again, and nobody goes on where a kill cut a file.
+            # A new name every time: process numbers come again, and nobody appends where a kill cut a file.
             self._file = tempfile.NamedTemporaryFile(  # noqa: SIM115
                 "w", prefix=f"rank-{rank}-", suffix=".csv", dir=self.folder, delete=False, newline="", encoding="utf-8"
             )
@@ -61,7 +61,7 @@ class RowParts:
 
     def read(self) -> dict[int, list[str]]:
         """Every mixture's rows, as lines, by index; a batch that a kill cut short has no empty line and is left out."""
-        # A rank that outlived a killed evaluation may have gone on with what others did again: the first part's rows.
+        # A rank that outlived a killed evaluation may have written mixtures that another did again: the first part's rows.
         mixtures: dict[int, list[str]] = {}
         for part in sorted(self.folder.glob("rank-*.csv")):
             own: dict[int, list[str]] = {}

@@ -1,4 +1,4 @@
-"""A run of Weights & Biases as a logger of Lightning: when W&B fails, what it follows goes on without it."""
+"""A run of Weights & Biases as a logger of Lightning: when W&B fails, the training continues without it."""
 
 import math
 import sys

@@ -18,7 +18,7 @@ OURS = ("lightning_modules", "datamodules", "callbacks", "experiments", "separat
 
 
 def find_in_current_folder() -> None:
-    """Let modules of the current folder be imported, after all that is installed: it takes no installed one's place."""
+    """Let modules of the current folder be imported, unless an installed one has their name."""
     folder = os.getcwd()  # not "": jsonargparse changes the folder while it reads a configuration
     if folder not in sys.path:
         sys.path.append(folder)
@@ -60,7 +60,7 @@ def modules_of(settings: Any) -> list[str]:
 
 
 def own_modules(settings: Any) -> list[str]:
-    """Those of them that are not installed, or that the user imported by name: what a printed command has to import."""
+    """Those that a printed command has to import: of the current folder, or imported by name."""
     from lightning_modules.choices import named_modules
 
     return [module for module in modules_of(settings) if module in named_modules or _is_in_current_folder(module)]

@@ -12,11 +12,11 @@ from experiments.command_line.text import command_lines
 
 CONFIG_HELP = "a file, or a shipped configuration by name; repeatable, the later ones override"
 PRESET_HELP = "demo, small or paper: adds the parts of that size to a shipped configuration"
-# In place of what Lightning says of them, which is not how it is here.
+# Lightning's own help does not hold for these.
 _SETTINGS = {
     "--config": CONFIG_HELP,
     "--seed_everything": "seed of the initial weights; mixtures, their order and dropout follow --data.seed",
-    "--ckpt_path": "a checkpoint; `best` and `last` are those in the folder --run; fit goes on from it",
+    "--ckpt_path": "a checkpoint; `best` and `last` are those in the folder --run; fit resumes from it",
 }
 _TITLES = {
     "A DataModule standardizes": "the data: settings are those of its class, see --data.help CLASS",

@@ -1,4 +1,4 @@
-"""`separatrix synthesize`: mixtures, isolated sources and labels as files, with what it takes to make them again."""
+"""`separatrix synthesize`: mixtures, isolated sources and labels as files, with a manifest that makes them again."""
 
 import hashlib
 import json

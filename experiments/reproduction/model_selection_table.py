@@ -85,7 +85,7 @@ class Findings:
     evaluated: Evaluated  # test mixtures of all domains
     calibration: Calibration  # fitted on the validation mixtures
     calibrating: int  # number of these
-    probabilities: dict[str, Floats]  # with which each ensemble takes each model's output, [N, M]
+    probabilities: dict[str, Floats]  # of each model's output in each ensemble, [N, M]
     scores: list[EnsembleScore]
     picks: dict[str, Confusion]  # by confidence and by calibrated confidence
     gains: list[Difference]

@@ -59,11 +59,11 @@ def run_stages(stages: Sequence[Stage], jobs: int, apart: bool = False, launch: 
     CONSOLE.print(f"{len(waiting)} stages in {duration(time.monotonic() - started)}")
 
 
-def _require_success(stage: Stage, status: int, told: str) -> None:
+def _require_success(stage: Stage, status: int, reason: str) -> None:
     if status in (INTERRUPTED, TERMINATED):
         raise SystemExit(status)
     if status:
-        raise InputError(f"{stage.name} ended with status {status}{told}")
+        raise InputError(f"{stage.name} ended with status {status}{reason}")
 
 
 def _run_apart(words: list[str]) -> int:
@@ -95,7 +95,7 @@ def _run_side_by_side(stages: Sequence[Stage], records: dict[str, Record], jobs:
                     log = _log(stage)
                     log.unlink(missing_ok=True)
                     CONSOLE.print(f"{stage.name:<24} started, log in {log}")
-                    # Starts a process, as a rule. Ctrl-C is for all in the terminal, and this one ends the others.
+                    # `submit` may start a process. Ctrl-C reaches all in the terminal, and this one ends the others.
                     with held_back(signal.SIGINT, signal.SIGTERM):
                         running[pool.submit(_run_logged, stage)] = (stage, time.monotonic())
                 finished, _ = wait(running, timeout=1, return_when=FIRST_COMPLETED)

@@ -14,9 +14,9 @@ from lightning_modules.atomic_file import write_text_atomically
 from lightning_modules.errors import InputError
 from lightning_modules.run_files import RunFiles
 
-# How a stage is followed, how fast it is and where its bank lies decide nothing of what it makes.
+# These settings change nothing of a stage's results.
 _NO_PART_OF_IT = ("--logger", "--group", "--data.workers", "--data.bank_folder", "--trainer.enable_progress_bar")
-# Where results lie is no part of what they are; those of other stages count by their fingerprints.
+# Nor do the places of results; those of other stages count by their fingerprints.
 _PLACES = ("--run", "--model.classifier", "--model.checkpoints", "--ckpt_path")
 
 
@@ -96,7 +96,7 @@ class Record:
             raise InputError(f"{self.path}: damaged; delete it to run {self.stage.name} again") from None
         if fingerprint != self.fingerprint:
             if state == "started" and not self.stage.begun:
-                return None  # it was refused, as a rule: nothing of it is there
+                return None  # most likely it was refused: it left nothing
             raise InputError(
                 f"{self.path.parent}: holds a run of another configuration; choose another --output or delete it"
             )

@@ -8,7 +8,7 @@ from experiments.command_line.parser import CONFIG_HELP, PRESET_HELP, Explaining
 LoggerName = Literal["csv", "wandb", "none"]
 
 PURPOSES = {
-    "fit": "Train a model. Everything that it makes lies in the folder --run. Interrupted, the same command goes on "
+    "fit": "Train a model. Everything that it makes lies in the folder --run. Interrupted, the same command resumes "
     "with --ckpt_path last after the last complete epoch.",
     "validate": "Evaluate a model on the validation mixtures.",
     "test": "Evaluate a model on the test mixtures: a row of scores for each, and their means, in the folder --run.",
@@ -54,7 +54,7 @@ _BRIEFLY = {
     "settings are --data.corpus.SETTING, such as root",
     "--early_stopping.patience": "epochs without a better validation loss before training stops (default: 5)",
     "--trainer.SETTING": "of Lightning's Trainer, such as max_epochs, devices, accelerator, precision, callbacks",
-    "--ckpt_path": "a checkpoint; `best` and `last` are those in the folder --run; fit goes on from it",
+    "--ckpt_path": "a checkpoint; `best` and `last` are those in the folder --run; fit resumes from it",
     "--print_config": "print what all settings add up to, and run nothing",
     "--import": "a module of your own, imported first; repeatable",
 }

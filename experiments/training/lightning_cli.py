@@ -172,7 +172,7 @@ class SeparatrixCLI(LightningCLI):
         if command == "predict":
             callbacks.append(EstimateFiles(self._files.folder))
         # Lightning would answer SLURM's signal with a checkpoint amid the epoch, which holds no random state and does
-        # not rewind the loader. Here a job that is queued again goes on from the end of an epoch, exactly.
+        # not rewind the loader. Here a job that is queued again resumes from the end of an epoch, exactly.
         cluster = [SLURMEnvironment(auto_requeue=False)] if of_slurm() else []
         with refused_trainer():
             return super().instantiate_trainer(
@@ -242,7 +242,7 @@ class SeparatrixCLI(LightningCLI):
     def _configuration(self) -> str:
         config = self.config[self.subcommand].clone()
         if self._resumes():
-            config["ckpt_path"] = None  # to go on from the run's own last epoch is no part of what makes it again
+            config["ckpt_path"] = None  # to make the run again, no checkpoint of its own is needed
         return self._parser(self.subcommand).dump(config, skip_link_targets=False, skip_none=False)
 
     def _resumes(self) -> bool:

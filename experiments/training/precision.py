@@ -20,7 +20,7 @@ _TYPES = {"bf16": torch.bfloat16, "16": torch.float16}
 
 
 class PreciseTrainer(Trainer):
-    """Lightning's Trainer, which also takes `auto` for a precision.
+    """Lightning's Trainer, with `auto` as a further precision.
 
     Args:
         precision: in which networks compute: `32-true` (the default) or another of Lightning's; losses are never in
