@@ -61,7 +61,7 @@ class RowParts:
 
     def read(self) -> dict[int, list[str]]:
         """Every mixture's rows, as lines, by index; a batch that a kill cut short has no empty line and is left out."""
-        # A rank that outlived a killed evaluation may have written mixtures that others did again: the first part counts.
+        # A rank that outlived a kill may have written mixtures that others did again: the first part counts.
         mixtures: dict[int, list[str]] = {}
         for part in sorted(self.folder.glob("rank-*.csv")):
             own: dict[int, list[str]] = {}
