@@ -88,4 +88,4 @@ from lightning_modules.weak_labels.losses import (
 from lightning_modules.weak_labels.references import ReferenceSeparator
 from lightning_modules.weak_labels.separator_module import WeakLabelSeparator
 
-__all__ = [name for name in dir() if not name.startswith("_")]
+__all__ = [name for name in globals() if not name.startswith("_")]

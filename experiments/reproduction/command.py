@@ -13,7 +13,7 @@ from experiments.command_line.configurations import options
 from experiments.command_line.parser import command_parser
 from experiments.command_line.text import tell
 from experiments.output.sole_writer import sole_writer
-from experiments.reproduction.model_selection_stages import CORPUS_OF, model_selection_stages
+from experiments.reproduction.model_selection_stages import model_selection_stages
 from experiments.reproduction.stage import Stage
 from experiments.reproduction.weak_labels_stages import weak_labels_stages
 from experiments.training.command import LoggerName
@@ -23,18 +23,18 @@ from lightning_modules.run_files import RunFiles
 
 Preset = Literal["demo", "small", "paper"]
 
-# What a preset's table must say of itself.
+# Printed with a preset's table.
 NOTES: dict[Preset, str] = {
     "demo": "Procedural sounds, made by formulas: no recordings. The published figures are of recordings.",
     "small": "Excerpts of the corpora, at a size for two CPU cores.",
     "paper": "The published size.",
 }
-# As a person knows them, by the names of their options.
+# The corpora by the names of their options.
 CORPUS_NAMES = {"urbansound8k": "UrbanSound8K", "librispeech": "LibriSpeech", "musdb18": "MUSDB18 (its decoded stems)"}
-# Of a system: its stages, and the corpora that it needs.
+# The stages and the corpora of each system.
 SYSTEMS = {
     "weak-labels": (weak_labels_stages, ["urbansound8k"]),
-    "model-selection": (model_selection_stages, sorted(CORPUS_OF.values(), key=list(CORPUS_NAMES).index)),
+    "model-selection": (model_selection_stages, list(CORPUS_NAMES)),
 }
 DESCRIPTION = """Make a paper's table: train, evaluate, compare. It consists of ordinary commands, which --dry-run
 prints; what is complete is not done again. Settings of data and trainer go to every stage, for instance
@@ -101,9 +101,8 @@ def _run(
 
     from experiments.reproduction import model_selection_table, run_stages, tracking, weak_labels_table
 
-    given = dict(
-        "=".join(option).split("=", 1) for option in options(settings) if len("=".join(option).split("=", 1)) > 1
-    )
+    pairs = ("=".join(option).partition("=") for option in options(settings))
+    given = {name: value for name, _, value in pairs}  # as on any command line, the last one holds
     devices = given.get("--trainer.devices", "auto")
     several = devices != "1" if devices != "auto" else torch.cuda.device_count() > 1
     apart = several or given.get("--trainer.num_nodes", "1") != "1"

@@ -87,7 +87,7 @@ class RunStart(Callback):
 class SeparatrixCLI(LightningCLI):
     """One parser for every system: the model and the data are classes named in the configuration."""
 
-    def __init__(self, arguments: list[str], **settings: Any) -> None:
+    def __init__(self, arguments: list[str]) -> None:
         silence()
         self._arguments = arguments
         super().__init__(
@@ -107,7 +107,6 @@ class SeparatrixCLI(LightningCLI):
                 "description": "",
                 **{command: parser_settings(command) for command in PURPOSES},
             },
-            **settings,
         )
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
