@@ -102,20 +102,13 @@ def command_parser(command: str, text: str, *examples: str, **settings: Any) -> 
     return Explaining(prog=f"separatrix {command}", description=description(text, *examples), **settings)
 
 
-def data_parser(
-    command: str, text: str, *examples: str, base: type | None = None, arguments: Collection[str] = ()
-) -> Explaining:
+def data_parser(arguments: Sequence[str], text: str, *examples: str) -> Explaining:
     """A parser with `--config`, `--preset` and `--data...`, as `separatrix fit` has them.
 
-    Args:
-        command: the command's name.
-        text: as for `description`.
-        examples: as for `description`.
-        base: class of the data modules that are accepted.
-        arguments: of the command; where they ask for help alone, the classes of data are not imported.
+    `arguments` are the command and its arguments: where they ask for help, the classes of data are not imported.
     """
-    usage = f"separatrix {command} --config CONFIG ... [--data.SETTING VALUE ...]"
-    parser = command_parser(command, text, *examples, usage=usage)
+    usage = f"separatrix {arguments[0]} --config CONFIG ... [--data.SETTING VALUE ...]"
+    parser = command_parser(arguments[0], text, *examples, usage=usage)
     parser.add_argument("--config", action=ActionConfigFile, help=CONFIG_HELP)
     if asks_for_help(arguments):
         parser.add_argument("--preset", default=SUPPRESS, help=PRESET_HELP)
@@ -123,9 +116,8 @@ def data_parser(
             "--data", metavar="CLASS", default=SUPPRESS, help="any setting of the data, as in `separatrix fit`"
         )
         return parser
-    from lightning import LightningDataModule
-
     import separatrix  # noqa: F401  (public classes can then be named without their module)
+    from datamodules.mixtures import MixtureDataModule
 
-    parser.add_subclass_arguments(base or LightningDataModule, "data", required=True)
+    parser.add_subclass_arguments(MixtureDataModule, "data", required=True)
     return parser

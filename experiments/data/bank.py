@@ -12,7 +12,7 @@ EXAMPLE = "bank --config weak_labels/base --data.corpus.root UrbanSound8K"
 
 def command(arguments: list[str]) -> None:
     """`separatrix bank ...`."""
-    parser = data_parser("bank", DESCRIPTION, EXAMPLE, arguments=arguments)
+    parser = data_parser(arguments, DESCRIPTION, EXAMPLE)
     parser.add_argument("--workers", type=int | None, help="decoding threads; one for each core unless given")
     settings = parser.parse_args(resolved(arguments[1:], ("data",)))
     if settings.workers is not None and settings.workers < 0:

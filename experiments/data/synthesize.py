@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.progress import track
 
 from experiments.command_line.configurations import resolved
-from experiments.command_line.parser import asks_for_help, data_parser
+from experiments.command_line.parser import data_parser
 from experiments.command_line.text import tell
 from experiments.output.new_folder import new_folder
 from lightning_modules.errors import InputError
@@ -118,12 +118,7 @@ def _with_manifest(arguments: list[str]) -> tuple[list[str], dict[str, Any] | No
 
 def command(arguments: list[str]) -> None:
     """`separatrix synthesize ...`."""
-    base: type | None = None
-    if not asks_for_help(arguments):
-        from datamodules.mixtures import MixtureDataModule
-
-        base = MixtureDataModule
-    parser = data_parser("synthesize", DESCRIPTION, *EXAMPLES, base=base, arguments=arguments)
+    parser = data_parser(arguments, DESCRIPTION, *EXAMPLES)
     parser.add_argument("--manifest", type=str | None, help=f"a {MANIFEST}: make its files again")
     parser.add_argument("--split", choices=["train", "validation", "test"], default="test", help="whose mixtures")
     parser.add_argument("--start", type=NonNegativeInt, default=0, help="index of the first mixture")
@@ -145,14 +140,8 @@ def command(arguments: list[str]) -> None:
     settings: Namespace = parser.parse_args(words)
     data: MixtureDataModule = parser.instantiate(settings).data
     mixtures = settings.mixtures or data.mixtures[settings.split] - settings.start
-    selection = {
-        "data": json.loads(parser.dump(settings, format="json", skip_unset=False))["data"],
-        "split": settings.split,
-        "start": settings.start,
-        "mixtures": mixtures,
-        "audio_format": settings.audio_format,
-        "isolated_events": settings.isolated_events,
-    }
+    dumped = json.loads(parser.dump(settings, format="json", skip_unset=False))
+    selection = {name: dumped[name] for name in SELECTION} | {"mixtures": mixtures}
     synthesize(data, selection, settings.output, settings.overwrite, known)
     print(f"{settings.output}: {mixtures} mixtures of the {settings.split} split, JAMS, labels.tsv, weak_labels.tsv")
     again = settings.output.with_name(f"{settings.output.name}_again")
