@@ -17,17 +17,8 @@ from lightning_modules.separation_scores import in_best_order, score_separation
 from lightning_modules.setting_checks import require_whole
 from lightning_modules.spectrogram import stft
 
-COLUMNS = (
-    "mixture",
-    "source",
-    "model",
-    "input_si_sdr_db",
-    "si_sdr_db",
-    "mixture_audio",
-    "truth",
-    "estimate",
-    "spectrograms",
-)
+COLUMNS = ["mixture", "source", "model", "input_si_sdr_db", "si_sdr_db"]
+COLUMNS += ["mixture_audio", "truth", "estimate", "spectrograms"]
 
 
 class AudioExamples(Callback):
@@ -65,7 +56,7 @@ class AudioExamples(Callback):
         for tracker in trackers(trainer) if self._rows else ():
             import wandb
 
-            table = wandb.Table(columns=list(COLUMNS), data=self._rows)
+            table = wandb.Table(columns=[*COLUMNS], data=self._rows)
             tracker.log_metrics({f"examples/{split}": table}, max(trainer.global_step - 1, 0))
 
     on_test_start = on_validation_start

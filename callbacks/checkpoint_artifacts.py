@@ -13,11 +13,8 @@ from lightning_modules.run_files import RunFiles
 class CheckpointArtifacts(Callback):
     """When a training ends, logs its checkpoints as versions of one artifact, `checkpoint-RUN_ID`, of type `model`.
 
-    A version has the aliases `epoch-N`, the epoch counted from 1, and those of `best` and `last` that it is; what it is
-    of stands in its metadata. Only at the end: every improvement on the way would be a copy on disk and an upload.
-
-    Args:
-        run: its files.
+    The aliases of a version are `epoch-N`, counted from 1, and `best`, `last` or both; its metadata say of what it is.
+    Only at the end: every improvement before it would be a copy on disk and an upload.
     """
 
     def __init__(self, run: RunFiles) -> None:

@@ -86,6 +86,5 @@ class ClassifierScores(Callback):
             path = RunFiles(self.folder or "").classifier_scores
             write_rows(path, CLASSIFIER_COLUMNS, rows)
             track_rows(trainer, path)
-            console = Console(emoji=False)
-            console.print(table)
-            console.print(f"scores: {path}", markup=False)
+            Console(emoji=False).print(table)
+            print(f"scores: {path}")

@@ -1,4 +1,4 @@
-"""The checkpoints that a run's folder keeps: of whole epochs, from which a training goes on exactly."""
+"""The checkpoints that a run's folder keeps: of whole epochs, from which a training resumes exactly."""
 
 from pathlib import Path
 from typing import Any
@@ -62,7 +62,7 @@ class EpochCheckpoint(ModelCheckpoint):
     def on_train_start(self, trainer: Trainer, pl_module: Any) -> None:
         """Begin a new epoch behind a finished one.
 
-        Lightning goes on within the finished one, with half of its batches or none, where `max_steps` is given.
+        Lightning would resume within the finished one, with half of its batches or none, where `max_steps` is given.
         """
         super().on_train_start(trainer, pl_module)
         loop: Any = trainer.fit_loop

@@ -4,7 +4,6 @@ from pathlib import Path
 from typing import Any
 
 from lightning import Callback, Trainer
-from rich.console import Console
 from scipy.io import wavfile
 from torch import Tensor
 
@@ -32,4 +31,4 @@ class EstimateFiles(Callback):
 
     def on_predict_end(self, trainer: Trainer, pl_module: Any) -> None:
         if trainer.is_global_zero:
-            Console(emoji=False).print(f"estimates: {self.folder}", markup=False)
+            print(f"estimates: {self.folder}")

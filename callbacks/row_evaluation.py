@@ -23,7 +23,7 @@ SPLITS: dict[str, Split] = {"validate": "validation", "test": "test"}
 class RowEvaluation(Callback, ABC):
     """Appends the rows of every batch to this rank's part, and merges the parts of all ranks at the end.
 
-    An interrupted evaluation goes on with the mixtures that have no row. Subclasses say what a row is.
+    An interrupted evaluation resumes with the mixtures that have no row. Subclasses say what a row is.
 
     Args:
         folder: of the row files; in a command of `separatrix`, that of the run.
@@ -93,10 +93,8 @@ class RowEvaluation(Callback, ABC):
         self._parts.belong_to(self._owner or _digest(trainer, pl_module))
         self._parts.merge(self._path, int(rows))
         table, lines, statistics = self.report(trainer, pl_module, self._path)
-        console = Console(emoji=False)
-        console.print(table)
-        for line in (*lines, f"rows: {self._path}"):
-            console.print(line, markup=False)
+        Console(emoji=False).print(table)
+        print(*lines, f"rows: {self._path}", sep="\n")
         for logger in trainer.loggers:
             logger.log_metrics(statistics)
         track_rows(trainer, self._path)

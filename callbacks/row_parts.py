@@ -14,12 +14,7 @@ from lightning_modules.scores.rows import as_csv
 
 
 class RowParts:
-    """The row files of one evaluation.
-
-    Args:
-        folder: of the parts; made when the first row comes.
-        columns: names of the columns; the first is the mixture's index.
-    """
+    """The row files of one evaluation, in a folder of their own; the first column is the mixture's index."""
 
     def __init__(self, folder: Path, columns: Sequence[str]) -> None:
         self.folder = folder
@@ -27,14 +22,7 @@ class RowParts:
         self._file: IO[str] | None = None
 
     def belong_to(self, owner: str) -> None:
-        """Say what the rows are made with, or compare it with what an interrupted evaluation said.
-
-        Args:
-            owner: a digest of the model and the data.
-
-        Raises:
-            InputError: the folder holds rows of another owner.
-        """
+        """Note of which model and data (a digest) the rows are; InputError where the folder holds those of another."""
         # In the name of an empty file: there is no moment, on any rank, at which half of it is written.
         own = self.folder / f"owner-{owner}"
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -48,22 +36,14 @@ class RowParts:
             other.unlink(missing_ok=True)
 
     def append(self, rows: Iterable[Sequence[Any]], rank: int) -> int:
-        """Write a batch's rows and an empty line, and flush them: they outlive the process, whole or not at all.
+        """Write a batch's rows to the part of a rank, and return their number.
 
-        Args:
-            rows: values in the order of the columns.
-            rank: whose part they go to.
-
-        Returns:
-            How many rows they were.
-
-        Raises:
-            OSError: they cannot be written; the error names the folder.
+        An empty line follows, and both are flushed: they outlive the process, whole or not at all.
         """
         text = as_csv(self.columns, rows, header=False)
         if self._file is None:
             self.folder.mkdir(parents=True, exist_ok=True)
-            # A new name every time: process numbers come again, and nobody goes on where a kill cut a file.
+            # A new name every time: process numbers come again, and nobody appends where a kill cut a file.
             self._file = tempfile.NamedTemporaryFile(  # noqa: SIM115
                 "w", prefix=f"rank-{rank}-", suffix=".csv", dir=self.folder, delete=False, newline="", encoding="utf-8"
             )
@@ -75,18 +55,13 @@ class RowParts:
         return text.count("\n")
 
     def close(self) -> None:
-        """Close this rank's part."""
         if self._file is not None:
             self._file.close()
             self._file = None
 
     def read(self) -> dict[int, list[str]]:
-        """Every mixture's rows, as lines, by index; a batch that a kill cut short has no empty line and is left out.
-
-        Raises:
-            InputError: a part does not hold rows of these columns.
-        """
-        # A rank that outlived a killed evaluation may have gone on with what others did again: the first part's rows.
+        """Every mixture's rows, as lines, by index; a batch that a kill cut short has no empty line and is left out."""
+        # A rank that outlived a kill may have written mixtures that others did again: the first part counts.
         mixtures: dict[int, list[str]] = {}
         for part in sorted(self.folder.glob("rank-*.csv")):
             own: dict[int, list[str]] = {}
@@ -103,15 +78,9 @@ class RowParts:
         return dict(sorted(mixtures.items()))
 
     def merge(self, path: Path, count: int, patience: float = 60) -> None:
-        """Write all rows to one file; the parts stay until `remove`, for what is made of it may be interrupted too.
+        """Write all rows, so many, to one file; the parts stay until `remove`.
 
-        Args:
-            path: the file.
-            count: how many rows there are.
-            patience: how long to look for them, in seconds: a network file system shows what other nodes wrote late.
-
-        Raises:
-            InputError: there are not so many, or more.
+        A network file system shows late what other nodes wrote: missing rows are awaited for `patience` seconds.
         """
         deadline = time.monotonic() + patience
         while (found := sum(map(len, (mixtures := self.read()).values()))) < count and time.monotonic() < deadline:
@@ -127,5 +96,4 @@ class RowParts:
                 file.writelines(lines)
 
     def remove(self) -> None:
-        """Remove the parts, where nothing is left to be made of their rows."""
         shutil.rmtree(self.folder, ignore_errors=True)

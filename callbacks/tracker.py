@@ -1,4 +1,4 @@
-"""A run of Weights & Biases as a logger of Lightning: when W&B fails, what it follows goes on without it."""
+"""A run of Weights & Biases as a logger of Lightning: when W&B fails, the training continues without it."""
 
 import math
 import sys
@@ -20,24 +20,17 @@ MOST_ROWS = 5000
 
 
 class Tracker(Logger):
-    """A logger of a trainer from its start on, which logs from the moment on at which its run begins.
+    """A logger that logs nothing before its run begins; the first error of W&B is printed and ends the logging.
 
-    The first error of W&B is printed, and nothing more is sent to it.
-
-    Args:
-        run: of W&B, if it has begun.
-        step: what everything is logged at instead of the trainer's step: an evaluation has none of its own, and its
-            values stand at the step of the checkpoint. The trainer's unless given.
+    Attributes:
+        run: of W&B, once it has begun.
+        step: replaces the trainer's, where given: an evaluation logs at the step of its checkpoint.
     """
 
     def __init__(self, run: "Run | None" = None, step: int | None = None) -> None:
         super().__init__()
-        self.begin(run, step)
-
-    def begin(self, run: "Run | None", step: int | None = None) -> None:
-        """Log into a run from now on, as the constructor does."""
         self.run: Any = run
-        self._step = step
+        self.step = step
 
     @property
     def name(self) -> None:
@@ -48,11 +41,11 @@ class Tracker(Logger):
         return None
 
     def log_hyperparams(self, params: dict[str, Any] | Namespace, *args: Any, **kwargs: Any) -> None:
-        """Nothing: the resolved configuration is the run's already."""
+        """Nothing: the run has the resolved configuration already."""
 
     def log_metrics(self, metrics: Mapping[str, Any], step: int | None = None) -> None:
         """Log numbers, tables or media."""
-        at = step if self._step is None else self._step
+        at = step if self.step is None else self.step
         self.attempt(lambda: self.run.log({**metrics, "trainer/global_step": at}))
 
     def attempt(self, action: Callable[..., object], *arguments: Any) -> None:
@@ -67,7 +60,7 @@ class Tracker(Logger):
 
 
 def trackers(trainer: Trainer) -> list[Tracker]:
-    """The runs of W&B that follow a trainer: one on rank 0 where W&B was asked for and answers, none elsewhere."""
+    """The trainer's loggers of W&B whose run has begun: at most one, on rank 0."""
     return [logger for logger in trainer.loggers if isinstance(logger, Tracker) and logger.run is not None]
 
 

@@ -13,7 +13,7 @@ from lightning_modules.batch import Batch
 class TrainingCurves(Callback):
     """Logs three curves, at the steps at which the trainer logs (`log_every_n_steps`).
 
-    - `training/gradient_norm`: Euclidean norm over all that is learnt, before any clipping; computed only then.
+    - `training/gradient_norm`: Euclidean norm over all parameters, before any clipping; computed only then.
     - `training/mixtures_per_second`: over all ranks, since the last value of the epoch.
     - `training/waiting_share`: of that time, in which the training waited for its loader. Where a GPU computes beside
       the program, time in which it was still busy counts too.

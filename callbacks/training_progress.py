@@ -8,8 +8,6 @@ from typing import Any
 import rich
 from lightning import Callback, Trainer
 from lightning.pytorch.callbacks import RichProgressBar
-from rich.progress import BarColumn, MofNCompleteColumn, ProgressColumn, Task, TextColumn
-from rich.text import Text
 
 from callbacks.epoch_checkpoint import epoch_is_whole
 
@@ -22,14 +20,8 @@ def duration(seconds: float) -> str:
     return f"{minutes} min {rest:02d} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"
 
 
-def numbered(trainer: Trainer) -> str:
-    """The epoch under way, counted from 1, and the last one where it is known: `epoch 3/12`."""
-    limit = epoch_limit(trainer)
-    return f"epoch {trainer.current_epoch + 1}{'' if limit is None else f'/{limit}'}"
-
-
 def epoch_limit(trainer: Trainer) -> int | None:
-    """With which epoch the training ends at the latest, by epochs or steps; None where neither limits it."""
+    """The number of epochs, by epochs or by steps; None where neither is limited."""
     limits = [] if trainer.max_epochs in (None, -1) else [trainer.max_epochs]
     if trainer.max_steps != -1 and math.isfinite(trainer.num_training_batches):
         steps = math.ceil(trainer.num_training_batches / trainer.accumulate_grad_batches)
@@ -51,24 +43,10 @@ def wrapped(facts: Sequence[str], prefix: str = "") -> str:
     return "\n".join(lines)
 
 
-class TrainingClock:
-    """The time since a training started, or resumed, with an epoch, counted from 0."""
-
-    def __init__(self, epoch: int = 0) -> None:
-        self._first_epoch = epoch
-        self._begun = time.monotonic()
-
-    def left(self, trainer: Trainer, done: float) -> float | None:
-        """Seconds to the end of the last epoch at the mean pace since the start, where that can be told.
-
-        Args:
-            trainer: says which epoch is under way, and how many there are.
-            done: share of the epoch that is done, from 0 to 1.
-        """
-        limit, passed = epoch_limit(trainer), trainer.current_epoch - self._first_epoch + done
-        if limit is None or passed <= 0:
-            return None
-        return (time.monotonic() - self._begun) / passed * (limit - trainer.current_epoch - done)
+def numbered(trainer: Trainer) -> str:
+    """The epoch under way, counted from 1, and the last one where it is known: `epoch 3/12`."""
+    limit = epoch_limit(trainer)
+    return f"epoch {trainer.current_epoch + 1}{'' if limit is None else f'/{limit}'}"
 
 
 class EpochLines(Callback):
@@ -82,13 +60,13 @@ class EpochLines(Callback):
     """
 
     def __init__(self) -> None:
-        self._clock = TrainingClock()
-        self._epoch_begun = 0.0
+        self._begun = self._epoch_begun = 0.0
+        self._first_epoch = 0  # of this start, counted from 0
         self._validated = False  # whether the epoch under way has been: not every one need be
         self._best = {"epoch": 0, "loss": math.inf}  # of the epochs whose checkpoints are kept
         self._facts: list[str] = []  # of an epoch whose line is still to be printed
         self._time = ""
-        self._left: float | None = None
+        self._left = 0.0  # seconds to the end of the last epoch, where it is known
 
     def state_dict(self) -> dict[str, Any]:
         return dict(self._best)
@@ -97,7 +75,7 @@ class EpochLines(Callback):
         self._best = dict(state_dict)
 
     def on_train_start(self, trainer: Trainer, pl_module: Any) -> None:
-        self._clock = TrainingClock(trainer.current_epoch)
+        self._begun, self._first_epoch = time.monotonic(), trainer.current_epoch
         self._validated = False  # not by the sanity check
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: Any) -> None:
@@ -117,11 +95,12 @@ class EpochLines(Callback):
         elif self._best["epoch"]:
             self._facts.append(f"best: epoch {self._best['epoch']} ({self._best['loss']:.3f})")
         self._validated = False
-        self._time = duration(time.monotonic() - self._epoch_begun)
-        self._left = self._clock.left(trainer, 1.0)
+        now, limit, done = time.monotonic(), epoch_limit(trainer), trainer.current_epoch + 1
+        self._time = duration(now - self._epoch_begun)
+        self._left = 0.0 if limit is None else (now - self._begun) / (done - self._first_epoch) * (limit - done)
 
     def on_train_end(self, trainer: Trainer, pl_module: Any) -> None:
-        self._left = None
+        self._left = 0.0
         self._print(trainer)
 
     def _print(self, trainer: Trainer) -> None:
@@ -150,44 +129,22 @@ def _scores(trainer: Trainer, validated: bool) -> Iterator[str]:
             yield f"{words.removesuffix(' db')} {value:.2f} dB" if words.endswith(" db") else f"{words} {value:.3f}"
 
 
-class TimeLeft(ProgressColumn):
-    """Of the whole training beside the bar of its epoch; elsewhere of the bar. Empty before anything is done."""
-
-    max_refresh = 0.5
-
-    def __init__(self, bars: "TrainingProgress") -> None:
-        super().__init__()
-        self._bars = bars
-
-    def render(self, task: Task) -> Text:
-        left = task.time_remaining
-        if task.id == self._bars.train_progress_bar_id and task.total:
-            left = self._bars.clock.left(self._bars.trainer, task.completed / task.total)
-        return Text("" if left is None else f"{duration(left)} left")
-
-
 class TrainingProgress(RichProgressBar):
-    """Lightning's bar, with epochs from 1 on and the time that the whole training still takes."""
+    """Lightning's bar of the epoch under way, with epochs counted from 1, gone when the training ends."""
 
     def __init__(self) -> None:
         super().__init__(refresh_rate=4)
-        self.clock = TrainingClock()
 
     def configure_columns(self, trainer: Trainer) -> list[Any]:
-        return [TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeLeft(self)]
+        # The loss needs the place of the last one, batches a second, in 80 columns.
+        return super().configure_columns(trainer)[:-1]
 
     def get_metrics(self, trainer: Trainer, pl_module: Any) -> dict[str, Any]:
         metrics = super().get_metrics(trainer, pl_module)
         return {"training loss": metrics["train_loss"]} if "train_loss" in metrics else {}
 
-    def on_train_start(self, trainer: Trainer, pl_module: Any) -> None:
-        self.clock = TrainingClock(trainer.current_epoch)
-        super().on_train_start(trainer, pl_module)
-
-    def on_train_epoch_start(self, trainer: Trainer, pl_module: Any) -> None:
-        super().on_train_epoch_start(trainer, pl_module)
-        if self.progress is not None and self.train_progress_bar_id is not None:
-            self.progress.update(self.train_progress_bar_id, description=numbered(trainer))
+    def _get_train_description(self, current_epoch: int) -> str:
+        return numbered(self.trainer)
 
     def _init_progress(self, trainer: Trainer) -> None:
         super()._init_progress(trainer)

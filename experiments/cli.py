@@ -5,7 +5,7 @@ import os
 import signal
 import sys
 from argparse import ArgumentError
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from importlib.metadata import version
 
 from experiments.command_line.freed_memory import keep_freed_memory
@@ -21,7 +21,7 @@ from experiments.command_line.termination import (
 from experiments.command_line.text import command_lines, probable
 from lightning_modules.errors import InputError, printable
 
-# What is for what: command -> module, whose function `command` it is; modules are imported only when asked for.
+# By purpose: command -> module, whose function `command` it is, and summary. Modules are imported when they are needed.
 GROUPS = {
     "a paper's table, from nothing": {
         "reproduce": ("experiments.reproduction.command", "make a paper's table, from training to comparison"),
@@ -78,7 +78,7 @@ One separator, trained from isolated sources:
 
 
 def first_screen() -> str:
-    """What `separatrix` alone prints: the commands by what they are for, and where to begin."""
+    """What `separatrix` alone prints: the commands by purpose, and where to begin."""
     width = max(map(len, COMMANDS))
     lines = []
     for title, commands in GROUPS.items():
@@ -99,9 +99,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):  # what the terminal's encoding cannot show is replaced
             stream.reconfigure(errors="replace")
-    own_process = arguments is None
-    tells_how_to_go_on = own_process and not within_another_command()
-    if own_process:
+    tells_how_to_resume = arguments is None and not within_another_command()
+    if arguments is None:
         end_on_sigterm()
         end_with_parent()
         keep_freed_memory()
@@ -120,7 +119,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     try:
         find_in_current_folder()
-        _function(arguments[0])(import_own(arguments))
+        run_command(arguments[0], import_own(arguments))
         sys.stdout.flush()
     except BaseException as error:
         status = interruption(error)
@@ -130,9 +129,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             status = error.code if isinstance(error.code, int) else int(error.code is not None)
         if status is not None:
             rank = os.environ.get("SLURM_PROCID") or os.environ.get("LOCAL_RANK") or "0"
-            if tells_how_to_go_on and status in (INTERRUPTED, TERMINATED) and rank == "0":
+            if tells_how_to_resume and status in (INTERRUPTED, TERMINATED) and rank == "0":
                 again = (getattr(error, "__notes__", None) or [command_lines(arguments, 78)])[0].replace("\n", "\n  ")
-                print(f"\ninterrupted; this goes on from here:\n  {again}", file=sys.stderr)
+                print(f"\ninterrupted; this resumes it:\n  {again}", file=sys.stderr)
             return status
         if isinstance(error, BrokenPipeError):  # whoever read the output, such as `head`, has seen enough
             os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
@@ -146,7 +145,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _fault(error: BaseException) -> str | None:
-    """What a user is told of wrong input, or of a machine that refuses; None where the program is at fault."""
+    """What is wrong with the user's input, or with the machine; None where the program is at fault."""
     cause: BaseException | None = error
     while cause is not None:  # jsonargparse wraps what the constructor of a model or of its data raises
         # In a loader's worker, torch puts the traceback before the message.
@@ -160,9 +159,9 @@ def _fault(error: BaseException) -> str | None:
     return printable(" ".join(str(error).split())) if isinstance(error, ArgumentError) else None
 
 
-def _function(command: str) -> Callable[[list[str]], None]:
-    function: Callable[[list[str]], None] = importlib.import_module(COMMANDS[command][0]).command
-    return function
+def run_command(name: str, arguments: list[str]) -> None:
+    """Import the module of a command and run it."""
+    importlib.import_module(COMMANDS[name][0]).command(arguments)
 
 
 if __name__ == "__main__":

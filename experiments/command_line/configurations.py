@@ -23,11 +23,7 @@ DESCRIPTION = "The configurations that ship, each with its own words on what it 
 
 
 def config_path(name: str) -> Path:
-    """The configuration file of that path, or the shipped one of that name, such as `weak_labels/frame`.
-
-    Raises:
-        InputError: there is neither.
-    """
+    """The configuration file of that path, or the shipped one of that name, such as `weak_labels/frame`."""
     for candidate in (Path(name), CONFIGS / name, CONFIGS / f"{name}.yaml"):
         with contextlib.suppress(OSError, ValueError):  # no name that a file could have
             if candidate.is_file():
@@ -45,17 +41,8 @@ def shipped_configurations() -> dict[str, Path]:
     return {name.as_posix(): names[name] for name in sorted(names, key=lambda name: (name.parent, name))}
 
 
-def where_shipped(*names: str) -> list[str]:
-    """Those of the names that a shipped configuration has: presets say only what differs."""
-    return [name for name in names if (CONFIGS / f"{name}.yaml").is_file()]
-
-
 def read_configuration(name: str) -> dict[str, Any]:
-    """The sections of a configuration.
-
-    Raises:
-        InputError: there is no such configuration, or it is not one.
-    """
+    """The sections of a configuration."""
     try:
         configuration = yaml.safe_load(config_path(name).read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:  # ValueError: no date, or a huge number
@@ -68,38 +55,28 @@ def read_configuration(name: str) -> dict[str, Any]:
 
 
 def resolved(arguments: list[str], sections: Collection[str] | None = None) -> list[str]:
-    """Arguments that a parser reads: presets are written out, configurations have paths, settings today's names.
+    """Arguments for a parser: presets are written out, configurations have paths, settings current names.
 
     Args:
         arguments: of a command.
         sections: of every configuration that count; all of them unless given. Configurations are written for trainings:
             what else they say, as of the model, is not every command's.
-
-    Raises:
-        InputError: there is no such configuration or preset, or it is not one.
     """
     words: list[str] = []
     for option in options(with_current_options(with_preset(arguments))):
         if option[0] == "--config" and len(option) > 1:
-            words += [f"--config={_content(option[1], sections)}", *option[2:]]
+            name, configuration = option[1], read_configuration(option[1])
+            wanted = {key: value for key, value in configuration.items() if sections is None or key in sections}
+            current = with_current_names(wanted, f"--config {name}")
+            content = config_path(name) if current == configuration else json.dumps(current, default=str)
+            words += [f"--config={content}", *option[2:]]
         else:
             words += option
     return words
 
 
-def _content(name: str, sections: Collection[str] | None) -> str:
-    configuration = read_configuration(name)
-    wanted = {key: value for key, value in configuration.items() if sections is None or key in sections}
-    current = with_current_names(wanted, f"--config {name}")
-    return str(config_path(name)) if current == configuration else json.dumps(current, default=str)
-
-
 def with_preset(arguments: list[str]) -> list[str]:
-    """The arguments, with `--preset` replaced by the configurations that it stands for.
-
-    Raises:
-        InputError: there is no such preset, or no shipped configuration that it could complete.
-    """
+    """The arguments, with `--preset` replaced by the configurations that it stands for."""
     given = options(arguments)
     presets = [" ".join(option[1:2]) for option in given if option[0] == "--preset"]
     if not presets:
@@ -108,32 +85,27 @@ def with_preset(arguments: list[str]) -> list[str]:
     if preset not in PRESETS:
         raise InputError(f"--preset {preset}: one of {', '.join(PRESETS)}{did_you_mean(preset, PRESETS)}")
     names = [_shipped_name(option[1]) for option in given if option[0] == "--config" and len(option) > 1]
-    if not any(name in _rows() for name in names):
+    # What a preset completes: the configurations of a system's own folder.
+    rows = {name for name in shipped_configurations() if name.count("/") == 1}
+    if rows.isdisjoint(names):
         raise InputError(f"--preset {preset}: completes a shipped configuration, such as --config weak_labels/frame")
     if arguments[0] not in ("fit", "validate", "test", "predict"):
         names.append("deep_clustering/selection")  # a command of data alone needs no model
     words: list[str] = []
-    added: set[str] = set()
     for option in given:
         name = _shipped_name(option[1]) if option[0] == "--config" and len(option) > 1 else ""
-        if name in _rows():
-            parts = [part for part in preset_parts(name, preset, names) if part not in added]
-            added.update(parts)
-            words += [*config_options(*parts), *option[2:]]
-        elif option[0] != "--preset":
-            words += option
+        if name in rows:
+            parts = config_options(*(part for part in preset_parts(name, preset, names) if part not in words))
+            words += [*parts, *option[2:]]
         else:
-            words += option[2:]
+            words += option[2:] if option[0] == "--preset" else option
     return words
 
 
 def preset_parts(row: str, preset: str, names: Collection[str] = ()) -> list[str]:
-    """The configurations that one of a row and a preset stand for, in their order.
+    """The configurations that a row, such as `weak_labels/frame`, and a preset stand for, in their order.
 
-    Args:
-        row: name of a shipped configuration, such as `weak_labels/frame` or `deep_clustering/speech`.
-        preset: `demo`, `small` or `paper`.
-        names: all configurations of the command: a domain brings its model along, unless several are to be selected.
+    `names` are all configurations of the command: a domain brings its model along, unless a selection is among them.
     """
     system, _, last = row.partition("/")
     if system == "weak_labels":
@@ -145,12 +117,8 @@ def preset_parts(row: str, preset: str, names: Collection[str] = ()) -> list[str
     else:
         model = [] if f"{system}/selection" in names else ["model", f"{preset}/model"]
         parts = [*model, "base", last, f"{preset}/data", f"{preset}/{last}"]
-    return where_shipped(*(f"{system}/{part}" for part in dict.fromkeys(parts)))
-
-
-def _rows() -> list[str]:
-    """The configurations that a preset completes: those of a system's own folder."""
-    return [name for name in shipped_configurations() if name.count("/") == 1]
+    names = [f"{system}/{part}" for part in dict.fromkeys(parts)]
+    return [name for name in names if (CONFIGS / f"{name}.yaml").is_file()]  # a size says only what differs
 
 
 def _shipped_name(name: str) -> str:
@@ -178,13 +146,14 @@ def config_options(*names: str) -> list[str]:
     return [word for name in names for word in ("--config", name)]
 
 
-def data_options(settings: list[str]) -> list[str]:
-    """Those of the settings that are of the data."""
-    return [word for option in options(settings) if option[0].startswith("--data.") for word in option]
+def data_options(arguments: list[str]) -> list[str]:
+    """Those of the arguments that choose the data: configurations, and settings of the data."""
+    chosen = (option for option in options(arguments) if option[0].startswith(("--config", "--preset", "--data")))
+    return [word for option in chosen for word in option]
 
 
 def comment(path: Path) -> str:
-    """What a configuration says of itself: the comment that it begins with, in one line."""
+    """The comment that a configuration begins with, in one line."""
     lines = takewhile(lambda line: line.startswith("#"), path.read_text(encoding="utf-8").splitlines())
     return " ".join(line.removeprefix("#").strip() for line in lines)
 

@@ -1,8 +1,7 @@
-"""Classes of a user's own: from where they are imported, and how a command learns of those that no option names.
+"""Classes of a user's own, of modules in the current folder or installed.
 
-A class that a configuration or an option names, such as `--model.network my_networks.Mine`, is imported by that name. A
-checkpoint only states its classes' names, and nothing is ever imported for it: that is what `--import my_networks` is
-for.
+A class that a configuration or an option names, such as `--model.network my_networks.Mine`, is imported by that name.
+A checkpoint states the names of its classes, but nothing is ever imported for it without `--import my_networks`.
 """
 
 import importlib
@@ -19,17 +18,16 @@ OURS = ("lightning_modules", "datamodules", "callbacks", "experiments", "separat
 
 
 def find_in_current_folder() -> None:
-    """Let modules of the current folder be imported, after all that is installed: it takes no installed one's place."""
+    """Let modules of the current folder be imported, unless an installed one has their name."""
     folder = os.getcwd()  # not "": jsonargparse changes the folder while it reads a configuration
     if folder not in sys.path:
         sys.path.append(folder)
 
 
 def import_own(arguments: list[str]) -> list[str]:
-    """Import the module of every `--import MODULE`; the other arguments.
+    """Import the module of every `--import MODULE`, and return the other arguments.
 
-    Raises:
-        InputError: there is no such module. What goes wrong within one is raised as it is.
+    InputError where there is no such module; an error within one is raised as it is.
     """
     others: list[str] = []
     words = iter(arguments)
@@ -62,7 +60,7 @@ def modules_of(settings: Any) -> list[str]:
 
 
 def own_modules(settings: Any) -> list[str]:
-    """Those of them that are not installed, or that the user imported by name: what a printed command has to import."""
+    """Those that a printed command has to import: of the current folder, or imported by name."""
     from lightning_modules.choices import named_modules
 
     return [module for module in modules_of(settings) if module in named_modules or _is_in_current_folder(module)]

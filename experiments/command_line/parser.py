@@ -12,11 +12,11 @@ from experiments.command_line.text import command_lines
 
 CONFIG_HELP = "a file, or a shipped configuration by name; repeatable, the later ones override"
 PRESET_HELP = "demo, small or paper: adds the parts of that size to a shipped configuration"
-# In place of what Lightning says of them, which is not how it is here.
+# Lightning's own help does not hold for these.
 _SETTINGS = {
     "--config": CONFIG_HELP,
     "--seed_everything": "seed of the initial weights; mixtures, their order and dropout follow --data.seed",
-    "--ckpt_path": "a checkpoint; `best` and `last` are those in the folder --run; fit goes on from it",
+    "--ckpt_path": "a checkpoint; `best` and `last` are those in the folder --run; fit resumes from it",
 }
 _TITLES = {
     "A DataModule standardizes": "the data: settings are those of its class, see --data.help CLASS",
@@ -86,11 +86,7 @@ class Explaining(ArgumentParser):
         return super().format_help(*args)
 
     def parse_args(self, args: Sequence[str] | None = None, *others: Any, **settings: Any) -> Namespace:  # type: ignore[override]
-        """As jsonargparse's.
-
-        Raises:
-            ArgumentError: something is wrong with the arguments; its message is one line, with what was probably meant.
-        """
+        """As jsonargparse's; the message of an ArgumentError is one line, with what was probably meant."""
         try:
             return super().parse_args(args, *others, **settings)
         except ArgumentError as error:
@@ -102,31 +98,17 @@ class Explaining(ArgumentParser):
 
 
 def command_parser(command: str, text: str, *examples: str, **settings: Any) -> Explaining:
-    """The parser of one command.
-
-    Args:
-        command: its name.
-        text: what it does, in paragraphs; one with indented lines is printed as it is.
-        examples: arguments of `separatrix`.
-        settings: further ones of the parser.
-    """
+    """The parser of one command; text and examples as for `description`, further settings as for the parser."""
     return Explaining(prog=f"separatrix {command}", description=description(text, *examples), **settings)
 
 
-def data_parser(
-    command: str, text: str, *examples: str, base: type | None = None, arguments: Collection[str] = ()
-) -> Explaining:
+def data_parser(arguments: Sequence[str], text: str, *examples: str) -> Explaining:
     """A parser with `--config`, `--preset` and `--data...`, as `separatrix fit` has them.
 
-    Args:
-        command: the command's name.
-        text: what its help says.
-        examples: arguments of `separatrix`.
-        base: which data modules it takes; any, unless given.
-        arguments: that are to be parsed; where they ask for help alone, the classes of data are not imported.
+    `arguments` are the command and its arguments: where they ask for help, the classes of data are not imported.
     """
-    usage = f"separatrix {command} --config CONFIG ... [--data.SETTING VALUE ...]"
-    parser = command_parser(command, text, *examples, usage=usage)
+    usage = f"separatrix {arguments[0]} --config CONFIG ... [--data.SETTING VALUE ...]"
+    parser = command_parser(arguments[0], text, *examples, usage=usage)
     parser.add_argument("--config", action=ActionConfigFile, help=CONFIG_HELP)
     if asks_for_help(arguments):
         parser.add_argument("--preset", default=SUPPRESS, help=PRESET_HELP)
@@ -134,9 +116,8 @@ def data_parser(
             "--data", metavar="CLASS", default=SUPPRESS, help="any setting of the data, as in `separatrix fit`"
         )
         return parser
-    from lightning import LightningDataModule
-
     import separatrix  # noqa: F401  (public classes can then be named without their module)
+    from datamodules.mixtures import MixtureDataModule
 
-    parser.add_subclass_arguments(base or LightningDataModule, "data", required=True)
+    parser.add_subclass_arguments(MixtureDataModule, "data", required=True)
     return parser

@@ -15,28 +15,31 @@ NAMES_WIDTH = 10
 
 
 def show_lines(lines: Iterable[tuple[str, str | Path | list[str]]]) -> None:
-    """Print a column of names beside what they are: a text, a path, or a command as arguments of `separatrix`."""
+    """Print names beside their values: a text, a path, or a command as arguments of `separatrix`."""
     console = rich.get_console()
     width = max(console.width, 40) - NAMES_WIDTH
-    for name, told in lines:
-        if isinstance(told, Path):
-            filled = [printable(str(told))]
-        elif isinstance(told, str):
-            filled = wrap(printable(told), width, break_long_words=False, break_on_hyphens=False)
+    for name, value in lines:
+        if isinstance(value, Path):
+            filled = [printable(str(value))]
+        elif isinstance(value, str):
+            filled = wrap(printable(value), width, break_long_words=False, break_on_hyphens=False)
         else:
-            filled = [printable(line) for line in command_lines(told, width).split("\n")]
+            filled = [printable(line) for line in command_lines(value, width).split("\n")]
         heading = Text(f"{name:<{NAMES_WIDTH}}", style="bold")
         text = Text(f"\n{' ' * NAMES_WIDTH}".join(filled))
         console.print(Text.assemble(heading, text), soft_wrap=True)
 
 
-def command_lines(words: Iterable[str], width: int) -> str:
-    """A command for a shell, in lines of at most `width` columns where its words allow it, to be copied together.
+def tell(made: Iterable[Path | str], commands: Iterable[list[str]] = ()) -> None:
+    """Print what a command made, of paths those that exist, and commands, as their arguments, that can follow."""
+    there = [each for each in made if isinstance(each, str) or each.exists()]
+    following = list(commands)
+    show_lines(zip(["made", *[""] * len(there)], there, strict=False))
+    show_lines(zip(["next", *[""] * len(following)], following, strict=False))
 
-    Args:
-        words: arguments of `separatrix`.
-        width: of a line.
-    """
+
+def command_lines(words: Iterable[str], width: int) -> str:
+    """Arguments of `separatrix` as a command for a shell, in lines of `width` columns where its words allow it."""
     lines = ["separatrix"]
     for word in map(shlex.quote, words):
         if len(lines[-1]) + len(word) + 3 > width:

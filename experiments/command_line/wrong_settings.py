@@ -20,13 +20,7 @@ from lightning_modules.errors import InputError, printable
 
 
 def explained(error: ArgumentError, parser: ArgumentParser, arguments: list[str]) -> str:
-    """A parser's error in one line, with what was probably meant.
-
-    Args:
-        error: jsonargparse's or argparse's.
-        parser: whose it is; its settings are what can have been meant.
-        arguments: that it was given.
-    """
+    """A parser's error on its arguments in one line, with the setting that was probably meant."""
     for action in parser._actions:
         parsers = getattr(action, "_name_parser_map", None) or {}  # of a command with subcommands, such as fit
         word = next((word for word in arguments if not word.startswith("-")), "")
@@ -101,7 +95,7 @@ def _kinds() -> dict[str, type]:
 
 
 def _wrong_name(name: str, dashes: str, own: set[str], kinds: dict[str, type]) -> str | None:
-    """That there is no such setting, whatever the classes; None where there is, or may be one."""
+    """An error for a setting that no class has; None where there is, or may be one."""
     section = max((each for each in kinds if name.startswith(f"{each}.")), key=len, default="")
     of_classes = (
         {f"{section}.{each}" for cls in _classes(kinds[section]) for each in _settings(cls)} if section else set()
@@ -123,7 +117,7 @@ def _wrong_name(name: str, dashes: str, own: set[str], kinds: dict[str, type]) -
 
 
 def _wrong_class(name: str, value: Any, dashes: str, kinds: dict[str, type]) -> str | None:
-    """That there is no such class; None where the setting names none, or one that there is."""
+    """An error for a class that there is not; None where the setting names none, or one that there is."""
     if name not in kinds or not all(part.isidentifier() for part in str(value).split(".")):
         return None
     module, _, last = str(value).rpartition(".")

@@ -1,11 +1,9 @@
 """`separatrix bank`: decode the clips of a data configuration once, before a training starts on several devices."""
 
-from rich.console import Console
-
-from experiments.command_line.configurations import resolved
-from experiments.command_line.next_steps import after_bank, tell
+from experiments.command_line.configurations import options, resolved
 from experiments.command_line.parser import data_parser
-from lightning_modules.errors import InputError
+from experiments.command_line.text import tell
+from lightning_modules.errors import InputError, printable
 
 DESCRIPTION = """Decode, resample and measure the clips of a data configuration once, into one memory map that every
 rank and worker shares. A bank that is complete is left alone. Trainings on one device build it by themselves."""
@@ -14,20 +12,18 @@ EXAMPLE = "bank --config weak_labels/base --data.corpus.root UrbanSound8K"
 
 def command(arguments: list[str]) -> None:
     """`separatrix bank ...`."""
-    parser = data_parser("bank", DESCRIPTION, EXAMPLE, arguments=arguments)
+    parser = data_parser(arguments, DESCRIPTION, EXAMPLE)
     parser.add_argument("--workers", type=int | None, help="decoding threads; one for each core unless given")
     settings = parser.parse_args(resolved(arguments[1:], ("data",)))
     if settings.workers is not None and settings.workers < 0:
         raise InputError(f"--workers: {settings.workers}; 0 or more is needed")
     bank = parser.instantiate(settings).data.build(settings.workers)
 
-    console = Console(emoji=False, highlight=False, soft_wrap=True)
     samples, rate = int(bank.lengths.sum()), bank.sample_rate
     for line in bank.left_out:
-        console.print(f"left out: {line}", markup=False)
-    console.print(
-        f"{bank.path}: {len(bank.clips)} clips, {samples / rate / 60:.1f} minutes at {rate} Hz, "
-        f"{4 * samples / 1e6:.0f} MB; {len(bank.left_out)} clips left out",
-        markup=False,
-    )
-    tell([], [after_bank(arguments, settings.data.class_path)])
+        print(f"left out: {printable(line)}")
+    size = f"{samples / rate / 60:.1f} minutes at {rate} Hz, {4 * samples / 1e6:.0f} MB"
+    print(f"{bank.path}: {len(bank.clips)} clips, {size}; {len(bank.left_out)} clips left out")
+    words = [word for option in options(arguments[1:]) if option[0] != "--workers" for word in option]
+    model = "weak_labels/strong" if settings.data.class_path.endswith("UrbanScenes") else "deep_clustering/model"
+    tell([], [["fit", *words, "--config", model, "--run", f"runs/{model.rpartition('/')[2]}"]])

@@ -23,8 +23,8 @@ from datamodules.rendering import render
 from datamodules.scene_statistics import scene_statistics
 from datamodules.sound_bank import BankOnDemand
 from datamodules.urban_scenes import URBAN_CLASSES
-from experiments.command_line.next_steps import after_check, tell
 from experiments.command_line.parser import command_parser
+from experiments.command_line.text import tell
 from experiments.data.check_command import DESCRIPTION, FOLDERS, USAGE, example
 from experiments.data.check_tables import active_table, corpus_table, distinct_table, per_class_table
 from lightning_modules.errors import InputError
@@ -57,9 +57,8 @@ def procedural(clips_per_class: int = 60) -> Corpus | Path:
     return Procedural(clips_per_class)
 
 
-# What can be checked: a name, and a function or class whose arguments are the command's. It returns the corpus to be
-# decoded, or a table of its clips where only their lengths are at hand. Those that scenes are made of come with the
-# scenes' statistics.
+# The corpora by name: a function or class whose arguments are the command's, which returns the corpus or a table of
+# its clips. Corpora of scenes come with the scenes' statistics.
 SCENE_CORPORA: dict[str, Callable[..., Corpus | Path]] = {"urbansound8k": urbansound8k, "procedural": procedural}
 PAIR_CORPORA: dict[str, type[Corpus]] = {
     "librispeech": LibriSpeech,
@@ -70,7 +69,7 @@ PAIR_CORPORA: dict[str, type[Corpus]] = {
 
 @dataclass(frozen=True)
 class Scenes:
-    """The mixtures that statistics are of: one split of all the folds.
+    """The mixtures for the statistics: one split of all the folds.
 
     Attributes:
         classes: sound classes that are mixed; clips of others are only decoded.
@@ -97,11 +96,6 @@ class Scenes:
         require_names("classes", self.classes)
         require_measurable(self.geometry, self.rules.duration)
 
-    @property
-    def samples(self) -> int:
-        """Length of a mixture."""
-        return round(self.rules.duration * self.geometry.sample_rate)
-
     def recipes(self, bank: BankOnDemand) -> SceneRecipes:
         """Recipes over all clips of the bank; InputError where a class has none."""
         clips_of_class = [np.array(bank.clips_of_label.get(label, ()), np.int64) for label in self.classes]
@@ -114,7 +108,7 @@ class Scenes:
 def check_clips(
     corpus: Corpus | Path, folds: Collection[Fold] | None, sample_rate: int, console: Console
 ) -> list[Inspection]:
-    """Decode the clips of these folds, all unless given, and print what is there and what is broken."""
+    """Decode the clips of these folds, all unless given, and print a table of them and which are broken."""
     if isinstance(corpus, Path):
         table = inspect_table(corpus, sample_rate)
         inspections = [found for found in table if folds is None or found.clip.fold in folds]
@@ -189,7 +183,7 @@ def command(arguments: list[str]) -> None:
         corpora.add_subcommand(name, of_corpus, help=summary)
     chosen = parser.parse_args(arguments[1:])
     settings = parser.instantiate(chosen)[chosen.corpus].as_dict()
-    following = after_check(chosen.corpus, settings.get("root"), settings.get("folds"))
+    following = _trainings(chosen.corpus, settings.get("root"), settings.get("folds"))
     console = Console(emoji=False, highlight=False)
     if chosen.corpus in SCENE_CORPORA:
         scenes = {name: settings.pop(name) for name in Scenes.__dataclass_fields__}
@@ -200,3 +194,25 @@ def command(arguments: list[str]) -> None:
     if broken := sum(bool(found.broken) for found in inspections):
         raise InputError(f"{broken} of {len(inspections)} clips are broken; they are listed above")
     tell([], following)
+
+
+def _trainings(corpus: str, root: str | Path | None, folds: int | None) -> list[list[str]]:
+    """What a corpus in order can be used for; nothing where only its table was given."""
+    if corpus == "procedural":
+        return [["reproduce", "weak-labels", "--preset", "demo"]]
+    if root is None:
+        return []
+    if corpus == "urbansound8k":
+        return [["reproduce", "weak-labels", "--preset", "small", "--urbansound8k", str(root)]]
+    if corpus != "folder_per_class":
+        domain = {"librispeech": "speech", "musdb18": "music"}[corpus]
+        words = ["--config", f"deep_clustering/{domain}", "--preset", "small"]
+        return [["fit", *words, "--data.corpus.root", str(root), "--run", f"runs/{domain}"]]
+    name = Path(root).resolve().name
+    words = ["--config", "deep_clustering/model", "--config", "deep_clustering/base", "--data.domain", name]
+    words += ["--data.corpus", "FolderPerClass", "--data.corpus.root", str(root)]
+    if folds is not None and folds >= 3 and not (Path(root) / "train").is_dir():
+        split = {"train": list(range(1, folds - 1)), "validation": [folds - 1], "test": [folds]}
+        words += [word for part, numbers in split.items() for word in (f"--data.{part}_folds", str(numbers))]
+        words += ["--data.corpus.folds", str(folds)]
+    return [["fit", *words, "--run", f"runs/{name}"]]

@@ -1,4 +1,4 @@
-"""`separatrix check`: what can be checked; data are looked at by `experiments.data.check`."""
+"""`separatrix check`: the list of the corpora; `experiments.data.check` does the work."""
 
 from experiments.command_line.parser import command_parser
 
@@ -21,7 +21,7 @@ def example(corpus: str) -> str:
 
 
 def command(arguments: list[str]) -> None:
-    """`separatrix check ...`; to list the corpora, nothing of them is imported."""
+    """`separatrix check ...`; the list of the corpora imports nothing of them."""
     if arguments[1:2] in (["-h"], ["--help"]):
         parser = command_parser("check", DESCRIPTION, *map(example, FOLDERS), usage=USAGE)
         parser.add_argument("CORPUS", choices=list(FOLDERS), help="`separatrix check CORPUS --help` has its options")

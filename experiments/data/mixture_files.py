@@ -37,16 +37,8 @@ def write_mixtures(
 ) -> None:
     """Write mixtures, their sources and JAMS, and the strong and weak labels of all of them as DCASE's tables.
 
-    Args:
-        folder: to write into.
-        data: whose mixtures they are.
-        split: part of the data.
-        indices: of the mixtures.
-        audio_format: of mixtures and sources.
-        isolated_events: whether every event is written by itself too, as Scaper does.
-
-    Raises:
-        InputError: a label cannot stand in DCASE's tables, or samples do not fit into FLAC.
+    With `isolated_events` every event is written by itself too, as Scaper does. InputError where a label cannot stand
+    in DCASE's tables, or samples do not fit into FLAC.
     """
     dataset = data.dataset(split)
     bank, rate, duration = dataset.bank, dataset.geometry.sample_rate, dataset.samples / dataset.geometry.sample_rate

@@ -1,4 +1,4 @@
-"""`separatrix synthesize`: mixtures, isolated sources and labels as files, with what it takes to make them again."""
+"""`separatrix synthesize`: mixtures, isolated sources and labels as files, with a manifest that makes them again."""
 
 import hashlib
 import json
@@ -13,8 +13,8 @@ from rich.console import Console
 from rich.progress import track
 
 from experiments.command_line.configurations import resolved
-from experiments.command_line.next_steps import tell
-from experiments.command_line.parser import asks_for_help, data_parser
+from experiments.command_line.parser import data_parser
+from experiments.command_line.text import tell
 from experiments.output.new_folder import new_folder
 from lightning_modules.errors import InputError
 
@@ -48,14 +48,9 @@ def content_digest(folder: Path) -> str:
 def synthesize(
     data: "MixtureDataModule", selection: dict[str, Any], output: Path, overwrite: bool, known: dict[str, Any] | None
 ) -> None:
-    """Write a set of mixtures into a new folder; nothing is there before all of it is.
+    """Write a set of mixtures, with the values that SELECTION names, into a new folder, as a whole or not at all.
 
-    Args:
-        data: what they are made of; its sound bank is built when missing.
-        selection: what SELECTION names.
-        output: the new folder.
-        overwrite: whether a set that lies there already is replaced.
-        known: the manifest that they are made again from.
+    `known` is the manifest of which they must be the files again.
     """
     from experiments.data.mixture_files import SCALE, write_mixtures
 
@@ -123,12 +118,7 @@ def _with_manifest(arguments: list[str]) -> tuple[list[str], dict[str, Any] | No
 
 def command(arguments: list[str]) -> None:
     """`separatrix synthesize ...`."""
-    base: type | None = None
-    if not asks_for_help(arguments):
-        from datamodules.mixtures import MixtureDataModule
-
-        base = MixtureDataModule
-    parser = data_parser("synthesize", DESCRIPTION, *EXAMPLES, base=base, arguments=arguments)
+    parser = data_parser(arguments, DESCRIPTION, *EXAMPLES)
     parser.add_argument("--manifest", type=str | None, help=f"a {MANIFEST}: make its files again")
     parser.add_argument("--split", choices=["train", "validation", "test"], default="test", help="whose mixtures")
     parser.add_argument("--start", type=NonNegativeInt, default=0, help="index of the first mixture")
@@ -150,19 +140,9 @@ def command(arguments: list[str]) -> None:
     settings: Namespace = parser.parse_args(words)
     data: MixtureDataModule = parser.instantiate(settings).data
     mixtures = settings.mixtures or data.mixtures[settings.split] - settings.start
-    selection = {
-        "data": json.loads(parser.dump(settings, format="json", skip_unset=False))["data"],
-        "split": settings.split,
-        "start": settings.start,
-        "mixtures": mixtures,
-        "audio_format": settings.audio_format,
-        "isolated_events": settings.isolated_events,
-    }
+    dumped = json.loads(parser.dump(settings, format="json", skip_unset=False))
+    selection = {name: dumped[name] for name in SELECTION} | {"mixtures": mixtures}
     synthesize(data, selection, settings.output, settings.overwrite, known)
-    console = Console(emoji=False, highlight=False, soft_wrap=True)
-    console.print(
-        f"{settings.output}: {mixtures} mixtures of the {settings.split} split, JAMS, labels.tsv, weak_labels.tsv",
-        markup=False,
-    )
+    print(f"{settings.output}: {mixtures} mixtures of the {settings.split} split, JAMS, labels.tsv, weak_labels.tsv")
     again = settings.output.with_name(f"{settings.output.name}_again")
     tell([], [["synthesize", "--manifest", str(settings.output / MANIFEST), "--output", str(again)]])

@@ -4,8 +4,8 @@ import contextlib
 from pathlib import Path
 
 from experiments.command_line.configurations import config_options
-from experiments.command_line.next_steps import tell
 from experiments.command_line.parser import command_parser
+from experiments.command_line.text import tell
 from experiments.output.sole_writer import sole_writer
 from lightning_modules.errors import InputError
 

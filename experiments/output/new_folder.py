@@ -12,15 +12,10 @@ from lightning_modules.errors import InputError
 
 @contextlib.contextmanager
 def new_folder(path: Path, overwrite: bool, made_by_us: str) -> Iterator[Path]:
-    """A folder to write into, which becomes `path` when the block ends well and is gone when it does not.
+    """A folder to write into, which becomes `path` when the block ends well and is removed when it does not.
 
-    Args:
-        path: where it shall be; an empty folder may be there.
-        overwrite: whether it may replace one that holds something.
-        made_by_us: the file by which a folder is known to be replaceable: no other is ever removed.
-
-    Raises:
-        InputError: something is there that must stay, another process writes it, or the place cannot be written to.
+    An empty folder may be there already; one that holds something is replaced with `overwrite`, if it holds the file
+    `made_by_us`: no other is ever removed.
     """
     from soundfile import SoundFileError
 
@@ -38,23 +33,19 @@ def new_folder(path: Path, overwrite: bool, made_by_us: str) -> Iterator[Path]:
             shutil.rmtree(unfinished, ignore_errors=True)
             unfinished.mkdir(parents=True)
             yield unfinished
-            _exchange(target, unfinished, target.with_name(f".{target.name}.replaced"), occupied)
+            replaced = target.with_name(f".{target.name}.replaced")
+            shutil.rmtree(replaced, ignore_errors=True)
+            try:
+                if occupied:
+                    os.rename(target, replaced)
+                os.rename(unfinished, target)
+            finally:  # after an interruption what was there is put back
+                if replaced.exists() and not target.exists():
+                    os.rename(replaced, target)
+            shutil.rmtree(replaced, ignore_errors=True)
         except (OSError, SoundFileError) as error:
             # libsndfile keeps to itself what the system said.
             reason = getattr(error, "strerror", None) or f"{error}: a full disk, as a rule"
             raise InputError(f"{path}: cannot be written ({reason}); choose another --output") from None
         finally:
             shutil.rmtree(unfinished, ignore_errors=True)
-
-
-def _exchange(target: Path, new: Path, replaced: Path, occupied: bool) -> None:
-    try:
-        if occupied:
-            shutil.rmtree(replaced, ignore_errors=True)
-            os.rename(target, replaced)
-        os.rename(new, target)
-    except BaseException:  # an interruption, too: what was there is put back
-        if occupied and not target.exists():
-            os.rename(replaced, target)
-        raise
-    shutil.rmtree(replaced, ignore_errors=True)

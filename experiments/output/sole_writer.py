@@ -18,7 +18,7 @@ class InUseError(InputError):
 
 @contextlib.contextmanager
 def sole_writer(target: Path, option: str, inside: bool = False) -> Iterator[None]:
-    """Write a target alone. Of several ranks the first one takes it, for all, before anything is written.
+    """Write a target alone. Of several ranks the first one locks it for all, before anything is written.
 
     The lock is a POSIX record lock: the kernel releases it with the process, however that ends; forked processes, such
     as a loader's workers, do not inherit it; nodes that share a network file system see it. Its file is hidden, and
@@ -29,15 +29,12 @@ def sole_writer(target: Path, option: str, inside: bool = False) -> Iterator[Non
         option: of the command line, which chooses another target.
         inside: whether the lock's file lies in the folder, which is written in place and may be all that can be written
             to. It lies beside what is renamed into place.
-
-    Raises:
-        InUseError: a process that lives writes the target.
     """
     target = target.resolve()
     lock = target / LOCK if inside else target.with_name(f".{target.name}{LOCK}")
     made = [folder for folder in lock.parents if not folder.exists()]
     file = None
-    # A place that cannot be written to is told of by whoever writes; a file system may know no locks.
+    # The writer itself reports a place that cannot be written to; a file system may know no locks.
     with contextlib.suppress(OSError):
         lock.parent.mkdir(parents=True, exist_ok=True)
         file = os.open(lock, os.O_RDWR | os.O_CREAT, 0o666)

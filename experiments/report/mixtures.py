@@ -34,7 +34,7 @@ def tested_mixtures(run: Run) -> MixtureDataset:
     section = run.configuration.get("data")
     if not section:
         raise InputError(f"{run.folder}: no configuration says which mixtures it was tested on")
-    parser = data_parser("report", "", base=MixtureDataModule)
+    parser = data_parser(["report"], "")
     try:
         data: MixtureDataModule = parser.instantiate(parser.parse_object({"data": section})).data
         data.build()  # the bank, where it is gone or was of another version

@@ -10,10 +10,10 @@ from jsonargparse import Namespace
 from jsonargparse.typing import NonNegativeInt
 
 from experiments.command_line.configurations import options
-from experiments.command_line.next_steps import tell
 from experiments.command_line.parser import command_parser
+from experiments.command_line.text import tell
 from experiments.output.sole_writer import sole_writer
-from experiments.reproduction.model_selection_stages import CORPUS_OF, model_selection_stages
+from experiments.reproduction.model_selection_stages import model_selection_stages
 from experiments.reproduction.stage import Stage
 from experiments.reproduction.weak_labels_stages import weak_labels_stages
 from experiments.training.command import LoggerName
@@ -23,18 +23,18 @@ from lightning_modules.run_files import RunFiles
 
 Preset = Literal["demo", "small", "paper"]
 
-# What a preset's table must say of itself.
+# Printed with a preset's table.
 NOTES: dict[Preset, str] = {
     "demo": "Procedural sounds, made by formulas: no recordings. The published figures are of recordings.",
     "small": "Excerpts of the corpora, at a size for two CPU cores.",
     "paper": "The published size.",
 }
-# As a person knows them, by the names of their options.
+# The corpora by the names of their options.
 CORPUS_NAMES = {"urbansound8k": "UrbanSound8K", "librispeech": "LibriSpeech", "musdb18": "MUSDB18 (its decoded stems)"}
-# Of a system: its stages, and the corpora that it needs.
+# The stages and the corpora of each system.
 SYSTEMS = {
     "weak-labels": (weak_labels_stages, ["urbansound8k"]),
-    "model-selection": (model_selection_stages, sorted(CORPUS_OF.values(), key=list(CORPUS_NAMES).index)),
+    "model-selection": (model_selection_stages, list(CORPUS_NAMES)),
 }
 DESCRIPTION = """Make a paper's table: train, evaluate, compare. It consists of ordinary commands, which --dry-run
 prints; what is complete is not done again. Settings of data and trainer go to every stage, for instance
@@ -101,9 +101,11 @@ def _run(
 
     from experiments.reproduction import model_selection_table, run_stages, tracking, weak_labels_table
 
-    devices = _value(settings, "--trainer.devices", "auto")
+    pairs = ("=".join(option).partition("=") for option in options(settings))
+    given = {name: value for name, _, value in pairs}  # as on any command line, the last one holds
+    devices = given.get("--trainer.devices", "auto")
     several = devices != "1" if devices != "auto" else torch.cuda.device_count() > 1
-    apart = several or _value(settings, "--trainer.num_nodes", "1") != "1"
+    apart = several or given.get("--trainer.num_nodes", "1") != "1"
     # At most three trainings are independent of each other.
     jobs = chosen.jobs or (1 if torch.cuda.is_available() or apart else min(os.cpu_count() or 1, 3))
     tables = weak_labels_table.make_table if chosen.system == "weak-labels" else model_selection_table.make_tables
@@ -143,11 +145,6 @@ def _split_settings(arguments: list[str]) -> tuple[list[str], list[str]]:
         of_stages = option[0].startswith("--") and "." in option[0].split("=")[0]
         (settings if of_stages else known).extend(option)
     return known, settings
-
-
-def _value(settings: list[str], name: str, default: str) -> str:
-    given = [words for words in ("=".join(option).split("=", 1) for option in options(settings)) if words[0] == name]
-    return given[-1][1] if given else default  # as on any command line, the last one holds
 
 
 def _launch_words(launch: str | None) -> list[str]:

@@ -15,11 +15,7 @@ CORPUS_OF = {"speech": "librispeech", "music": "musdb18", "environmental": "urba
 def model_selection_stages(preset: str, output: Path, settings: list[str], roots: dict[str, str]) -> list[Stage]:
     """One model per domain, then all of them on every domain's validation and test mixtures (Liu et al. 2020).
 
-    Args:
-        preset: size of the experiment.
-        output: folder of the results; DOMAIN holds a model, selection/DOMAIN the rows of all models.
-        settings: further options of every command.
-        roots: of the corpora, by name; none for procedural sounds.
+    `settings` go to every command; `roots` are the corpora's folders by name, none for procedural sounds.
     """
     data: dict[str, list[str]] = {}
     stages = []

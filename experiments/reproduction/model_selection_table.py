@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from experiments.reproduction.model_selection_stages import DOMAINS
 from experiments.tables import Cell, Table, figure, table_console
@@ -23,7 +24,7 @@ from lightning_modules.scores.ensembles import (
 )
 from lightning_modules.scores.figures import confidence_figure, write_figure
 from lightning_modules.scores.intervals import HOME, Correlation, Difference, correlations, differences
-from lightning_modules.scores.rows import Floats, read_rows, write_rows
+from lightning_modules.scores.rows import Floats, read_table, write_rows
 from lightning_modules.scores.selection_rows import SELECTION_COLUMNS, Evaluated, read_evaluated
 
 PUBLISHED = Path(__file__).parents[1] / "published"
@@ -48,7 +49,7 @@ def make_tables(output: Path, note: str = "", names: Sequence[str] = DOMAINS) ->
 
     Args:
         output: folder of the reproduction; rows lie in `output`/selection/DOMAIN/scores.csv and validation_scores.csv.
-        note: what the figures are of.
+        note: above the tables.
         names: of the domains.
 
     Raises:
@@ -56,10 +57,8 @@ def make_tables(output: Path, note: str = "", names: Sequence[str] = DOMAINS) ->
     """
     found, files = read_findings(output, names), RunFiles(output)
     means, counts, coefficients = published_means(found.evaluated.domains), published_counts(), published_coefficients()
-    rows = (
-        [row[name] for name in SELECTION_COLUMNS] for name in names for row in read_rows(files.selection(name).scores)
-    )
-    write_rows(files.scores, SELECTION_COLUMNS, rows)
+    pooled = [read_table(files.selection(name).scores)[list(SELECTION_COLUMNS)] for name in names]
+    write_rows(files.scores, SELECTION_COLUMNS, pd.concat(pooled).to_numpy())
     found.calibration.write(files.calibration)
     cells = [(*score, means.get((score.row, score.domain), "")) for score in found.scores]
     write_rows(files.table, TABLE_COLUMNS, cells)
@@ -85,7 +84,7 @@ class Findings:
     evaluated: Evaluated  # test mixtures of all domains
     calibration: Calibration  # fitted on the validation mixtures
     calibrating: int  # number of these
-    probabilities: dict[str, Floats]  # with which each ensemble takes each model's output, [N, M]
+    probabilities: dict[str, Floats]  # of each model's output in each ensemble, [N, M]
     scores: list[EnsembleScore]
     picks: dict[str, Confusion]  # by confidence and by calibrated confidence
     gains: list[Difference]
@@ -98,11 +97,7 @@ class Findings:
 
 
 def read_findings(output: Path, names: Sequence[str] = DOMAINS) -> Findings:
-    """Evaluate the rows in `output`/selection/DOMAIN/scores.csv and validation_scores.csv.
-
-    Raises:
-        InputError: rows are missing, or do not fit together.
-    """
+    """Evaluate the rows in `output`/selection/DOMAIN/scores.csv and validation_scores.csv."""
     selections = [RunFiles(output).selection(name) for name in names]
     evaluated = read_evaluated([files.scores for files in selections])
     calibrating = read_evaluated([files.validation_scores for files in selections])
@@ -268,8 +263,7 @@ def _defined(row: Iterable[Any]) -> list[Any]:
 
 def published_means(domains: Sequence[str]) -> dict[tuple[str, str], float]:
     """Mean SDR in dB by (row, domain); for rows that have all the domains also their `mean`, which the paper omits."""
-    lines = read_rows(PUBLISHED / "model_selection.csv")
-    published = {(line["row"], line["class"]): float(line["mean_db"]) for line in lines}
+    published = _published("model_selection")
     for row in {row for row, _ in published}:
         if all((row, domain) in published for domain in domains):
             published[row, MEAN] = float(np.mean([published[row, domain] for domain in domains]))
@@ -278,11 +272,16 @@ def published_means(domains: Sequence[str]) -> dict[tuple[str, str], float]:
 
 def published_counts() -> dict[tuple[str, str], int]:
     """Number of mixtures by (picked model, true domain)."""
-    lines = read_rows(PUBLISHED / "model_selection_confusion.csv")
-    return {(line["picked"], line["domain"]): int(line["count"]) for line in lines}
+    return _published("model_selection_confusion")
 
 
 def published_coefficients() -> dict[tuple[str, str, str], float]:
     """Correlation of confidence with SDR by (domain, models, coefficient)."""
-    lines = read_rows(PUBLISHED / "model_selection_correlation.csv")
-    return {(line["domain"], HOME, line["coefficient"]): float(line["value"]) for line in lines}
+    published = _published("model_selection_correlation")
+    return {(domain, HOME, coefficient): value for (domain, coefficient), value in published.items()}
+
+
+def _published(table: str) -> dict[Any, Any]:
+    """The last column of a published table by the values of the others."""
+    *keys, figure = (columns := pd.read_csv(PUBLISHED / f"{table}.csv"))
+    return columns.set_index(keys)[figure].to_dict()

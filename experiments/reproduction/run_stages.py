@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import get_context
+from pathlib import Path
 
 from rich.console import Console
 
@@ -19,6 +20,7 @@ from experiments.command_line.freed_memory import keep_freed_memory
 from experiments.command_line.termination import INTERRUPTED, TERMINATED, end_on_sigterm, end_with_parent, held_back
 from experiments.reproduction.stage import Record, Stage
 from lightning_modules.errors import InputError
+from lightning_modules.run_files import RunFiles
 
 CONSOLE = Console(highlight=False, soft_wrap=True, markup=False, emoji=False)
 
@@ -27,31 +29,29 @@ def run_stages(stages: Sequence[Stage], jobs: int, apart: bool = False, launch: 
     """Run what is not complete, side by side where the needs allow it.
 
     Args:
-        stages: in an order in which each comes after those that it needs.
+        stages: each comes after those that it needs.
         jobs: how many run at a time; one runs in this process, several in as many processes, with an equal share of the
             cores each, that import everything once.
         apart: give each stage a process of its own, one after the other: training on several devices starts its further
             ranks by running the same command again.
         launch: words of a launcher, such as `srun`, that starts the ranks of every stage but the banks; means `apart`.
-
-    Raises:
-        InputError: a stage failed on its input, or its folder holds another configuration.
     """
+    apart = apart or bool(launch)
     records: dict[str, Record] = {}
     for stage in stages:
         records[stage.name] = Record(stage, [records[need].fingerprint for need in stage.needs])
     waiting = [stage for stage in stages if records[stage.name].state() != "complete"]
-    at_a_time = "one at a time" if apart or launch or jobs == 1 else f"{jobs} at a time"
-    CONSOLE.print(f"{len(stages)} stages, {len(waiting)} left, {at_a_time}; Ctrl-C stops, the same command goes on")
+    at_a_time = "one at a time" if apart or jobs == 1 else f"{jobs} at a time"
+    CONSOLE.print(f"{len(stages)} stages, {len(waiting)} left, {at_a_time}; Ctrl-C stops, the same command resumes")
     for state, which in (("complete", [s for s in stages if s not in waiting]), ("to do", waiting)):
         if which:
             CONSOLE.print(f"{state}: {', '.join(stage.name for stage in which)}", style="dim", soft_wrap=False)
     started = time.monotonic()
-    if jobs == 1 or apart or launch:
+    if jobs == 1 or apart:
         for done, stage in enumerate(waiting, len(stages) - len(waiting) + 1):
             CONSOLE.rule(f"{stage.name}, {done} of {len(stages)}")
             records[stage.name].write("started")
-            status = _run_apart(stage.words(launch)) if apart or launch else main(stage.command())
+            status = _run_apart(stage.words(launch)) if apart else main(stage.command())
             _require_success(stage, status, "; what was complete before is kept")
             records[stage.name].write("complete")
     else:
@@ -59,11 +59,11 @@ def run_stages(stages: Sequence[Stage], jobs: int, apart: bool = False, launch: 
     CONSOLE.print(f"{len(waiting)} stages in {duration(time.monotonic() - started)}")
 
 
-def _require_success(stage: Stage, status: int, told: str) -> None:
+def _require_success(stage: Stage, status: int, reason: str) -> None:
     if status in (INTERRUPTED, TERMINATED):
         raise SystemExit(status)
     if status:
-        raise InputError(f"{stage.name} ended with status {status}{told}")
+        raise InputError(f"{stage.name} ended with status {status}{reason}")
 
 
 def _run_apart(words: list[str]) -> int:
@@ -81,7 +81,7 @@ def _run_apart(words: list[str]) -> int:
 def _run_side_by_side(stages: Sequence[Stage], records: dict[str, Record], jobs: int) -> None:
     waiting, unfinished = list(stages), {stage.name for stage in stages}
     running: dict[Future[int], tuple[Stage, float]] = {}
-    shown: dict[str, int] = {}
+    shown: dict[str, int] = {}  # by stage, how much of its log
     # Fresh processes: forking one that has used torch's threads can hang. One thread each where jobs = cores.
     threads = max(1, (os.cpu_count() or 1) // jobs)
     with ProcessPoolExecutor(jobs, get_context("spawn"), initializer=_start_worker, initargs=(threads,)) as pool:
@@ -92,9 +92,10 @@ def _run_side_by_side(stages: Sequence[Stage], records: dict[str, Record], jobs:
                     waiting.remove(stage)
                     records[stage.name].write("started")
                     shown[stage.name] = 0
-                    stage.log.unlink(missing_ok=True)
-                    CONSOLE.print(f"{stage.name:<24} started, log in {stage.log}")
-                    # Starts a process, as a rule. Ctrl-C is for all in the terminal, and this one ends the others.
+                    log = _log(stage)
+                    log.unlink(missing_ok=True)
+                    CONSOLE.print(f"{stage.name:<24} started, log in {log}")
+                    # `submit` may start a process. Ctrl-C reaches all in the terminal, and this one ends the others.
                     with held_back(signal.SIGINT, signal.SIGTERM):
                         running[pool.submit(_run_logged, stage)] = (stage, time.monotonic())
                 finished, _ = wait(running, timeout=1, return_when=FIRST_COMPLETED)
@@ -106,8 +107,8 @@ def _run_side_by_side(stages: Sequence[Stage], records: dict[str, Record], jobs:
                         status = future.result()
                     except BrokenProcessPool:
                         raise InputError(f"{stage.name}: its process was killed, for memory as a rule") from None
-                    last = stage.log.read_text(errors="replace").strip().splitlines()[-1:]
-                    _require_success(stage, status, f": {' '.join(last)} (log: {stage.log})")
+                    last = _log(stage).read_text(errors="replace").strip().splitlines()[-1:]
+                    _require_success(stage, status, f": {' '.join(last)} (log: {_log(stage)})")
                     records[stage.name].write("complete")
                     unfinished.discard(stage.name)
                     done, took = len(records) - len(unfinished), duration(time.monotonic() - begun)
@@ -119,8 +120,12 @@ def _run_side_by_side(stages: Sequence[Stage], records: dict[str, Record], jobs:
             raise
 
 
+def _log(stage: Stage) -> Path:
+    return RunFiles(stage.run).stage_log(stage.name)
+
+
 def _start_worker(threads: int) -> None:
-    """In a worker: as a command's own process begins, with a share of the cores."""
+    """Begin a worker as a command's own process begins, with a share of the cores."""
     end_on_sigterm()
     end_with_parent()
     keep_freed_memory()
@@ -130,10 +135,10 @@ def _start_worker(threads: int) -> None:
 
 
 def _run_logged(stage: Stage) -> int:
-    """In a worker: run the command with its output, also that of libraries in C, in the stage's log."""
+    """Run the command in a worker, with its output, also that of libraries in C, in the stage's log."""
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})  # which may have come while this process began
     stage.run.mkdir(parents=True, exist_ok=True)
-    with contextlib.ExitStack() as after, stage.log.open("w") as log:
+    with contextlib.ExitStack() as after, _log(stage).open("w") as log:
         for number, stream in ((1, sys.stdout), (2, sys.stderr)):
             stream.flush()
             kept = os.dup(number)
@@ -147,7 +152,7 @@ def _run_logged(stage: Stage) -> int:
 def _show_epochs(stage: Stage, position: int) -> int:
     """Print the log's new epoch lines; returns the position read up to."""
     try:
-        text = stage.log.read_bytes()[position:]
+        text = _log(stage).read_bytes()[position:]
     except FileNotFoundError:
         return position
     complete = text[: text.rfind(b"\n") + 1]

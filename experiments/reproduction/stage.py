@@ -14,9 +14,9 @@ from lightning_modules.atomic_file import write_text_atomically
 from lightning_modules.errors import InputError
 from lightning_modules.run_files import RunFiles
 
-# How a stage is followed, how fast it is and where its bank lies decide nothing of what it makes.
+# These settings change nothing of a stage's results.
 _NO_PART_OF_IT = ("--logger", "--group", "--data.workers", "--data.bank_folder", "--trainer.enable_progress_bar")
-# Where results lie is no part of what they are; those of other stages count by their fingerprints.
+# Nor do the places of results; those of other stages count by their fingerprints.
 _PLACES = ("--run", "--model.classifier", "--model.checkpoints", "--ckpt_path")
 
 
@@ -38,25 +38,19 @@ class Stage:
 
     @property
     def begun(self) -> bool:
-        """Whether the folder holds a part of the command's results, which the command goes on from."""
-        files, kind = RunFiles(self.run), self.arguments[0]
+        """Whether the folder holds a part of the command's results, from which the command resumes."""
+        files = RunFiles(self.run)
         results = {"fit": files.last, "test": files.parts(files.scores)}
         results["validate"] = files.parts(files.validation_scores)
-        return kind in results and results[kind].exists()
-
-    @property
-    def log(self) -> Path:
-        """What the command printed, where it does not run in the foreground."""
-        return RunFiles(self.run).stage_log(self.name)
+        return self.arguments[0] in results and results[self.arguments[0]].exists()
 
     def command(self) -> list[str]:
-        """Arguments of `separatrix`, going on from the last epoch where there is one."""
-        last = RunFiles(self.run).last
-        resumed = self.arguments[0] == "fit" and last.exists()
-        return [*self.arguments, *(("--ckpt_path", str(last)) if resumed else ())]
+        """Arguments of `separatrix`; a training resumes from its last epoch where there is one."""
+        resumes = self.arguments[0] == "fit" and self.begun
+        return [*self.arguments, *(("--ckpt_path", str(RunFiles(self.run).last)) if resumes else ())]
 
     def shown(self, launch: Sequence[str] = ()) -> str:
-        """The command as a shell takes it; `launch` starts its ranks, if it has any."""
+        """The command for a shell; `launch` starts its ranks, if it has any."""
         return shlex.join([*self._launched(launch), "separatrix", *self.arguments])
 
     def words(self, launch: Sequence[str] = ()) -> list[str]:
@@ -71,12 +65,7 @@ class Stage:
 
 
 class Record:
-    """What a stage's folder says of how far the stage came, and with which configuration.
-
-    Args:
-        stage: the stage.
-        needs: fingerprints of the stages that it needs.
-    """
+    """The state of a stage and its configuration, in its folder; `needs` are the fingerprints of earlier stages."""
 
     def __init__(self, stage: Stage, needs: Iterable[str]) -> None:
         self.stage = stage
@@ -97,11 +86,7 @@ class Record:
         self.fingerprint = digest.hexdigest()
 
     def state(self) -> str | None:
-        """`started` or `complete` with this configuration, None if never started.
-
-        Raises:
-            InputError: the folder holds the stage with another configuration.
-        """
+        """`started` or `complete`, None if never started; InputError where the configuration is another one."""
         try:
             stored = json.loads(self.path.read_text())
             state, fingerprint = stored["state"], stored["fingerprint"]
@@ -111,12 +96,11 @@ class Record:
             raise InputError(f"{self.path}: damaged; delete it to run {self.stage.name} again") from None
         if fingerprint != self.fingerprint:
             if state == "started" and not self.stage.begun:
-                return None  # it was refused, as a rule: nothing of it is there
+                return None  # most likely it was refused: it left nothing
             raise InputError(
                 f"{self.path.parent}: holds a run of another configuration; choose another --output or delete it"
             )
         return str(state)
 
     def write(self, state: str) -> None:
-        """Write the state, as a whole or not at all."""
         write_text_atomically(self.path, json.dumps({"state": state, "fingerprint": self.fingerprint}) + "\n")

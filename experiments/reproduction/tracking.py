@@ -10,13 +10,7 @@ from lightning_modules.run_files import RunFiles
 
 
 def track_tables(output: Path, group: str, configuration: Mapping[str, Any]) -> None:
-    """Log every table and figure of a reproduction, and all of them as an artifact of type `tables`.
-
-    Args:
-        output: folder of the reproduction, its tables made.
-        group: of its runs.
-        configuration: what was reproduced, as plain values.
-    """
+    """Log every table and figure in a reproduction's folder, and all of them as an artifact of type `tables`."""
     files = RunFiles(output)
     tables, figures = sorted(output.glob("*.csv")), sorted(output.glob("*.png"))
     with wandb_run(files, "tables", group, configuration) as run:

@@ -10,11 +10,7 @@ from lightning_modules.run_files import RunFiles
 def weak_labels_stages(preset: str, output: Path, settings: list[str], roots: dict[str, str]) -> list[Stage]:
     """Two classifiers, three separators, two references (Pishdadian et al. 2020).
 
-    Args:
-        preset: size of the experiment.
-        output: folder of the results.
-        settings: further options of every command.
-        roots: of the corpora, by name; none for procedural sounds.
+    `settings` go to every command; `roots` are the corpora's folders by name, none for procedural sounds.
     """
     settings = [*(("--data.corpus.root", roots["urbansound8k"]) if roots else ()), *settings]
     size = ("--preset", preset)

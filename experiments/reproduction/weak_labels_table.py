@@ -4,11 +4,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
 from experiments.tables import Cell, Table, table_console
 from lightning_modules.atomic_file import write_text_atomically
 from lightning_modules.run_files import RunFiles
-from lightning_modules.scores.rows import read_rows, value_of, write_rows
+from lightning_modules.scores.rows import read_rows, read_table, value_of, write_rows
 from lightning_modules.scores.summary import (
     CLASSIFIER_COLUMNS,
     OVERALL,
@@ -40,18 +41,13 @@ def make_table(output: Path, note: str = "") -> None:
         note: what the figures are of.
     """
     files, scores = RunFiles(output), {row: RunFiles(output / row).scores for row in ROWS[1:]}
-    pooled = (
-        (row, *(line[column] for column in SCORE_COLUMNS))
-        for row, path in scores.items()
-        for line in read_rows(path, SCORE_COLUMNS)
-    )
-    write_rows(files.scores, ("row", *SCORE_COLUMNS), pooled)
+    pooled = [read_table(path, SCORE_COLUMNS).assign(row=row) for row, path in scores.items()]
+    write_rows(files.scores, columns := ["row", *SCORE_COLUMNS], pd.concat(pooled)[columns].to_numpy())
     of_classifiers = [RunFiles(output / classifier).classifier_scores for classifier in CLASSIFIERS]
-    classifier_rows = [line for path in of_classifiers for line in read_rows(path, CLASSIFIER_COLUMNS)]
-    lines = [[line[column] for column in CLASSIFIER_COLUMNS] for line in classifier_rows]
-    write_rows(files.classifier_scores, CLASSIFIER_COLUMNS, lines)
+    classifiers = pd.concat([read_table(path, CLASSIFIER_COLUMNS) for path in of_classifiers])
+    write_rows(files.classifier_scores, CLASSIFIER_COLUMNS, classifiers[list(CLASSIFIER_COLUMNS)].to_numpy())
     # A classifier has a row for every class, in the order of the settings; a mixture only for those that it holds.
-    classes = list(dict.fromkeys(line["class"] for line in classifier_rows))
+    classes = [*classifiers["class"].unique()]
     published = published_figures(classes)
     cells = [
         (row, label, s.mean, s.std, s.median, s.n, *published.get((row, label), ("", "")))
@@ -69,9 +65,7 @@ def make_table(output: Path, note: str = "") -> None:
 def summaries(scores: Mapping[str, Path], classes: Sequence[str]) -> dict[tuple[str, str], Summary]:
     """Statistics by row and class wherever a row was scored: of the mixture's SI-SDR, then of each improvement.
 
-    Args:
-        scores: the row files of the systems, in the order of the table's rows.
-        classes: sound classes.
+    `scores` are the row files of the systems, in the order of the table's rows.
     """
     by_system = {row: summarise(path, classes) for row, path in scores.items()}
     # Every system was scored on the same mixtures; the mixture itself is in each system's rows.
@@ -79,11 +73,9 @@ def summaries(scores: Mapping[str, Path], classes: Sequence[str]) -> dict[tuple[
     return found | {(row, s.label): s for row, own in by_system.items() for s in own if s.quantity == "improvement"}
 
 
-def published_figures(classes: Sequence[str]) -> dict[tuple[str, str], tuple[float, float]]:
+def published_figures(classes: Sequence[str]) -> dict[tuple[str, str], Sequence[float]]:
     """Mean and standard deviation in dB by row and class, those over all classes only for the paper's classes."""
-    found = {
-        (line["row"], line["class"]): (float(line["mean_db"]), float(line["std_db"])) for line in read_rows(PUBLISHED)
-    }
+    found = {(row, label): figures for row, label, *figures in pd.read_csv(PUBLISHED).itertuples(index=False)}
     papers = {label for _, label in found} == {*classes, OVERALL}
     return {key: figures for key, figures in found.items() if papers or key[1] != OVERALL}
 

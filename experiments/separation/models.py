@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from experiments.command_line.next_steps import tell
 from experiments.command_line.parser import command_parser
+from experiments.command_line.text import tell
 from experiments.tables import Table, table_console
 from lightning_modules.exported_model import Card, read_card
 from lightning_modules.pretrained import pretrained_models

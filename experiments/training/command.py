@@ -1,14 +1,14 @@
-"""`separatrix fit|validate|test|predict`: what each is for, and its settings; Lightning is imported to run one."""
+"""`separatrix fit|validate|test|predict`: purposes and settings; Lightning is imported to run one of them."""
 
 from argparse import SUPPRESS
 from typing import Any, Literal
 
-from experiments.command_line.parser import CONFIG_HELP, PRESET_HELP, Explaining, asks_for_help, command_parser
+from experiments.command_line.parser import CONFIG_HELP, PRESET_HELP, Explaining, asks_for_help, description
 
 LoggerName = Literal["csv", "wandb", "none"]
 
 PURPOSES = {
-    "fit": "Train a model. Everything that it makes lies in the folder --run. Interrupted, the same command goes on "
+    "fit": "Train a model. Everything that it makes lies in the folder --run. Interrupted, the same command resumes "
     "with --ckpt_path last after the last complete epoch.",
     "validate": "Evaluate a model on the validation mixtures.",
     "test": "Evaluate a model on the test mixtures: a row of scores for each, and their means, in the folder --run.",
@@ -41,7 +41,7 @@ EXAMPLES = {
     ),
     "predict": ("predict --config runs/strong/config.yaml --run runs/strong --ckpt_path best",),
 }
-# Of Lightning's and of the classes, in brief, for `--help`.
+# Settings of Lightning and of the classes, for `--help`.
 _BRIEFLY = {
     "--seed_everything": "seed of the initial weights; mixtures follow --data.seed (default: 0)",
     "--model": "EventClassifier, WeakLabelSeparator, ReferenceSeparator, DeepClustering, ModelSelection, or "
@@ -54,7 +54,7 @@ _BRIEFLY = {
     "settings are --data.corpus.SETTING, such as root",
     "--early_stopping.patience": "epochs without a better validation loss before training stops (default: 5)",
     "--trainer.SETTING": "of Lightning's Trainer, such as max_epochs, devices, accelerator, precision, callbacks",
-    "--ckpt_path": "a checkpoint; `best` and `last` are those in the folder --run; fit goes on from it",
+    "--ckpt_path": "a checkpoint; `best` and `last` are those in the folder --run; fit resumes from it",
     "--print_config": "print what all settings add up to, and run nothing",
     "--import": "a module of your own, imported first; repeatable",
 }
@@ -68,30 +68,27 @@ def add_run_settings(parser: Any) -> None:
 
 
 def parser_settings(command: str) -> dict[str, str]:
-    """Of the parser of a command: what `--help` says first."""
-    return {
-        "text": f"{PURPOSES[command]}\n\n{_SETTINGS.format(command=command)}",
-        "usage": f"separatrix {command} --config CONFIG ... [--preset SIZE] [--SETTING VALUE]",
-    }
+    """The description and the usage of the parser of a command."""
+    text = f"{PURPOSES[command]}\n\n{_SETTINGS.format(command=command)}"
+    usage = f"separatrix {command} --config CONFIG ... [--preset SIZE] [--SETTING VALUE]"
+    return {"description": description(text, *EXAMPLES[command]), "usage": usage}
 
 
-def brief_parser(command: str) -> Explaining:
-    """A parser for `--help`, which names the settings of this project."""
-    settings = parser_settings(command)
-    parser = command_parser(command, settings["text"], *EXAMPLES[command], usage=settings["usage"])
+def _brief_help(command: str) -> str:
+    parser = Explaining(prog=f"separatrix {command}", **parser_settings(command))
     parser.add_argument("--config", default=SUPPRESS, help=CONFIG_HELP)
     parser.add_argument("--preset", default=SUPPRESS, help=PRESET_HELP)
     add_run_settings(parser)
-    for name, told in _BRIEFLY.items():
-        parser.add_argument(name, default=SUPPRESS, metavar=name.rpartition(".")[2].lstrip("-").upper(), help=told)
+    for name, meaning in _BRIEFLY.items():
+        parser.add_argument(name, default=SUPPRESS, metavar=name.rpartition(".")[2].lstrip("-").upper(), help=meaning)
     parser.add_argument("--help-all", action="store_true", default=SUPPRESS, help="all settings, Lightning's too")
-    return parser
+    return parser.format_help()
 
 
 def command(arguments: list[str]) -> None:
     """`separatrix fit|validate|test|predict ...`."""
     if asks_for_help(arguments):
-        print(brief_parser(arguments[0]).format_help())
+        print(_brief_help(arguments[0]))
         return
     from experiments.training.lightning_cli import run
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import yaml
 from lightning import Callback, LightningDataModule, LightningModule, Trainer
-from lightning.pytorch.callbacks import ProgressBar
+from lightning.pytorch.callbacks import LearningRateMonitor, ProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import CSVLogger
 from lightning.pytorch.plugins.environments import SLURMEnvironment
@@ -19,29 +19,32 @@ from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from torch.distributed import DistError, destroy_process_group, is_available, is_initialized
 
 import separatrix  # noqa: F401  (public classes can then be named without their module)
+from callbacks.audio_examples import AudioExamples
+from callbacks.checkpoint_artifacts import CheckpointArtifacts
 from callbacks.classifier_scores import ClassifierScores
 from callbacks.early_stopping import ResumableEarlyStopping
 from callbacks.embedding_pictures import EmbeddingPictures
 from callbacks.epoch_checkpoint import EpochCheckpoint, is_of_a_whole_epoch
 from callbacks.estimate_files import EstimateFiles
 from callbacks.row_evaluation import RowEvaluation
+from callbacks.training_curves import TrainingCurves
 from callbacks.training_progress import EpochLines, TrainingProgress
 from datamodules.loader_worker import lost_worker
 from datamodules.sound_bank import MissingBankError
-from experiments.command_line.configurations import options, read_configuration, resolved
-from experiments.command_line.parser import Explaining, description
+from experiments.command_line.configurations import data_options, read_configuration, resolved
+from experiments.command_line.parser import Explaining
 from experiments.command_line.termination import end_on_sigterm, interruption
 from experiments.command_line.text import show_lines
 from experiments.output.sole_writer import sole_writer
-from experiments.training.command import EXAMPLES, LoggerName, add_run_settings, parser_settings
+from experiments.training.command import PURPOSES, add_run_settings, parser_settings
 from experiments.training.lightning_messages import silence
 from experiments.training.next_steps import going_on, separates, tell_of_run
 from experiments.training.precision import PreciseTrainer
 from experiments.training.ranks import cluster_environment, of_slurm, refused_trainer, require_ranks_of
 from experiments.training.run_description import write_description
 from experiments.training.run_overview import overview
-from experiments.training.tracking import WandbTracking, curve_callbacks, curve_loggers
 from experiments.training.trainer_options import DEFAULTS, as_list, require_honoured
+from experiments.training.wandb_run import WandbTracking
 from lightning_modules.base_module import SeparatrixModule
 from lightning_modules.checkpoint import read_checkpoint
 from lightning_modules.checkpoint_io import AtomicCheckpointIO
@@ -61,12 +64,7 @@ class TrainingParser(Explaining, LightningArgumentParser):
 class RunStart(Callback):
     """When the work begins, writes down what runs, prints it, and takes SIGTERM back from Lightning.
 
-    Lightning's handler lets the step finish, and on several ranks broadcasts from within, where it meets whatever
-    collective was under way.
-
-    Args:
-        run: its folder.
-        describe: writes down what runs.
+    Lightning's handler lets the step finish, and on several ranks broadcasts within another collective.
     """
 
     def __init__(self, run: Path, describe: Callable[[], None]) -> None:
@@ -89,13 +87,9 @@ class RunStart(Callback):
 class SeparatrixCLI(LightningCLI):
     """One parser for every system: the model and the data are classes named in the configuration."""
 
-    def __init__(self, arguments: list[str], **settings: Any) -> None:
+    def __init__(self, arguments: list[str]) -> None:
         silence()
         self._arguments = arguments
-        of_commands = {}
-        for command, examples in EXAMPLES.items():
-            shown = parser_settings(command)
-            of_commands[command] = {"description": description(shown["text"], *examples), "usage": shown["usage"]}
         super().__init__(
             SeparatrixModule,
             LightningDataModule,
@@ -108,8 +102,11 @@ class SeparatrixCLI(LightningCLI):
             auto_configure_optimizers=False,  # they are settings of the model
             seed_everything_default=0,
             parser_class=TrainingParser,
-            parser_kwargs={"prog": "separatrix", "description": "", **of_commands},
-            **settings,
+            parser_kwargs={
+                "prog": "separatrix",
+                "description": "",
+                **{command: parser_settings(command) for command in PURPOSES},
+            },
         )
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
@@ -131,13 +128,13 @@ class SeparatrixCLI(LightningCLI):
             config["ckpt_path"] = str(path) if path.exists() or not fitting else None
         if not config["ckpt_path"]:
             return
-        checkpoint, told = read_checkpoint(config["ckpt_path"]), ""
+        checkpoint, reason = read_checkpoint(config["ckpt_path"]), ""
         if "card" in checkpoint:
-            told = "an exported model, which is no state of a training; go on from the checkpoint that it was made of"
+            reason = "an exported model, which is no state of a training; resume from the checkpoint behind it"
         elif not is_of_a_whole_epoch(checkpoint):
-            told = "written within an epoch, where no training goes on exactly; give one written at an epoch's end"
-        if fitting and told:
-            raise InputError(f"{config['ckpt_path']}: {told}")
+            reason = "written within an epoch, where no training resumes exactly; give one written at an epoch's end"
+        if fitting and reason:
+            raise InputError(f"{config['ckpt_path']}: {reason}")
 
     def instantiate_trainer(self, **settings: Any) -> Trainer:
         options, command = self._get(self.config_init, "trainer", default={}), str(self.subcommand)
@@ -149,8 +146,10 @@ class SeparatrixCLI(LightningCLI):
         has_bar = any(isinstance(callback, ProgressBar) for callback in given)
         shows = options.get("enable_progress_bar")
         shows = sys.stdout.isatty() or has_bar if shows is None else shows
-        logger: LoggerName = self._get(self.config, "logger")
-        loggers = curve_loggers(logger, options.get("logger"), self._files)
+        logger, loggers = self._get(self.config, "logger"), as_list(options.get("logger"))
+        if not loggers and options.get("logger") is not False and logger != "none":
+            # Each start has a folder of its own below: a resumed run erases nothing.
+            loggers = [CSVLogger(self._files.folder, name=self._files.curves.name)]
         followed = logger == "wandb" and command != "predict" and not options.get("fast_dev_run")
         self._tracking = WandbTracking(
             self._files if followed else None,
@@ -158,10 +157,13 @@ class SeparatrixCLI(LightningCLI):
             self._get(self.config, "group"),
             lambda: yaml.safe_load(self._configuration()),
         )
+        loggers += [self._tracking.tracker] if logger == "wandb" else []
         # The tracking first: the others log into its run. Lightning adds `early_stopping`.
         callbacks = [self._tracking, *given, *([TrainingProgress()] if shows and not has_bar else [])]
         callbacks += [RunStart(self._files.folder, self._describe), EpochLines()]
-        callbacks += curve_callbacks(logger, command, self._files, given) if loggers else []
+        curves = [TrainingCurves(), LearningRateMonitor()] if loggers and command == "fit" else []
+        curves += [AudioExamples(), CheckpointArtifacts(self._files)] if logger == "wandb" else []
+        callbacks += [curve for curve in curves if type(curve) not in map(type, given)]
         if options.get("enable_checkpointing") is not False:
             # Two callbacks: one with `save_last` would write last.ckpt only after epochs that are the best so far.
             callbacks.append(EpochCheckpoint(self._files.checkpoints, "best", monitor="validation_loss"))
@@ -169,13 +171,13 @@ class SeparatrixCLI(LightningCLI):
         if command == "predict":
             callbacks.append(EstimateFiles(self._files.folder))
         # Lightning would answer SLURM's signal with a checkpoint amid the epoch, which holds no random state and does
-        # not rewind the loader. Here a job that is queued again goes on from the end of an epoch, exactly.
+        # not rewind the loader. Here a job that is queued again resumes from the end of an epoch, exactly.
         cluster = [SLURMEnvironment(auto_requeue=False)] if of_slurm() else []
         with refused_trainer():
             return super().instantiate_trainer(
                 default_root_dir=self._files.folder,
                 callbacks=callbacks,
-                logger=[*loggers, self._tracking.tracker] if loggers and logger == "wandb" else loggers,
+                logger=loggers,
                 plugins=[*as_list(options.get("plugins")), AtomicCheckpointIO(), *cluster],
                 enable_progress_bar=shows,
                 **settings,
@@ -186,7 +188,7 @@ class SeparatrixCLI(LightningCLI):
         first = self.trainer.is_global_zero
         with sole_writer(self._files.folder, "--run", inside=True) if first else contextlib.nullcontext():
             try:
-                with self._refusing(subcommand), self._tracking.until_finished():
+                with self._refusing(subcommand), self._tracking.finished:
                     super()._run_subcommand(subcommand)
             except BaseException as error:
                 if first and isinstance(error, InputError):
@@ -200,7 +202,7 @@ class SeparatrixCLI(LightningCLI):
 
     @contextlib.contextmanager
     def _refusing(self, subcommand: str) -> Any:
-        """What libraries raise that is the user's, or another process's, fault, as a line."""
+        """Tell in one line what libraries raise where the user, or another process, is at fault."""
         try:
             yield
         except MisconfigurationException as error:
@@ -211,7 +213,8 @@ class SeparatrixCLI(LightningCLI):
                 raise
             raise InputError(f"--trainer: {' '.join(str(error).split())}") from None
         except RuntimeError as error:
-            if self.trainer.world_size > 1 and _tells_of_another_rank(error):
+            of_gloo = any(f"Connection {words}" in str(error) for words in ("closed by", "reset by", "refused"))
+            if self.trainer.world_size > 1 and (of_gloo or isinstance(error, DistError)):
                 raise InputError("another rank ended; its own message says why") from error
             if (lost := lost_worker(error)) is None:
                 raise
@@ -229,16 +232,16 @@ class SeparatrixCLI(LightningCLI):
     def _describe(self) -> None:
         """Write down what runs: the resolved configuration, versions and revision."""
         files = {"fit": self._files.configuration, "validate": self._files.validation, "test": self._files.test}
-        if str(self.subcommand) not in files or self.trainer.fast_dev_run:  # type: ignore[attr-defined]
+        file = files.get(str(self.subcommand))
+        if file is None or self.trainer.fast_dev_run:  # type: ignore[attr-defined]
             return
         tested = weights_digest(self.model.state_dict()) if self.subcommand == "test" else None
-        file = files[str(self.subcommand)]
         write_description(self._files, file, self._configuration(), str(self.trainer.precision), tested)
 
     def _configuration(self) -> str:
         config = self.config[self.subcommand].clone()
         if self._resumes():
-            config["ckpt_path"] = None  # to go on from the run's own last epoch is no part of what makes it again
+            config["ckpt_path"] = None  # to make the run again, no checkpoint of its own is needed
         return self._parser(self.subcommand).dump(config, skip_link_targets=False, skip_none=False)
 
     def _resumes(self) -> bool:
@@ -249,10 +252,10 @@ class SeparatrixCLI(LightningCLI):
     def before_fit(self) -> None:
         """Refuse a run's folder that holds a training already, or one begun otherwise, and decode the corpus."""
         if self._files.last.exists() and not self._get(self.config, "ckpt_path"):
-            raise InputError(f"{self._files.folder}: holds a training; --ckpt_path last goes on, another --run starts")
+            raise InputError(f"{self._files.folder}: holds a training; --ckpt_path last resumes, another --run starts")
         if self._resumes() and self._files.configuration.exists():
             begun = read_configuration(str(self._files.configuration))
-            require_unchanged(_of_no_checkpoint(self.config[self.subcommand]), _of_no_checkpoint(begun))
+            require_unchanged(_in_no_checkpoint(self.config[self.subcommand]), _in_no_checkpoint(begun))
         self._prepare()
 
     def _prepare(self) -> None:
@@ -268,13 +271,8 @@ class SeparatrixCLI(LightningCLI):
         try:
             self.datamodule.bank  # noqa: B018  (opened before any process group exists)
         except MissingBankError as error:
-            of_data = [
-                option
-                for option in options(self._arguments)
-                if option[0].startswith(("--config", "--preset", "--data"))
-            ]
-            words = [word for option in of_data for word in option]
-            raise InputError(f"{error}: {shlex.join(['separatrix', 'bank', *words])}") from None
+            words = ["separatrix", "bank", *data_options(self._arguments)]
+            raise InputError(f"{error}: {shlex.join(words)}") from None
 
     def before_test(self) -> None:
         if not self._get(self.config, "ckpt_path") and self.model.learns:
@@ -292,13 +290,8 @@ class SeparatrixCLI(LightningCLI):
         self.trainer.predict(**{**settings, "return_predictions": False})  # together they would not fit into memory
 
 
-def _tells_of_another_rank(error: RuntimeError) -> bool:
-    gloo = ("Connection closed by peer", "Connection reset by peer", "Connection refused")
-    return isinstance(error, DistError) or any(words in str(error) for words in gloo)
-
-
-def _of_no_checkpoint(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Of a training's configuration: what decides its result, and can be compared with an earlier one's only here."""
+def _in_no_checkpoint(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings that decide a training's result and that its checkpoint does not hold."""
     data = config.get("data") or {}
     kind = str(data.get("class_path", "")).split(".")[-1]  # a class may be imported from more than one place
     return {"seed_everything": config.get("seed_everything"), "data": kind}

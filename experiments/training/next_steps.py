@@ -4,16 +4,15 @@ from pathlib import Path
 
 from lightning import LightningModule
 
-from experiments.command_line.configurations import config_options, options, where_shipped
-from experiments.command_line.next_steps import tell
+from experiments.command_line.configurations import options
 from experiments.command_line.own_classes import own_modules
-from experiments.command_line.text import command_lines
+from experiments.command_line.text import command_lines, tell
 from lightning_modules.run_files import RunFiles
 from lightning_modules.weak_labels.classifier_module import EventClassifier
 
 
 def tell_of_run(command: str, arguments: list[str], run: RunFiles, model: LightningModule, tested: str | None) -> None:
-    """Of a `fit`, `validate`, `test` or `predict` that has come to its end.
+    """Print what `fit`, `validate`, `test` or `predict` made, and what can follow.
 
     Args:
         command: which of them.
@@ -54,15 +53,12 @@ def _after_classifier(arguments: list[str], run: RunFiles, supervision: str, che
     """The training of the separator that uses a classifier, on the same data; none where it is not known."""
     given = options(arguments[1:])
     classifier = ("--config", f"weak_labels/classifier_{supervision}")
-    if classifier not in given:
+    if classifier not in given or any(option[-1].endswith("/classifier") for option in given):  # files, not --preset
         return []
     words: list[str] = []
     for option in given:
         if option == classifier:
-            words += config_options(f"weak_labels/{supervision}")
-        elif option[0] == "--config" and option[1].endswith("/classifier"):
-            size = option[1].removesuffix("/classifier")
-            words += config_options(*where_shipped(f"{size}/separator", f"{size}/{supervision}"))
+            words += ("--config", f"weak_labels/{supervision}")
         elif not option[0].startswith(("--model", "--run", "--ckpt_path", "--print_config")):
             words += option
     folder = run.folder.with_name(supervision if run.folder.name != supervision else f"{supervision}_separator")
@@ -70,10 +66,9 @@ def _after_classifier(arguments: list[str], run: RunFiles, supervision: str, che
 
 
 def going_on(arguments: list[str], run: RunFiles) -> str:
-    """The command that goes on with an interrupted one: the same, for a training from its last complete epoch."""
+    """The command that resumes an interrupted one: the same, for a training from its last complete epoch."""
     words = list(arguments)
     if arguments[0] == "fit" and run.last.exists():
-        pairs = zip(("", *arguments), arguments, strict=False)
-        words = [word for before, word in pairs if "--ckpt_path" not in (before, word.split("=")[0])]
+        words = [word for option in options(words) if option[0].split("=")[0] != "--ckpt_path" for word in option]
         words += ["--ckpt_path", "last"]
     return command_lines(words, 78)

@@ -1,7 +1,7 @@
 """A trainer whose precision is one that its device can do.
 
-Which CPU runs an LSTM in bfloat16 no list tells (without AVX-512 torch "could not create a primitive descriptor"): it
-is asked by trying one.
+No list tells which CPU runs an LSTM in bfloat16 (without AVX-512 torch "could not create a primitive descriptor"): one
+is tried.
 """
 
 from functools import lru_cache
@@ -20,14 +20,11 @@ _TYPES = {"bf16": torch.bfloat16, "16": torch.float16}
 
 
 class PreciseTrainer(Trainer):
-    """Lightning's Trainer, which also takes `auto` for a precision.
+    """Lightning's Trainer, with `auto` as a further precision.
 
     Args:
         precision: in which networks compute: `32-true` (the default) or another of Lightning's; losses are never in
             less than 32 bits. `auto` is `bf16-mixed` where the device can do it, `32-true` elsewhere.
-
-    Raises:
-        InputError: the device cannot run a recurrent layer in this precision.
     """
 
     def __init__(

@@ -33,7 +33,7 @@ SETTINGS = ("devices", "num_nodes", "accelerator", "strategy")
 
 
 def step_tasks() -> int:
-    """How many tasks of a SLURM step this process is one of; 1 outside of a step, also in a batch script."""
+    """Number of tasks of this process's SLURM step; 1 outside of a step, also in a batch script."""
     return int(os.environ.get("SLURM_STEP_NUM_TASKS", "1"))
 
 
@@ -47,7 +47,7 @@ def of_slurm() -> bool:
 
 
 def job_tasks() -> int:
-    """How many tasks of SLURM Lightning will expect; 1 where it does not take its ranks from SLURM."""
+    """Number of SLURM's tasks that Lightning will expect; 1 where it does not take its ranks from SLURM."""
     return int(os.environ["SLURM_NTASKS"]) if of_slurm() else 1
 
 
@@ -57,18 +57,14 @@ def launched() -> bool:
 
 
 def cluster_environment(trainer: "Trainer") -> "ClusterEnvironment":
-    """What Lightning took the ranks from. A trainer on one device keeps it, but does not say so in public."""
+    """Where Lightning took the ranks from; a trainer on one device has no public name for it."""
     return trainer._accelerator_connector.cluster_environment
 
 
 def require_ranks_of(trainer: "Trainer") -> str:
-    """Compare a trainer's settings with what started this process.
+    """Who starts the ranks: `SLURM`, `torchrun`, another launcher that Lightning knows, or `Lightning` itself.
 
-    Returns:
-        Who starts the ranks: `SLURM`, `torchrun`, another launcher that Lightning knows, or `Lightning` itself.
-
-    Raises:
-        InputError: the two contradict each other.
+    InputError where the trainer's settings contradict what started this process.
     """
     from lightning.fabric.plugins.environments import SLURMEnvironment, TorchElasticEnvironment
 
@@ -112,11 +108,7 @@ def require_ranks_of(trainer: "Trainer") -> str:
 
 @contextlib.contextmanager
 def refused_trainer() -> Iterator[None]:
-    """Where a trainer is made: what Lightning does not take is the user's fault, told in one line.
-
-    Raises:
-        InputError: the trainer's settings or the launcher's variables are wrong, or ask for devices that are not there.
-    """
+    """Where a trainer is made: tells the user in one line what Lightning refuses of settings and variables."""
     from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
     if job_tasks() > 1 and step_tasks() != job_tasks():

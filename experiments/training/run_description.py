@@ -15,24 +15,15 @@ from experiments.command_line.text import counted
 from lightning_modules.atomic_file import write_text_atomically
 from lightning_modules.run_files import RunFiles
 
-_PACKAGES = (
-    *("separatrix", "torch", "lightning", "torchaudio", "torchmetrics", "numpy"),
-    *("pyloudnorm", "scikit-learn", "scipy", "soundfile"),
-)
+_PACKAGES = ["separatrix", "torch", "lightning", "torchaudio", "torchmetrics", "numpy", "pyloudnorm", "scikit-learn"]
+_PACKAGES += ["scipy", "soundfile"]
 
 
 def write_description(run: RunFiles, file: Path, configuration: str, precision: str, tested: str | None = None) -> None:
-    """Write the resolved configuration, and versions, machine and revision.
+    """Write the resolved configuration of a command into its file, and versions, machine and revision.
 
-    Those are `environment.json`'s, of the training or, where there is none, of whatever ran last; and `tested.json`'s
-    for a test, with a digest of the weights: by it, scores are known to be a checkpoint's.
-
-    Args:
-        run: its files.
-        file: of them, the configuration of this command.
-        configuration: as YAML.
-        precision: in which the trainer computes; the configuration may leave it to the device.
-        tested: digest of the weights that a test is about to score.
+    `environment.json` has these of the training or, where there is none, of the last command; `tested.json` has them
+    of a test, with a digest of the weights, which tells of what checkpoint the scores are.
     """
     write_text_atomically(file, configuration)
     described = {**environment(), "precision": precision}

@@ -16,7 +16,7 @@ from lightning_modules.base_module import SeparatrixModule
 
 
 def overview(trainer: Trainer, module: LightningModule, run: Path) -> Iterator[tuple[str, str | Path]]:
-    """The model, its networks, the spectrogram, the data, the machine and the run's folder, each beside its name."""
+    """Names and values: the model, its networks, the spectrogram, the data, the machine and the run's folder."""
     data = trainer.datamodule  # type: ignore[attr-defined]
     if not isinstance(module, SeparatrixModule) or not isinstance(data, MixtureDataModule):
         return
@@ -29,13 +29,26 @@ def overview(trainer: Trainer, module: LightningModule, run: Path) -> Iterator[t
         epoch = f", after {counted(trainer.current_epoch, 'epoch')}" if command == "fit" else ""
         yield "from", f"{trainer.ckpt_path}{epoch}"
     for name, network in module.named_children():
-        if counts := _parameters(network, " to train" if command == "fit" else ""):
-            classifier = getattr(module, f"{name}_checkpoint", None)
-            yield "network", f"{name}: {_kind(network)}, {counts}{f', of {classifier}' if classifier else ''}"
+        sizes = {True: 0, False: 0}  # by whether they are trained
+        for parameter in network.parameters():
+            sizes[parameter.requires_grad] += parameter.numel()
+        kinds = {True: " to train" if command == "fit" else "", False: " frozen"}
+        words = [f"{size:,} parameters{kinds[trained]}" for trained, size in sizes.items() if size]
+        if words:
+            checkpoint = getattr(module, f"{name}_checkpoint", None)
+            words += [f"of {checkpoint}"] if checkpoint else []
+            yield "network", ", ".join([f"{name}: {_kind(network)}", *words])
     rate, window, hop = module.geometry.sample_rate, module.geometry.window, module.geometry.hop
     milliseconds = f"{1000 * window / rate:g} and {1000 * hop / rate:g} ms"
     yield "geometry", f"{rate} Hz, window {window} and hop {hop} samples ({milliseconds})"
-    yield "data", _data(command, data)
+    of = f"{type(data).__name__} of {data.corpus.name}, mixtures of {data.samples / rate:g} s"
+    if command == "fit":
+        epoch = "" if data.epoch_mixtures == data.mixtures["train"] else f", {data.epoch_mixtures:,} an epoch"
+        counts = f"{data.mixtures['train']:,} for training{epoch}, {data.mixtures['validation']:,} for validation"
+    else:
+        split = SPLITS.get(command, "test")
+        counts = f"{data.mixtures[split]:,} for {split}"
+    yield "data", f"{of}: {counts}"
     minutes = int(data.bank.lengths.sum()) / data.bank.sample_rate / 60
     yield "bank", f"{data.bank.path}: {len(data.bank.clips):,} clips, {minutes:.1f} minutes"
     device = trainer.strategy.root_device
@@ -48,30 +61,12 @@ def overview(trainer: Trainer, module: LightningModule, run: Path) -> Iterator[t
         yield "length", _length(trainer)
 
 
-def _parameters(network: nn.Module, to_train: str) -> str:
-    sizes = {True: 0, False: 0}  # by whether they are trained
-    for parameter in network.parameters():
-        sizes[parameter.requires_grad] += parameter.numel()
-    told = {True: to_train, False: " frozen"}
-    return ", ".join(f"{size:,} parameters{told[trained]}" for trained, size in sizes.items() if size)
-
-
 def _kind(network: nn.Module) -> str:
-    """Its class; of several networks how many, and of which domains."""
+    """Its class; of several networks their number and domains."""
     if not isinstance(network, nn.ModuleList):
         return type(network).__name__
     domains = [str(getattr(each, "domain", "")) for each in network]
     return f"{len(network)} {type(network[0]).__name__} ({', '.join(domains)})"
-
-
-def _data(command: str, data: MixtureDataModule) -> str:
-    seconds = f"{data.samples / data.geometry.sample_rate:g} s"
-    of = f"{type(data).__name__} of {data.corpus.name}, mixtures of {seconds}:"
-    if command != "fit":
-        split = SPLITS.get(command, "test")
-        return f"{of} {data.mixtures[split]:,} for {split}"
-    epoch = "" if data.epoch_mixtures == data.mixtures["train"] else f", {data.epoch_mixtures:,} an epoch"
-    return f"{of} {data.mixtures['train']:,} for training{epoch}, {data.mixtures['validation']:,} for validation"
 
 
 def _length(trainer: Trainer) -> str:
@@ -86,4 +81,4 @@ def _length(trainer: Trainer) -> str:
         length += f", patience {stopping.patience}"
     if trainer.fast_dev_run or not trainer.checkpoint_callbacks:  # type: ignore[attr-defined]
         return f"{length}; keeps no checkpoint"
-    return f"{length}; Ctrl-C stops, `--ckpt_path last` goes on after the last complete epoch"
+    return f"{length}; Ctrl-C stops, `--ckpt_path last` resumes after the last complete epoch"

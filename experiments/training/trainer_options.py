@@ -29,15 +29,7 @@ _REFUSED: dict[str, tuple[Sequence[str], Callable[[Any], object], str]] = {
 
 
 def require_honoured(options: Mapping[str, Any], command: str) -> None:
-    """Refuse what would not be done.
-
-    Args:
-        options: of the trainer.
-        command: `fit`, `validate`, `test` or `predict`.
-
-    Raises:
-        InputError: an option has a value that this project does not honour.
-    """
+    """Refuse options of the trainer that a command would not honour."""
     for name, (commands, holds, reason) in _REFUSED.items():
         if command in commands and holds(options.get(name)):
             raise InputError(f"--trainer.{name} {options[name]}: {reason}")

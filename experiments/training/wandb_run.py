@@ -5,17 +5,19 @@ import json
 import os
 import secrets
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from callbacks.tracker import in_one_line
+from lightning import Callback, LightningModule, Trainer
+
+from callbacks.tracker import Tracker, in_one_line
 from lightning_modules.atomic_file import write_text_atomically
 from lightning_modules.errors import InputError
 from lightning_modules.run_files import RunFiles
 
 if TYPE_CHECKING:
-    from wandb import Run, Settings
+    from wandb import Run
 
 PROJECT = "separatrix"
 # At the end W&B uploads what is left. It must not hold a machine for ever where the network is gone: `wandb sync` can.
@@ -23,15 +25,7 @@ FINISH_SECONDS = 1800.0
 
 
 def run_record(run: RunFiles, job_type: str) -> dict[str, str]:
-    """The `id` and the `job_type` of the W&B run that a folder belongs to; the first to ask makes it.
-
-    Args:
-        run: its files; the folder is made when missing.
-        job_type: of a new run: the command that begins it.
-
-    Raises:
-        InputError: `wandb.json` is there and not readable as such.
-    """
+    """The `id` and the `job_type` of a folder's W&B run; the first command that asks makes them."""
     if run.wandb_run.exists():
         try:
             stored = json.loads(run.wandb_run.read_text())
@@ -47,19 +41,10 @@ def run_record(run: RunFiles, job_type: str) -> dict[str, str]:
 def wandb_run(
     files: RunFiles, job_type: str, group: str | None, configuration: Mapping[str, Any]
 ) -> Iterator["Run | None"]:
-    """The run of a folder, begun or gone on with, finished when the block ends; None where W&B cannot start.
+    """The run of a folder, begun or resumed, finished when the block ends; None where W&B cannot start.
 
     The configuration of the command that began the run is the run's; that of a later one, such as the test of a
     training, stands below the name of its job type. All of W&B's files lie in the folder's `wandb`.
-
-    Args:
-        files: of the run.
-        job_type: the command.
-        group: of runs that belong together.
-        configuration: plain values.
-
-    Raises:
-        InputError: the folder's `wandb.json` cannot be read.
     """
     record, folder = run_record(files, job_type), files.folder.absolute()
     own = record["job_type"] == job_type
@@ -82,48 +67,78 @@ def wandb_run(
         _finish(run, 0)
 
 
+class WandbTracking(Callback):
+    """Follows a command in the W&B run of its folder, on rank 0; comes before all callbacks that log.
+
+    The run begins when the command's work does, so that what is refused leaves none.
+
+    Args:
+        run: its files; None follows nothing.
+        command: `fit`, `validate` or `test`.
+        group: of runs that belong together.
+        configuration: makes the resolved configuration, as plain values.
+
+    Attributes:
+        tracker: logs into the run.
+        finished: a context manager at whose end the run is finished, as failed after an exception.
+    """
+
+    def __init__(
+        self, run: RunFiles | None, command: str, group: str | None, configuration: Callable[[], dict[str, Any]]
+    ) -> None:
+        self.tracker = Tracker()
+        self._run = run
+        self._command = command
+        self._group = group
+        self._configuration = configuration
+        self.finished = contextlib.ExitStack()
+
+    def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        if self._command != "fit":
+            self.tracker.step = checkpoint["global_step"]
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule, stage: str = "") -> None:
+        """Begin or resume the run."""
+        if self._run is not None and trainer.is_global_zero:
+            run = wandb_run(self._run, self._command, self._group, self._configuration())
+            self.tracker.run, self._run = self.finished.enter_context(run), None
+
+    # The last one for the tables of an evaluation that had no mixture left, for which the others do not come.
+    on_validation_start = on_test_start = teardown = on_train_start
+
+
 def _begin(init: dict[str, Any]) -> "Run | None":
+    """Online where somebody is logged in and W&B answers, otherwise as asked for, or offline."""
     try:
         import wandb
 
-        # What W&B prints is more than a person needs to know, except for what stands below.
+        # W&B itself prints more than a person needs.
         settings = wandb.Settings(console="off", silent=True, save_code=False, disable_job_creation=True)
         settings.init_timeout, settings.reinit = 60.0, "finish_previous"
-        mode, reason = _mode(settings)
         if not wandb.setup().settings.finish_timeout:
             settings.finish_timeout = FINISH_SECONDS
-        try:
+        asked = wandb.setup(settings=settings).settings.mode
+        mode: Any = "disabled" if asked == "disabled" else "offline"
+        reason, run = "as asked for", None
+        if asked not in ("offline", "dryrun", "disabled"):
+            reason = "nobody is logged in: `wandb login`"
+            try:
+                if wandb.login(prompt=False):
+                    run, mode = wandb.init(mode="online", settings=settings, **init), "online"
+            except wandb.errors.Error as error:  # a key that is refused, or no network: after some 10 s
+                reason = in_one_line(error)
+        if run is None:
             run = wandb.init(mode=mode, settings=settings, **init)
-        except wandb.errors.Error as error:
-            if mode != "online":
-                raise
-            mode, reason = "offline", in_one_line(error)
-            run = wandb.init(mode="offline", settings=settings, **init)
         run.define_metric("trainer/global_step")
         run.define_metric("*", step_metric="trainer/global_step", step_sync=True)
-        if mode == "offline":
-            _say(f"offline run {run.id} ({reason}); to upload it: wandb sync {Path(run.dir).parent}")
-        elif mode == "online":
+        if mode == "online":
             _say(str(run.url))
+        elif mode != "disabled":
+            _say(f"offline run {run.id} ({reason}); to upload it: wandb sync {Path(run.dir).parent}")
         return run
     except Exception as error:  # of whatever kind: no training ends for its diary
         _say(f"cannot start and is left alone: {in_one_line(error)}")
         return None
-
-
-def _mode(settings: "Settings") -> tuple[Any, str]:
-    """`online` where somebody is logged in and W&B can be reached, otherwise what was asked for or `offline`; why."""
-    import wandb
-
-    asked = wandb.setup(settings=settings).settings.mode
-    if asked in ("offline", "dryrun"):
-        return "offline", "as asked for"
-    if asked == "disabled":
-        return asked, "as asked for"
-    try:
-        return ("online", "") if wandb.login(prompt=False) else ("offline", "nobody is logged in: `wandb login`")
-    except wandb.errors.Error as error:  # a key that is refused, or no network: after some 10 s
-        return "offline", in_one_line(error)
 
 
 def _finish(run: "Run | None", exit_code: int) -> None:

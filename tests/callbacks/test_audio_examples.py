@@ -31,6 +31,16 @@ class Run:
         self.logged.append(values)
 
 
+def column(table, name):
+    return [row[COLUMNS.index(name)] for row in table.data]
+
+
+def samples(audio):
+    values, rate = soundfile.read(audio._path)
+    assert rate == TINY["sample_rate"]
+    return values
+
+
 @pytest.fixture
 def undrawn(monkeypatch):
     """Without pictures, which take most of the time."""
@@ -70,16 +80,6 @@ def validate(examples, module, batches, outputs, epoch=0, fn=TrainerFn.FITTING, 
     return [values[f"examples/{split}"] for values in run.logged]
 
 
-def column(table, name):
-    return [row[COLUMNS.index(name)] for row in table.data]
-
-
-def samples(audio):
-    values, rate = soundfile.read(audio._path)
-    assert rate == TINY["sample_rate"]
-    return values
-
-
 def test_every_source_of_the_first_mixtures_has_a_row_with_its_sounds_and_a_picture(separator):
     batches = [batch(0, 1, 3), batch(4, 3, 3), batch(8, 3, 3)]
     loud = batches[1].mixture * 10 / batches[1].mixture.abs().amax(-1, keepdim=True)
@@ -90,16 +90,14 @@ def test_every_source_of_the_first_mixtures_has_a_row_with_its_sounds_and_a_pict
     assert column(table, "mixture") == [0, 0, 0, 4, 4, 4]  # those of this rank
     assert column(table, "source") == 2 * ["siren", "dog_bark", "gun_shot"]
     assert set(column(table, "model")) == {"WeakLabelSeparator"}
+    close = partial(np.testing.assert_allclose, atol=2**-15)
     for number, row in enumerate(table.data):
         of_batch, place = batches[number // 3], number % 3
-        mixture_audio, truth, estimate = (
-            samples(row[COLUMNS.index(name)]) for name in ("mixture_audio", "truth", "estimate")
-        )
-        step = 2**-15
-        np.testing.assert_allclose(mixture_audio, of_batch.mixture[0] / (10 if number // 3 else 1), atol=step)
-        np.testing.assert_allclose(truth, of_batch.sources[0, place], atol=step)
-        np.testing.assert_allclose(estimate, 0.5 * truth, atol=step)
-        picture = row[COLUMNS.index("spectrograms")]
+        *sounds, picture = row[COLUMNS.index("mixture_audio") :]
+        mixture_audio, truth, estimate = map(samples, sounds)
+        close(mixture_audio, of_batch.mixture[0] / (10 if number // 3 else 1))
+        close(truth, of_batch.sources[0, place])
+        close(estimate, 0.5 * truth)
         assert (picture._width, picture._height) == (640, 400)
     assert all(score is None or score > 100 for score in column(table, "si_sdr_db"))
 

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 
 from callbacks import tracker as module
-from callbacks.tracker import Tracker, show_rows, track_rows, trackers
+from callbacks.tracker import Tracker, show_rows, track_rows
 from lightning_modules.scores.rows import write_rows
 
 
@@ -35,7 +35,7 @@ class Run:
 def test_values_stand_at_the_trainers_step_and_those_of_an_evaluation_at_its_checkpoints(given, step, stands):
     run, tracker = Run(), Tracker()
     tracker.log_metrics({"loss": 0.5}, 1)  # before the run has begun
-    tracker.begin(run, given)
+    tracker.run, tracker.step = run, given
     tracker.log_metrics({"loss": 1.5}, step)
     assert run.logged == [{"loss": 1.5, "trainer/global_step": stands}]
 
@@ -49,17 +49,12 @@ def test_a_failure_is_told_once_and_nothing_more_is_sent(capsys):
     assert capsys.readouterr().err == "W&B failed and is left alone: ConnectionResetError: Connection lost\n"
 
 
-def test_only_trackers_whose_run_has_begun_are_found_among_the_loggers():
-    tracker = Tracker(Run())
-    assert trackers(SimpleNamespace(loggers=[object(), Tracker(), tracker])) == [tracker]
-
-
 def test_columns_of_numbers_hold_numbers_and_nothing_where_there_is_none(tmp_path):
     rows = [(0, "siren", "", 1.25, float("nan")), (1, "dog, bark", "silent source", float("inf"), "")]
     for path, lines in ((tmp_path / "scores.csv", rows), (tmp_path / "none.csv", [])):
         write_rows(path, ("index", "class", "left_out", "before", "after"), lines)
         run = Run()
-        track_rows(SimpleNamespace(loggers=[Tracker(run)]), path)
+        track_rows(SimpleNamespace(loggers=[object(), Tracker(), Tracker(run)]), path)
         table = run.logged[0][f"tables/{path.stem}"]
         assert table.columns == ["index", "class", "left_out", "before", "after"]
         expected = [[0.0, "siren", "", 1.25, None], [1.0, "dog, bark", "silent source", None, None]]

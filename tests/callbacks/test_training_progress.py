@@ -1,11 +1,10 @@
-"""How long a training still takes."""
+"""How a training tells its progress."""
 
 from types import SimpleNamespace
 
 import pytest
 
-from callbacks import training_progress
-from callbacks.training_progress import TrainingClock, duration, epoch_limit
+from callbacks.training_progress import duration, epoch_limit
 
 
 @pytest.mark.parametrize(
@@ -16,28 +15,11 @@ def test_durations_are_told_in_two_units_at_most(seconds, told):
     assert duration(seconds) == told
 
 
-def trainer(epoch, epochs, steps=-1, accumulate=1):
-    limits = {"max_epochs": epochs, "max_steps": steps, "accumulate_grad_batches": accumulate}
-    return SimpleNamespace(current_epoch=epoch, num_training_batches=7, **limits)
-
-
-def test_what_is_left_is_the_rest_of_the_epochs_at_the_pace_since_the_start(monkeypatch):
-    now = [100.0]
-    monkeypatch.setattr(training_progress.time, "monotonic", lambda: now[0])
-    clock, resumed = TrainingClock(), TrainingClock(6)
-    assert clock.left(trainer(0, 10), 0.0) is None  # nothing to tell by
-    now[0] += 5
-    assert clock.left(trainer(0, 10), 0.25) == pytest.approx(5 / 0.25 * 9.75)
-    now[0] += 25
-    assert clock.left(trainer(1, 10), 0.5) == pytest.approx(30 / 1.5 * 8.5)
-    assert clock.left(trainer(9, 10), 1.0) == 0
-    assert resumed.left(trainer(7, 10), 1.0) == pytest.approx(30 / 2 * 2)  # counts only its own epochs
-    for limited in (trainer(1, -1), trainer(1, None)):
-        assert epoch_limit(limited) is None and clock.left(limited, 0.5) is None
-
-
-def test_the_last_epoch_is_that_of_the_last_step_where_steps_end_sooner():
-    assert epoch_limit(trainer(1, 10, steps=50)) == 8  # of 7 steps each
-    assert epoch_limit(trainer(1, None, steps=49)) == 7
-    assert epoch_limit(trainer(1, 3, steps=50)) == 3
-    assert epoch_limit(trainer(1, -1, steps=8, accumulate=2)) == 2  # of 4 steps each, the last of a single batch
+@pytest.mark.parametrize(
+    "epochs, steps, accumulate, limit",
+    [(10, -1, 1, 10), (None, -1, 1, None), (-1, -1, 1, None), (10, 50, 1, 8), (None, 49, 1, 7), (-1, 8, 2, 2)],
+)
+def test_the_last_epoch_is_that_of_the_last_step_where_steps_end_sooner(epochs, steps, accumulate, limit):
+    trainer = SimpleNamespace(max_epochs=epochs, max_steps=steps, accumulate_grad_batches=accumulate)
+    trainer.num_training_batches = 7
+    assert epoch_limit(trainer) == limit

@@ -21,7 +21,7 @@ def ended_well(running, folder, number):
     assert "Traceback" not in ended.printed
     marks = (".partial", ".building", ".unfinished", ".replaced")
     assert not [path for path in folder.parent.rglob("*") if path.name.endswith(marks)]
-    _, told = ended.printed.split("\ninterrupted; this goes on from here:\n")
+    _, told = ended.printed.split("\ninterrupted; this resumes it:\n")
     program, *words = shlex.split(told.replace("\\\n", ""))
     assert program == "separatrix"
     return words

@@ -35,14 +35,9 @@ def test_an_unknown_name_is_refused_with_those_like_it_and_the_command_that_list
         InputError, match=rf"^--config {name}: no such file[^\n]* did you mean [^\n]*weak_labels/frame[ ?]"
     ):
         config_path(name)
-    with pytest.raises(InputError, match=r"^--config birds: no such file[^\n]*ships; `separatrix configs` lists them$"):
-        config_path("birds")
-
-
-@pytest.mark.parametrize("name", ["weak_labels", ".", ""])
-def test_a_folder_is_no_configuration(name):
-    with pytest.raises(InputError):
-        config_path(name)
+    for unlike in ("birds", "weak_labels", ".", ""):
+        with pytest.raises(InputError, match=r"^--config [^\n]*: no such file[^\n]*ships; [^\n]*$"):
+            config_path(unlike)
 
 
 def test_every_way_of_writing_a_configuration_is_resolved_and_nothing_else():

@@ -3,19 +3,14 @@
 import subprocess
 import sys
 
-import pytest
-
-from experiments.cli import COMMANDS
-
 HELP = """
 import sys
-from experiments.cli import main
-assert main(sys.argv[1:]) == 0
-print([name for name in ("torch", "lightning") if name in sys.modules], file=sys.stderr)
+from experiments.cli import COMMANDS, main
+for command in COMMANDS:
+    assert main([command, "--help"]) == 0
+    assert not {"torch", "lightning"} & {*sys.modules}, command
 """
 
 
-@pytest.mark.parametrize("command", COMMANDS)
-def test_help_imports_neither_torch_nor_lightning(command):
-    ended = subprocess.run([sys.executable, "-c", HELP, command, "--help"], capture_output=True, text=True)
-    assert ended.stderr == "[]\n"
+def test_help_imports_neither_torch_nor_lightning():
+    assert subprocess.run([sys.executable, "-c", HELP], stdout=subprocess.DEVNULL).returncode == 0

@@ -53,6 +53,8 @@ def test_what_cannot_be_imported_is_refused_in_one_line(arguments, message, caps
     with pytest.raises(InputError, match=message):
         find_in_current_folder()
         import_own(["bank", *arguments])
+    with pytest.raises(ModuleNotFoundError, match="nowhere_to_be_found"):
+        import_own(["--import", "own_broken"])  # its own fault
     assert main(["bank", *arguments]) == 2
     assert len(capsys.readouterr().err.splitlines()) == 1
 
@@ -64,9 +66,3 @@ def test_modules_of_ones_own_are_found_among_settings():
         "_class_path": "lightning_modules.weak_labels.separator_module.WeakLabelSeparator",
     }
     assert own_modules(settings) == ["own_one", "own_two"]
-
-
-def test_what_is_missing_within_a_module_of_ones_own_is_told_with_its_place():
-    find_in_current_folder()
-    with pytest.raises(ModuleNotFoundError, match="nowhere_to_be_found"):
-        import_own(["--import", "own_broken"])

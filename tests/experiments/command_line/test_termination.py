@@ -9,13 +9,13 @@ WRITING = """
 import os, signal, sys
 from experiments import cli
 
-def write(arguments):
+def write(name, arguments):
     try:
         os.kill(os.getpid(), signal.SIGTERM)
     finally:
         raise RuntimeError("unexpected pos 7936 vs 7844")
 
-cli._function = lambda name: write
+cli.run_command = write
 sys.argv = ["separatrix", "fit"]
 sys.exit(cli.main())
 """
@@ -32,4 +32,4 @@ def test_sigterm_amid_the_writing_of_a_checkpoint_is_no_error_of_the_writer():
         timeout=120,
     )
     assert ended.returncode == 143, ended.stderr
-    assert ended.stderr.split("\n", 1)[1] == "interrupted; this goes on from here:\n  separatrix fit\n"
+    assert ended.stderr.split("\n", 1)[1] == "interrupted; this resumes it:\n  separatrix fit\n"

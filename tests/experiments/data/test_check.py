@@ -13,7 +13,7 @@ from datamodules.scene_statistics import distinct_classes_law, scene_statistics
 from datamodules.sound_bank import BankOnDemand
 from datamodules.urban_scenes import URBAN_CLASSES
 from experiments.cli import main
-from experiments.data.check import PAIR_CORPORA, SCENE_CORPORA, Scenes, check_clips
+from experiments.data.check import Scenes, check_clips
 
 FEW = ["--mixtures", "200", "--scored", "10", "--classes", "[car_horn,dog_bark]"]
 
@@ -109,13 +109,6 @@ def test_the_table_alone_gives_the_statistics_that_need_no_audio(urbansound_fact
     assert statistics[0] == statistics[1]
 
 
-def test_procedural_sounds_can_be_checked(capsys):
-    status, report, _ = run(
-        capsys, "procedural", "--clips_per_class", "20", "--folds", "[1,2]", "--mixtures", "100", "--scored", "4"
-    )
-    assert status == 0 and all(cells(report, label) for label in URBAN_CLASSES)
-
-
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -133,27 +126,13 @@ def test_wrong_arguments_are_named_in_one_line(capsys, arguments, message):
     assert status == 2 and message in error and len(error.splitlines()) == 1
 
 
-@pytest.mark.parametrize("arguments", [["--help"], *([name, "--help"] for name in (*SCENE_CORPORA, *PAIR_CORPORA))])
-def test_help_has_an_example(capsys, arguments):
-    assert main(["check", *arguments]) == 0
-    name = "urbansound8k" if arguments == ["--help"] else arguments[0]
-    assert f"\n  separatrix check {name}" in capsys.readouterr().out
-
-
-def test_speakers_and_songs_are_counted_by_their_split(real_data, capsys):
+def test_speakers_and_songs_are_counted_by_their_split_and_procedural_sounds_by_class(real_data, capsys):
+    few = ["--folds", "[1,2]", "--mixtures", "100", "--scored", "4"]
+    status, report, _ = run(capsys, "procedural", "--clips_per_class", "20", *few)
+    assert status == 0 and all(cells(report, label) for label in URBAN_CLASSES)
     status, report, _ = run(capsys, "librispeech", "--root", str(real_data))
     assert status == 0 and "by class (256 of them) and fold" in report
     assert cells(report, "all") == ["50", "214", "45", "309"]  # test, train, validation, all
     status, report, _ = run(capsys, "musdb18", "--root", str(real_data))
     assert status == 0 and cells(report, "vocals") == ["25", "80", "14", "119"]
     assert "recordings that occur in several folds: 0" in report
-
-
-def test_a_broken_file_of_a_folder_per_class_is_listed(tmp_path, capsys):
-    for label in ("one", "two"):
-        (tmp_path / label).mkdir()
-        soundfile.write(tmp_path / label / "a.wav", np.random.default_rng(0).uniform(-0.1, 0.1, 8000), 16_000)
-    (tmp_path / "two" / "b.wav").write_bytes(b"RIFF")
-    status, report, error = run(capsys, "folder_per_class", "--root", str(tmp_path), "--folds", "2")
-    assert status == 2 and "two/b.wav" in report
-    assert "1 of 3 clips are broken" in error

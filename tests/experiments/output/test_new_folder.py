@@ -7,9 +7,11 @@ import pytest
 
 from experiments.output.new_folder import new_folder
 
+MOMENTS = ["amid the writing", "before the old one is moved", "between the two", "after the new one is there"]
 
-@pytest.mark.parametrize("moment", ["before the old one is moved", "between the two", "after the new one is there"])
-def test_an_interruption_while_folders_are_exchanged_leaves_one_of_them(moment, tmp_path, monkeypatch):
+
+@pytest.mark.parametrize("moment", MOMENTS)
+def test_an_interruption_leaves_one_of_the_folders(moment, tmp_path, monkeypatch):
     out, rename, renamed = tmp_path / "out", os.rename, []
     out.mkdir()
     (out / "made").write_text("old")
@@ -26,5 +28,7 @@ def test_an_interruption_while_folders_are_exchanged_leaves_one_of_them(moment, 
     monkeypatch.setattr(os, "rename", interrupted)
     with pytest.raises(KeyboardInterrupt), new_folder(out, overwrite=True, made_by_us="made") as folder:
         (folder / "made").write_text("new")
+        if moment == "amid the writing":
+            raise KeyboardInterrupt
     assert (out / "made").read_text() == ("new" if moment == "after the new one is there" else "old")
-    assert not (tmp_path / ".out.unfinished").exists()
+    assert not (tmp_path / ".out.unfinished").exists() and not (tmp_path / "..out.writer").exists()

@@ -74,7 +74,12 @@ def test_a_refused_writer_and_one_that_wrote_nothing_leave_no_folder(tmp_path):
         assert not list(tmp_path.iterdir())
 
 
-def test_a_file_system_that_knows_no_locks_stops_nobody(tmp_path, monkeypatch):
+def test_a_place_that_cannot_be_written_to_or_that_knows_no_locks_stops_nobody(tmp_path, monkeypatch):
+    (tmp_path / "file").touch()
+    with sole_writer(tmp_path / "file" / "run", "--run", inside=True):
+        pass
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
     def unknown(file, operation):
         raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
 
@@ -93,10 +98,3 @@ def test_a_writer_whose_folder_was_moved_leaves_the_lock_of_the_next_one_alone(t
             first.close()
             with pytest.raises(InUseError), sole_writer(run, "--run", inside=True):
                 pass
-
-
-def test_a_place_that_cannot_be_written_to_is_left_to_whoever_writes_there(tmp_path):
-    (tmp_path / "file").touch()
-    with sole_writer(tmp_path / "file" / "run", "--run", inside=True):
-        pass
-    assert [path.name for path in tmp_path.iterdir()] == ["file"]

@@ -28,35 +28,22 @@ def started(monkeypatch):
 
 
 @pytest.mark.parametrize("preset", PRESETS)
-def test_every_stage_comes_after_those_it_needs(preset, tmp_path):
+def test_every_row_has_its_stages_after_those_that_it_needs(preset, tmp_path):
+    stages = {stage.name: stage for stage in weak_labels_stages(preset, tmp_path, [], {"urbansound8k": "DATA"})}
     done = set()
-    for stage in weak_labels_stages(preset, tmp_path, [], {}):
-        assert set(stage.needs) <= done
-        done.add(stage.name)
-    assert len(done) == 13
-
-
-@pytest.mark.parametrize("preset", PRESETS)
-def test_weak_separators_listen_to_the_classifier_of_their_own_labels(preset, tmp_path):
-    stages = {stage.name: stage for stage in weak_labels_stages(preset, tmp_path, [], {})}
-    for row in ("frame", "clip"):
-        classifier = dict(pairwise(stages[f"{row}.fit"].arguments))["--model.classifier"]
-        assert classifier == str(tmp_path / f"classifier_{row}" / "checkpoints" / "best.ckpt")
-        assert f"classifier_{row}.fit" in stages[f"{row}.fit"].needs
-    assert "--model.classifier" not in stages["strong.fit"].arguments
-
-
-def test_trained_rows_are_evaluated_with_their_best_checkpoint_and_references_with_none(tmp_path):
-    stages = {stage.name: stage for stage in weak_labels_stages("demo", tmp_path, [], {})}
+    for name, stage in stages.items():
+        assert set(stage.needs) <= done and ("--data.corpus.root", "DATA") in pairwise(stage.arguments)
+        done.add(name)
+    assert len(done) == 13 and "oracle_activity_mask.fit" not in done
     for row in ("classifier_frame", "classifier_clip", "strong", "frame", "clip"):
-        arguments = dict(pairwise(stages[f"{row}.test"].arguments))
-        assert arguments["--ckpt_path"] == str(tmp_path / row / "checkpoints" / "best.ckpt")
-    assert not [
-        name
-        for name in ("oracle_activity_mask", "ideal_ratio_mask")
-        if "--ckpt_path" in stages[f"{name}.test"].arguments
-    ]
-    assert "oracle_activity_mask.fit" not in stages
+        fit, test = (dict(pairwise(stages[f"{row}.{command}"].arguments)) for command in ("fit", "test"))
+        assert test["--ckpt_path"] == str(tmp_path / row / "checkpoints" / "best.ckpt")
+        best = str(tmp_path / f"classifier_{row}" / "checkpoints" / "best.ckpt")
+        assert fit.get("--model.classifier") == (best if row in ("frame", "clip") else None)
+        assert (f"classifier_{row}.fit" in stages[f"{row}.fit"].needs) == (row in ("frame", "clip"))
+    assert not any(
+        "--ckpt_path" in stages[f"{row}.test"].arguments for row in ("oracle_activity_mask", "ideal_ratio_mask")
+    )
 
 
 def test_settings_with_a_dot_go_to_every_stage_and_those_of_the_data_to_the_bank_too(started, tmp_path):
@@ -69,38 +56,25 @@ def test_settings_with_a_dot_go_to_every_stage_and_those_of_the_data_to_the_bank
         assert ("--trainer.max_epochs=2" in given) == (stage.name != "bank")
 
 
-@pytest.mark.parametrize("preset", ["small", "paper"])
-def test_the_data_root_goes_to_every_stage(preset, started, tmp_path):
-    command(["reproduce", "weak-labels", "--preset", preset, "--data-root", "DATA", "--output", str(tmp_path)])
-    ((stages, *_),) = started
-    assert all(("--data.corpus.root", "DATA") in pairwise(stage.arguments) for stage in stages)
-
-
 @pytest.mark.parametrize(
-    "settings, apart",
+    "gpus, settings, jobs, apart",
     [
-        ([], False),
-        (["--trainer.devices", "1"], False),
-        (["--trainer.devices=1"], False),
-        (["--trainer.devices", "2"], True),
-        (["--trainer.devices=0,1"], True),
+        (0, [], 3, False),  # more are never independent of each other
+        (0, ["--trainer.devices=1"], 3, False),
+        (0, ["--trainer.devices", "2"], 1, True),
+        (0, ["--trainer.devices=0,1"], 1, True),
+        (1, [], 1, False),
+        (1, ["--jobs", "2"], 2, False),
+        (2, [], 1, True),
     ],
 )
-def test_stages_on_several_devices_run_apart_and_one_after_the_other(settings, apart, started, tmp_path, monkeypatch):
+def test_how_many_stages_run_at_a_time_follows_the_devices(gpus, settings, jobs, apart, started, tmp_path, monkeypatch):
     monkeypatch.setattr(module.os, "cpu_count", lambda: 8)
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: gpus > 0)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: gpus)
     command(["reproduce", "weak-labels", *settings, "--output", str(tmp_path)])
-    ((_, jobs, ran_apart, _),) = started
-    assert ran_apart == apart
-    assert jobs == (1 if apart else 3)  # more are never independent of each other
-
-
-def test_with_a_gpu_stages_run_one_at_a_time_unless_told_otherwise(started, tmp_path, monkeypatch):
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
-    command(["reproduce", "weak-labels", "--output", str(tmp_path)])
-    command(["reproduce", "weak-labels", "--output", str(tmp_path), "--jobs", "3"])
-    assert [jobs for _, jobs, *_ in started] == [1, 3]
+    ((_, *call, _),) = started
+    assert call == [jobs, apart]
 
 
 def test_one_of_several_tasks_is_refused_and_a_job_of_several_needs_a_launcher(started, tmp_path, monkeypatch):
@@ -177,13 +151,6 @@ def test_a_reproduction_in_wandb_is_one_group_of_all_trainings_and_evaluations(s
         assert [stage.name for stage in stages if ("--logger", "wandb") not in pairwise(stage.arguments)] == ["bank"]
         assert [stage.name for stage in stages if ("--group", group) not in pairwise(stage.arguments)] == ["bank"]
         assert tracked.pop() == (output, group, {"system": "weak-labels", "preset": "demo"})
-
-
-def test_without_wandb_no_stage_knows_of_a_group(started, tmp_path, monkeypatch):
-    monkeypatch.setattr(tracking, "track_tables", lambda *_: pytest.fail("tracked"))
-    for logger in ("csv", "none"):
-        command(["reproduce", "model-selection", "--logger", logger, "--output", str(tmp_path)])
-        stages, *_ = started.pop()
-        assert not [stage for stage in stages if "--group" in stage.arguments]
-        followed = [stage.name for stage in stages if ("--logger", "none") in pairwise(stage.arguments)]
-        assert len(followed) == (9 if logger == "none" else 0)
+    command(["reproduce", "weak-labels", "--logger", "none", "--output", str(output)])
+    stages, *_ = started.pop()
+    assert not tracked and not [stage for stage in stages if "--group" in stage.arguments]

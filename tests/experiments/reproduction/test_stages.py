@@ -1,6 +1,5 @@
 """Stages of a reproduction: their order, what is done only once, what is refused."""
 
-import json
 import sys
 
 import pytest
@@ -9,7 +8,6 @@ from experiments.reproduction import run_stages as module
 from experiments.reproduction.run_stages import run_stages
 from experiments.reproduction.stage import Record, Stage
 from lightning_modules.errors import InputError
-from lightning_modules.run_files import RunFiles
 
 
 @pytest.fixture
@@ -98,61 +96,33 @@ def test_how_a_stage_is_followed_and_how_fast_is_no_part_of_what_it_is(tmp_path,
 def test_a_stage_that_only_began_occupies_its_folder_once_it_has_results(command, result, tmp_path):
     begun, other = (Record(stage(tmp_path, "a", setting, command=command), []) for setting in ("--x", "--y"))
     begun.write("started")
-    assert begun.state() == "started"
-    assert other.state() is None
+    assert begun.state() == "started" and other.state() is None
+    assert begun.stage.command() == list(begun.stage.arguments)
     path = tmp_path / "a" / result
     path.parent.mkdir()
     path.write_text("")
     assert begun.state() == "started"
     with pytest.raises(InputError, match="holds a run of another configuration"):
         other.state()
+    resumed = ["--ckpt_path", str(path)] if command == "fit" else []
+    assert begun.stage.command() == [*begun.stage.arguments, *resumed]
 
 
-def test_a_training_goes_on_from_its_last_epoch_and_an_evaluation_does_not(tmp_path):
-    training, evaluation = (stage(tmp_path, "a", command=command) for command in ("fit", "test"))
-    assert training.command() == list(training.arguments)
-    checkpoint = RunFiles(training.run).last
-    checkpoint.parent.mkdir(parents=True)
-    checkpoint.write_text("")
-    assert training.command() == [*training.arguments, "--ckpt_path", str(checkpoint)]
-    assert evaluation.command() == list(evaluation.arguments)
-
-
-def test_a_stage_is_shown_as_a_command_that_a_shell_takes(tmp_path):
-    assert (
-        str(Stage("a", ("fit", "--data.train_folds", "[1, 2]"), tmp_path))
-        == "separatrix fit --data.train_folds '[1, 2]'"
-    )
-
-
-@pytest.fixture
-def launcher(tmp_path):
-    """A launcher that notes the words it is given, by stages, in place of running them."""
+def test_a_launcher_starts_the_ranks_of_every_stage_but_the_bank(tmp_path, commands):
     program, seen = tmp_path / "launcher", tmp_path / "seen"
     program.write_text(f'#!/bin/sh\necho "$*" >> {seen}\n')
     program.chmod(0o755)
-    return program, seen
-
-
-def test_a_launcher_starts_the_ranks_of_every_stage_but_the_bank(tmp_path, commands, launcher, capfd):
-    program, seen = launcher
-    launch = [str(program), "-n", "4"]
+    launch, own = [str(program), "-n", "4"], [sys.executable, "-m", "experiments.cli"]
     run_stages([stage(tmp_path, "a"), stage(tmp_path, "b")], jobs=4, launch=launch)
-    words = f"-n 4 {sys.executable} -m experiments.cli"
+    words = " ".join(["-n 4", *own])
     assert seen.read_text().splitlines() == [f"{words} test --run {tmp_path / name}" for name in "ab"]
+    with pytest.raises(InputError, match=r"^c ended with status 2"):  # apart, by itself
+        run_stages([stage(tmp_path, "c", command="nothing")], jobs=1, apart=True)
     assert not commands
-    assert "to do: a, b" in capfd.readouterr().out
     assert stage(tmp_path, "a").shown(launch) == f"{program} -n 4 separatrix test --run {tmp_path / 'a'}"
-    bank = stage(tmp_path, "bank", command="bank")
-    assert bank.words(launch) == [sys.executable, "-m", "experiments.cli", *bank.arguments]
-    assert bank.shown(launch) == str(bank)
-
-
-def test_stages_apart_are_processes_of_their_own(tmp_path, commands, capfd):
-    with pytest.raises(InputError, match=r"^a ended with status 2"):
-        run_stages([stage(tmp_path, "a", command="nothing")], jobs=1, apart=True)
-    assert not commands
-    assert capfd.readouterr().err.startswith("separatrix: no command 'nothing'")
+    bank = stage(tmp_path, "bank", "[1, 2]", command="bank")
+    assert bank.words(launch) == [*own, *bank.arguments]
+    assert bank.shown(launch) == str(bank) == f"separatrix bank '[1, 2]' --run {bank.run}"
 
 
 def test_side_by_side_a_failure_names_its_stage_last_line_and_log(tmp_path):
@@ -167,11 +137,3 @@ def test_side_by_side_a_failure_names_its_stage_last_line_and_log(tmp_path):
     )
     assert "\n" not in message and message.endswith(".log)")
     assert not (tmp_path / "c").exists()
-
-
-def test_a_record_is_written_as_a_whole(tmp_path):
-    record = Record(stage(tmp_path, "a"), [])
-    for state in ("started", "complete"):
-        record.write(state)
-        assert json.loads(record.path.read_text()) == {"state": state, "fingerprint": record.fingerprint}
-        assert [path.name for path in record.path.parent.iterdir()] == ["a.json"]

@@ -3,7 +3,6 @@
 from itertools import product
 
 import numpy as np
-import pandas
 import pytest
 
 from experiments.reproduction.weak_labels_table import PUBLISHED, make_table
@@ -39,19 +38,6 @@ def output(tmp_path):
     return tmp_path
 
 
-def test_cells_are_the_statistics_of_their_scored_rows(output):
-    make_table(output)
-    cells = pandas.read_csv(output / "table.csv").set_index(["row", "class"])
-    assert list(cells.index) == list(product(["input", *SYSTEMS], [*CLASSES, "overall"]))
-    for (row, label), cell in cells.iterrows():
-        scores = pandas.read_csv(output / ("oracle_activity_mask" if row == "input" else row) / "scores.csv")
-        values = scores["input_si_sdr_db" if row == "input" else "improvement_db"]
-        values = values[scores.left_out.isna() & ((scores["class"] == label) | (label == "overall"))]
-        assert cell.n == len(values) == (48 if label == "overall" else 24)
-        expected = [values.mean(), values.std(ddof=0), values.median()]
-        np.testing.assert_allclose(cell[["mean_db", "std_db", "median_db"]].astype(float), expected, rtol=1e-12)
-
-
 def test_published_figures_stand_beside_the_rows_that_the_paper_has(output):
     make_table(output)
     published = {(line["row"], line["class"]): (line["mean_db"], line["std_db"]) for line in read_rows(PUBLISHED)}
@@ -62,15 +48,9 @@ def test_published_figures_stand_beside_the_rows_that_the_paper_has(output):
         assert (line["published_mean_db"], line["published_std_db"]) == expected
     write_classifiers(output, ["siren", "dog_bark", "car_horn", "gun_shot", "jackhammer"])
     make_table(output)
-    overall = [line for line in read_rows(output / "table.csv") if line["class"] == "overall"]
-    assert {line["row"]: line["published_mean_db"] for line in overall}["strong"] == "9.0"
-
-
-def test_classes_stand_in_the_order_of_the_classifiers_rows(output):
-    write_classifiers(output, [*CLASSES[::-1], "car_horn"])  # which no mixture holds
-    make_table(output)
-    assert [line["class"] for line in read_rows(output / "table.csv")][:3] == [*CLASSES[::-1], "overall"]
-    assert "car_horn" not in {line["class"] for line in read_rows(output / "table.csv")}
+    lines = read_rows(output / "table.csv")
+    assert {line["row"]: line["published_mean_db"] for line in lines if line["class"] == "overall"}["strong"] == "9.0"
+    assert [line["class"] for line in lines][:3] == ["siren", "dog_bark", "overall"]  # in the classifiers' order
 
 
 def test_the_published_table_is_the_papers():

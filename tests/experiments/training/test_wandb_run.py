@@ -19,19 +19,12 @@ def kinds(records, kind):
     return [getattr(record, kind) for record in records if record.WhichOneof("record_type") == kind]
 
 
-def test_a_folder_keeps_the_id_of_its_first_start(tmp_path):
-    first = run_record(RunFiles(tmp_path / "run"), "fit")
-    assert run_record(RunFiles(tmp_path / "run"), "test") == first
-    assert run_record(RunFiles(tmp_path / "other"), "test")["job_type"] == "test"
-    assert run_record(RunFiles(tmp_path / "other"), "fit")["id"] != first["id"]
-    assert sorted(path.name for path in (tmp_path / "run").iterdir()) == ["wandb.json"]
-
-
-def test_an_id_that_was_asked_for_is_taken_by_a_new_run_only(tmp_path, monkeypatch):
+def test_a_folder_keeps_the_id_of_its_first_start_and_a_new_one_takes_the_one_that_was_asked_for(tmp_path, monkeypatch):
     first = run_record(RunFiles(tmp_path / "run"), "fit")
     monkeypatch.setenv("WANDB_RUN_ID", "chosen")
-    assert run_record(RunFiles(tmp_path / "run"), "fit") == first
-    assert run_record(RunFiles(tmp_path / "new"), "fit")["id"] == "chosen"
+    assert run_record(RunFiles(tmp_path / "run"), "test") == first
+    assert run_record(RunFiles(tmp_path / "new"), "test") == {"id": "chosen", "job_type": "test"}
+    assert first["id"] != "chosen" and [path.name for path in (tmp_path / "run").iterdir()] == ["wandb.json"]
 
 
 @pytest.mark.parametrize("text", ["{", '{"id": "a"}'])
@@ -77,38 +70,33 @@ def test_a_mode_that_is_asked_for_holds_without_a_look_at_the_network(mode, tmp_
     assert len(list(tmp_path.glob("wandb/offline-run-*"))) == (0 if mode == "disabled" else 1)
 
 
-def refuse(**_):
-    raise wandb.errors.AuthenticationError("Failed to authenticate\nwith the server")
+def raising(error):
+    def call(**_):
+        raise error
+
+    return call
 
 
-def test_a_server_that_refuses_or_cannot_be_reached_makes_the_run_offline(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(wandb, "login", refuse)
-    with wandb_run(RunFiles(tmp_path), "fit", None, {}) as run:
-        assert run.settings.mode == "offline"
-    (line,) = capsys.readouterr().err.splitlines()
-    assert "AuthenticationError: Failed to authenticate with the server" in line
+TIMEOUT = wandb.errors.CommError("Run initialization\nhas timed out")
 
 
-def test_a_network_that_goes_after_the_login_makes_the_run_offline(tmp_path, monkeypatch, capsys):
+@pytest.mark.parametrize("moment", ["login", "init"])
+def test_a_network_that_is_not_there_makes_the_run_offline(moment, tmp_path, monkeypatch, capsys):
     begin = wandb.init
 
     def init(mode, **settings):
-        if mode == "online":
-            raise wandb.errors.CommError("Run initialization has timed out")
-        return begin(mode=mode, **settings)
+        return raising(TIMEOUT)() if mode == "online" else begin(mode=mode, **settings)
 
-    monkeypatch.setattr(wandb, "login", lambda **_: True)
+    monkeypatch.setattr(wandb, "login", raising(TIMEOUT) if moment == "login" else lambda **_: True)
     monkeypatch.setattr(wandb, "init", init)
     with wandb_run(RunFiles(tmp_path), "fit", None, {}) as run:
         assert run.settings.mode == "offline"
-    assert "timed out" in capsys.readouterr().err
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "CommError: Run initialization has timed out" in line
 
 
 def test_where_wandb_cannot_start_at_all_the_work_goes_on(tmp_path, monkeypatch, capsys):
-    def init(**_):
-        raise OSError("No space left on device")
-
-    monkeypatch.setattr(wandb, "init", init)
+    monkeypatch.setattr(wandb, "init", raising(OSError("No space left on device")))
     with wandb_run(RunFiles(tmp_path), "fit", None, {}) as run:
         assert run is None
     assert capsys.readouterr().err == "W&B: cannot start and is left alone: OSError: No space left on device\n"
