@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from experiments.command_line.configurations import config_path, with_preset
+from experiments.command_line.configurations import read_configuration, with_preset
 from lightning_modules.atomic_file import write_text_atomically
 from lightning_modules.errors import InputError
 from lightning_modules.run_files import RunFiles
@@ -76,7 +76,7 @@ class Record:
             if argument.split("=")[0] in _NO_PART_OF_IT or before in _NO_PART_OF_IT:
                 continue
             if before == "--config":
-                digest.update(config_path(argument).read_bytes())
+                digest.update(json.dumps(read_configuration(argument), default=str).encode())
             elif before not in _PLACES:
                 where = before == "--data.corpus.root"
                 digest.update((os.path.abspath(argument) if where else argument).encode())

@@ -56,6 +56,15 @@ def test_what_was_complete_before_a_failure_is_kept(tmp_path, commands):
     assert [command[-1] for command in commands[2:]] == [str(tmp_path / "b")]
 
 
+def test_a_stage_is_another_one_when_its_configuration_says_other_things_not_when_it_has_other_comments(tmp_path):
+    def fingerprint(text):
+        (tmp_path / "mine.yaml").write_text(text)
+        return Record(stage(tmp_path, "a", "--config", str(tmp_path / "mine.yaml")), []).fingerprint
+
+    first = fingerprint("model:\n  gain: 1\n")
+    assert fingerprint("# louder?\nmodel: {gain: 1}\n") == first != fingerprint("model:\n  gain: 2\n")
+
+
 def test_a_stage_is_another_one_when_what_it_needs_is(tmp_path):
     first, again = (Record(stage(tmp_path, "b", needs=("a",)), [fingerprint]) for fingerprint in ("x", "y"))
     first.write("complete")
