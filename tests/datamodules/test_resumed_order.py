@@ -75,7 +75,7 @@ def trainer(**settings: Any) -> Trainer:
     return Trainer(accelerator="cpu", **{**quiet, "enable_checkpointing": False, "limit_val_batches": 0, **settings})
 
 
-@pytest.mark.parametrize(("workers", "schedule"), [(0, "step"), (1, None), (2, "step")])
+@pytest.mark.parametrize(("workers", "schedule"), [(0, "step"), (1, None)])
 def test_a_resumed_training_visits_what_an_uninterrupted_one_visits(workers, schedule, scenes, tmp_path: Path):
     first = trainer(max_epochs=2)
     module = Visits(schedule)
@@ -86,7 +86,7 @@ def test_a_resumed_training_visits_what_an_uninterrupted_one_visits(workers, sch
     assert {**module.seen, **resumed.seen} == expected(range(4)) and list(resumed.seen) == [2, 3]
 
 
-@pytest.mark.parametrize("reload", [0, 1, 2])
+@pytest.mark.parametrize("reload", [0, 2])
 def test_a_second_fit_and_loaders_made_again_go_on_with_the_next_epoch(reload, scenes):
     again, module = trainer(max_epochs=2, reload_dataloaders_every_n_epochs=reload), Visits()
     data = scenes(1)
