@@ -27,7 +27,7 @@ def assert_same(actual: Clusters, expected: Clusters) -> None:
         assert torch.equal(mine, theirs)
 
 
-@pytest.mark.parametrize(("n", "clusters"), [(600, 3), (600, 4), (5000, 2), (5000, 4)])
+@pytest.mark.parametrize(("n", "clusters"), [(600, 3), (5000, 2)])
 def test_k_means_finds_clusters_as_good_as_scikit_learns_best(n, clusters):
     points = clustered_points(n, clusters, 0.3, B, D)
     found = k_means(points, clusters, torch.arange(B))
@@ -90,7 +90,7 @@ def test_points_that_do_not_count_change_nothing_and_have_label_0(generator):
             torch.testing.assert_close(found.centres[b, k], mean)
 
 
-@pytest.mark.parametrize(("clusters", "n"), [(2, 1), (2, 3000), (4, 50)])
+@pytest.mark.parametrize(("clusters", "n"), [(2, 1), (4, 3000)])
 def test_equal_points_all_lie_in_one_cluster(clusters, n, generator):
     point = torch.rand(B, 1, D, generator=generator)
     points = point.expand(-1, n, -1)
