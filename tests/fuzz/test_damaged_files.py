@@ -36,7 +36,7 @@ def read_damaged(subject: str, begin: int, end: int, folder: Path) -> tuple[Coun
 
 
 # The seeds of the tests and of the soak do not meet.
-@pytest.mark.parametrize(("subject", "files"), [("audio", 400), ("table", 300)])
+@pytest.mark.parametrize(("subject", "files"), [("audio", 150), ("table", 150)])
 def test_damaged_audio_and_tables_are_read_right_or_refused_by_name(subject, files, tmp_path):
     counts, problems = read_damaged(subject, 0, files, tmp_path)
     assert not problems

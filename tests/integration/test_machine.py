@@ -34,6 +34,7 @@ def on_disk(separatrix, tmp_path):
     return run
 
 
+@pytest.mark.soak
 def test_a_training_on_a_full_disk_says_so_keeps_its_checkpoints_and_resumes_when_there_is_room(
     separatrix, on_disk, tmp_path
 ):

@@ -9,6 +9,7 @@ from selenium import webdriver
 from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.keys import Keys
 
+pytestmark = pytest.mark.soak
 CHROMIUM, DRIVER = (Path("/usr/bin") / name for name in ("chromium", "chromedriver"))
 SWITCHES = (
     *("--headless=new", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"),
@@ -31,7 +32,7 @@ def browser(tmp_path_factory):
     driver.quit()
 
 
-@pytest.fixture(params=["weak-labels", pytest.param("model-selection", marks=pytest.mark.soak)])
+@pytest.fixture(params=["weak-labels", "model-selection"])
 def opened(request, browser, report_pages):
     """A browser that shows a page, 1200 pixels wide, in light colours."""
 
@@ -76,7 +77,6 @@ def test_one_player_at_a_time_and_escape_stops_it(opened):
     assert browser.execute_script("return [...document.querySelectorAll('audio')].every((player) => player.paused)")
 
 
-@pytest.mark.soak
 def test_the_keyboard_reaches_everything_and_shows_where_it_is(opened):
     browser = opened()
     wanted = browser.execute_script(
