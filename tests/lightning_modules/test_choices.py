@@ -51,27 +51,16 @@ def test_a_class_of_ones_own_with_the_name_of_ours_stays_ones_own(own_file):
     assert made_of(described(theirs), nn.Module).func is theirs  # type: ignore[attr-defined]
 
 
-def local_class() -> type:
+def test_what_a_checkpoint_could_not_name_or_hold_is_refused_in_one_line():
     class Local(nn.Linear):
         pass
 
-    return Local
-
-
-@pytest.mark.parametrize(
-    "given",
-    [lambda inputs, outputs: nn.Linear(inputs, outputs), partial(BLSTM, 4), partial(lambda: None), local_class()],
-    ids=["a lambda", "settings without a name", "a partial of a lambda", "a class within a function"],
-)
-def test_what_a_checkpoint_could_not_name_is_refused_in_one_line(given):
-    with pytest.raises(InputError, match=r"^[^\n]*: give a class of a module's top level, or functools\.par[^\n]*$"):
-        described(given)
-
-
-@pytest.mark.parametrize("value", [nn.ReLU, torch.ones(2), [{1: {2}}], Own])
-def test_settings_that_a_checkpoint_could_not_hold_are_refused_by_name(value):
-    with pytest.raises(InputError, match=r"^BLSTM: activation is [^\n]*; numbers, words and lists of them are needed$"):
-        described(partial(BLSTM, activation=value))
+    for given in (lambda inputs, outputs: nn.Linear(inputs, outputs), partial(BLSTM, 4), partial(lambda: None), Local):
+        with pytest.raises(InputError, match=r"^[^\n]*: give a class of a module's top level, or functools\.[^\n]*$"):
+            described(given)
+    for value in (nn.ReLU, torch.ones(2), [{1: {2}}], Own):
+        with pytest.raises(InputError, match=r"^BLSTM: activation is [^\n]*; numbers, words and lists of them are n"):
+            described(partial(BLSTM, activation=value))
 
 
 @pytest.fixture
@@ -102,16 +91,10 @@ def refusal(path: Any, kind: type = nn.Module, **settings: Any) -> str:
     return str(error.value)
 
 
-@pytest.mark.parametrize(
-    "path",
-    [
-        *("torch.nn.Bilinear", "torch.nn.modules.linear.Bilinear", "torchmetrics.MeanMetric"),
-        *("lightning.Trainer", "subprocess.Popen", "builtins.print"),
-    ],
-)
-def test_a_class_of_a_library_is_refused_though_it_is_loaded(path):
-    for kind in (nn.Module, Optimizer):
-        assert refusal(path, kind).startswith(f"{path}: no such class is known here; --import ")
+def test_a_class_of_a_library_is_refused_though_it_is_loaded():
+    for path in ("torch.nn.Bilinear", "torchmetrics.MeanMetric", "lightning.Trainer", "subprocess.Popen"):
+        for kind in (nn.Module, Optimizer):
+            assert refusal(path, kind).startswith(f"{path}: no such class is known here; --import ")
 
 
 @pytest.mark.parametrize("path", ["turtledemo.clock.Hand", "lazy.Network"])
@@ -122,18 +105,12 @@ def test_nothing_is_imported_for_a_choice(path, own_file):
     assert "no such class is known here" in refusal(path)
 
 
-@pytest.mark.parametrize("path", ["Network", "", ".", "networks.BLSTM.forward", "blstm", 3, None, ["BLSTM"]])
-def test_what_is_no_class_is_refused(path):
-    refusal(path)
-
-
-@pytest.mark.parametrize("chosen", ["BLSTM", None, {}, {"class_path": "BLSTM", "init_args": [3]}])
-def test_what_is_neither_a_callable_nor_a_choice_is_refused(chosen):
-    with pytest.raises(InputError, match=r"^[^\n]*: neither a callable nor class_path and init_args of a Module$"):
-        made_of(chosen, nn.Module)
-
-
-def test_a_class_of_another_kind_is_refused():
+def test_what_is_no_class_no_choice_or_a_class_of_another_kind_is_refused():
+    for path in ("Network", "", ".", "networks.BLSTM.forward", "blstm", 3, None, ["BLSTM"]):
+        refusal(path)
+    for chosen in ("BLSTM", None, {}, {"class_path": "BLSTM", "init_args": [3]}):
+        with pytest.raises(InputError, match=r"^[^\n]*: neither a callable nor class_path and init_args of a Module$"):
+            made_of(chosen, nn.Module)
     assert refusal("torch.optim.Adam", nn.Module) == "torch.optim.Adam: makes no Module"
     assert refusal("BLSTM", Optimizer) == "BLSTM: makes no Optimizer"
     assert refusal("lightning_modules.errors.InputError").endswith("makes no Module")

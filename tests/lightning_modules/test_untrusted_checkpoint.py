@@ -59,7 +59,6 @@ def test_weights_that_are_not_finite_are_refused_by_name(value, contents, refusa
 @pytest.mark.parametrize(
     "weight",
     [
-        1.0,
         [1.0, 2.0],
         torch.zeros(2, dtype=torch.complex64),
         torch.zeros(2).to(torch.float8_e4m3fn),
@@ -68,7 +67,6 @@ def test_weights_that_are_not_finite_are_refused_by_name(value, contents, refusa
         torch.zeros(1).expand(10**6, 10**6),  # a petabyte if it were written out
         torch.zeros(2).to_sparse(),
         torch.zeros(2, device="meta"),
-        torch.quantize_per_tensor(torch.zeros(2), 1.0, 0, torch.qint8),
     ],
     ids=lambda weight: str(weight)[:30],
 )
@@ -172,11 +170,7 @@ def test_a_tensor_of_more_numbers_than_its_part_is_refused(whole, contents, tmp_
 
 
 def test_whole_numbers_and_truth_values_are_weights_too(tmp_path, contents):
-    counts = {
-        "batches": torch.tensor(7),
-        "mask": torch.tensor([True, False]),
-        "bytes": torch.tensor([255], dtype=torch.uint8),
-    }
+    counts = {"batches": torch.tensor(7), "mask": torch.tensor([True, False]), "bytes": torch.tensor([255]).byte()}
     torch.save(contents | {"state_dict": counts}, tmp_path / "given.ckpt")
     read = read_checkpoint(tmp_path / "given.ckpt")["state_dict"]
     assert all(torch.equal(read[name], value) and read[name].dtype == value.dtype for name, value in counts.items())
