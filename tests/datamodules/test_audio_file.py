@@ -84,11 +84,6 @@ def test_a_wav_that_claims_more_than_it_holds_is_truncated(tmp_path, claimed):
     assert f"truncated, {claimed - 2000} bytes of audio fewer" in error_of(path)
 
 
-def test_a_whole_wav_with_other_chunks_before_its_audio_is_read(tmp_path):
-    path = wav_with_data_size(tmp_path / "a.wav", 2000, before=b"LIST" + struct.pack("<I", 3) + b"abc\0")
-    np.testing.assert_array_equal(read_audio(path)[0], np.arange(1000, dtype=np.float32) / 2**15)
-
-
 @pytest.mark.parametrize(("data_bytes", "whole"), [(2000, True), (2001, False), (2**40, False)])
 def test_rf64_is_measured_by_its_64_bit_size(tmp_path, data_bytes, whole):
     sizes = b"ds64" + struct.pack("<IQQQI", 28, data_bytes + 72, data_bytes, data_bytes // 2, 0)

@@ -21,7 +21,6 @@ from datamodules.corpora.joined import JoinedCorpora
 from datamodules.corpora.librispeech import LibriSpeech
 from datamodules.corpora.musdb18 import MUSDB18, section_bounds
 from datamodules.corpora.urbansound8k import UrbanSound8K
-from datamodules.urban_scenes import UrbanScenes
 from lightning_modules.errors import InputError
 
 RATE = 8_000
@@ -421,13 +420,6 @@ def test_joined_corpora_keep_labels_and_folds_and_tell_names_and_recordings_apar
     assert joined.fingerprint(clips[1:]) != whole != joined.fingerprint(clips[:-1])
     os.utime(tmp_path / "birds/blackbird/0.wav", ns=(0, 1))
     assert joined.fingerprint(clips) != whole
-    folds = {"train_folds": [1], "validation_folds": [2], "test_folds": [3]}
-    classes = ["car_horn", "blackbird"]
-    data = UrbanScenes(joined, str(tmp_path / "banks"), classes, duration=1.0, latest_onset=0.5, **folds)
-    data.build(workers=0)
-    scenes = data.dataset("test").batch(range(20))
-    assert scenes.clip_labels.all(-1).any()
-    assert ((scenes.sources.abs().sum(-1) > 0) == (scenes.clip_labels > 0)).all()
     with pytest.raises(InputError, match="corpora: none; give one at least"):
         JoinedCorpora([])
 

@@ -218,12 +218,6 @@ def test_training_without_sources_gives_the_same_mixtures(module, kind, banks):
     assert next(iter(bare.val_dataloader())).sources.shape[1] == len(bare.classes)
 
 
-def test_preparing_data_only_verifies_that_the_bank_is_there(tmp_path):
-    with pytest.raises(InputError, match="build it with `separatrix bank`"):
-        module_of("scenes", tmp_path).prepare_data()
-    assert not list(tmp_path.iterdir())
-
-
 def test_clips_of_other_saliences_and_labels_take_no_part(urbansound_factory, banks, tmp_path):
     root = urbansound_factory(classes=("car_horn", "dog_bark"), folds=(1, 2, 3), clips_per_class=2)
     module = module_of("scenes", tmp_path, corpus=UrbanSound8K(root), classes=("car_horn", "dog_bark"), saliences=(1,))

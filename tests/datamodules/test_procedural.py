@@ -7,13 +7,11 @@ from scipy import signal
 
 from datamodules.corpora.corpus import Clip, Corpus
 from datamodules.corpora.procedural import Procedural, ProceduralMusic, ProceduralVoices
-from datamodules.corpora.procedural.signals import add_at
 from lightning_modules.errors import InputError
 
 CLASSES = ["car_horn", "dog_bark", "gun_shot", "jackhammer", "siren"]
 RATE = 8000
 Sounds = dict[str, dict[Clip, np.ndarray]]
-Sections = dict[tuple[str, int], dict[str, np.ndarray]]
 CORPORA = (Procedural(40, RATE), ProceduralVoices(30, 2, RATE), ProceduralMusic(20, 2, RATE))
 each_corpus = pytest.mark.parametrize("corpus", CORPORA, ids=lambda corpus: corpus.name)
 
@@ -21,14 +19,6 @@ each_corpus = pytest.mark.parametrize("corpus", CORPORA, ids=lambda corpus: corp
 @pytest.fixture(scope="module")
 def sounds() -> Sounds:
     return {corpus.name: {clip: corpus.read(clip)[0] for clip in corpus.clips()} for corpus in CORPORA}
-
-
-@pytest.fixture(scope="module")
-def sections(sounds: Sounds) -> Sections:
-    together: Sections = defaultdict(dict)
-    for clip, sound in sounds["procedural_music"].items():
-        together[clip.recording, clip.section][clip.label] = sound
-    return together
 
 
 def spectrum(sound: np.ndarray) -> np.ndarray:
@@ -112,20 +102,6 @@ def test_a_fixed_filter_for_each_pair_of_classes_hardly_separates_them(sounds: S
             mixture = target + masker
             gains.append(si_sdr(signal.convolve(mixture, wiener, "same"), target) - si_sdr(mixture, target))
     assert np.mean(gains) < 2
-
-
-def test_stems_are_about_equally_loud_and_stay_below_full_scale_together(sections: Sections) -> None:
-    stems = [(section["vocals"], section["accompaniment"]) for section in sections.values()]
-    assert max(np.abs(vocals + accompaniment).max() for vocals, accompaniment in stems) < 1
-    balance = [20 * np.log10(np.std(vocals) / np.std(accompaniment)) for vocals, accompaniment in stems]
-    assert abs(np.median(balance)) < 3 and np.abs(balance).max() < 15  # dB
-
-
-def test_sounds_add_up_and_are_cut_at_the_end() -> None:
-    total = np.zeros(5)
-    for onset in (0.0, 1.0, 4.0, 9.0):
-        add_at(total, onset, np.array([1.0, 10.0]), 1)
-    np.testing.assert_array_equal(total, [1, 11, 10, 0, 1])
 
 
 @pytest.mark.parametrize(

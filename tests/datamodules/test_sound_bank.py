@@ -1,6 +1,5 @@
 import hashlib
 import os
-import pickle
 import resource
 import signal
 import subprocess
@@ -66,14 +65,6 @@ def test_the_same_bytes_come_from_any_number_of_workers(corpus, tmp_path):
     alone, shared = build(corpus, tmp_path / "0", 0), build(corpus, tmp_path / "2", 2)
     assert digests(alone.path) == digests(shared.path) and alone.path.name == shared.path.name
     assert torch.get_num_threads() == threads
-
-
-def test_a_clip_is_a_read_only_view_of_the_map_which_is_pickled_without_its_samples(corpus, tmp_path):
-    bank = build(corpus, tmp_path)
-    assert np.shares_memory(bank.clip(3), bank.samples) and not bank.clip(3).flags.writeable
-    pickled = pickle.dumps(bank)
-    assert len(pickled) < 10_000 < bank.samples.nbytes
-    np.testing.assert_array_equal(pickle.loads(pickled).clip(2), bank.clip(2))
 
 
 def test_a_changed_file_or_other_clips_or_another_rate_need_another_bank(corpus, tmp_path):

@@ -2,7 +2,6 @@
 
 import shutil
 
-import pytest
 import torch
 
 from callbacks import separation_evaluation
@@ -13,16 +12,6 @@ from lightning_modules.errors import InputError
 def test_rows_are_the_same_bytes_in_batches_of_any_size_from_any_number_of_workers(stages, separatrix, tmp_path):
     stage = stages("test weak-labels")
     separatrix.succeed(*stage.into(tmp_path), "--data.evaluation_batch_size", "5", "--data.workers", "2")
-    assert (tmp_path / "scores.csv").read_bytes() == (stage.whole / "scores.csv").read_bytes()
-
-
-@pytest.mark.soak
-@pytest.mark.parametrize("name", ["test weak-labels", "test model-selection"])
-def test_rows_are_the_same_bytes_with_more_threads(name, separatrix, stages, tmp_path):
-    stage, before = stages(name), torch.get_num_threads()
-    torch.set_num_threads(2)
-    separatrix.succeed(*stage.into(tmp_path), "--data.evaluation_batch_size", "1")
-    torch.set_num_threads(before)
     assert (tmp_path / "scores.csv").read_bytes() == (stage.whole / "scores.csv").read_bytes()
 
 

@@ -65,21 +65,6 @@ def test_an_evaluation_on_a_full_disk_keeps_the_rows_that_were_written(separatri
     assert (tmp_path / "kept" / "scores.csv").read_bytes() == (tmp_path / "roomy" / "scores.csv").read_bytes()
 
 
-@pytest.mark.soak
-@pytest.mark.parametrize(
-    ("size", "before", "told"),
-    [
-        ("400k", "", "No space left on device"),
-        ("1m", "mkdir disk/new; mount -o remount,ro disk;", "Read-only file system"),
-    ],
-)
-def test_a_sound_bank_that_cannot_be_written_leaves_nothing(size, before, told, separatrix, on_disk, tmp_path):
-    bank = ["bank", *separatrix.scene_words(bank_folder=tmp_path / "disk" / "new")]
-    out, (line,) = on_disk(size, f'{before} "$@" || echo "status $?"; ls -A disk/new', *bank)
-    assert out.splitlines()[-1] == "status 2"
-    assert line.startswith(f"separatrix bank: {tmp_path}/disk/new: cannot write the sound bank ({told})")
-
-
 OLDER = """
 import sys, torch
 from experiments.cli import main

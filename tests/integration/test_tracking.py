@@ -1,7 +1,6 @@
 """A training and its test followed in W&B by the real command line, read back from the offline files."""
 
 import json
-import os
 import shlex
 import signal
 from pathlib import Path
@@ -177,18 +176,3 @@ def test_two_ranks_are_one_run_which_a_killed_training_goes_on_with(
     steps = [sorted(step for name, step, _ in points(each) if name == "validation_loss") for each in (killed, resumed)]
     assert steps[1] == [2 * reached + 1]
     assert steps[0] and steps[0] == [2 * epoch + 1 for epoch in range(len(steps[0]))] and len(steps[0]) <= reached + 1
-
-
-@pytest.mark.soak
-def test_a_training_outlives_wandbs_helper_process(separatrix, processes, tmp_path):
-    settings = {"trainer.max_epochs": 40, "trainer.log_every_n_steps": 1}
-    wandb.teardown()
-    arguments = [*separatrix.arguments("strong", settings), "--logger", "wandb", "--run", tmp_path]
-    with processes.start("fit", *arguments) as running:
-        running.wait_until(lambda: epochs(tmp_path))
-        children = Path(f"/proc/{running.pid}/task/{running.pid}/children").read_text().split()
-        (helper,) = [child for child in children if Path(f"/proc/{child}/comm").read_text() == "wandb-core\n"]
-        os.kill(int(helper), signal.SIGKILL)
-        ended = running.end()
-    assert ended.status == 0 and ended.printed.count("W&B failed and is left alone") == 1
-    assert len([r for r in separatrix.rows(*tmp_path.glob("curves/*/metrics.csv")) if r["validation_loss"]]) == 40

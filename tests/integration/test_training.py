@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
-from stages import epochs, results
+from stages import epochs
 
 from datamodules.sampling import EpochSampler
 
@@ -189,29 +189,6 @@ def test_a_loader_worker_that_is_killed_ends_the_training_in_one_line(separatrix
     (line,) = [line for line in ended.printed.splitlines() if line.startswith("separatrix fit: ")]
     assert ended.status == 2 and "Traceback" not in ended.printed
     assert "DataLoader worker" in line and "--data.workers 0" in line
-
-
-@pytest.mark.soak
-@pytest.mark.parametrize("name", ["fit with a classifier", "fit model-selection"])
-def test_a_training_is_the_same_with_any_number_of_workers_and_any_logger(name, stages, separatrix, tmp_path):
-    stage = stages(name)
-    separatrix.succeed(*stage.into(tmp_path), "--data.workers", "4", "--logger", "none")
-    found, whole = results(tmp_path), results(stage.whole)
-    assert {file: found[file] for file in CHECKPOINTS} == {file: whole[file] for file in CHECKPOINTS}
-
-
-@pytest.mark.soak
-def test_a_training_is_the_same_with_as_many_threads_and_close_with_more(separatrix, tmp_path):
-    # Large enough to be shared out.
-    arguments = separatrix.arguments("strong", {"model.network.units": 64, "data.duration": 1.0})
-    before = torch.get_num_threads()
-    for folder, threads in (("one", 1), ("two", 2), ("two again", 2)):
-        torch.set_num_threads(threads)
-        separatrix.succeed("fit", *arguments, "--run", tmp_path / folder)
-    torch.set_num_threads(before)
-    one, two = (separatrix.weights(tmp_path / folder / CHECKPOINTS[1]) for folder in ("one", "two"))
-    assert separatrix.same_weights(tmp_path / "two" / CHECKPOINTS[1], tmp_path / "two again" / CHECKPOINTS[1])
-    torch.testing.assert_close(one, two, rtol=0, atol=1e-3)
 
 
 def test_predict_writes_the_estimates_of_every_test_mixture_as_audio(separatrix, tmp_path):

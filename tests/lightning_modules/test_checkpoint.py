@@ -69,14 +69,6 @@ def test_the_file_says_which_of_several_kinds_it_is(trained, path):
         load_module(trained, WeakLabelSeparator, DeepClustering)
 
 
-def test_a_class_of_one_s_own_is_known_by_the_class_that_it_extends(path):
-    class OwnClassifier(EventClassifier):
-        pass
-
-    save(OwnClassifier(network=TINY, **SETTINGS), path)
-    assert type(load_module(path, EventClassifier)) is OwnClassifier
-
-
 class Dense(nn.Module):
     """A network of one's own."""
 

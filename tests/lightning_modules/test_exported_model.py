@@ -10,7 +10,6 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save
 
-from lightning_modules.checkpoint import read_checkpoint
 from lightning_modules.checkpoint_io import AtomicCheckpointIO
 from lightning_modules.deep_clustering.module import DeepClustering
 from lightning_modules.errors import InputError
@@ -146,9 +145,3 @@ def test_a_format_of_the_future_is_refused_by_its_number(classifier, path, refus
     write_exported(path, card_of(classifier), classifier.state_dict())
     monkeypatch.undo()
     assert "format 2; this version reads format 1" in refusal()
-
-
-def test_a_test_takes_an_exported_model_from_the_trainer_too(classifier, path):
-    write_exported(path, card_of(classifier), classifier.state_dict())
-    contents = AtomicCheckpointIO().load_checkpoint(path)
-    assert contents["state_dict"].keys() == read_checkpoint(path)["state_dict"].keys() == classifier.state_dict().keys()

@@ -44,14 +44,6 @@ def test_numbers_are_finite_and_within_their_bounds(value):
     assert (refusal(require_whole, 1, 9, gain=value) or "gain: ").startswith("gain: ")
 
 
-@given(anything | st.lists(st.text(max_size=5), max_size=4))
-def test_names_are_those_of_files_and_cells(value):
-    if refusal(require_names, "classes", value) is None:
-        assert len(set(value)) == len(value) > 0
-        for name in value:
-            assert name.isprintable() and name.strip() and not set(name) & set("/\\|") and name[0] != "."
-
-
 @pytest.mark.parametrize(
     "name", ["../x", "a/b", "a|b", "a\nb", "\x1b[31m", "", " ", "..", ".hidden", "\u202e", "x" * 101]
 )

@@ -89,14 +89,6 @@ def test_frames_met_are_those_whose_window_shares_a_sample_with_the_event(window
     assert list(range(*geometry.frames_overlapping(onset, onset + length))) == met
 
 
-def test_frames_met_takes_arrays_of_events():
-    onsets, offsets = np.array([0, 100, 5000]), np.array([1, 700, 64_000])
-    first, stop = PAPER.frames_overlapping(onsets, offsets)
-    assert [(int(a), int(b)) for a, b in zip(first, stop, strict=True)] == [
-        PAPER.frames_overlapping(int(onset), int(offset)) for onset, offset in zip(onsets, offsets, strict=True)
-    ]
-
-
 @pytest.mark.parametrize(
     ("setting", "value"), [("sample_rate", 0), ("window", 511), ("window", 0), ("hop", 0), ("hop", 257)]
 )
