@@ -29,20 +29,10 @@ from lightning_modules.errors import InputError
 
 REPOSITORY = Path(__file__).parents[2]
 RATE = 8_000
-SETTINGS = {
-    "sample_rate": RATE,
-    "window": 256,
-    "hop": 128,
-    "duration": 2.0,
-    "train_folds": (1,),
-    "validation_folds": (2,),
-    "test_folds": (3,),
-    "train_mixtures": 23,
-    "validation_mixtures": 9,
-    "test_mixtures": 11,
-    "batch_size": 4,
-    "evaluation_batch_size": 4,
-}
+SETTINGS = {"sample_rate": RATE, "window": 256, "hop": 128, "duration": 2.0}
+SETTINGS |= {"train_folds": (1,), "validation_folds": (2,), "test_folds": (3,)}
+SETTINGS |= {"train_mixtures": 23, "validation_mixtures": 9, "test_mixtures": 11}
+SETTINGS |= {"batch_size": 4, "evaluation_batch_size": 4}
 SOUNDS = Procedural(6, RATE, folds=3)
 VOICES = ProceduralVoices(speakers=7, utterances_per_speaker=2, sample_rate=RATE, folds=3)
 MUSIC = ProceduralMusic(songs=7, sections_per_song=1, sample_rate=RATE, folds=3)

@@ -2,14 +2,11 @@
 
 import json
 import shlex
-import signal
 from pathlib import Path
 
 import pytest
-import wandb
 import yaml
 from conftest import URBAN_CLASSES as CLASSES
-from stages import epochs
 
 from lightning_modules.checkpoint import read_checkpoint
 
@@ -149,30 +146,3 @@ def test_a_training_that_is_refused_leaves_no_run(separatrix, tmp_path):
     outcome = separatrix.run("fit", *separatrix.arguments("frame"), *FOLLOWED, "--run", tmp_path / "run")
     assert outcome.status == 2 and "classifier" in outcome.err
     assert not (tmp_path / "run").exists()
-
-
-@pytest.mark.soak
-def test_two_ranks_are_one_run_which_a_killed_training_goes_on_with(
-    separatrix, processes, wandb_records, tmp_path, monkeypatch
-):
-    monkeypatch.setenv("WANDB_X_TRANSACTION_LOG_FLUSH_INTERVAL", "0.1")
-    ranks = {"trainer.devices": "2", "trainer.strategy": "ddp", "data.batch_size": "2"}
-    arguments = [*separatrix.arguments("strong", TWO_EPOCHS), *FOLLOWED, *ONE_EXAMPLE, "--run", tmp_path]
-    endless = [*arguments, *separatrix.as_options({**ranks, "trainer.max_epochs": 10_000})]
-    wandb.teardown()  # a process that this one starts would use its connection
-    with processes.start("fit", *endless) as running:
-        running.wait_until(lambda: epochs(tmp_path))
-        assert not running.ended_within(1)
-        running.signal(signal.SIGKILL)
-        running.end()
-    stored = json.loads((tmp_path / "wandb.json").read_text())
-    assert [path.name.split("-")[-1] for path in (tmp_path / "wandb").glob("offline-run-*")] == [stored["id"]]
-    reached = epochs(tmp_path)
-    separatrix.succeed("fit", *arguments, "--trainer.max_epochs", reached + 1, "--ckpt_path", "last")
-    assert json.loads((tmp_path / "wandb.json").read_text()) == stored
-    killed, resumed = wandb_records(tmp_path)
-    assert {begun.run_id for each in (killed, resumed) for begun in of_kind(each, "run")} == {stored["id"]}
-    assert not of_kind(killed, "exit") and of_kind(resumed, "exit")[0].exit_code == 0
-    steps = [sorted(step for name, step, _ in points(each) if name == "validation_loss") for each in (killed, resumed)]
-    assert steps[1] == [2 * reached + 1]
-    assert steps[0] and steps[0] == [2 * epoch + 1 for epoch in range(len(steps[0]))] and len(steps[0]) <= reached + 1

@@ -89,10 +89,7 @@ def test_a_checkpoint_makes_no_training_remove_what_lies_elsewhere(separatrix, c
 
 @pytest.mark.parametrize(
     "change",
-    [
-        lambda c: c.pop("loops"),
-        lambda c: c["loops"]["fit_loop"]["epoch_progress"]["current"].update({"completed": -1}),
-    ],
+    [lambda c: c.pop("loops"), lambda c: c["loops"]["fit_loop"]["epoch_progress"]["current"].update({"completed": -1})],
 )
 def test_a_training_does_not_go_on_from_a_mangled_state(change, contents, resumed, refused, tmp_path):
     change(contents)

@@ -33,10 +33,7 @@ def made(system: str, network: str) -> Any:
 
 @pytest.mark.parametrize(
     ("system", "network"),
-    [
-        *[(system, network) for system in SYSTEMS for network in ("BLSTM", "BandSplit")],
-        ("classifier", "CRNN"),
-    ],
+    [*[(system, network) for system in SYSTEMS for network in ("BLSTM", "BandSplit")], ("classifier", "CRNN")],
 )
 def test_each_system_learns_with_each_network_that_fits_it(system, network):
     module = made(system, network)
