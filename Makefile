@@ -35,7 +35,7 @@ format: .venv  ## bring the code into the style that `make lint` checks
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-soak: .venv  ## run the long forms of the reliability tests
+soak: .venv  ## run the long forms of the reliability tests, and the report in a browser
 	OMP_NUM_THREADS=1 $(BIN)/pytest -q -m soak -n $(JOBS)
 
 docs: .venv  ## build the documentation into site/, to be read from the disk: open site/index.html

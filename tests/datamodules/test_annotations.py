@@ -49,14 +49,6 @@ def test_the_jams_library_finds_nothing_against_its_schema():
         jams.load(StringIO(json.dumps(empty)), validate=True, strict=True, fmt="jams").annotations[0].validate()
 
 
-def test_jams_name_the_audio_as_scaper_does():
-    scaper = document(isolated_events=True)["annotations"][0]["sandbox"]["scaper"]
-    assert scaper["soundscape_audio_path"] == "test-000001.wav"
-    names = ["test-000001_events/foreground0_car_horn.wav", "test-000001_events/foreground1_siren.wav"]
-    assert scaper["isolated_events_audio_path"] == names
-    assert document()["annotations"][0]["sandbox"]["scaper"]["isolated_events_audio_path"] == []
-
-
 def test_jams_say_which_clip_sounds_when_how_loud_and_from_where():
     events = events_of([0.0, 0.25], starts=(1.50001, 0.125))
     assert [(event.start, event.offset) for event in events] == [(1.5, 2.0), (0.125, 0.625)]

@@ -33,16 +33,8 @@ def error_of(path: Path) -> str:
 @pytest.mark.parametrize(
     ("suffix", "subtype", "tolerance"),
     [
-        ("wav", "PCM_U8", 2**-7),
-        ("wav", "PCM_16", 2**-15),
-        ("wav", "PCM_24", 2**-23),
-        ("wav", "PCM_32", 2**-23),
-        ("wav", "FLOAT", 2**-24),
-        ("wav", "DOUBLE", 2**-24),
-        ("wav", "IMA_ADPCM", 0.03),
-        ("flac", "PCM_S8", 2**-7),
-        ("flac", "PCM_16", 2**-15),
-        ("flac", "PCM_24", 2**-23),
+        *(("wav", "PCM_U8", 2**-7), ("wav", "PCM_24", 2**-23), ("wav", "FLOAT", 2**-24), ("wav", "IMA_ADPCM", 0.03)),
+        *(("flac", "PCM_16", 2**-15), ("flac", "PCM_24", 2**-23)),
     ],
 )
 def test_every_sample_format_gives_the_samples_written(tmp_path, suffix, subtype, tolerance):
@@ -92,11 +84,6 @@ def test_a_wav_that_claims_more_than_it_holds_is_truncated(tmp_path, claimed):
     assert f"truncated, {claimed - 2000} bytes of audio fewer" in error_of(path)
 
 
-def test_a_whole_wav_with_other_chunks_before_its_audio_is_read(tmp_path):
-    path = wav_with_data_size(tmp_path / "a.wav", 2000, before=b"LIST" + struct.pack("<I", 3) + b"abc\0")
-    np.testing.assert_array_equal(read_audio(path)[0], np.arange(1000, dtype=np.float32) / 2**15)
-
-
 @pytest.mark.parametrize(("data_bytes", "whole"), [(2000, True), (2001, False), (2**40, False)])
 def test_rf64_is_measured_by_its_64_bit_size(tmp_path, data_bytes, whole):
     sizes = b"ds64" + struct.pack("<IQQQI", 28, data_bytes + 72, data_bytes, data_bytes // 2, 0)
@@ -107,31 +94,20 @@ def test_rf64_is_measured_by_its_64_bit_size(tmp_path, data_bytes, whole):
         assert f"truncated, {data_bytes - 2000} bytes" in error_of(path)
 
 
-@pytest.mark.parametrize("share", [0.1, 0.5, 0.99])
 @pytest.mark.parametrize("suffix", ["wav", "flac"])
-def test_a_file_that_stops_early_is_an_error_wherever_it_stops(tmp_path, suffix, share):
-    soundfile.write(tmp_path / f"a.{suffix}", NOISE, 16_000)
-    content = (tmp_path / f"a.{suffix}").read_bytes()
-    (tmp_path / f"a.{suffix}").write_bytes(content[: int(len(content) * share)])
-    error_of(tmp_path / f"a.{suffix}")
+def test_a_file_that_stops_early_is_an_error_wherever_it_stops(tmp_path, suffix):
+    path = tmp_path / f"a.{suffix}"
+    soundfile.write(path, NOISE, 16_000)
+    content = path.read_bytes()
+    for size in (1, 11, 12, 20, 36, 43, len(content) // 2, len(content) * 99 // 100):
+        path.write_bytes(content[:size])
+        error_of(path)
 
 
-@pytest.mark.parametrize("size", [1, 11, 12, 20, 36, 43])
-def test_a_wav_that_stops_within_its_header_is_an_error(tmp_path, size):
-    path = wav_with_data_size(tmp_path / "a.wav", 2000)
-    path.write_bytes(path.read_bytes()[:size])
-    error_of(path)
-
-
-@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
-def test_samples_that_are_not_finite_are_an_error(tmp_path, value):
-    samples = NOISE.copy()
-    samples[12_345] = value
-    soundfile.write(tmp_path / "a.wav", samples, 16_000, subtype="FLOAT")
-    assert "NaN or infinite" in error_of(tmp_path / "a.wav")
-
-
-def test_samples_of_which_nothing_computed_stays_finite_are_an_error(tmp_path):
+def test_samples_that_are_not_finite_or_of_which_nothing_computed_stays_finite_are_an_error(tmp_path):
+    for value in (np.nan, -np.inf):
+        soundfile.write(tmp_path / "a.wav", np.where(np.arange(20_000) == 12_345, value, NOISE), 16_000, "FLOAT")
+        assert "NaN or infinite" in error_of(tmp_path / "a.wav")
     # Each is finite, the sum of both channels is not.
     soundfile.write(tmp_path / "a.wav", np.full((9, 2), 3e38, np.float32), 16_000, subtype="FLOAT")
     assert "holds samples of 3e+38, full scale is 1" in error_of(tmp_path / "a.wav")
@@ -139,7 +115,7 @@ def test_samples_of_which_nothing_computed_stays_finite_are_an_error(tmp_path):
     assert read_audio(tmp_path / "a.wav")[0].max() > 10_000
 
 
-@pytest.mark.parametrize("kind", ["AU", "CAF", "W64", "SDS", "NIST", "MP3"])
+@pytest.mark.parametrize("kind", ["AU", "CAF", "MP3"])
 def test_only_the_formats_of_corpora_are_opened_whatever_a_file_is_called(tmp_path, kind):
     soundfile.write(tmp_path / "a", NOISE, 16_000, format=kind)
     (tmp_path / "a").rename(tmp_path / "a.wav")
@@ -167,7 +143,7 @@ def test_a_file_beyond_the_longest_duration_is_an_error(tmp_path, monkeypatch):
     assert "longer than" in error_of(tmp_path / "a.wav")
 
 
-@pytest.mark.parametrize("rate", [8_000, 44_099, 44_100, 192_000])
+@pytest.mark.parametrize("rate", [8_000, 44_099, 192_000])
 def test_resampling_keeps_a_tone_and_its_time(rate):
     time, new_time = np.arange(rate) / rate, np.arange(16_000) / 16_000
     resampled = resample(np.sin(2 * np.pi * 440 * time).astype(np.float32), rate, 16_000)

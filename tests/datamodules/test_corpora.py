@@ -21,7 +21,6 @@ from datamodules.corpora.joined import JoinedCorpora
 from datamodules.corpora.librispeech import LibriSpeech
 from datamodules.corpora.musdb18 import MUSDB18, section_bounds
 from datamodules.corpora.urbansound8k import UrbanSound8K
-from datamodules.urban_scenes import UrbanScenes
 from lightning_modules.errors import InputError
 
 RATE = 8_000
@@ -164,7 +163,6 @@ def test_the_fingerprint_changes_with_rows_sizes_times_and_missing_files(reader)
         (LibriSpeech, {"test_subsets": ("train-clean-100",)}, "train-clean-100 is in train_subsets already"),
         (LibriSpeech, {"test_subsets": ("../secret",)}, "'../secret' is not a folder name"),
         (LibriSpeech, {"validation_speakers": -1}, "validation_speakers: -1; at least 0"),
-        (MUSDB18, {"section_seconds": 0}, "section_seconds"),
         (MUSDB18, {"section_seconds": float("nan")}, "section_seconds"),
         (FolderPerClass, {"folds": 0}, "folds: "),
         (FolderPerClass, {"recording_separator": ""}, "recording_separator: "),
@@ -182,51 +180,36 @@ def write_table(corpus: UrbanSound8K, text: str, encoding: str = "utf-8") -> Non
     (corpus.root / "metadata/UrbanSound8K.csv").write_text(text, encoding=encoding)
 
 
-def test_urbansounds_table_becomes_clips_in_its_order(urbansound):
-    clips = urbansound.clips()
-    assert clips[0] == Clip("audio/fold1/1001-1-0-0.wav", "car_horn", 1, "1001", 1)
-    assert [clip.fold for clip in clips] == [1, 1, 10, 10]
-    write_table(urbansound, HEADER + FIRST, "utf-8-sig")
-    assert len(urbansound.clips()) == 1
-
-
-def test_flac_stands_in_for_wav(urbansound):
-    clip = urbansound.clips()[0]
+def test_urbansounds_table_becomes_clips_in_its_order_and_flac_stands_in_for_wav(urbansound):
+    clip, *others = urbansound.clips()
+    assert clip == Clip("audio/fold1/1001-1-0-0.wav", "car_horn", 1, "1001", 1)
+    assert [clip.fold for clip in others] == [1, 10, 10]
     samples, rate = soundfile.read(urbansound.root / clip.name, dtype="int16")
     (urbansound.root / clip.name).unlink()
     soundfile.write((urbansound.root / clip.name).with_suffix(".flac"), samples, rate)
     np.testing.assert_array_equal(urbansound.read(clip)[0], samples / np.float32(2**15))
+    write_table(urbansound, HEADER + FIRST, "utf-8-sig")
+    assert len(urbansound.clips()) == 1
 
 
-@pytest.mark.parametrize(
-    ("text", "encoding", "reason"),
-    [
-        (HEADER + FIRST, "utf-16", "not readable as CSV in UTF-8"),
-        (HEADER, "utf-8", "lists no clips"),
-        ("", "utf-8", "no column 'slice_file_name'"),
-        *((HEADER.replace(name, "other"), "utf-8", f"no column '{name}'") for name in ("fsID", "salience", "fold")),
-    ],
-)
-def test_a_table_that_is_none_is_an_error(urbansound, text, encoding, reason):
-    write_table(urbansound, text, encoding)
-    assert reason in error_of(urbansound)
+def test_a_table_that_is_none_is_an_error(urbansound):
+    lacking = [(HEADER.replace(name, "other"), "utf-8", f"no column '{name}'") for name in ("fsID", "salience", "fold")]
+    unreadable = (HEADER + FIRST, "utf-16", "not readable as CSV in UTF-8")
+    for text, encoding, reason in (unreadable, (HEADER, "utf-8", "lists no clips"), ("", "utf-8", "no col"), *lacking):
+        write_table(urbansound, text, encoding)
+        assert reason in error_of(urbansound)
 
 
 @pytest.mark.parametrize(
     ("row", "reason"),
     [
         ("2.wav,1,0,1,1,2.5,1,car_horn", "fold '2.5' is not a positive integer"),
-        ("2.wav,1,0,1,1,0,1,car_horn", "fold '0' is not a positive integer"),
         ("2.wav,1,0,1,1," + "9" * 5000 + ",1,car_horn", "is not a positive integer"),
         ("2.wav,1,0,1,3,1,1,car_horn", "salience '3' is neither 1 nor 2"),
         ("2.wav,1,0,1,1,1,1,", "class '' is no printable name"),
         ("2.wav,,0,1,1,1,1,car_horn", "fsID '' is no printable name"),
         ("2.wav,1,0,1,1,1", "6 values, expected 8"),
-        (",1,0,1,1,1,1,car_horn", "slice_file_name '' is not a plain file name"),
-        ("..,1,0,1,1,1,1,car_horn", "is not a plain file name"),
-        ("../2.wav,1,0,1,1,1,1,car_horn", "is not a plain file name"),
-        ("..\\2.wav,1,0,1,1,1,1,car_horn", "is not a plain file name"),
-        ('"2\x1b.wav",1,0,1,1,1,1,car_horn', "is not a plain file name"),
+        *((f'"{name}",1,0,1,1,1,1,car_horn', "is not a plain file") for name in ("", "..", "../2.wav", "2\x1b.wav")),
         ("1-1-0-0.flac,1,0,1,1,2,1,car_horn", "was already listed on line 2"),
     ],
 )
@@ -354,7 +337,7 @@ def test_of_two_copies_in_the_root_one_has_to_be_chosen(songs, tmp_path):
     assert "several copies of MUSDB18, another, musdb18hq; give one" in error_of(MUSDB18(tmp_path))
 
 
-@pytest.mark.parametrize("stem", STEMS)
+@pytest.mark.parametrize("stem", ["drums", "vocals"])
 def test_every_stem_is_needed_and_in_the_fingerprint_and_a_mixture_is_ignored(songs, stem):
     clips = songs.clips()
     seen = {songs.fingerprint(clips), MUSDB18(songs.root, 0.99).fingerprint(clips)}
@@ -437,13 +420,6 @@ def test_joined_corpora_keep_labels_and_folds_and_tell_names_and_recordings_apar
     assert joined.fingerprint(clips[1:]) != whole != joined.fingerprint(clips[:-1])
     os.utime(tmp_path / "birds/blackbird/0.wav", ns=(0, 1))
     assert joined.fingerprint(clips) != whole
-    folds = {"train_folds": [1], "validation_folds": [2], "test_folds": [3]}
-    classes = ["car_horn", "blackbird"]
-    data = UrbanScenes(joined, str(tmp_path / "banks"), classes, duration=1.0, latest_onset=0.5, **folds)
-    data.build(workers=0)
-    scenes = data.dataset("test").batch(range(20))
-    assert scenes.clip_labels.all(-1).any()
-    assert ((scenes.sources.abs().sum(-1) > 0) == (scenes.clip_labels > 0)).all()
     with pytest.raises(InputError, match="corpora: none; give one at least"):
         JoinedCorpora([])
 

@@ -2,20 +2,17 @@
 
 import random
 from collections import Counter
-from itertools import permutations
+from itertools import permutations, product
 from pathlib import Path
 
 import numpy as np
 import pytest
 import scipy.stats
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from datamodules.corpora.corpus import Clip
 from datamodules.pair_recipes import PairRecipes, PairRules
-from datamodules.recipes import LOUDEST, Recipe, SceneRecipes, SceneRules, generator_for
-from datamodules.rendering import event_interval, event_starts, render
+from datamodules.recipes import Recipe, SceneRecipes, SceneRules, generator_for
 from datamodules.scene_statistics import distinct_classes_law
 from datamodules.sound_bank import SoundBank
 from lightning_modules.errors import InputError
@@ -104,14 +101,8 @@ def test_recipes_stay_the_same_from_version_to_version():
 
 
 def test_generators_of_different_identities_are_different():
-    draws = {
-        generator_for(seed, split, purpose, number).random()
-        for seed in (0, 1)
-        for split in ("train", "validation", "test")
-        for purpose in ("scene", "order")
-        for number in (0, 1, 2**40)
-    }
-    assert len(draws) == 36
+    identities = product((0, 1), ("train", "validation", "test"), ("scene", "order"), (0, 1, 2**40))
+    assert len({generator_for(*identity).random() for identity in identities}) == 36
 
 
 def test_the_number_of_events_is_zero_truncated_poisson(drawn):
@@ -159,7 +150,7 @@ def test_a_rate_far_beyond_the_clips_is_refused_instead_of_drawn_for_ever():
         scenes(clips=[np.arange(2), np.arange(2, 4)], event_rate=60)(0)
 
 
-@pytest.mark.parametrize("sources", [2, 3, 4])
+@pytest.mark.parametrize("sources", [2, 4])
 def test_sources_are_of_different_labels_and_recordings(sources):
     for clips in clips_of(pairs(sources=sources), range(300)):
         assert len({clip.label for clip in clips}) == len({clip.recording for clip in clips}) == sources
@@ -209,8 +200,7 @@ def test_coherent_stems_are_of_one_section_of_one_song_and_of_one_moment_that_li
     assert scipy.stats.kstest(shares, "uniform").pvalue > 1e-6
 
 
-@pytest.mark.parametrize("share", [0.0, 0.3, 1.0])
-@pytest.mark.parametrize("stems", [STEMS, STEMS[::-1]])
+@pytest.mark.parametrize(("share", "stems"), [(0.0, STEMS), (0.3, STEMS[::-1]), (1.0, STEMS)])
 def test_stems_are_in_their_order_coherent_by_the_rules_share_and_else_of_different_songs(share, stems):
     drawn = clips_of(pairs(SONGS, stems, coherent=share), range(1000))
     assert {tuple(clip.label for clip in clips) for clips in drawn} == {stems}
@@ -233,12 +223,9 @@ def test_sections_without_all_stems_are_never_coherent():
         (SceneRules, {"duration": 0}, "duration: 0; a number above 0"),
         (SceneRules, {"event_rate": -1}, "event_rate: -1; a number above 0"),
         (SceneRules, {"latest_onset": 4.0}, r"latest_onset: 4.0; less than the duration \(4.0 s\)"),
-        (SceneRules, {"latest_onset": -0.1}, "latest_onset: -0.1; a number from 0 to 4 is needed"),
         (SceneRules, {"quietest": -20.0}, "quietest: -20.0 LUFS is louder than loudest, -25.0 LUFS"),
-        (PairRules, {"sources": 1}, "sources: 1; at least 2"),
         (PairRules, {"duration": 0}, "duration: 0; a number above 0"),
         (PairRules, {"quietest": 3.0}, "quietest: 3.0 dB is louder than loudest, 2.5 dB"),
-        (PairRules, {"coherent": 1.5}, "coherent: 1.5; a number from 0 to 1"),
     ],
 )
 def test_impossible_rules_are_named_in_one_line(rules, setting, message):
@@ -267,85 +254,3 @@ def test_clips_that_make_no_mixture_are_refused_before_the_first_one_in_one_line
     assert "\n" not in str(caught.value)
     # Coherent ones alone need no second recording.
     assert pairs(bank_of(VOCALS, DRUMS), STEMS, coherent=1.0)(0).clips.tolist() == [0, 1]
-
-
-class NoiseBank(SoundBank):
-    """A bank in memory."""
-
-    @property
-    def samples(self):
-        return np.random.default_rng(0).uniform(-1, 1, int(self.lengths.sum())).astype(np.float32)
-
-
-LABELS = ("horn", "dog", "siren")
-levels = st.floats(-LOUDEST, LOUDEST)
-
-
-@st.composite
-def banks(draw) -> SoundBank:
-    """Up to ten clips of up to a second and a half, of up to three labels and five recordings."""
-    count = draw(st.integers(1, 10))
-    lengths = np.array(draw(st.lists(st.integers(1, 12_000), min_size=count, max_size=count)), np.int64)
-    clips = [
-        Clip(str(n), draw(st.sampled_from(LABELS)), 1, str(draw(st.integers(0, 4))), section=draw(st.integers(0, 1)))
-        for n in range(count)
-    ]
-    loudness = np.array(draw(st.lists(st.floats(-70, 190), min_size=count, max_size=count)))
-    return NoiseBank(Path(), RATE, clips, np.cumsum(lengths) - lengths, lengths, loudness, [])
-
-
-def check(recipe: Recipe, bank: SoundBank, duration: float, classes: int) -> None:
-    """What holds of every recipe, and of what is rendered from it."""
-    assert len({len(column) for column in recipe}) == 1 <= len(recipe.clips)
-    assert all(np.isfinite(column).all() for column in recipe)
-    assert len(set(recipe.clips.tolist())) == len(recipe.clips)
-    samples = round(duration * RATE)
-    starts, (onsets, offsets) = event_starts(bank, recipe), event_interval(bank, recipe, samples)
-    assert (onsets >= 0).all() and (onsets < offsets).all() and (offsets <= samples).all()
-    assert (starts >= 0).all() and (starts + offsets - onsets <= bank.lengths[recipe.clips]).all()
-    batch = render([recipe], [0], bank, GEOMETRY, samples, classes)
-    assert batch.mixture.isfinite().all() and batch.sources.isfinite().all()
-    scale = max(float(batch.sources.abs().max()), 1e-30)
-    assert float((batch.sources.sum(1) - batch.mixture).abs().max()) <= 1e-5 * scale * len(recipe.clips)
-    assert batch.clip_labels[0].nonzero().flatten().tolist() == sorted(set(recipe.classes.tolist()))
-
-
-@settings(max_examples=40, deadline=None)
-@given(
-    banks(), st.floats(0.05, 1.5), st.floats(0.01, 8), st.floats(0, 1), levels, levels, st.integers(0, 2**31 - 1),
-    st.integers(0, 2**40),
-)  # fmt: skip
-def test_scenes_are_within_their_rules(bank, duration, rate, latest, one, other, seed, index):
-    rules = SceneRules(duration, rate, min(latest, 0.99) * duration, min(one, other), max(one, other))
-    clips = [np.flatnonzero([clip.label == label for clip in bank.clips]) for label in LABELS]
-    try:
-        recipe = SceneRecipes(rules, clips, seed, "train")(index)
-    except InputError as error:
-        assert str(error).startswith("event_rate: ") and str(error).isprintable()
-        return
-    check(recipe, bank, duration, len(LABELS))
-    assert [LABELS[label] for label in recipe.classes] == [bank.clips[clip].label for clip in recipe.clips]
-    assert (recipe.onsets <= rules.latest_onset).all()
-    assert ((recipe.loudness >= rules.quietest) & (recipe.loudness <= rules.loudest)).all()
-
-
-@settings(max_examples=60, deadline=None)
-@given(
-    banks(), st.integers(2, 3), st.booleans(), st.floats(0.05, 1.5), levels, levels, st.floats(0, 1),
-    st.integers(0, 2**31 - 1), st.integers(0, 2**40),
-)  # fmt: skip
-def test_pairs_are_within_their_rules(bank, sources, stems, duration, one, other, coherent, seed, index):
-    rules = PairRules(sources, duration, min(one, other), max(one, other), coherent if stems else 0.0)
-    chosen = LABELS[:sources] if stems else None
-    try:
-        recipe = PairRecipes(rules, np.arange(len(bank.clips)), bank, chosen, seed, "test")(index)
-    except InputError as error:
-        assert str(error).startswith("test split: ") and str(error).isprintable()
-        return
-    check(recipe, bank, duration, sources)
-    clips = [bank.clips[clip] for clip in recipe.clips]
-    assert len({clip.label for clip in clips}) == sources and recipe.classes.tolist() == list(range(sources))
-    assert chosen is None or [clip.label for clip in clips] == list(chosen)
-    assert not recipe.onsets.any() and len({clip.recording for clip in clips}) in (1, sources)
-    relative = recipe.loudness[0] - recipe.loudness[1:]
-    assert ((relative >= rules.quietest - 1e-9) & (relative <= rules.loudest + 1e-9)).all()

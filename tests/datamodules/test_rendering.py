@@ -104,12 +104,9 @@ def test_a_frame_is_labelled_where_its_window_holds_a_sample_of_an_event(recipes
     assert np.array_equal(loud, quiet) and loud.any()
 
 
-def test_an_event_is_what_is_left_of_its_clip_cut_at_the_end_of_the_mixture(bank):
+def test_an_event_is_cut_at_the_end_of_the_mixture_and_one_of_which_nothing_is_rendered_has_no_label(bank):
     onsets, offsets = event_interval(bank, WITHIN, SAMPLES)
     assert onsets.tolist() == [2_000, 12_000, 0] and offsets.tolist() == [SAMPLES, SAMPLES, 1_000]
-
-
-def test_an_event_of_which_nothing_is_rendered_has_no_label(bank):
     recipe = scene((3, 0, 0.5, -25.0), (5, 1, 3 - 0.4 / RATE, -25.0))  # the second begins within the last half sample
     batch = rendered(bank, recipe)
     assert batch.clip_labels.tolist() == [[1, 0]] and not batch.frame_labels[0, 1].any()

@@ -10,15 +10,8 @@ from datamodules.sampling import EpochLoader, EpochSampler, EvaluationSampler
 from lightning_modules.errors import InputError
 
 
-def epoch(
-    mixtures: int,
-    epoch_mixtures: int,
-    number: int,
-    rank: int = 0,
-    ranks: int = 1,
-    seed: int = 0,
-    batch: int = 1,
-) -> list[int]:
+def epoch(mixtures, epoch_mixtures, number, rank=0, ranks=1, seed=0, batch=1):
+    """The order of one rank in an epoch."""
     sampler = EpochSampler(mixtures, epoch_mixtures, batch, seed, rank, ranks)
     sampler.set_epoch(number)
     order = list(sampler)
@@ -63,14 +56,11 @@ def test_an_order_depends_on_seed_and_epoch_alone():
     assert epoch(40, 25, 6) != epoch(40, 25, 6, seed=1)
 
 
-@pytest.mark.parametrize("ranks", [1, 2, 3, 7])
+@pytest.mark.parametrize("ranks", [1, 3, 7])
 def test_an_evaluation_visits_every_mixture_once_over_all_ranks(ranks):
     parts = [list(EvaluationSampler(20, rank, ranks)) for rank in range(ranks)]
     assert sorted(chain.from_iterable(parts)) == list(range(20))
     assert [len(EvaluationSampler(20, rank, ranks)) for rank in range(ranks)] == [len(part) for part in parts]
-
-
-def test_more_ranks_than_mixtures_leave_some_without_any():
     assert [list(EvaluationSampler(2, rank, 4)) for rank in range(4)] == [[0], [1], [], []]
 
 

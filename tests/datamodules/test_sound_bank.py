@@ -1,6 +1,5 @@
 import hashlib
 import os
-import pickle
 import resource
 import signal
 import subprocess
@@ -68,14 +67,6 @@ def test_the_same_bytes_come_from_any_number_of_workers(corpus, tmp_path):
     assert torch.get_num_threads() == threads
 
 
-def test_a_clip_is_a_read_only_view_of_the_map_which_is_pickled_without_its_samples(corpus, tmp_path):
-    bank = build(corpus, tmp_path)
-    assert np.shares_memory(bank.clip(3), bank.samples) and not bank.clip(3).flags.writeable
-    pickled = pickle.dumps(bank)
-    assert len(pickled) < 10_000 < bank.samples.nbytes
-    np.testing.assert_array_equal(pickle.loads(pickled).clip(2), bank.clip(2))
-
-
 def test_a_changed_file_or_other_clips_or_another_rate_need_another_bank(corpus, tmp_path):
     clips = corpus.clips()
     with pytest.raises(InputError, match="no sound bank of these 12 clips of urbansound8k at 16000 Hz; build it with"):
@@ -90,32 +81,33 @@ def test_a_changed_file_or_other_clips_or_another_rate_need_another_bank(corpus,
         SoundBank.open(corpus, clips, 16_000, tmp_path)
 
 
-@pytest.mark.parametrize(
-    ("column", "change"),
-    [
-        ("kept", lambda kept: kept - 1),
-        ("kept", lambda kept: kept + 1000),
-        ("kept", lambda kept: kept[::-1]),
-        ("kept", lambda kept: kept.astype(float)),
-        ("kept", lambda kept: kept[0]),
-        ("lengths", lambda lengths: np.append(lengths[:-2], [lengths[-2] + lengths[-1] + 1, -1])),
-        ("lengths", lambda lengths: np.append(lengths[:-2], [lengths[-2] + lengths[-1], 0])),
-        ("lengths", lambda lengths: lengths + 1),
-        ("loudness", lambda loudness: np.append(loudness[:-1], np.nan)),
-        ("loudness", lambda loudness: np.array(loudness, dtype=object)),
-        ("left_out", lambda left_out: np.array({"a": 1}, dtype=object)),
-    ],
-)
-def test_a_damaged_bank_is_refused(corpus, tmp_path, column, change):
+DAMAGES = [
+    ("kept", lambda kept: kept - 1),
+    ("kept", lambda kept: kept + 1000),
+    ("kept", lambda kept: kept[::-1]),
+    ("kept", lambda kept: kept.astype(float)),
+    ("kept", lambda kept: kept[0]),
+    ("lengths", lambda lengths: np.append(lengths[:-2], [lengths[-2] + lengths[-1] + 1, -1])),
+    ("lengths", lambda lengths: np.append(lengths[:-2], [lengths[-2] + lengths[-1], 0])),
+    ("lengths", lambda lengths: lengths + 1),
+    ("loudness", lambda loudness: np.append(loudness[:-1], np.nan)),
+    ("loudness", lambda loudness: np.array(loudness, dtype=object)),
+    ("left_out", lambda left_out: np.array({"a": 1}, dtype=object)),
+]
+
+
+def test_a_damaged_bank_is_refused(corpus, tmp_path):
     path = build(corpus, tmp_path).path / "index.npz"
+    whole = path.read_bytes()
     with np.load(path) as index:
         columns = {name: index[name] for name in index}
-    np.savez(path, **{**columns, column: change(columns[column])})
-    with pytest.raises(InputError, match="damaged sound bank; delete the folder and build it again"):
-        build(corpus, tmp_path)
-    path.write_bytes(path.read_bytes()[:-100])
-    with pytest.raises(InputError, match="damaged sound bank; delete the folder and build it again"):
-        build(corpus, tmp_path)
+    for column, change in (*DAMAGES, ("cut", None)):
+        if change is None:
+            path.write_bytes(whole[:-100])
+        else:
+            np.savez(path, **{**columns, column: change(columns[column])})
+        with pytest.raises(InputError, match="damaged sound bank; delete the folder and build it again"):
+            build(corpus, tmp_path)
 
 
 def test_silent_and_nearly_silent_clips_are_left_out_and_listed(corpus, tmp_path):
@@ -132,24 +124,19 @@ def test_silent_and_nearly_silent_clips_are_left_out_and_listed(corpus, tmp_path
     for field in ("offsets", "lengths", "loudness"):
         np.testing.assert_array_equal(getattr(on_demand, field), getattr(bank, field))
     np.testing.assert_array_equal(on_demand.clip(4), bank.clip(4))
-
-
-def test_a_corpus_of_silence_is_an_error(urbansound_factory, tmp_path):
-    corpus = UrbanSound8K(urbansound_factory(folds=(1,), clips_per_class=1))
-    for clip in corpus.clips():
+    for clip in clips:
         soundfile.write(corpus.root / clip.name, np.zeros(1000), 16_000)
-    with pytest.raises(InputError, match="none of 2 clips is audible"):
+    with pytest.raises(InputError, match="none of 12 clips is audible"):
         build(corpus, tmp_path)
 
 
-@pytest.mark.parametrize("workers", [0, 2])
-def test_all_broken_clips_are_listed_at_once_and_nothing_is_left(corpus, tmp_path, workers):
+def test_all_broken_clips_are_listed_at_once_and_nothing_is_left(corpus, tmp_path):
     clips = corpus.clips()
     (corpus.root / clips[0].name).unlink()
     (corpus.root / clips[5].name).write_bytes(b"")
     (corpus.root / clips[11].name).write_text("not audio")
     with pytest.raises(InputError) as caught:
-        build(corpus, tmp_path, workers)
+        build(corpus, tmp_path, workers=2)
     first, *lines = str(caught.value).splitlines()
     assert first == "3 of 12 clips of urbansound8k are broken:"
     assert [line.split(":")[0] for line in lines] == [clips[i].name for i in (0, 5, 11)]
@@ -235,7 +222,7 @@ def test_loudness_of_the_standards_reference_tone():
     assert integrated_loudness(tone, 48_000) == pytest.approx(-3.01, abs=0.05)
 
 
-@pytest.mark.parametrize("samples", [1, 100, 6_399])
+@pytest.mark.parametrize("samples", [1, 6_399])
 def test_a_clip_shorter_than_the_gating_block_is_repeated(samples):
     clip = np.random.default_rng(samples).uniform(0.2, 1.0, samples).astype(np.float32)
     clip *= (-1.0) ** np.arange(samples, dtype=np.float32)
@@ -243,8 +230,7 @@ def test_a_clip_shorter_than_the_gating_block_is_repeated(samples):
     assert integrated_loudness(clip, 16_000) == pyloudnorm.Meter(16_000).integrated_loudness(repeated)
 
 
-@pytest.mark.parametrize("level", [0.0, 1e-6])
-@pytest.mark.parametrize("samples", [10, 64_000])
+@pytest.mark.parametrize(("level", "samples"), [(0.0, 10), (1e-6, 64_000)])
 def test_silence_and_what_is_below_the_gate_have_no_loudness_and_no_warning(level, samples):
     clip = (level * np.random.default_rng(0).standard_normal(samples)).astype(np.float32)
     with warnings.catch_warnings():
@@ -268,15 +254,10 @@ def test_a_bank_of_lengths_alone_has_no_sound(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("row", "message"),
-    [
-        ("1.wav,1,0,x,1,1,1,car_horn\n", "line 2: end 'x' is not a number"),
-        ("1.wav,1,2.0,1.0,1,1,1,car_horn\n", "1.wav ends before it starts"),
-        ("1.wav,1,0,nan,1,1,1,car_horn\n", "line 2: end 'nan' is not a number"),
-    ],
+    ("times", "message"), [("0,nan", "line 2: end 'nan' is not a number"), ("2.0,1.0", "1.wav ends before it starts")]
 )
-def test_lengths_that_are_none_are_named_in_one_line(tmp_path, row, message):
-    (tmp_path / "table.csv").write_text(HEADER + row)
+def test_lengths_that_are_none_are_named_in_one_line(tmp_path, times, message):
+    (tmp_path / "table.csv").write_text(f"{HEADER}1.wav,1,{times},1,1,1,car_horn\n")
     with pytest.raises(InputError, match=rf"table.csv.*{message}") as caught:
         inspect_table(tmp_path / "table.csv", 16_000)
     assert "\n" not in str(caught.value)

@@ -24,12 +24,10 @@ from mutation import mutate
 from datamodules.corpora.audio_file import LONGEST_SECONDS, audio_length, read_audio
 from datamodules.corpora.urbansound8k import UrbanSound8K
 from datamodules.inspection import inspect_table
-from datamodules.sound_bank import SoundBank, build_sound_bank
 from experiments.command_line.configurations import CONFIGS, read_configuration
 from lightning_modules.checkpoint import read_checkpoint
 from lightning_modules.checkpoint_io import AtomicCheckpointIO
 from lightning_modules.errors import InputError
-from lightning_modules.exported_model import write_exported
 from lightning_modules.spectrogram import HIGHEST_RATE, LOWEST_RATE
 from lightning_modules.trained_module import load_module
 from lightning_modules.weak_labels.classifier_module import EventClassifier
@@ -97,63 +95,23 @@ def table(folder: Path) -> Subject:
     return Subject([text.encode(), quoted.encode(), f"\ufeff{text}".encode()], path, read)
 
 
-class Tones:
-    """A corpus of one short tone."""
-
-    name = "tones"
-
-    def clips(self) -> list[Any]:
-        from datamodules.corpora.corpus import Clip
-
-        return [Clip(f"{n}", "tone", 1, f"{n}") for n in range(3)]
-
-    def read(self, clip: Any) -> tuple[np.ndarray, int]:
-        return 0.1 * np.sin(np.arange(4000, dtype=np.float32) / (4 + int(clip.name))), 8000
-
-    def fingerprint(self, clips: list[Any]) -> str:
-        return "tones"
-
-
-def bank(folder: Path) -> Subject:
-    corpus = Tones()
-    path = build_sound_bank(corpus, corpus.clips(), 8000, folder, workers=0, progress=False).path / "index.npz"
-
-    def read() -> Any:
-        opened = SoundBank.open(corpus, corpus.clips(), 8000, folder)
-        assert np.isfinite(opened.loudness).all() and all(len(opened.clip(i)) for i in range(len(opened.clips)))
-        return [opened.clip(i).tobytes() for i in range(len(opened.clips))], opened.left_out
-
-    return Subject([path.read_bytes()], path, read)
-
-
 def checkpoint(folder: Path) -> Subject:
-    settings, module = _classifier()
-    contents = {"state_dict": module.state_dict(), "hyper_parameters": settings, "module": "EventClassifier"}
-    path = folder / "classifier.ckpt"
-    AtomicCheckpointIO().save_checkpoint(contents, path)
-    return Subject([path.read_bytes()], path, lambda: _weights(path))
-
-
-def exported(folder: Path) -> Subject:
-    settings, module = _classifier()
-    path = folder / "classifier.safetensors"
-    write_exported(path, {"module": "EventClassifier", "hyper_parameters": settings}, module.state_dict())
-    return Subject([path.read_bytes()], path, lambda: _weights(path))
-
-
-def _classifier() -> tuple[dict[str, Any], EventClassifier]:
     torch.manual_seed(0)
     settings: dict[str, Any] = {"supervision": "frame", "classes": ["horn", "dog"], "sample_rate": 8000}
     settings |= {"window": 32, "hop": 16, "gain": 2.0}
     settings["network"] = {"class_path": "lightning_modules.networks.BLSTM", "init_args": {"units": 3, "layers": 1}}
-    return settings, EventClassifier(**settings)
+    module = EventClassifier(**settings)
+    contents = {"state_dict": module.state_dict(), "hyper_parameters": settings, "module": "EventClassifier"}
+    path = folder / "classifier.ckpt"
+    AtomicCheckpointIO().save_checkpoint(contents, path)
 
+    def read() -> Any:
+        read_checkpoint(path)
+        weights = load_module(path, EventClassifier).state_dict().values()
+        assert all(weight.isfinite().all() for weight in weights)
+        return [weight.tolist() for weight in weights]
 
-def _weights(path: Path) -> Any:
-    read_checkpoint(path)
-    classifier = load_module(path, EventClassifier)
-    assert all(weight.isfinite().all() for weight in classifier.state_dict().values())
-    return [weight.tolist() for weight in classifier.state_dict().values()]
+    return Subject([path.read_bytes()], path, read)
 
 
 def configuration(folder: Path) -> Subject:
@@ -164,7 +122,7 @@ def configuration(folder: Path) -> Subject:
 
 
 SUBJECTS: dict[str, Callable[[Path], Subject]] = {
-    function.__name__: function for function in (audio, table, bank, checkpoint, exported, configuration)
+    function.__name__: function for function in (audio, table, checkpoint, configuration)
 }
 
 
@@ -182,8 +140,7 @@ def outcome(subject: Subject, name: str) -> tuple[str, Any]:
 
 def main(name: str, begin: int, end: int, folder: Path) -> None:
     subject = SUBJECTS[name](folder)
-    # The bank's folder is what its message names.
-    shown = subject.path.parent.name if name == "bank" else subject.path.name
+    shown = subject.path.name
     used = int(Path("/proc/self/statm").read_text().split()[0]) * os.sysconf("SC_PAGE_SIZE")
     resource.setrlimit(resource.RLIMIT_AS, (used + BYTES, used + BYTES))
     counts: collections.Counter[str] = collections.Counter()

@@ -49,7 +49,10 @@ def test_every_configuration_is_a_stage_of_a_reproduction_or_an_ablation(stages_
 
 @pytest.mark.parametrize(
     ("preset", "wanted"),
-    [("small", {"classifier_frame.test", "frame.test", "clip.fit"}), ("paper", {"classifier_frame.fit"})],
+    [
+        ("small", {"classifier_frame.test", "frame.test", "clip.fit"}),
+        pytest.param("paper", {"classifier_frame.fit"}, marks=pytest.mark.soak),
+    ],
 )
 def test_a_preset_of_weak_labels_runs_on_recordings(preset, wanted, stages_of, separatrix):
     stages = {stage.name: stage for stage in stages_of("weak_labels", preset)}
@@ -63,7 +66,7 @@ def test_a_preset_of_weak_labels_runs_on_recordings(preset, wanted, stages_of, s
     assert {name for name in NAMES if f"weak_labels/{preset}/" in name} <= used(stages[name] for name in wanted)
 
 
-@pytest.mark.parametrize("preset", ["small", "paper"])
+@pytest.mark.parametrize("preset", ["small", pytest.param("paper", marks=pytest.mark.soak)])
 def test_a_preset_of_the_model_selection_runs_on_recordings(preset, stages_of, separatrix):
     folds = ("--data.train_folds", "[1,2,3]")  # of which the tiny corpus has few
     for stage in stages_of("model_selection", preset):
@@ -77,10 +80,12 @@ def test_a_preset_of_the_model_selection_runs_on_recordings(preset, stages_of, s
 
 
 @pytest.mark.parametrize("name", ABLATIONS)
-def test_an_ablation_is_added_to_a_training_or_a_selection_and_what_it_says_holds(name, separatrix, stages, tmp_path):
+def test_an_ablation_is_added_to_a_training_or_a_selection_and_what_it_says_holds(
+    name, separatrix, model_selection, tmp_path
+):
     says = yaml.safe_load((CONFIGS / f"{name}.yaml").read_text())
     kind = says.get("model", {}).get("class_path")
-    given = {"model.checkpoints": f"['{stages('fit model-selection').whole}/checkpoints/best.ckpt']"}
+    given = {"model.checkpoints": f"['{model_selection.output}/music/checkpoints/best.ckpt']"}
     music = separatrix.selection("music", {"data.corpus.songs": 20})
     if kind == "ModelSelection":
         command = ("test", *music, *separatrix.as_options(given))

@@ -212,9 +212,3 @@ def test_every_command_is_documented_and_what_is_called_one_is_one():
     for document in DOCUMENTS:
         named |= {*re.findall(r"`separatrix ([a-z]\w*)", (ROOT / document).read_text(encoding="utf-8"))}
     assert COMMANDS.keys() == named
-
-
-@pytest.mark.parametrize("words", ["fit --confg weak_labels/base", "bank --config weak_labels/base --data.dration 3"])
-def test_a_command_that_is_misspelt_is_found(words):
-    with pytest.raises(pytest.fail.Exception):
-        require_parsed(words.split())

@@ -132,9 +132,8 @@ def alive(folder):
     return [number for number in found if int(number) != os.getpid()]
 
 
-@pytest.mark.parametrize(
-    ("rank", "how"), [(1, "raise"), *(pytest.param(rank, "kill", marks=pytest.mark.soak) for rank in (0, 1))]
-)
+@pytest.mark.soak
+@pytest.mark.parametrize(("rank", "how"), [(1, "raise"), (0, "kill"), (1, "kill")])
 def test_a_rank_that_fails_ends_all(rank, how, separatrix, tmp_path):
     failing = ["--trainer.callbacks+", "faults.FailingRank"]
     failing += ["--trainer.callbacks.rank", rank, "--trainer.callbacks.how", how]

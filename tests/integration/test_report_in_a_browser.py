@@ -9,6 +9,7 @@ from selenium import webdriver
 from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.keys import Keys
 
+pytestmark = pytest.mark.soak
 CHROMIUM, DRIVER = (Path("/usr/bin") / name for name in ("chromium", "chromedriver"))
 SWITCHES = (
     *("--headless=new", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"),
@@ -31,7 +32,7 @@ def browser(tmp_path_factory):
     driver.quit()
 
 
-@pytest.fixture(params=["weak-labels", pytest.param("model-selection", marks=pytest.mark.soak)])
+@pytest.fixture(params=["weak-labels", "model-selection"])
 def opened(request, browser, report_pages):
     """A browser that shows a page, 1200 pixels wide, in light colours."""
 
@@ -74,30 +75,6 @@ def test_one_player_at_a_time_and_escape_stops_it(opened):
     assert playing == [True, False]
     browser.find_element("tag name", "body").send_keys(Keys.ESCAPE)
     assert browser.execute_script("return [...document.querySelectorAll('audio')].every((player) => player.paused)")
-
-
-@pytest.mark.soak
-def test_the_keyboard_reaches_everything_and_shows_where_it_is(opened):
-    browser = opened()
-    wanted = browser.execute_script(
-        """const folded = "details:not([open]) > :not(summary)";
-        const all = [...document.querySelectorAll("a, summary, audio, button, input, [tabindex='0']")];
-        const shown = all.filter((element) => element.checkVisibility() && !element.closest(folded));
-        shown.forEach((element, number) => { element.dataset.number = number; });
-        return shown.filter((element) => element.type !== "radio" || element.checked).map((e) => e.dataset.number);"""
-    )
-    reached = []
-    for _ in range(12 * len(wanted)):
-        browser.switch_to.active_element.send_keys(Keys.TAB)
-        number, outline = browser.execute_script(
-            "const e = document.activeElement; return [e.dataset.number ?? null, getComputedStyle(e).outlineStyle];"
-        )
-        if number is None:
-            break
-        assert outline != "none", number
-        reached.append(number)
-    assert set(wanted) <= set(reached)
-    assert list(dict.fromkeys(reached)) == sorted(set(reached), key=int)
 
 
 def test_a_phone_shows_it_without_scrolling_sideways(opened):

@@ -135,19 +135,14 @@ def test_a_second_run_trains_and_evaluates_nothing_and_another_configuration_tou
     assert all((tmp_path / "copy" / n).read_bytes() == (weak_labels.output / n).read_bytes() for n in made_again)
 
 
-def test_two_stages_at_a_time_give_the_same_table_even_where_a_setting_was_refused_before(
-    separatrix, weak_labels, tmp_path
-):
-    command = weak_labels.command
-    refusal = separatrix.run(*command, "--trainer.max_epoks", "1", "--jobs", "1", "--output", tmp_path)
+def test_a_setting_that_a_stage_refuses_is_named_with_the_stage(separatrix, weak_labels, tmp_path):
+    arguments = ["--trainer.max_epoks", "1", "--jobs", "1", "--output", tmp_path]
+    refusal = separatrix.run(*weak_labels.command, *arguments)
     assert refusal.status == 2
     assert refusal.err.splitlines()[-2:] == [
         "separatrix fit: --trainer.max_epoks: no such setting; did you mean --trainer.max_epochs?",
         "separatrix reproduce: strong.fit ended with status 2; what was complete before is kept",
     ]
-    assert "epoch 1/1" in separatrix.succeed(*command, "--jobs", "2", "--output", tmp_path).out
-    for name in ("table.csv", "scores.csv", "classifier.csv"):
-        assert (tmp_path / name).read_bytes() == (weak_labels.output / name).read_bytes()
 
 
 @pytest.mark.soak
@@ -188,8 +183,9 @@ def test_predict_writes_the_picked_estimates_and_models_count_wherever_they_lie(
         shutil.copy(model_selection.output / name / "checkpoints" / "best.ckpt", tmp_path / name)
     monkeypatch.chdir(tmp_path)
     models = {"model.checkpoints": [f"{name}/best.ckpt" for name in DOMAINS]}
-    for command in ("test", "predict"):
-        separatrix.succeed(command, *separatrix.selection("music", models), "--run", "run")
+    other = ["--data.evaluation_batch_size", "5", "--data.workers", "2"]  # the rows are the same to the last byte
+    separatrix.succeed("test", *separatrix.selection("music", models), *other, "--run", "run")
+    separatrix.succeed("predict", *separatrix.selection("music", models), "--run", "run")
     whole = (model_selection.output / "selection" / "music" / "scores.csv").read_bytes()
     assert (tmp_path / "run" / "scores.csv").read_bytes() == whole
     estimates = sorted((tmp_path / "run" / "estimates").iterdir())

@@ -72,9 +72,3 @@ def test_without_data_the_run_says_what_to_set(agent, monkeypatch, capfd):
     monkeypatch.delenv("DATA")
     assert agent("r1", CHOSEN) != 0
     assert "DATA: is not set: the folder that holds UrbanSound8K" in capfd.readouterr().err
-
-
-def test_the_file_is_one_that_wandb_sweep_takes():
-    assert {"program", "method", "metric", "parameters", "command"} <= SWEEP.keys()
-    assert SWEEP["method"] == "random" and SWEEP["metric"]["goal"] == "maximize"
-    assert SWEEP["parameters"].keys() == {"model.supervision", "model.optimizer.lr", "model.alpha"}

@@ -1,16 +1,12 @@
 """A training and its test followed in W&B by the real command line, read back from the offline files."""
 
 import json
-import os
 import shlex
-import signal
 from pathlib import Path
 
 import pytest
-import wandb
 import yaml
 from conftest import URBAN_CLASSES as CLASSES
-from stages import epochs
 
 from lightning_modules.checkpoint import read_checkpoint
 
@@ -149,45 +145,3 @@ def test_a_training_that_is_refused_leaves_no_run(separatrix, tmp_path):
     outcome = separatrix.run("fit", *separatrix.arguments("frame"), *FOLLOWED, "--run", tmp_path / "run")
     assert outcome.status == 2 and "classifier" in outcome.err
     assert not (tmp_path / "run").exists()
-
-
-@pytest.mark.soak
-def test_two_ranks_are_one_run_which_a_killed_training_goes_on_with(
-    separatrix, processes, wandb_records, tmp_path, monkeypatch
-):
-    monkeypatch.setenv("WANDB_X_TRANSACTION_LOG_FLUSH_INTERVAL", "0.1")
-    ranks = {"trainer.devices": "2", "trainer.strategy": "ddp", "data.batch_size": "2"}
-    arguments = [*separatrix.arguments("strong", TWO_EPOCHS), *FOLLOWED, *ONE_EXAMPLE, "--run", tmp_path]
-    endless = [*arguments, *separatrix.as_options({**ranks, "trainer.max_epochs": 10_000})]
-    wandb.teardown()  # a process that this one starts would use its connection
-    with processes.start("fit", *endless) as running:
-        running.wait_until(lambda: epochs(tmp_path))
-        assert not running.ended_within(1)
-        running.signal(signal.SIGKILL)
-        running.end()
-    stored = json.loads((tmp_path / "wandb.json").read_text())
-    assert [path.name.split("-")[-1] for path in (tmp_path / "wandb").glob("offline-run-*")] == [stored["id"]]
-    reached = epochs(tmp_path)
-    separatrix.succeed("fit", *arguments, "--trainer.max_epochs", reached + 1, "--ckpt_path", "last")
-    assert json.loads((tmp_path / "wandb.json").read_text()) == stored
-    killed, resumed = wandb_records(tmp_path)
-    assert {begun.run_id for each in (killed, resumed) for begun in of_kind(each, "run")} == {stored["id"]}
-    assert not of_kind(killed, "exit") and of_kind(resumed, "exit")[0].exit_code == 0
-    steps = [sorted(step for name, step, _ in points(each) if name == "validation_loss") for each in (killed, resumed)]
-    assert steps[1] == [2 * reached + 1]
-    assert steps[0] and steps[0] == [2 * epoch + 1 for epoch in range(len(steps[0]))] and len(steps[0]) <= reached + 1
-
-
-@pytest.mark.soak
-def test_a_training_outlives_wandbs_helper_process(separatrix, processes, tmp_path):
-    settings = {"trainer.max_epochs": 40, "trainer.log_every_n_steps": 1}
-    wandb.teardown()
-    arguments = [*separatrix.arguments("strong", settings), "--logger", "wandb", "--run", tmp_path]
-    with processes.start("fit", *arguments) as running:
-        running.wait_until(lambda: epochs(tmp_path))
-        children = Path(f"/proc/{running.pid}/task/{running.pid}/children").read_text().split()
-        (helper,) = [child for child in children if Path(f"/proc/{child}/comm").read_text() == "wandb-core\n"]
-        os.kill(int(helper), signal.SIGKILL)
-        ended = running.end()
-    assert ended.status == 0 and ended.printed.count("W&B failed and is left alone") == 1
-    assert len([r for r in separatrix.rows(*tmp_path.glob("curves/*/metrics.csv")) if r["validation_loss"]]) == 40

@@ -31,7 +31,6 @@ REFUSED = [
     ("fit", {"use_distributed_sampler": True}, "share their mixtures out"),
     ("fit", {"barebones": True}, "neither checkpoints nor lines"),
     ("fit", {"model_registry": "mine"}, "stay in the run's folder"),
-    ("fit", {"precision": "64-true"}, "in 32 bits"),
     ("fit", {"precision": "bf16-true"}, "in 32 bits"),
     ("fit", {"precision": "transformer-engine"}, "transformer_engine"),
     ("fit", {"limit_train_batches": 0}, "nothing would be learnt"),

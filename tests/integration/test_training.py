@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
-from stages import epochs, results
+from stages import epochs
 
 from datamodules.sampling import EpochSampler
 
@@ -59,12 +59,14 @@ def test_a_training_leaves_its_configuration_versions_checkpoints_and_curves(sep
     assert sum(line["validation_improvement_db"] != "" for line in lines) == len(losses) == 3
 
 
-def test_the_configuration_in_the_folder_alone_makes_the_same_weights_again(separatrix, trained, tmp_path):
-    separatrix.succeed("fit", "--config", trained / "through" / "config.yaml", "--run", tmp_path)
+def test_the_configuration_in_the_folder_makes_the_same_weights_with_any_workers_and_logger(
+    separatrix, trained, tmp_path
+):
+    other = ["--data.workers", "2", "--logger", "none", "--run", tmp_path]
+    separatrix.succeed("fit", "--config", trained / "through" / "config.yaml", *other)
     assert all(separatrix.same_weights(trained / "through" / name, tmp_path / name) for name in CHECKPOINTS)
     first, again = (yaml.safe_load((run / "config.yaml").read_text()) for run in (trained / "through", tmp_path))
-    assert first.pop("run") != again.pop("run")
-    assert first == again
+    assert {name for name in first if first[name] != again[name]} == {"run", "data", "logger"}
 
 
 def test_a_run_is_resumed_with_its_best_score_wherever_its_folder_lies(trained, separatrix, tmp_path):
@@ -132,27 +134,6 @@ def test_other_settings_are_applied_and_early_stopping_holds_after_a_resume(trai
     assert separatrix.listing(run / "checkpoints") == before
 
 
-PLATEAU = {"model.optimizer.lr": 100, "model.scheduler": "torch.optim.lr_scheduler.ReduceLROnPlateau"}
-PLATEAU |= {"model.scheduler.patience": 0, "model.scheduler.factor": 0.5}
-# Two steps an epoch.
-CYCLE = {"model.optimizer": "SGD", "model.optimizer.lr": 0.1, "model.optimizer.momentum": 0.9}
-CYCLE |= {"model.scheduler": "OneCycleLR", "model.scheduler.max_lr": 0.1, "model.scheduler.total_steps": 10}
-CYCLE |= {"model.scheduler_interval": "step"}
-
-
-@pytest.mark.parametrize(
-    ("settings", "first"), [(PLATEAU, 100), (CYCLE, 0.1)], ids=["halved on a plateau", "one cycle"]
-)
-def test_a_rate_that_changes_is_the_same_after_an_interruption(settings, first, separatrix, tmp_path):
-    for run, stops in (("through", [5]), ("cut", [4, 5])):
-        for number in stops:
-            arguments = separatrix.arguments("strong", {**settings, "trainer.max_epochs": number})
-            separatrix.succeed("fit", *arguments, "--run", tmp_path / run, "--ckpt_path", "last")
-    rates = [last(tmp_path / run)["optimizer_states"][0]["param_groups"][0]["lr"] for run in ("through", "cut")]
-    assert rates[0] == rates[1] < first
-    assert separatrix.same_weights(tmp_path / "through" / CHECKPOINTS[1], tmp_path / "cut" / CHECKPOINTS[1])
-
-
 def seen(folder):
     """The mixtures of every epoch, by rank."""
     visits = defaultdict(list)
@@ -208,28 +189,6 @@ def test_a_loader_worker_that_is_killed_ends_the_training_in_one_line(separatrix
     (line,) = [line for line in ended.printed.splitlines() if line.startswith("separatrix fit: ")]
     assert ended.status == 2 and "Traceback" not in ended.printed
     assert "DataLoader worker" in line and "--data.workers 0" in line
-
-
-@pytest.mark.parametrize("name", ["fit with a classifier", pytest.param("fit model-selection", marks=pytest.mark.soak)])
-def test_a_training_is_the_same_with_any_number_of_workers_and_any_logger(name, stages, separatrix, tmp_path):
-    stage = stages(name)
-    separatrix.succeed(*stage.into(tmp_path), "--data.workers", "4", "--logger", "none")
-    found, whole = results(tmp_path), results(stage.whole)
-    assert {file: found[file] for file in CHECKPOINTS} == {file: whole[file] for file in CHECKPOINTS}
-
-
-@pytest.mark.soak
-def test_a_training_is_the_same_with_as_many_threads_and_close_with_more(separatrix, tmp_path):
-    # Large enough to be shared out.
-    arguments = separatrix.arguments("strong", {"model.network.units": 64, "data.duration": 1.0})
-    before = torch.get_num_threads()
-    for folder, threads in (("one", 1), ("two", 2), ("two again", 2)):
-        torch.set_num_threads(threads)
-        separatrix.succeed("fit", *arguments, "--run", tmp_path / folder)
-    torch.set_num_threads(before)
-    one, two = (separatrix.weights(tmp_path / folder / CHECKPOINTS[1]) for folder in ("one", "two"))
-    assert separatrix.same_weights(tmp_path / "two" / CHECKPOINTS[1], tmp_path / "two again" / CHECKPOINTS[1])
-    torch.testing.assert_close(one, two, rtol=0, atol=1e-3)
 
 
 def test_predict_writes_the_estimates_of_every_test_mixture_as_audio(separatrix, tmp_path):

@@ -1,6 +1,5 @@
 """What a user gets wrong ends in one clear line and status 2, and leaves every folder as it was."""
 
-import csv
 import shutil
 
 import numpy as np
@@ -33,20 +32,15 @@ def refused(separatrix, tmp_path):
     return run
 
 
-FRAME, CLIP, STRONG = "{classifier_frame}", "{classifier_clip}", "{strong}"  # checkpoints of trained systems
+FRAME, STRONG = "{classifier_frame}", "{strong}"  # checkpoints of trained systems
 FITS = [
     ("strong", {"data.corpus.zzz": 3}, "--data.corpus.zzz: no such setting; --help lists them"),
-    ("strong", {"zzz": 3}, "--zzz: no such setting; --help lists them"),
     ("strong", {"data.batch_size": "many"}, "\"batch_size\": Expected a <class 'int'>. Got value: many"),
-    ("strong", {"data.batch_size": 0}, "batch_size: 0; at least 1 is needed"),
     ("strong", {"data.window": 128}, "hop: 128; between 1 and half the window (64) is needed"),
-    ("strong", {"data.validation_folds": "[1]"}, "fold 1 is in train_folds too; splits must not share"),
     ("strong", {"data.corpus.clips_per_class": 1}, "clips_per_class=1"),
     ("strong", {"data.batch_size": 9}, "epoch_mixtures: 8 over 1 ranks do not fill a batch of 9"),
     ("strong", {"trainer.strategy": "magic"}, "--trainer: You selected an invalid strategy name: `strategy='magic'`"),
     ("strong", {"run": "{tmp}/file/run"}, "cannot be written to; choose another --run"),
-    ("frame", {}, "classifier: frame supervision needs the checkpoint of an EventClassifier"),
-    ("clip", {"model.classifier": FRAME}, "supervision: the separator has clip"),
     ("frame", {"model.classifier": "{tmp}/classifier.ckpt"}, "no such checkpoint"),
     ("frame", {"model.classifier": STRONG}, "a checkpoint of WeakLabelSeparator; one of EventClassifier is needed"),
     ("strong", {"ckpt_path": "{tmp}/strong.safetensors"}, "an exported model, which is no state of a training"),
@@ -54,19 +48,9 @@ FITS = [
 TESTS = [
     ("strong", {"ckpt_path": "best"}, "no such checkpoint; train it first"),
     ("strong", {}, "--ckpt_path: needed, such as `best` of the run"),
-    (
-        "strong",
-        {"ckpt_path": STRONG, "data.sample_rate": 16000},
-        "sample_rate: the model has 16000, the checkpoint 8000",
-    ),
-    (
-        "strong",
-        {"ckpt_path": STRONG, "data.classes": CLASSES},
-        "classes: the model has ['car_horn', 'dog_bark'], the ch",
-    ),
+    ("strong", {"ckpt_path": STRONG, "data.sample_rate": 16000}, "the model has 16000, the checkpoint 8000"),
     ("strong", {"ckpt_path": STRONG, "model.network.units": 7}, "give the settings of its training"),
     ("strong", {"ckpt_path": FRAME}, "a checkpoint of EventClassifier; one of WeakLabelSeparator is needed"),
-    ("frame", {"ckpt_path": STRONG}, "supervision: the model has frame, the checkpoint strong"),
 ]
 
 
@@ -82,10 +66,7 @@ def test_a_wrong_setting_is_named(command, row, given, told, separatrix, refused
     (tmp_path / "file").write_text("")
     if "strong.safetensors" in str(given):
         separatrix.succeed("export", separatrix.best("strong"), "--output", tmp_path / "strong.safetensors")
-    places = {
-        "tmp": tmp_path,
-        **{name: separatrix.best(name) for name in ("classifier_frame", "classifier_clip", "strong")},
-    }
+    places = {"tmp": tmp_path, **{name: separatrix.best(name) for name in ("classifier_frame", "strong")}}
     given = {
         name: value.format(**places) if isinstance(value, str) and value[0] == "{" else value
         for name, value in {"run": "{tmp}/run", **given}.items()
@@ -93,25 +74,16 @@ def test_a_wrong_setting_is_named(command, row, given, told, separatrix, refused
     assert told in refused(command, *separatrix.arguments(row, given))
 
 
-def test_a_refused_training_leaves_the_run_that_was_there(separatrix, refused, tmp_path):
-    shutil.copytree(separatrix.systems / "strong", tmp_path / "run")
-    further = {"data.classes": CLASSES, "run": tmp_path / "run", "ckpt_path": "last"}
-    refused("fit", *separatrix.arguments("strong", further))
-
-
 @pytest.mark.parametrize(
     ("command", "further", "words"),
     [
         ("test", {"data.sample_rate": "16000"}, "sample_rate: the model has 8000, the data 16000"),
-        ("test", {"data.sources": "3"}, "sources: the model has 2, the data 3"),
         ("test", {"model.confidence_clusters": "anew"}, "confidence_clusters"),
-        ("test", {"model.checkpoints": "['{strong}']"}, "WeakLabelSeparator; one of DeepClustering is needed"),
         ("fit", {}, "fit of a ModelSelection: No `training_step()` method defined"),
     ],
 )
-def test_a_selection_that_does_not_fit_is_refused(command, further, words, separatrix, stages, tmp_path):
-    models = {"model.checkpoints": f"['{stages('fit model-selection').whole}/checkpoints/best.ckpt']"}
-    further = {name: value.replace("{strong}", str(separatrix.best("strong"))) for name, value in further.items()}
+def test_a_selection_that_does_not_fit_is_refused(command, further, words, separatrix, model_selection, tmp_path):
+    models = {"model.checkpoints": f"['{model_selection.output}/speech/checkpoints/best.ckpt']"}
     outcome = separatrix.run(command, *separatrix.selection("speech", {**models, **further}), "--run", tmp_path / "run")
     assert outcome.status == 2 and words in outcome.err.strip().splitlines()[-1]
     assert not (tmp_path / "run" / "scores.csv").exists()
@@ -142,21 +114,6 @@ def data(separatrix, corpus, tmp_path_factory):
     return ["--config", "weak_labels/base", *separatrix.as_options(given)]
 
 
-def test_names_and_links_that_leave_the_root_are_refused(refused, data, corpus, tmp_path):
-    table = corpus / "metadata" / "UrbanSound8K.csv"
-    with table.open(newline="") as file:
-        rows = list(csv.reader(file))
-    with table.open("w", newline="") as file:
-        csv.writer(file).writerows([*rows[:2], ["../../../secret.wav", *rows[2][1:]], *rows[3:]])
-    assert "line 3: slice_file_name '../../../secret.wav' is not a plain file name" in refused("bank", *data)
-    with table.open("w", newline="") as file:
-        csv.writer(file).writerows(rows)
-    clip = next((corpus / "audio" / "fold1").glob("*.wav"))
-    shutil.move(clip, tmp_path / "elsewhere.wav")
-    clip.symlink_to(tmp_path / "elsewhere.wav")
-    assert f"{clip.name}: leads out of {corpus}" in refused("bank", *data, lines=2)
-
-
 def test_all_broken_clips_are_listed_at_once(refused, data, corpus):
     missing, truncated, empty, not_a_number = sorted(corpus.glob("audio/fold*/*.wav"))[:4]
     missing.unlink()
@@ -172,14 +129,12 @@ def test_all_broken_clips_are_listed_at_once(refused, data, corpus):
         assert line.startswith(f"{path.relative_to(corpus)}: {reason}")
 
 
-def test_silent_clips_are_left_out_by_name_and_training_goes_on(separatrix, data, corpus, tmp_path):
+def test_silent_clips_are_left_out_by_name(separatrix, data, corpus):
     silent = sorted(corpus.glob("audio/fold*/*.wav"))[0]
     soundfile.write(silent, np.zeros(9000), 22050)
     outcome = separatrix.succeed("bank", *data)
     assert f"left out: {silent.relative_to(corpus)}: silent" in outcome.out
     assert "11 clips" in outcome.out and "1 clips left out" in outcome.out
-    further = {**separatrix.networks["WeakLabelSeparator"], **separatrix.trainer, "run": tmp_path / "run"}
-    separatrix.succeed("fit", *data, "--config", "weak_labels/strong", *separatrix.as_options(further))
 
 
 # --- in the midst of a training ---
@@ -231,70 +186,16 @@ def test_weights_that_a_gradient_has_spoilt_are_not_written_over_those_of_earlie
 
 # --- settings of every kind: either mixtures of finite samples, or one line ---
 
-VALUES = st.sampled_from(
-    [
-        *(
-            "nan",
-            "inf",
-            "-inf",
-            "-1",
-            "0",
-            "1",
-            "2",
-            "0.5",
-            "-0.0",
-            "1e308",
-            "1e-308",
-            "256",
-            "1e5",
-            "9" * 30,
-            "9" * 5000,
-        ),
-        *(
-            "[]",
-            "{}",
-            "null",
-            "true",
-            "abc",
-            "''",
-            "[1,1]",
-            "[[1]]",
-            "[null]",
-            "\x1b[31m",
-            "[red]",
-            "[a|b,c]",
-            "[../x]",
-        ),
-    ]
+VALUES = "nan inf -inf -1 0 1 2 0.5 -0.0 1e308 1e-308 256 1e5 [] {} null true abc '' [1,1] [[1]] [null] [red] [a|b,c]"
+NAMES = (
+    "duration sample_rate window hop seed batch_size workers train_mixtures test_mixtures epoch_mixtures train_folds "
+    "test_folds classes quietest loudest latest_onset event_rate saliences train_sources corpus bank_folder no_such "
+    "corpus.folds corpus.seed sources corpus.sample_rate corpus.class_path labels stems domain"
 )
-NAMES = st.sampled_from(
-    [
-        *(
-            "duration",
-            "sample_rate",
-            "window",
-            "hop",
-            "seed",
-            "batch_size",
-            "workers",
-            "train_mixtures",
-            "test_mixtures",
-        ),
-        *(
-            "epoch_mixtures",
-            "train_folds",
-            "test_folds",
-            "classes",
-            "quietest",
-            "loudest",
-            "latest_onset",
-            "event_rate",
-        ),
-        *("saliences", "train_sources", "corpus", "bank_folder", "no_such", "corpus.folds", "corpus.seed", "sources"),
-        *("corpus.sample_rate", "corpus.class_path", "labels", "stems", "domain"),
-    ]
-)
-FURTHER = st.lists(st.tuples(NAMES, VALUES | st.text(max_size=8).filter(lambda text: "\0" not in text)), min_size=1)
+DRAWN = st.sampled_from([*VALUES.split(), "[../x]", "\x1b[31m", "9" * 30, "9" * 5000])
+DRAWN |= st.text(max_size=8).filter(lambda text: "\0" not in text)
+
+FURTHER = st.lists(st.tuples(st.sampled_from(NAMES.split()), DRAWN), min_size=1)
 
 
 def of_any_setting(examples):

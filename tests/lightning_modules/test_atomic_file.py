@@ -14,31 +14,17 @@ def test_a_file_comes_to_its_place_with_its_folder_and_nothing_beside_it(tmp_pat
     assert list(path.parent.iterdir()) == [path]
 
 
-def test_until_the_block_ends_readers_see_the_old_file(tmp_path):
-    path = tmp_path / "table.md"
-    path.write_text("old")
-    with atomic_file(path) as partial:
-        partial.write_text("new")
-        assert path.read_text() == "old"
-    assert path.read_text() == "new"
-
-
-def test_a_block_that_fails_leaves_the_old_file_and_nothing_beside_it(tmp_path):
+def test_readers_see_the_old_file_until_the_block_ends_and_where_it_fails(tmp_path):
     path = tmp_path / "table.md"
     path.write_text("old")
     with pytest.raises(OSError, match="disk full"), atomic_file(path) as partial:
-        partial.write_text("ne")
+        partial.write_text("half of a longer file")
         raise OSError("disk full")
     assert path.read_text() == "old" and list(tmp_path.iterdir()) == [path]
-
-
-def test_what_a_killed_process_left_beside_it_is_written_over(tmp_path):
-    path = tmp_path / "table.md"
-    with atomic_file(path) as partial:
-        name = partial
-        partial.write_text("a")
-    name.write_text("half of a longer file that a kill left")
-    write_text_atomically(path, "new")
+    partial.write_text("half of a longer file that a kill left")
+    with atomic_file(path) as again:
+        again.write_text("new")
+        assert path.read_text() == "old" and again == partial
     assert path.read_text() == "new" and list(tmp_path.iterdir()) == [path]
 
 

@@ -7,16 +7,10 @@ from lightning_modules.errors import InputError
 from lightning_modules.loss_watch import LossWatch
 
 
-def test_finite_losses_pass():
-    watch = LossWatch()
-    for step in range(100):
-        watch.take(torch.tensor([0.0, -1e30, float(step)]), torch.tensor([1, 2, 3]), split="train", epoch=0)
-    watch.check()
-
-
 @pytest.mark.parametrize("value", ["nan", "inf", "-inf"])
 def test_the_mixtures_of_a_loss_that_is_not_finite_are_named_with_their_batch(value):
     watch = LossWatch()
+    watch.take(torch.tensor([0.0, -1e30]), torch.tensor([1, 2]), split="train", epoch=0)
     losses, indices = torch.tensor([1.0, float(value), 2.0, float(value)]), torch.tensor([40, 7, 3, 19])
     with pytest.raises(InputError) as refused:
         watch.take(losses, indices, split="validation", epoch=4)

@@ -30,6 +30,7 @@ def test_si_sdr_is_its_formula_with_means_removed():
         estimate = 0.3 * target + factor * error - 2.0
         expected = [formula(e, t) for e, t in zip(estimate, target, strict=True)]
         np.testing.assert_allclose(si_sdr(estimate, target).numpy(), expected, atol=1e-6)
+    assert si_sdr(noise(100).half(), noise(100, seed=1)).dtype == torch.float64
 
 
 def separated(level: float, samples: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -49,7 +50,7 @@ def test_every_pair_scores_as_torchmetrics_has_it(level, samples):
     torch.testing.assert_close(found.si_sdr, expected, atol=1e-6, rtol=0)
 
 
-@pytest.mark.parametrize("level", [60, 80, 100])
+@pytest.mark.parametrize("level", [60, 100])
 def test_what_rounding_leaves_of_a_high_score_is_known(level):
     estimates, sources = separated(level, 64000)
     found = si_sdr(estimates, sources).flatten().tolist()
@@ -58,18 +59,6 @@ def test_what_rounding_leaves_of_a_high_score_is_known(level):
         projection = (e @ s) / (s @ s) * s
         expected = 10 * np.log10((projection @ projection) / ((e - projection) @ (e - projection)))
         assert abs(score - float(expected)) < 1e-8 * 10 ** ((level - 60) / 10)
-
-
-def test_scores_are_float64_whatever_comes_in():
-    assert si_sdr(noise(2, 3, 100), noise(2, 3, 100, seed=1)).dtype == torch.float64
-    assert si_sdr(noise(100).half(), noise(100, seed=1)).shape == ()
-
-
-def test_a_constant_signal_is_silent_and_no_other():
-    quiet = torch.zeros(50)
-    quiet[20] = 1e-30
-    signals = torch.stack([torch.zeros(50), torch.full((50,), 0.25), quiet, noise(50)])
-    assert is_silent(signals).tolist() == [True, True, False, False]
 
 
 def scene(present: list[list[int]]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -82,12 +71,9 @@ def scene(present: list[list[int]]) -> tuple[torch.Tensor, torch.Tensor, torch.T
 def test_every_present_class_of_every_mixture_has_a_row_in_the_order_of_mixtures_then_classes():
     mixture, sources, estimates, labels = scene([[1, 0, 1], [1, 1, 1], [0, 1, 1]])
     rows = score_separation(mixture, sources, estimates, labels, torch.tensor([7, 3, 30]), CLASSES)
-    assert [(row.mixture, row.label) for row in rows] == [
-        (7, "car_horn"), (7, "siren"), (3, "car_horn"), (3, "dog_bark"), (3, "siren"), (30, "dog_bark"), (30, "siren"),
-    ]  # fmt: skip
-    places = {7: 0, 3: 1, 30: 2}
-    for row in rows:
-        b, c = places[row.mixture], CLASSES.index(row.label)
+    places = [(0, 0), (0, 2), (1, 0), (1, 1), (1, 2), (2, 1), (2, 2)]
+    assert [(row.mixture, row.label) for row in rows] == [((7, 3, 30)[b], CLASSES[c]) for b, c in places]
+    for row, (b, c) in zip(rows, places, strict=True):
         assert row.left_out is LeftOut.NO
         assert row.input_si_sdr == pytest.approx(formula(mixture[b], sources[b, c]), abs=1e-9)
         assert row.si_sdr == pytest.approx(formula(estimates[b, c], sources[b, c]), abs=1e-9)
@@ -177,19 +163,14 @@ def test_the_best_order_is_that_of_highest_mean_si_sdr_among_all(count):
 
 
 @pytest.mark.parametrize("count", [2, 3, 4])
-def test_silent_and_exact_estimates_leave_the_others_in_their_order(count):
+def test_silent_and_exact_estimates_leave_the_others_in_their_order_and_equal_ones_stay_in_theirs(count):
     sources = noise(1, count, 400)
     for value in (torch.zeros(400), sources[0, 0]):
         estimates = sources + 0.1 * noise(1, count, 400, seed=1)
         estimates[0, 0] = value
         assert torch.equal(in_best_order(estimates.flip(1), sources), estimates)
-
-
-@pytest.mark.parametrize("count", [2, 3])
-def test_estimates_without_any_difference_stay_in_their_order(count):
-    silent, equal = torch.zeros(1, count, 400), noise(1, 1, 400, seed=1).expand(1, count, 400)
-    for estimates in (silent, equal):
-        assert compare(noise(1, count, 400), [estimates])[0].best_order().tolist() == [list(range(count))]
+    for estimates in (torch.zeros(1, count, 400), noise(1, 1, 400, seed=1).expand(1, count, 400)):
+        assert compare(sources, [estimates])[0].best_order().tolist() == [list(range(count))]
 
 
 def test_a_signal_that_is_not_finite_scores_nan_and_leaves_the_others_in_their_order():
@@ -200,6 +181,12 @@ def test_a_signal_that_is_not_finite_scores_nan_and_leaves_the_others_in_their_o
     scores = found.si_sdr.diagonal(dim1=1, dim2=2)[0]
     assert scores.isnan().tolist() == [False, True, False] and not found.silent.any()
     assert scores[0] > 15 and scores[2] > 15
+
+
+def test_a_constant_signal_is_silent_and_no_other():
+    quiet = 1e-30 * torch.nn.functional.one_hot(torch.tensor(20), 50)
+    signals = torch.stack([torch.zeros(50), torch.full((50,), 0.25), quiet, noise(50)])
+    assert is_silent(signals).tolist() == [True, True, False, False]
 
 
 def test_a_pair_with_a_silent_signal_scores_nothing_and_orthogonal_ones_a_finite_number():

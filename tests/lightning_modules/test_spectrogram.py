@@ -36,24 +36,12 @@ def test_spectrum_is_the_fourier_transform_of_windowed_zero_padded_frames(window
     np.testing.assert_allclose(spectrum.numpy(), expected, atol=1e-6)
 
 
-def test_full_scale_sinusoid_in_a_bins_centre_has_magnitude_one_half():
-    sinusoid = torch.cos(2 * torch.pi * 40 / 512 * torch.arange(16_000, dtype=torch.float64)).float()
-    middle = stft(sinusoid, PAPER).abs()[:, 20:-20]
-    torch.testing.assert_close(middle[40], torch.full_like(middle[40], 0.5), atol=1e-4, rtol=0)
-
-
 @pytest.mark.parametrize("samples", [64_000, 5_127, 300])
 def test_inverse_gives_the_signal_back_to_its_last_sample(samples):
     signal = noise(2, samples)
     torch.testing.assert_close(istft(stft(signal, PAPER), PAPER, samples), signal, atol=2e-5, rtol=0)
-
-
-def test_inverse_reaches_the_last_sample_where_only_the_windows_tail_covers_it():
-    geometry = Geometry(16_000, window=4096, hop=2048)
-    samples = 4 * 2048 - 1
-    signal = noise(samples)
-    restored = istft(stft(signal, geometry), geometry, samples)
-    torch.testing.assert_close(restored[:-20], signal[:-20], atol=2e-5, rtol=0)
+    coarse, signal = Geometry(16_000, window=4096, hop=2048), noise(8191)  # only a window's tail covers its end
+    torch.testing.assert_close(istft(stft(signal, coarse), coarse, 8191)[:-20], signal[:-20], atol=2e-5, rtol=0)
 
 
 @pytest.mark.parametrize("shape", [(700,), (2, 1, 3, 700)])
@@ -101,27 +89,12 @@ def test_frames_met_are_those_whose_window_shares_a_sample_with_the_event(window
     assert list(range(*geometry.frames_overlapping(onset, onset + length))) == met
 
 
-def test_frames_met_takes_arrays_of_events():
-    onsets, offsets = np.array([0, 100, 5000]), np.array([1, 700, 64_000])
-    first, stop = PAPER.frames_overlapping(onsets, offsets)
-    assert [(int(a), int(b)) for a, b in zip(first, stop, strict=True)] == [
-        PAPER.frames_overlapping(int(onset), int(offset)) for onset, offset in zip(onsets, offsets, strict=True)
-    ]
-
-
 @pytest.mark.parametrize(
-    ("setting", "values"),
-    [
-        ("sample_rate", dict(sample_rate=0)),
-        ("window", dict(window=511)),
-        ("window", dict(window=0)),
-        ("hop", dict(hop=0)),
-        ("hop", dict(hop=257)),
-    ],
+    ("setting", "value"), [("sample_rate", 0), ("window", 511), ("window", 0), ("hop", 0), ("hop", 257)]
 )
-def test_impossible_geometry_is_refused_by_name_in_one_line(setting, values):
-    with pytest.raises(InputError, match=f"^{setting}: {values[setting]};[^\n]* needed[^\n]*$"):
-        Geometry(**values)
+def test_impossible_geometry_is_refused_by_name_in_one_line(setting, value):
+    with pytest.raises(InputError, match=f"^{setting}: {value};[^\n]* needed[^\n]*$"):
+        Geometry(**{setting: value})
 
 
 def test_log_magnitude_is_the_natural_logarithm_above_its_floor():

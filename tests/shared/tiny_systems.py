@@ -59,12 +59,7 @@ class RandomScenes(LightningDataModule):
 
 
 def trainer(epochs: int = 2, **settings: Any) -> Trainer:
-    quiet = {
-        "logger": False,
-        "enable_checkpointing": False,
-        "enable_progress_bar": False,
-        "enable_model_summary": False,
-    }
+    quiet = dict.fromkeys(("logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary"), False)
     return Trainer(max_epochs=epochs, num_sanity_val_steps=0, **{"accelerator": "cpu", **quiet, **settings})
 
 

@@ -26,12 +26,7 @@ def test_loudest_are_the_first_of_a_stable_sort(share, generator):
     assert loudest(magnitude, share).tolist() == np.stack(expected).tolist()
     among = loudest(magnitude, 0.5)  # also of fewer than are wanted
     assert torch.equal(loudest(magnitude, share, among), loudest(magnitude, share))
-
-
-@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
-def test_the_loudest_are_found_in_any_precision(dtype, generator):
-    magnitude = torch.rand(B, 300, generator=generator).to(dtype)
-    assert torch.equal(loudest(magnitude, 0.1), loudest(magnitude.double(), 0.1))
+    assert torch.equal(loudest(magnitude.bfloat16(), share), loudest(magnitude.bfloat16().double(), share))
 
 
 def test_points_at_are_those_of_each_mixtures_bins(generator):
@@ -45,14 +40,11 @@ def test_soft_masks_are_the_softmax_of_distances(dtype, clusters):
     embedding = clustered_points(50, clusters, 0.4, B, D).to(dtype)
     centres = k_means(embedding, clusters, torch.arange(B)).centres
     centres[:, 0] = embedding[:, 7]  # one distance is 0
-    x, c = embedding.double().numpy(), centres.numpy()
+    distance = np.linalg.norm(embedding.double().numpy()[:, None] - centres.numpy()[:, :, None], axis=-1)
     for beta, masks in ((5, soft_masks(embedding, centres)), (2, soft_masks(embedding, centres, 2.0))):
-        assert masks.shape == (B, clusters, 50)
         assert masks.dtype == (torch.float64 if dtype == torch.float64 else torch.float32)
-        for b in range(B):
-            for i in range(50):
-                likelihood = np.exp(-beta * np.sqrt(((x[b, i] - c[b]) ** 2).sum(-1)))
-                np.testing.assert_allclose(masks[b, :, i], likelihood / likelihood.sum(), atol=1e-6)
+        likelihood = np.exp(-beta * distance)
+        np.testing.assert_allclose(masks, likelihood / likelihood.sum(1, keepdims=True), atol=1e-6)
 
 
 def test_soft_masks_of_equal_or_distant_centres_are_defined():

@@ -3,7 +3,7 @@
 import pytest
 import torch
 from clustered_points import clustered_points
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from sklearn.cluster import KMeans
 from torch import Tensor
@@ -16,18 +16,11 @@ B, D = 5, 20
 
 def inertia(points: Tensor, clusters: Clusters) -> Tensor:
     """Sum of squared distances to the labelled centre, as defined, [B]."""
-    totals = []
-    for x, centres, labels in zip(points.double(), clusters.centres, clusters.labels, strict=True):
-        totals.append((x - centres[labels]).square().sum())
-    return torch.stack(totals)
+    own = clusters.centres.gather(1, clusters.labels.unsqueeze(-1).expand(-1, -1, points.shape[-1]))
+    return (points.double() - own).square().sum((1, 2))
 
 
-def assert_same(actual: Clusters, expected: Clusters) -> None:
-    for mine, theirs in zip(actual, expected, strict=True):
-        assert torch.equal(mine, theirs)
-
-
-@pytest.mark.parametrize(("n", "clusters"), [(600, 3), (600, 4), (5000, 2), (5000, 4)])
+@pytest.mark.parametrize(("n", "clusters"), [(600, 3), (5000, 2)])
 def test_k_means_finds_clusters_as_good_as_scikit_learns_best(n, clusters):
     points = clustered_points(n, clusters, 0.3, B, D)
     found = k_means(points, clusters, torch.arange(B))
@@ -35,18 +28,6 @@ def test_k_means_finds_clusters_as_good_as_scikit_learns_best(n, clusters):
     for b in range(B):
         reference = KMeans(clusters, n_init=20, tol=0, random_state=0).fit(points[b].double().numpy())
         assert inertias[b].item() <= reference.inertia_ * (1 + 1e-4)
-
-
-@pytest.mark.parametrize("n", [300, 4000])
-def test_k_means_ends_in_a_fixed_point(n):
-    points = clustered_points(n, 3, 0.5, B, D)
-    found = k_means(points, 3, torch.arange(B))
-    nearest = torch.cdist(points.double(), found.centres).argmin(-1)
-    assert torch.equal(found.labels, nearest)
-    for b in range(B):
-        for k in range(3):
-            mean = points[b][found.labels[b] == k].double().mean(0)
-            torch.testing.assert_close(found.centres[b, k], mean, rtol=0, atol=1e-12)
 
 
 def test_k_means_keeps_the_best_of_its_starts():
@@ -82,15 +63,11 @@ def test_points_that_do_not_count_change_nothing_and_have_label_0(generator):
     other[:, -1] = torch.nan
     mask = valid.expand(B, -1)
     found = k_means(points, 2, torch.arange(B), mask)
-    assert_same(k_means(other, 2, torch.arange(B), mask), found)
+    assert all(map(torch.equal, k_means(other, 2, torch.arange(B), mask), found))
     assert found.labels[:, 250:].count_nonzero() == 0
-    for b in range(B):
-        for k in range(2):
-            mean = points[b, :250][found.labels[b, :250] == k].double().mean(0)
-            torch.testing.assert_close(found.centres[b, k], mean)
 
 
-@pytest.mark.parametrize(("clusters", "n"), [(2, 1), (2, 3000), (4, 50)])
+@pytest.mark.parametrize(("clusters", "n"), [(2, 1), (4, 3000)])
 def test_equal_points_all_lie_in_one_cluster(clusters, n, generator):
     point = torch.rand(B, 1, D, generator=generator)
     points = point.expand(-1, n, -1)
@@ -119,7 +96,8 @@ def test_no_points_give_zeros(generator):
 
 
 @settings(deadline=None, max_examples=30)
-@given(st.integers(0, 2**31), st.integers(1, 12), st.integers(2, 4), st.integers(1, 3), st.booleans())
+@given(st.integers(0, 2**31), st.integers(1, 300), st.integers(2, 4), st.integers(1, 3), st.booleans())
+@example(0, 4000, 3, 3, False)
 def test_k_means_is_finite_and_labels_are_nearest(seed, n, clusters, dimensions, whole):
     generator = torch.Generator().manual_seed(seed)
     points = torch.randn(2, n, dimensions, generator=generator)

@@ -41,20 +41,15 @@ def test_the_relative_floor_is_the_default_and_lies_80_db_below_the_loudest_bin(
     assert features[2] > features[3]
     # As far apart as the dB are.
     torch.testing.assert_close((features[0] - features[1]) / (features[0] - features[3]), torch.tensor(40 / 80))
-
-
-@pytest.mark.parametrize("factor", [2.0**-40, 1000.0])
-def test_with_the_relative_floor_the_level_of_a_mixture_does_not_matter(factor):
-    magnitude = random_magnitude()
-    torch.testing.assert_close(level_features(factor * magnitude), level_features(magnitude), atol=1e-5, rtol=0)
+    for factor in (2.0**-40, 1000.0):  # the level of a mixture does not matter
+        torch.testing.assert_close(level_features(factor * magnitude)[0, 0], features, atol=1e-5, rtol=0)
 
 
 @pytest.mark.parametrize("floor", ["relative", "absolute"])
-@pytest.mark.parametrize("shape", [(1, 1), (BINS, FRAMES), (257, 626)], ids=str)
+@pytest.mark.parametrize("shape", [(BINS, FRAMES), (257, 626)], ids=str)
 def test_the_features_of_silence_are_zero_alone_and_beside_others(floor, shape):
-    if shape != (1, 1):
-        assert torch.count_nonzero(level_features(torch.zeros(2, *shape), floor)) == 0
-    magnitude = random_magnitude(3, *shape if shape != (1, 1) else (BINS, FRAMES))
+    assert torch.count_nonzero(level_features(torch.zeros(2, *shape), floor)) == 0
+    magnitude = random_magnitude(3, *shape)
     expected = level_features(magnitude, floor)
     magnitude[1] = 0
     features = level_features(magnitude, floor)

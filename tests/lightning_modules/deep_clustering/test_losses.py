@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -33,14 +34,9 @@ def random_bins(
 
 def over_all_pairs(embedding: Tensor, dominant: Tensor, weight: Tensor) -> Tensor:
     """Σ_ij w_i w_j (<v_i, v_j> - <y_i, y_j>)² / (Σ w_i)², pair by pair."""
-    found = []
-    for v, y, w in zip(embedding, dominant.mT.to(embedding.dtype), weight, strict=True):
-        total = torch.zeros((), dtype=v.dtype)
-        for i in range(len(v)):
-            for j in range(len(v)):
-                total = total + w[i] * w[j] * ((v[i] * v[j]).sum() - (y[i] * y[j]).sum()) ** 2
-        found.append(total / w.sum() ** 2)
-    return torch.stack(found)
+    y = dominant.mT.to(embedding.dtype)
+    pairs = weight.unsqueeze(-1) * weight.unsqueeze(-2) * (embedding @ embedding.mT - y @ y.mT).square()
+    return pairs.sum((1, 2)) / weight.sum(-1).square()
 
 
 def by_traces(embedding: Tensor, dominant: Tensor, weight: Tensor) -> Tensor:
@@ -65,10 +61,9 @@ def assert_same_with_gradients(actual: Tensor, expected: Tensor, embedding: Tens
     torch.testing.assert_close(gradient, reference)
 
 
-@pytest.mark.parametrize("block", [1, 7, 4096])
-@pytest.mark.parametrize("sources", [2, 3, 4])
+@pytest.mark.parametrize(("block", "sources"), [(1, 2), (7, 3), (4096, 4)])
 def test_losses_are_their_equations_of_embeddings_of_any_length_in_blocks_of_any_size(
-    loss, sources, block, monkeypatch
+    loss, block, sources, monkeypatch
 ):
     monkeypatch.setattr(losses, "CPU_BLOCK", block)
     embedding, dominant, weight = random_bins(sources, bins=20)
@@ -80,9 +75,8 @@ def test_losses_are_their_equations_of_embeddings_of_any_length_in_blocks_of_any
     assert_same_with_gradients(loss(embedding, dominant, weight), reference(embedding, dominant, weight), embedding)
 
 
-@pytest.mark.parametrize("bins", [5000, 100_000])
-def test_losses_of_float32_agree_with_float64_however_many_bins_there_are(loss, bins):
-    embedding, dominant, weight = random_bins(bins=bins, dimensions=20, dtype=torch.float32)
+def test_losses_of_float32_agree_with_float64_however_many_bins_there_are(loss):
+    embedding, dominant, weight = random_bins(bins=100_000, dimensions=20, dtype=torch.float32)
     exact = embedding.double().requires_grad_()
     expected = loss(exact, dominant, weight.double())
     result = loss(embedding.requires_grad_(), dominant, weight)
@@ -94,10 +88,14 @@ def test_losses_of_float32_agree_with_float64_however_many_bins_there_are(loss, 
     assert (gradient - reference).norm() < reference.norm() * (1e-6 if loss is deep_clustering_loss else 5e-5)
 
 
-def test_the_level_of_the_weights_does_not_matter(loss):
+def test_neither_the_level_of_the_weights_nor_autocast_matters(loss):
     embedding, dominant, weight = random_bins()
     levels = torch.tensor([1e-40, 1e-3, 1e6], dtype=torch.float64).unsqueeze(-1)
     torch.testing.assert_close(loss(embedding, dominant, levels * weight), loss(embedding, dominant, weight))
+    single = embedding.float(), dominant, weight.float()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        result = loss(*single)
+    assert result.dtype == torch.float32 and torch.equal(result, loss(*single))
 
 
 def test_a_bin_without_weight_does_not_matter(loss):
@@ -113,9 +111,8 @@ def test_a_bin_without_weight_does_not_matter(loss):
 
 
 @pytest.mark.parametrize("silent", [[0, 1, 2], [1]], ids=["alone", "beside others"])
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
-def test_silence_costs_nothing_and_has_a_gradient_of_zero(loss, silent, dtype):
-    embedding, dominant, weight = random_bins(dtype=dtype)
+def test_silence_costs_nothing_and_has_a_gradient_of_zero(loss, silent):
+    embedding, dominant, weight = random_bins(dtype=torch.float32)
     expected = loss(embedding, dominant, weight)
     weight[silent] = 0
     embedding.requires_grad_()
@@ -130,8 +127,7 @@ def test_silence_costs_nothing_and_has_a_gradient_of_zero(loss, silent, dtype):
             assert gradient[mixture].abs().max() > 0
 
 
-@pytest.mark.parametrize("seed", [0, 4])
-@pytest.mark.parametrize("sources", [2, 3, 4])
+@pytest.mark.parametrize(("sources", "seed"), [(2, 0), (3, 4)])
 def test_losses_lie_within_their_bounds(sources, seed):
     embedding, dominant, weight = random_bins(sources, seed=seed)
     embedding = F.normalize(embedding ** (3 * seed), dim=-1)  # from all equal to nearly one-hot
@@ -141,15 +137,6 @@ def test_losses_lie_within_their_bounds(sources, seed):
     assert (whitened >= D - sources).all() and (whitened <= D + sources).all()
 
 
-def test_autocast_changes_nothing(loss):
-    embedding, dominant, weight = random_bins(bins=500, dtype=torch.float32)
-    expected = loss(embedding, dominant, weight)
-    with torch.autocast("cpu", dtype=torch.bfloat16):
-        result = loss(embedding, dominant, weight)
-    assert result.dtype == torch.float32
-    assert torch.equal(result, expected)
-
-
 @pytest.mark.parametrize("sources", [2, 3, 4])
 def test_the_dominant_source_is_the_loudest_and_the_first_of_equals(sources):
     magnitudes = torch.rand(B, sources, N, generator=torch.Generator().manual_seed(0))
@@ -157,7 +144,5 @@ def test_the_dominant_source_is_the_loudest_and_the_first_of_equals(sources):
     magnitudes[1, :, 5] = torch.tensor([0.1, 0.7, 0.7, 0.7])[:sources]
     dominant = dominant_source(magnitudes)
     assert dominant.dtype == torch.bool and dominant.shape == (B, sources, N)
-    for b in range(B):
-        for n in range(N):
-            values = magnitudes[b, :, n].tolist()
-            assert dominant[b, :, n].tolist() == [q == values.index(max(values)) for q in range(sources)]
+    first = np.argmax(magnitudes.numpy(), axis=1)  # the first of equals
+    assert np.array_equal(dominant.numpy(), first[:, None] == np.arange(sources)[:, None])

@@ -8,16 +8,14 @@ from typing import Any
 
 import pytest
 import torch
-from lightning import LightningDataModule, Trainer
-from tiny_systems import IN_BFLOAT16
+from lightning import LightningDataModule
+from tiny_systems import IN_BFLOAT16, trainer
 from torch import Tensor, nn
 from torch.optim import Adam
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 from torch.utils.data import DataLoader
 
 from callbacks.separation_evaluation import SeparationEvaluation
-from datamodules.corpora.procedural import Procedural
-from datamodules.source_pairs import SourcePairs
 from lightning_modules.batch import Batch
 from lightning_modules.deep_clustering.level_features import level_features
 from lightning_modules.deep_clustering.losses import deep_clustering_loss, dominant_source, whitened_k_means_loss
@@ -33,14 +31,14 @@ FRAMES = GEOMETRY.frames(SAMPLES)
 D = 5
 
 
-def model(**settings: Any) -> DeepClustering:
+def model(kind: Any = DeepClustering, **settings: Any) -> Any:
     """A tiny one. Settings of its network, and the rate of Adam, by their own names."""
     torch.manual_seed(0)
     sizes = {"units": 4, "layers": 2, "output_init_scale": 8.0}
     sizes |= {name: settings.pop(name) for name in ("units", "layers", "dropout") if name in settings}
     tiny: dict[str, Any] = {"sample_rate": 8000, "window": 64, "hop": 32, "dimensions": D, "excerpt_frames": 20}
     tiny |= {"network": partial(BLSTM, **sizes), "optimizer": partial(Adam, lr=settings.pop("lr", 1e-2))}
-    return DeepClustering(**{"domain": "noise", **tiny, **settings})
+    return kind(**{"domain": "noise", **tiny, **settings})
 
 
 def random_batch(size: int, seed: int = 0, sources: int = 2) -> Batch:
@@ -77,16 +75,6 @@ class RandomPairs(LightningDataModule):
     test_dataloader = predict_dataloader = val_dataloader
 
 
-def trainer(epochs: int = 2, **settings: Any) -> Trainer:
-    quiet = {
-        "logger": False,
-        "enable_checkpointing": False,
-        "enable_progress_bar": False,
-        "enable_model_summary": False,
-    }
-    return Trainer(max_epochs=epochs, num_sanity_val_steps=0, **{"accelerator": "cpu", **quiet, **settings})
-
-
 class Given(nn.Module):
     """A network whose unit vectors are what it was told, and that remembers what it inputs."""
 
@@ -105,16 +93,10 @@ class Given(nn.Module):
 def ideal(batch: Batch, geometry: Geometry = GEOMETRY) -> tuple[Tensor, Tensor]:
     """The ideal binary masks, [B, Q, bins, frames], and as an embedding: the dominant source, one-hot, [B, N, D]."""
     magnitude = stft(batch.sources, geometry).abs()
-    masks = torch.zeros_like(magnitude)
+    masks = torch.nn.functional.one_hot(magnitude.argmax(1), magnitude.shape[1]).float()  # [B, bins, frames, Q]
     embedding = torch.zeros(len(magnitude), magnitude.shape[2] * magnitude.shape[3], D)
-    for b, of_mixture in enumerate(magnitude.tolist()):
-        for f in range(magnitude.shape[2]):
-            for t in range(magnitude.shape[3]):
-                levels = [source[f][t] for source in of_mixture]
-                loudest = levels.index(max(levels))
-                masks[b, loudest, f, t] = 1
-                embedding[b, t * magnitude.shape[2] + f, loudest] = 1
-    return masks, embedding
+    embedding[..., : magnitude.shape[1]] = masks.transpose(1, 2).flatten(1, 2)
+    return masks.permute(0, 3, 1, 2), embedding
 
 
 def best_order(estimates: Tensor, expected: Tensor) -> Tensor:
@@ -134,7 +116,7 @@ def test_an_embedding_of_the_dominant_sources_gives_what_ideal_binary_masks_give
     expected = istft(masks * stft(batch.mixture, GEOMETRY).unsqueeze(1), GEOMETRY, SAMPLES)
     for sharpness, tolerance in ((5.0, 3e-3), (50.0, 1e-5)):
         separator = model(sources=sources, mask_sharpness=sharpness)
-        separator.network = Given(embedding)  # type: ignore[assignment]
+        separator.network = Given(embedding)
         estimates = separator(batch.mixture, batch.indices)
         assert estimates.shape == batch.sources.shape
         error = best_order(estimates, expected) - expected
@@ -155,7 +137,7 @@ def test_k_means_looks_at_the_loudest_bins_alone_and_never_at_silent_ones(silent
         quiet = torch.ones_like(quiet).scatter(1, loudest, False)
     assert (quiet.sum(1) >= 0.9 * quiet.shape[1]).all()
     separator = model()
-    separator.network = Given(torch.where(quiet.unsqueeze(-1), torch.eye(D)[4], embedding))  # type: ignore[assignment]
+    separator.network = Given(torch.where(quiet.unsqueeze(-1), torch.eye(D)[4], embedding))
     centres = separator.separate(separator.embed(batch.mixture), batch.indices, SAMPLES).centres
     assert (centres[..., :2].sum(-1) > 0.999).all() and (centres[..., 4] < 1e-6).all()
 
@@ -178,11 +160,7 @@ def test_by_default_masks_fall_with_five_times_the_distance_from_their_centres()
     masks = (likelihood / likelihood.sum(-1, keepdim=True)).float().unflatten(1, (FRAMES, -1)).permute(0, 3, 2, 1)
     expected = istft(masks * embedded.spectrum.unsqueeze(1), GEOMETRY, SAMPLES)
     torch.testing.assert_close(estimates, expected, rtol=0, atol=1e-4 * float(expected.abs().max()))
-
-
-def test_estimates_add_up_to_the_mixture():
-    batch = random_batch(3)
-    torch.testing.assert_close(model()(batch.mixture).sum(1), batch.mixture, atol=1e-5, rtol=0)
+    torch.testing.assert_close(estimates.sum(1), batch.mixture, atol=1e-5, rtol=0)
 
 
 class Watched:
@@ -192,7 +170,7 @@ class Watched:
         self.monkeypatch = monkeypatch
         self.model = model(**settings)
         self.network = Given(torch.eye(D)[:1].expand(1, FRAMES * GEOMETRY.bins, D))
-        self.model.network = self.network  # type: ignore[assignment]
+        self.model.network = self.network
         self.seen: list[tuple[Tensor, Tensor]] = []
 
         def loss(embedding: Tensor, magnitude: Tensor, source_magnitudes: Tensor) -> Tensor:
@@ -232,10 +210,8 @@ def test_an_excerpt_is_a_function_of_the_mixture_and_the_epoch(monkeypatch):
     for epoch, starts in together.items():
         assert watched.starts(Batch(*(field.flip(0) for field in batch)), epoch) == starts[::-1]
         assert watched.starts(Batch(*(field[2:3] for field in batch)), epoch) == starts[2:3]
-
-
-def test_excerpts_begin_anywhere_and_so_that_they_fit(monkeypatch):
-    watched, batch = Watched(monkeypatch, excerpt_frames=FRAMES - 3), random_batch(6)
+    # They begin anywhere, and so that they fit.
+    watched = Watched(monkeypatch, excerpt_frames=FRAMES - 3)
     starts = [start for epoch in range(12) for start in watched.starts(batch, epoch)]
     assert [starts.count(start) > 5 for start in range(4)] == [True] * 4
 
@@ -254,35 +230,11 @@ def test_another_seed_of_the_data_draws_other_excerpts():
     assert sum(map(torch.equal, first, other)) < 4  # one in 32 by chance
 
 
-@pytest.mark.parametrize("frames", [None, FRAMES, 10_000])
+@pytest.mark.parametrize("frames", [None, FRAMES])
 def test_a_mixture_no_longer_than_an_excerpt_is_looked_at_whole(monkeypatch, frames):
     watched = Watched(monkeypatch, excerpt_frames=frames)
     assert watched.starts(random_batch(3)) == [0, 0, 0]
     assert watched.network.inputs[-1].shape == (3, GEOMETRY.bins, FRAMES)
-
-
-@pytest.fixture(scope="module")
-def silent_endings(tmp_path_factory: pytest.TempPathFactory) -> SourcePairs:
-    """Environmental pairs that are silent for the last third at least: whole excerpts are."""
-    data = SourcePairs(
-        Procedural(clips_per_class=6, sample_rate=8000, folds=3),
-        domain="environmental",
-        train_folds=[1],
-        validation_folds=[2],
-        test_folds=[3],
-        duration=6.0,
-        bank_folder=str(tmp_path_factory.mktemp("banks")),
-        sample_rate=8000,
-        window=256,
-        hop=128,
-        train_mixtures=12,
-        validation_mixtures=2,
-        test_mixtures=2,
-        batch_size=1,
-        evaluation_batch_size=2,
-    )
-    data.build(workers=0)
-    return data
 
 
 class Recorded(DeepClustering):
@@ -297,30 +249,20 @@ class Recorded(DeepClustering):
 
 
 @pytest.mark.parametrize("loss", ["deep_clustering", "whitened_k_means"])
-def test_training_on_silent_excerpts_leaves_every_weight_finite(silent_endings, loss):
-    torch.manual_seed(0)
-    module = Recorded(
-        "environmental",
-        sample_rate=8000,
-        window=256,
-        hop=128,
-        dimensions=4,
-        network=partial(BLSTM, units=4, layers=2, output_init_scale=8.0),
-        loss=loss,
-        excerpt_frames=30,
-        optimizer=partial(Adam, lr=1e-2),
-    )
+def test_training_on_silent_excerpts_leaves_every_weight_finite(loss):
+    module, data, heard = model(Recorded, loss=loss), RandomPairs(), torch.arange(SAMPLES) < 500
     module.losses = []
+    batches = [random_batch(1, seed) for seed in range(8)]
+    batches = [batch._replace(mixture=batch.mixture * heard, sources=batch.sources * heard) for batch in batches]
+    data.train_dataloader = lambda: DataLoader(batches, batch_size=None)  # type: ignore[method-assign, arg-type]
     before = {name: value.clone() for name, value in module.state_dict().items()}
-    trainer(3).fit(module, datamodule=silent_endings)
-    assert len(module.losses) == 36 and torch.tensor(module.losses).isfinite().all()
+    trainer(3).fit(module, datamodule=data)
+    assert len(module.losses) == 24 and torch.tensor(module.losses).isfinite().all()
     silent = module.losses.count(0.0)
-    assert 3 <= silent <= 33
-    assert all(parameter.isfinite().all() for parameter in module.parameters())
-    after = dict(module.named_parameters())
-    assert not [name for name, value in after.items() if torch.equal(before[name], value)]
-    assert module.autoclip is not None
-    assert len(module.autoclip.state_dict()["norms"]) == 36 - silent
+    assert 3 <= silent <= 21
+    for name, value in module.named_parameters():
+        assert value.isfinite().all() and not torch.equal(before[name], value), name
+    assert len(module.autoclip.state_dict()["norms"]) == 24 - silent
 
 
 def test_training_lowers_the_loss_and_validation_loss_is_the_mean_over_mixtures_whatever_the_batches():
@@ -362,17 +304,15 @@ def test_three_sources_go_through_training_validation_and_test(monkeypatch):
 @pytest.mark.parametrize(
     ("offered", "message"),
     [
-        ({"geometry": Geometry(16_000, 64, 32)}, "sample_rate: the model has 8000, the data 16000"),
-        ({"geometry": Geometry(8000, 32, 16)}, "window: the model has 64, the data 32"),
-        ({"geometry": Geometry(8000, 64, 16)}, "hop: the model has 32, the data 16"),
-        ({"domain": "music"}, "domain: the model has noise, the data music"),
-        ({"sources": 3}, "sources: the model has 2, the data 3"),
+        ((Geometry(16_000, 64, 32),), "sample_rate: the model has 8000, the data 16000"),
+        ((Geometry(8000, 64, 16),), "hop: the model has 32, the data 16"),
+        ((GEOMETRY, "music"), "domain: the model has noise, the data music"),
+        ((GEOMETRY, "noise", 3), "sources: the model has 2, the data 3"),
     ],
-    ids=lambda value: value if isinstance(value, str) else "",
 )
 def test_data_of_another_rate_geometry_domain_or_number_of_sources_is_refused_with_both_named(offered, message):
     with pytest.raises(InputError, match=f"^{message}; [^\n]*$"):
-        trainer().validate(model(), datamodule=RandomPairs(**offered))
+        trainer().validate(model(), datamodule=RandomPairs(*offered))
 
 
 def test_without_unit_norm_the_embedding_is_the_sigmoids_that_unit_vectors_are_made_of():
@@ -386,31 +326,17 @@ def test_without_unit_norm_the_embedding_is_the_sigmoids_that_unit_vectors_are_m
         torch.testing.assert_close(plain(batch.mixture).sum(1), batch.mixture, atol=1e-6, rtol=1e-4)
 
 
-@pytest.mark.parametrize("setting", ["activation", "loss", "input_floor", "scheduler_interval"])
-def test_an_unknown_choice_is_refused_with_the_known_ones(setting):
-    with pytest.raises(InputError, match=rf"^{setting}: 'other'; one of [^\n]* is needed$"):
-        model(**{setting: "other"})
+OUT_OF_RANGE = {"sources": 1, "window": 63, "dimensions": 0, "excerpt_frames": 0, "clustered_share": 1.1}
+OUT_OF_RANGE |= {"mask_sharpness": 0.0, "clip_percentile": 101.0}
 
 
-@pytest.mark.parametrize(
-    ("setting", "value"),
-    [
-        ("sources", 1),
-        ("sample_rate", 0),
-        ("window", 63),
-        ("hop", 33),
-        ("dimensions", 0),
-        ("excerpt_frames", 0),
-        ("clustered_share", 0.0),
-        ("clustered_share", 1.1),
-        ("mask_sharpness", 0.0),
-        ("clip_percentile", -1.0),
-        ("clip_percentile", 101.0),
-    ],
-)
-def test_a_setting_out_of_its_range_is_refused_by_name(setting, value):
-    with pytest.raises(InputError, match=rf"^{setting}: {value}; [^\n]*needed[^\n]*$"):
-        model(**{setting: value})
+def test_a_setting_out_of_its_range_and_an_unknown_choice_are_refused_by_name():
+    for setting, value in OUT_OF_RANGE.items():
+        with pytest.raises(InputError, match=rf"^{setting}: {value}; [^\n]*needed[^\n]*$"):
+            model(**{setting: value})
+    for setting in ("activation", "loss", "input_floor", "scheduler_interval"):
+        with pytest.raises(InputError, match=rf"^{setting}: 'other'; one of [^\n]* is needed$"):
+            model(**{setting: "other"})
 
 
 def test_an_epoch_without_a_validation_says_nothing_of_the_learning_rate():
@@ -435,18 +361,15 @@ def test_a_checkpoint_gives_the_same_settings_and_estimates(tmp_path):
     assert torch.equal(restored(mixture), separator(mixture))
 
 
-@pytest.mark.parametrize(("setting", "value"), [("domain", "music"), ("sources", 3)])
-def test_a_checkpoint_of_another_domain_or_number_of_sources_is_refused(setting, value, tmp_path):
-    path = save(model(**{setting: value}), tmp_path / "other.ckpt")
-    with pytest.raises(InputError, match=rf"{setting}: the model has \w+, the checkpoint {value}"):
+def test_a_checkpoint_of_another_domain_is_refused(tmp_path):
+    path = save(model(domain="music"), tmp_path / "other.ckpt")
+    with pytest.raises(InputError, match=r"domain: the model has \w+, the checkpoint music"):
         trainer().fit(model(), datamodule=RandomPairs(), ckpt_path=path, weights_only=True)
 
 
-@pytest.mark.parametrize("setting", ["dimensions", "units"])
-def test_a_checkpoint_of_another_size_is_refused(setting, tmp_path):
-    path = save(model(**{setting: 3}), tmp_path / "other.ckpt")
-    changed = setting if setting == "dimensions" else rf"network\.init_args\.{setting}"
-    with pytest.raises(InputError, match=rf"^{changed}: \d, but 3 when the training began; [^\n]*$"):
+def test_a_checkpoint_of_another_size_is_refused(tmp_path):
+    path = save(model(units=3), tmp_path / "other.ckpt")
+    with pytest.raises(InputError, match=r"^network\.init_args\.units: \d, but 3 when the training began; [^\n]*$"):
         trainer().fit(model(), datamodule=RandomPairs(), ckpt_path=path, weights_only=True)
     with pytest.raises(InputError, match=r"^ckpt_path: its weights are [^\n]*network\.[^\n]*; give the settings "):
         trainer().test(model(), datamodule=RandomPairs(), ckpt_path=path, weights_only=True)

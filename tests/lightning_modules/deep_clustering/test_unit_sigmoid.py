@@ -26,34 +26,25 @@ def with_gradient(function: Callable[[Tensor], Tensor], logits: Tensor) -> tuple
     return unit.detach(), *torch.autograd.grad(unit, logits, upstream.to(unit.dtype))
 
 
-@pytest.mark.parametrize("block", [1, 7, 15, 4096])
-@pytest.mark.parametrize("shape", [(6,), (15, 6), (3, 5, 6), (1, 3, 5, 1)], ids=str)
+@pytest.mark.parametrize("block", [1, 7, 4096])
+@pytest.mark.parametrize("shape", [(6,), (3, 5, 6), (1, 3, 5, 1)], ids=str)
 def test_vectors_and_derivatives_are_those_of_the_definition_in_any_shape_and_block(shape, block, monkeypatch):
     monkeypatch.setattr(module, "CPU_BLOCK", block)
     logits = random_logits(*shape, dtype=torch.float64)
     torch.testing.assert_close(with_gradient(unit_sigmoid, logits), with_gradient(by_definition, logits))
 
 
+@pytest.mark.parametrize(("function", "definition"), [(unit_sigmoid, by_definition), (plain_sigmoid, torch.sigmoid)])
 @pytest.mark.parametrize("scale", [1, 30])
-def test_float32_is_as_good_as_its_rounding(scale):
+def test_float32_is_as_good_as_its_rounding(scale, function, definition):
     logits = random_logits(5000, 20, scale=scale)
-    unit, gradient = with_gradient(unit_sigmoid, logits)
-    exact, reference = with_gradient(by_definition, logits.double())
-    assert (unit - exact).abs().max() < 2e-7
+    found, gradient = with_gradient(function, logits)
+    exact, reference = with_gradient(definition, logits.double())
+    assert found.dtype == torch.float32 and (found - exact).abs().max() < 2e-7
     assert (gradient - reference).norm() < 1e-6 * reference.norm()
 
 
-@pytest.mark.parametrize("scale", [1, 30])
-def test_plain_sigmoids_are_those_of_float64_left_at_their_length(scale):
-    logits = random_logits(500, 20, scale=scale)
-    plain, gradient = with_gradient(plain_sigmoid, logits)
-    exact, reference = with_gradient(torch.sigmoid, logits.double())
-    assert plain.dtype == torch.float32
-    assert (plain - exact).abs().max() < 2e-7 and (plain.square().sum(-1) > 1.01).any()
-    assert (gradient - reference).norm() < 1e-6 * reference.norm()
-
-
-@pytest.mark.parametrize("logit", [-1e4, -200.0, -25.0, 25.0, 200.0, 1e4])
+@pytest.mark.parametrize("logit", [-1e4, -25.0, 200.0])
 def test_saturated_sigmoids_give_unit_vectors_with_derivatives_that_nearly_vanish(logit):
     unit, gradient = with_gradient(unit_sigmoid, torch.full((3, 4), logit))
     torch.testing.assert_close(unit, torch.full((3, 4), 0.5))
@@ -81,11 +72,3 @@ def test_logits_and_derivatives_may_lie_in_memory_in_any_order():
     reference = logits.clone().requires_grad_()
     by_definition(reference)[..., 2].sum().backward()
     torch.testing.assert_close(gradient, reference.grad)
-
-
-def test_for_the_backward_pass_the_vectors_and_their_norms_are_kept():
-    logits = random_logits(3, 50, 20).requires_grad_()
-    kept: list[Tensor] = []
-    with torch.autograd.graph.saved_tensors_hooks(lambda tensor: kept.append(tensor) or tensor, lambda tensor: tensor):
-        unit_sigmoid(logits)
-    assert sum(tensor.numel() for tensor in kept) == 3 * 50 * (20 + 1)

@@ -1,5 +1,7 @@
 """Masks and embeddings: which output stands for which class, bin and dimension, in either form of a network."""
 
+from itertools import product
+
 import pytest
 import torch
 
@@ -17,9 +19,8 @@ def test_the_mask_of_class_c_at_bin_f_is_the_sigmoid_of_output_number_c_times_bi
     logits = outputs(CLASSES * BINS)
     masks = class_masks(logits, CLASSES)
     assert masks.shape == (B, CLASSES, BINS, FRAMES)
-    for c in range(CLASSES):
-        for f in range(BINS):
-            torch.testing.assert_close(masks[:, c, f], logits[:, c * BINS + f].sigmoid())
+    for c, f in product(range(CLASSES), range(BINS)):
+        torch.testing.assert_close(masks[:, c, f], logits[:, c * BINS + f].sigmoid())
 
 
 def test_the_vector_of_frame_t_and_bin_f_is_number_t_times_bins_plus_f_made_of_outputs_from_f_times_d_on():
@@ -27,11 +28,10 @@ def test_the_vector_of_frame_t_and_bin_f_is_number_t_times_bins_plus_f_made_of_o
     for activation in (unit_sigmoid, plain_sigmoid):
         made = embeddings(logits, D, activation)
         assert made.shape == (B, FRAMES * BINS, D)
-        for t in range(FRAMES):
-            for f in range(BINS):
-                vector = logits[:, f * D : (f + 1) * D, t].sigmoid()
-                expected = vector / vector.norm(dim=-1, keepdim=True) if activation is unit_sigmoid else vector
-                torch.testing.assert_close(made[:, t * BINS + f], expected)
+        for t, f in product(range(FRAMES), range(BINS)):
+            vector = logits[:, f * D : (f + 1) * D, t].sigmoid()
+            expected = vector / vector.norm(dim=-1, keepdim=True) if activation is unit_sigmoid else vector
+            torch.testing.assert_close(made[:, t * BINS + f], expected)
 
 
 def test_maps_mean_the_same_as_numbers_in_a_row():

@@ -33,12 +33,7 @@ def random_scene() -> Batch:
 def test_gate_shares_every_frame_equally_among_the_classes_truly_active_in_it(random_scene):
     spectrum = stft(random_scene.mixture, GEOMETRY).numpy()
     labels = random_scene.frame_labels.numpy()
-    expected = np.zeros((2, 3, *spectrum.shape[1:]), np.complex64)
-    for b in range(2):
-        for frame in range(FRAMES):
-            active = [c for c in range(3) if labels[b, c, frame]]
-            for c in active:
-                expected[b, c, :, frame] = spectrum[b, :, frame] / len(active)
+    expected = spectrum[:, None] * (labels / np.maximum(labels.sum(1, keepdims=True), 1))[:, :, None]
     estimates = reference("oracle_activity_mask").test_step(random_scene, 0)
     torch.testing.assert_close(estimates, istft(torch.from_numpy(expected), GEOMETRY, SAMPLES))
 
@@ -63,7 +58,7 @@ def test_ideal_ratio_mask_separates_what_does_not_overlap_even_when_it_is_quiet(
     torch.testing.assert_close(estimates[..., middle], sources[..., middle], atol=2e-6, rtol=0)
 
 
-@pytest.mark.parametrize("method", ["oracle_activity_mask", "ideal_ratio_mask"])
-def test_silence_separates_into_silence(method):
-    estimates = reference(method).test_step(batch_of(torch.zeros(1, 3, SAMPLES), torch.zeros(1, 3, FRAMES)), 0)
-    assert estimates.shape == (1, 3, SAMPLES) and torch.count_nonzero(estimates) == 0
+def test_silence_separates_into_silence():
+    for method in ("oracle_activity_mask", "ideal_ratio_mask"):
+        estimates = reference(method).test_step(batch_of(torch.zeros(1, 3, SAMPLES), torch.zeros(1, 3, FRAMES)), 0)
+        assert estimates.shape == (1, 3, SAMPLES) and torch.count_nonzero(estimates) == 0
