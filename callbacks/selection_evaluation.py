@@ -53,13 +53,13 @@ class SelectionEvaluation(RowEvaluation):
         unprocessed, *found = compare(batch.sources, [batch.mixture.unsqueeze(1), *outputs["estimates"]])
         present = torch.ones_like(unprocessed.si_sdr[:, 0])
         scores = [score_comparison(unprocessed, each.in_best_order(), present, batch.indices, labels) for each in found]
-        scores, picked = _scores(outputs, len(labels)).tolist(), outputs["picked"].tolist()
+        confidences, picked = _scores(outputs, len(labels)).tolist(), outputs["picked"].tolist()
         own = outputs["scores"].mT.unsqueeze(-1)[..., : len(self.columns) - len(SELECTION_COLUMNS)].tolist()
         for place, index in enumerate(batch.indices.tolist()):
             recordings = SEPARATOR.join(name.replace(SEPARATOR, "/") for name in self._dataset.recordings(index))
             of_mixture = slice(place * len(labels), (place + 1) * len(labels))
             for number, name in enumerate(names):
-                confident = *scores[place][number], int(picked[place] == number), *own[place][number]
+                confident = *confidences[place][number], int(picked[place] == number), *own[place][number]
                 for source, (_, _, left_out, *si_sdr) in enumerate(scores[number][of_mixture]):
                     yield index, domain, recordings, name, source, left_out.value, *si_sdr, *confident
 
