@@ -55,20 +55,16 @@ def measure(row: Comparison, device: torch.device) -> dict[str, Any]:
 
 
 def clock(device: torch.device) -> float:
-    """Seconds from some moment on, once the device has done all that it was told before."""
+    """Seconds since some moment, after the device has finished its work."""
     if device.type == "cuda":
         torch.cuda.synchronize()
     return time.perf_counter()
 
 
 def _time(way: Callable[[], Any], device: torch.device) -> Timed:
-    if device.type == "cuda":
-        torch.cuda.reset_peak_memory_stats()
     timed = way()
-    if not isinstance(timed, Timed):
-        begun = clock(device)
-        way()
-        timed = Timed(clock(device) - begun)
-    if device.type == "cuda" and not timed.peak_bytes:
-        timed = timed._replace(peak_bytes=torch.cuda.max_memory_allocated())
-    return timed
+    if isinstance(timed, Timed):
+        return timed
+    begun = clock(device)
+    way()
+    return Timed(clock(device) - begun)
