@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from experiments.command_line.parser import Explaining, command_parser
+from experiments.command_line.parser import command_parser
 from experiments.command_line.text import show_lines
 from experiments.output.sole_writer import sole_writer
 from lightning_modules.atomic_file import write_text_atomically
@@ -23,7 +23,8 @@ checkpoints: where one of them is gone, the page says so."""
 EXAMPLES = ("report runs/demo/weak-labels", "report runs/small/model-selection --no-audio --output tables.html")
 
 
-def _parser() -> Explaining:
+def command(arguments: list[str]) -> None:
+    """`separatrix report ...`."""
     parser = command_parser("report", DESCRIPTION, *EXAMPLES)
     parser.add_argument("run", help="folder of a reproduction, or of a single run")
     parser.add_argument("--output", help="the page; RUN/report.html unless given")
@@ -31,12 +32,7 @@ def _parser() -> Explaining:
     parser.add_argument("--examples", type=int, default=3, help=examples)
     parser.add_argument("--no-audio", action="store_true", help="leave the mixtures out: no model or sound is needed")
     parser.add_argument("--device", default="cpu", help="that separates the mixtures, such as cuda")
-    return parser
-
-
-def command(arguments: list[str]) -> None:
-    """`separatrix report ...`."""
-    given = _parser().parse_args(arguments[1:])
+    given = parser.parse_args(arguments[1:])
     from experiments.report.contents import Contents
     from experiments.report.page import html
     from experiments.report.run_folder import open_run_folder

@@ -21,7 +21,7 @@ from experiments.tables import Table
 from lightning_modules.batch import Batch
 from lightning_modules.batch_invariance import sigmoid
 from lightning_modules.errors import InputError
-from lightning_modules.scores.rows import index_of, read_rows, value_of
+from lightning_modules.scores.rows import numbers, read_table, whole_numbers
 from lightning_modules.scores.selection_rows import Evaluated
 from lightning_modules.scores.summary import SCORE_COLUMNS
 from lightning_modules.separation_scores import compare, in_best_order, score_separation
@@ -52,20 +52,16 @@ class Sources(NamedTuple):
 
 
 class How(NamedTuple):
-    """How mixtures are shown: so many of each class or domain, made on a device, and who gets the messages."""
+    """How mixtures are shown, and who gets a line on what is done next and on what is missing."""
 
-    examples: int  # 0 for none
+    examples: int  # of each class or domain
     device: torch.device
-    tell: Tell  # gets a line on what is done next
-    missing: Tell  # gets a line on what is missing
+    tell: Tell
+    missing: Tell
 
 
 def separation_examples(runs: Sequence[Run], classes: Sequence[str], classifier: Run | None, how: How) -> Listening:
-    """Mixtures of every class that all these runs were tested on, by the improvement that frame labels bring to it.
-
-    Raises:
-        InputError: mixtures or all separators cannot be made again.
-    """
+    """Mixtures of every class that all these runs were tested on, by the improvement that frame labels bring to it."""
     mixtures = tested_mixtures(runs[0])
     systems: dict[str, tuple[LightningModule, str]] = {}
     for run in runs:
@@ -243,13 +239,10 @@ def _timeline(
 
 
 def _read_rows(run: Run) -> dict[tuple[int, str], Row]:
-    path = run.scores
-    return {
-        (index_of(path, row, "index"), row["class"]): Row(
-            value_of(path, row, "input_si_sdr_db"), value_of(path, row, "si_sdr_db"), row["left_out"]
-        )
-        for row in read_rows(path, SCORE_COLUMNS)
-    }
+    table = read_table(run.scores, SCORE_COLUMNS)
+    keys = zip(whole_numbers(run.scores, table, "index").tolist(), table["class"], strict=True)
+    scores = numbers(run.scores, table, ["input_si_sdr_db", "si_sdr_db"]).tolist()
+    return {key: Row(*both, why) for key, both, why in zip(keys, scores, table["left_out"], strict=True)}
 
 
 def _score(row: Row | None) -> str:

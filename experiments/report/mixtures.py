@@ -26,11 +26,7 @@ from lightning_modules.weak_labels.separator_module import WeakLabelSeparator
 
 
 def tested_mixtures(run: Run) -> MixtureDataset:
-    """The test set that a run was evaluated on, as its configuration says.
-
-    Raises:
-        InputError: the configuration or the corpus is not there any more, or not as it was.
-    """
+    """The test set that a run was evaluated on, as its configuration says; InputError where it is gone or changed."""
     section = run.configuration.get("data")
     if not section:
         raise InputError(f"{run.folder}: no configuration says which mixtures it was tested on")
@@ -47,11 +43,7 @@ def tested_mixtures(run: Run) -> MixtureDataset:
 
 
 def separator_of(run: Run) -> LightningModule:
-    """What a run was tested with: the best checkpoint's separator, or a reference, which has none.
-
-    Raises:
-        InputError: there is no usable checkpoint.
-    """
+    """What a run was tested with: the best checkpoint's separator, or a reference, which has none."""
     if run.model == ReferenceSeparator.__name__:
         names = ("method", "classes", "sample_rate", "window", "hop")
         settings = {name: value for name in names if (value := run.setting("model", name)) is not None}
@@ -80,17 +72,12 @@ def arithmetic(precision: str, device: torch.device) -> torch.autocast:
 
 
 def selection_of(run: Run, folder: Path) -> ModelSelection:
-    """The selection that a run was tested with; models that were moved with the folder are found in it.
-
-    Raises:
-        InputError: a model is not there.
-    """
-    paths = [str(lies_in(folder, str(path))) for path in run.setting("model", "checkpoints") or []]
+    """The selection that a run was tested with; models that were moved with the folder are found in it."""
+    paths = [lies_in(folder, path) for path in run.setting("model", "checkpoints") or []]
     return ModelSelection(paths, run.setting("model", "confidence_clusters", "refit")).eval()
 
 
-def lies_in(folder: Path, checkpoint: str) -> Path:
+def lies_in(folder: Path, checkpoint: str) -> str:
     """A checkpoint as a configuration names it, or at the same place within a folder that was moved since."""
-    named = Path(checkpoint)
-    moved = folder.joinpath(*named.parts[-3:])
-    return moved if moved.is_file() else named
+    moved = folder.joinpath(*Path(checkpoint).parts[-3:])
+    return str(moved) if moved.is_file() else checkpoint

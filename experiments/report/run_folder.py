@@ -118,11 +118,7 @@ class RunFolder:
 
 
 def open_run_folder(path: Path) -> RunFolder:
-    """Find out what a folder holds.
-
-    Raises:
-        InputError: it holds no run.
-    """
+    """Find out what a folder holds; InputError where it holds no run."""
     if not path.is_dir():
         raise InputError(f"{path}: no such folder; give that of a run, such as runs/demo/weak-labels")
     if any((path / name).is_file() for name in CONFIGURATIONS):
