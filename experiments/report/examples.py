@@ -242,7 +242,7 @@ def _read_rows(run: Run) -> dict[tuple[int, str], Row]:
     table = read_table(run.scores, SCORE_COLUMNS)
     keys = zip(whole_numbers(run.scores, table, "index").tolist(), table["class"], strict=True)
     scores = numbers(run.scores, table, ["input_si_sdr_db", "si_sdr_db"]).tolist()
-    return {key: Row(*both, why) for key, both, why in zip(keys, scores, table["left_out"], strict=True)}
+    return {key: Row(both[0], both[1], why) for key, both, why in zip(keys, scores, table["left_out"], strict=True)}
 
 
 def _score(row: Row | None) -> str:

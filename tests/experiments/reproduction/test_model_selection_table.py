@@ -35,14 +35,16 @@ def write_selection(path, domain, models, mixtures, seed):
     for index in range(mixtures):
         quality = generator.normal([9 if model == domain else 2 for model in models], 3)
         boast = [0.2 * (model == "music") for model in models]
-        scores = 0.3 + np.add(boast, 0.02 * quality) + generator.normal(0, 0.05, (len(SELECTION_SCORES), len(models)))
-        best = scores[SELECTION_SCORES.index("confidence")].argmax()
+        confidences = (
+            0.3 + np.add(boast, 0.02 * quality) + generator.normal(0, 0.05, (len(SELECTION_SCORES), len(models)))
+        )
+        best = confidences[SELECTION_SCORES.index("confidence")].argmax()
         names = "|".join(f"{domain}{i}" for i in generator.integers(8, size=2))
         for (place, model), source in product(enumerate(models), range(2)):
             scores = ["silent source", np.nan, np.nan]
             if index != 5:
                 scores = ["", 0.0, float(quality[place] + generator.normal())]
-            told = *scores[:, place].tolist(), int(place == best)
+            told = *confidences[:, place].tolist(), int(place == best)
             rows.append((index, domain, names, model, source, *scores, *told))
     write_rows(path, SELECTION_COLUMNS, rows)
 

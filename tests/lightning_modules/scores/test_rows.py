@@ -70,11 +70,8 @@ def test_a_file_that_holds_no_such_rows_is_refused_in_one_line(content, message,
 @given(st.text())
 def test_a_cell_is_a_number_or_refused_by_its_column(text):
     table = pd.DataFrame({"index": [text]}, dtype=str)
-    for read in (
-        lambda path: whole_numbers(path, table, "index"),
-        lambda path: value_of(path, {"index": text}, "index"),
-    ):
+    for read, cells in ((whole_numbers, table), (value_of, {"index": text})):
         try:
-            read(Path("scores.csv"))
+            read(Path("scores.csv"), cells, "index")
         except InputError as error:
             assert str(error).startswith("scores.csv: index") and str(error).isprintable()
