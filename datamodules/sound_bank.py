@@ -112,13 +112,9 @@ class SoundBank:
 
 @dataclass(frozen=True, eq=False)
 class BankOnDemand(SoundBank):
-    """A bank that lies nowhere: lengths and loudness are known, a clip's samples are decoded when they are asked for.
+    """A bank that lies nowhere: lengths and loudness are known, a clip's samples are decoded when they are asked for."""
 
-    Attributes:
-        corpus: where the clips are; None where there are only lengths.
-    """
-
-    corpus: Corpus | None = None
+    corpus: Corpus | None = None  # where the clips are; None where there are only lengths
 
     @staticmethod
     def of(inspections: Iterable[Inspection], sample_rate: int, corpus: Corpus | None = None) -> "BankOnDemand":
