@@ -112,7 +112,7 @@ class SoundBank:
 
 @dataclass(frozen=True, eq=False)
 class BankOnDemand(SoundBank):
-    """A bank that lies nowhere: lengths and loudness are known, a clip's samples are decoded when they are asked for."""
+    """A bank that lies nowhere: lengths and loudness are known, samples are decoded when they are asked for."""
 
     corpus: Corpus | None = None  # where the clips are; None where there are only lengths
 

@@ -44,7 +44,7 @@ def require_one_of(known: Collection[str], **settings: Any) -> None:
 
 
 def require_names(setting: str, names: Any) -> None:
-    """Raise InputError unless these are different names that can be names of files and cells of tables, one at least."""
+    """Raise InputError unless these are different names, fit for files and cells of tables, one at least."""
     if isinstance(names, str) or not isinstance(names, Collection):
         raise InputError(f"{setting}: {_shown(names)}; a list of different names is needed")
     for name in names:
