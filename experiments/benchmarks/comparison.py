@@ -29,17 +29,18 @@ class Comparison:
     reference_items: int = 0  # those that one run of the reference handles; as many unless given
     wanted: float | None = None  # how many times as fast ours is to be at least
     runs: int = 5
-    both_ours: bool = False  # the reference keeps freed memory, too; others have the C library's own settings
 
 
 def measure(row: Comparison, device: torch.device) -> dict[str, Any]:
-    """Time both ways in turn, each time after a run that does not count; the row as --json writes it."""
+    """Time both ways in turn, each time after a run that does not count; the row as --json writes it.
+
+    Ours runs as this project's commands do, with freed memory kept, the reference with the C library's own settings.
+    """
     ours, reference = [], []
     for _ in range(row.runs):
         keep_freed_memory()
         ours.append(_time(row.ours, device))
-        if not row.both_ours:
-            return_freed_memory()
+        return_freed_memory()
         reference.append(_time(row.reference, device))
     keep_freed_memory()
     return {

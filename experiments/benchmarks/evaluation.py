@@ -2,10 +2,9 @@
 
 import contextlib
 import copy
-import csv
 import tempfile
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any
 
@@ -44,8 +43,6 @@ MIXTURES, REFERENCE_MIXTURES = 16, 4
 SIZES: dict[str, Any] = {}  # `network`, where it is not to be the published one
 GEOMETRY = Geometry()
 
-Rows = list[list[Any]]
-
 
 def benchmark_scores(device: torch.device) -> Iterator[Comparison]:
     """All signals' SI-SDR in float64, each mixture's estimates in the order of the highest mean."""
@@ -70,9 +67,9 @@ def benchmark_evaluation(device: torch.device) -> Iterator[Comparison]:
         torch.manual_seed(0)
         models = [DeepClustering(name, **SIZES) for name in MODELS]
         selection = ModelSelection([checkpoint(model, f"{folder}/{model.domain}.ckpt") for model in models])
-        networks = [(model.domain, model.network.to(device).eval()) for model in models]
+        networks = [model.network.to(device).eval() for model in models]
         ours = partial(_evaluate, selection, data, SelectionEvaluation, ["confidence", "si_sdr_db"], device)
-        plain = partial(_loop, data, device, partial(_selection_rows, networks))
+        plain = partial(_loop, data, device, partial(_selection_scores, networks))
         _require_same_figures(ours(), plain(), 0.9)  # k-means may end elsewhere
         work = f"evaluation of 4-s mixtures with {len(MODELS)} models and their confidences, rows on disk"
         name = "the same networks, torch, scikit-learn's clusters, torchmetrics, one by one"
@@ -82,7 +79,7 @@ def benchmark_evaluation(device: torch.device) -> Iterator[Comparison]:
         columns = ["input_si_sdr_db", "si_sdr_db"]
         ours = partial(_evaluate, separator, scenes, SeparationEvaluation, columns, device)
         network = copy.deepcopy(separator.network).to(device).eval()
-        plain = partial(_loop, scenes, device, partial(_separator_rows, network))
+        plain = partial(_loop, scenes, device, partial(_separator_scores, network))
         _require_same_figures(ours(), plain(), 1)
         work = "evaluation of 4-s mixtures by a weak-label separator, rows on disk"
         name = "the same network, torch, torchmetrics, one by one"
@@ -111,35 +108,35 @@ def _evaluate(
         return np.stack([table[column] for column in columns], -1)
 
 
-def _loop(data: MixtureDataModule, device: torch.device, rows: Callable[[Tensor, Tensor], Rows]) -> np.ndarray:
-    """Mixture by mixture: render, let `rows` separate and score, write; return the rows' last two columns."""
-    dataset, found = data.dataset("test"), []
-    with tempfile.NamedTemporaryFile("w", newline="") as file, torch.no_grad():
+def _loop(data: MixtureDataModule, device: torch.device, scores: Callable[[Tensor, Tensor], Any]) -> np.ndarray:
+    """Mixture by mixture: render, let `scores` separate and score, write; return the two columns of the rows."""
+    dataset, rows = data.dataset("test"), []
+    with tempfile.TemporaryFile() as file, torch.no_grad():
         for index in range(REFERENCE_MIXTURES):
             batch = dataset[index]
-            for row in rows(batch.mixture.to(device), batch.sources.to(device)):
-                csv.writer(file).writerow([index, *row])
-                found.append(row[-2:])
-            file.flush()
-    return np.array(found)
+            rows.append(scores(batch.mixture.to(device), batch.sources.to(device)))
+            np.savetxt(file, rows[-1])
+    return np.concatenate(rows)
 
 
-def _selection_rows(networks: list[tuple[str, nn.Module]], mixture: Tensor, sources: Tensor) -> Rows:
+def _selection_scores(networks: Sequence[nn.Module], mixture: Tensor, sources: Tensor) -> list[tuple[float, float]]:
+    """Confidence and SI-SDR of every source under every model."""
     rows = []
-    for domain, network in networks:
+    for network in networks:
         spectrum = stft(mixture, GEOMETRY)
         magnitude = spectrum.abs()
         (embedding,) = published.embeddings(network, level_features(magnitude.unsqueeze(0)))
         parts = embedding.numpy(force=True), magnitude.mT.flatten().numpy(force=True)
-        masks, *confidence = cluster_by_scikit_learn(*parts)
+        masks, silhouette, posterior = cluster_by_scikit_learn(*parts)
         masked = torch.from_numpy(masks.T).to(mixture.device).unflatten(-1, spectrum.mT.shape).mT * spectrum
         estimates = istft(masked, GEOMETRY, len(mixture))
-        (scores,) = _si_sdr_in_best_order(estimates.unsqueeze(0), sources.unsqueeze(0)).tolist()
-        rows += [[domain, number, *confidence, np.prod(confidence), score] for number, score in enumerate(scores)]
+        (si_sdr,) = _si_sdr_in_best_order(estimates.unsqueeze(0), sources.unsqueeze(0)).tolist()
+        rows += [(silhouette * posterior, score) for score in si_sdr]
     return rows
 
 
-def _separator_rows(network: nn.Module, mixture: Tensor, sources: Tensor) -> Rows:
+def _separator_scores(network: nn.Module, mixture: Tensor, sources: Tensor) -> Any:
+    """SI-SDR of the mixture and of the estimate for every present class."""
     spectrum, present = stft(mixture, GEOMETRY), sources.any(-1)
     (masks,) = published.masks(network, spectrum.abs().unsqueeze(0), len(sources))
     estimates, sources = istft(masks[present] * spectrum, GEOMETRY, len(mixture)), sources[present]

@@ -1,4 +1,4 @@
-"""Whole training steps of both systems, against the networks and the published losses alone, and in bfloat16."""
+"""Whole training steps of both systems, against the networks and the published losses alone."""
 
 import copy
 import logging
@@ -18,7 +18,6 @@ from datamodules.urban_scenes import UrbanScenes
 from experiments.benchmarks import published
 from experiments.benchmarks.comparison import Comparison, Timed, clock
 from experiments.benchmarks.data import noise_mixtures
-from experiments.training.precision import runs_lstm
 from lightning_modules.base_module import SeparatrixModule
 from lightning_modules.batch import Batch
 from lightning_modules.deep_clustering.level_features import level_features
@@ -52,15 +51,7 @@ def benchmark_training(device: torch.device) -> Iterator[Comparison]:
             yield Comparison(work, ours, plain, name, (len(batches) - 1) * data.batch_size, wanted=wanted, runs=3)
 
 
-def benchmark_options(device: torch.device) -> Iterator[Comparison]:
-    """Reduced precision of training steps, where the device can do it."""
-    for step, module, data in _systems(device) if runs_lstm(torch.bfloat16, device.type) else ():
-        reduced, full = (partial(train, module, data, device, precision) for precision in ("bf16-mixed", "32-true"))
-        work, items = f"{step}: --trainer.precision bf16-mixed", data.mixtures["train"] - data.batch_size
-        yield Comparison(work, reduced, full, "float32", items, runs=3, both_ours=True)
-
-
-def train(module: SeparatrixModule, data: MixtureDataModule, device: torch.device, precision: Any = "32-true") -> Timed:
+def train(module: SeparatrixModule, data: MixtureDataModule, device: torch.device) -> Timed:
     """An epoch as `separatrix fit` trains: loading counts, starting and the first step do not."""
     times: list[float] = []
     steps = data.mixtures["train"] // data.batch_size
@@ -69,7 +60,7 @@ def train(module: SeparatrixModule, data: MixtureDataModule, device: torch.devic
         if trainer.global_step in (1, steps):
             times.append(clock(device))
 
-    trainer = quiet_trainer(device, LambdaCallback(on_train_batch_end=look), precision=precision, max_steps=steps)
+    trainer = quiet_trainer(device, LambdaCallback(on_train_batch_end=look), max_steps=steps)
     with warnings.catch_warnings(action="ignore"):
         trainer.fit(module, data)
     return Timed(times[1] - times[0])

@@ -11,7 +11,6 @@ from experiments.benchmarks import comparison, deep_clustering, published
 from experiments.benchmarks.command import BENCHMARKS
 from experiments.benchmarks.comparison import Comparison, Timed, measure
 from experiments.cli import main
-from experiments.training.precision import runs_lstm
 from lightning_modules.networks import BLSTM
 
 NETWORK, CHANNELS = {"network": partial(BLSTM, units=4, layers=1)}, {"channels": (2, 2, 2)}
@@ -21,11 +20,8 @@ TINY = {
     "training": {"SIZES": NETWORK, "CLASSIFIER": CHANNELS, "PAIRS": 2, "STEPS": 1},
     "evaluation": {"SAMPLES": 8000, "SIZES": NETWORK, "MODELS": ("one",), "MIXTURES": 2, "REFERENCE_MIXTURES": 1},
     "separation": {"LONG": 2, "SHORT": 1, "MODELS": ("one",), "CLUSTERING": NETWORK, "WEAK_LABELS": NETWORK},
-    "growth": {"FEW": 2, "MANY": 20, "BATCH": 2},
 }
-ROWS = dict(zip(BENCHMARKS, (3, 1, 3, 4, 2, 1, 2, 3, 2, 2), strict=True))
-# Options compare with reduced precision, where the device can do it.
-NAMES = [pytest.param(name, marks=pytest.mark.any_cpu) if name == "options" else name for name in BENCHMARKS]
+ROWS = dict(zip(BENCHMARKS, (3, 1, 3, 4, 2, 1, 2, 2), strict=True))
 
 
 @pytest.fixture
@@ -36,12 +32,12 @@ def tiny(monkeypatch):
     monkeypatch.setattr(comparison, "measure", lambda row, device: measure(dataclasses.replace(row, runs=1), device))
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", BENCHMARKS)
 def test_both_ways_agree_and_every_run_is_kept(name, tiny, tmp_path):
     assert main(["benchmark", name, "--json", str(tmp_path / "found.json")]) == 0
     found = json.loads((tmp_path / "found.json").read_text())
     assert found["threads"] == 1 and found["device"] == "cpu" and "torch" in found["versions"]
-    assert len(found["rows"]) == (0 if name == "options" and not runs_lstm(torch.bfloat16, "cpu") else ROWS[name])
+    assert len(found["rows"]) == ROWS[name]
     for row in found["rows"]:
         assert len(row["ours"]) == len(row["reference"]) and min(row["ours"] + row["reference"]) > 0
         assert (min(row["peak_bytes"]) > 0) == (name == "separate")
@@ -62,7 +58,7 @@ def test_the_table_compares_one_item_in_turn_and_survives_a_fault(monkeypatch, t
         way = partial(order.append, "ours"), partial(order.append, "theirs")
         yield Comparison("work", *way, "", runs=2)
         ours, theirs = (lambda: Timed(2.0, 300 * 2**20)), (lambda: Timed(3.0, 200 * 2**20))
-        yield Comparison("met", ours, theirs, "", items=10, reference_items=5, wanted=2.5, runs=1, both_ours=True)
+        yield Comparison("met", ours, theirs, "", items=10, reference_items=5, wanted=2.5, runs=1)
         yield Comparison("missed", ours, theirs, "", wanted=3, runs=1)
         raise AssertionError("the ways differ")
 
@@ -70,7 +66,7 @@ def test_the_table_compares_one_item_in_turn_and_survives_a_fault(monkeypatch, t
     with pytest.raises(AssertionError, match="the ways differ"):
         main(["benchmark", "loss", "--json", str(tmp_path / "found.json")])
     runs = ["keep", "ours", "ours", "return", "theirs", "theirs"] * 2  # each follows one that does not count
-    assert order == [*runs, "keep", "keep", "keep", "keep", "return", "keep"]
+    assert order == [*runs, "keep", *["keep", "return", "keep"] * 2]
     met, missed = (line for line in capsys.readouterr().out.splitlines() if "MiB" in line)
     assert all(text in met for text in (" 5.0 ", " 3.00 ", "2.50: met", "300 MiB, 200 MiB"))
     assert " 1.50 " in missed and "3.00: missed by 50%" in missed
