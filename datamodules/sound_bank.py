@@ -80,7 +80,7 @@ class SoundBank:
                 and ((lengths > 0).all() and (path / _SAMPLES).stat().st_size == 4 * sum(lengths.tolist()))
                 and np.isfinite(loudness).all()
             )
-        except Exception:  # NumPy's reader raises whatever a damaged archive leads it to
+        except Exception:  # NumPy's reader raises anything at a damaged archive
             whole = False
         if not whole:
             raise InputError(f"{path}: damaged sound bank; delete the folder and build it again")

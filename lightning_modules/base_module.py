@@ -83,8 +83,8 @@ class SeparatrixModule(MeanTestScores, LightningModule):
             require_agreement(self.signature(), asdict(data.geometry) | names, "the data")
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
-        learnt = [parameter for parameter in self.parameters() if parameter.requires_grad]
-        optimizer = made_of(self.optimizer, Optimizer)(learnt)
+        trained = [parameter for parameter in self.parameters() if parameter.requires_grad]
+        optimizer = made_of(self.optimizer, Optimizer)(trained)
         if self.scheduler is None:
             return optimizer
         return {

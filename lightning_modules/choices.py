@@ -71,10 +71,10 @@ def made_of(chosen: Any, kind: type[T]) -> Callable[..., T]:
         raise InputError(f"{chosen!r}: neither a callable nor class_path and init_args of a {kind.__name__}")
     module, _, name = path.rpartition(".")
     known = sys.modules.get(module) if module else networks
-    cls = getattr(known, "__dict__", {}).get(name)  # asked for what they lack, some modules import others
+    cls = getattr(known, "__dict__", {}).get(name)  # getattr on some modules imports others
     if not isinstance(cls, type) or not _may_be_made(cls):
-        told = f"--import {module} makes a class of your own known" if module else "give its module, too"
-        raise InputError(f"{path}: no such class is known here; {told}")
+        way_out = f"--import {module} makes a class of your own known" if module else "give its module, too"
+        raise InputError(f"{path}: no such class is known here; {way_out}")
     if not issubclass(cls, kind):
         raise InputError(f"{path}: makes no {kind.__name__}")
     return functools.partial(cls, **settings)

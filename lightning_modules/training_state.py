@@ -1,4 +1,4 @@
-"""What a training goes on from: refused in one line where it is not what this trainer would have saved."""
+"""The state that a training resumes from: refused in one line where this trainer would not have saved it."""
 
 import copy
 import math

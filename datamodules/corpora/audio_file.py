@@ -43,8 +43,8 @@ def read_audio(
 ) -> tuple[np.ndarray, int]:
     """Decode a file, or a part of it, with libsndfile and average its channels.
 
-    WAV (RF64 too), FLAC, Ogg and AIFF are told by their contents, whatever the file's name; in them any sample format
-    that libsndfile knows is taken (8- to 32-bit integers, float, IMA ADPCM and others). Silence is not an error. The
+    WAV (RF64 too), FLAC, Ogg and AIFF are recognised by their contents, not by the file's name, in any sample format
+    that libsndfile reads (8- to 32-bit integers, float, IMA ADPCM and others). Silence is not an error. The
     file may be anybody's: memory and time follow what it holds, not what it claims.
 
     Args:

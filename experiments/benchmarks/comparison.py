@@ -25,7 +25,7 @@ class Comparison:
     ours: Callable[[], Any]
     reference: Callable[[], Any]
     reference_name: str
-    items: int = 1  # mixtures, or whatever the work counts, that one run of ours handles
+    items: int = 1  # mixtures, clips or seconds that one run of ours handles
     reference_items: int = 0  # those that one run of the reference handles; as many unless given
     wanted: float | None = None  # how many times as fast ours is to be at least
     runs: int = 5

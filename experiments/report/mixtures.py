@@ -37,7 +37,7 @@ def tested_mixtures(run: Run) -> MixtureDataset:
         return data.dataset("test")
     except InputError:
         raise
-    except Exception as error:  # jsonargparse raises whatever importing and making a class leads to
+    except Exception as error:  # jsonargparse passes on the errors of importing and making a class
         reason = " ".join(str(error).split()) or type(error).__name__
         raise InputError(f"{run.folder}: its data cannot be made again ({reason})") from None
 

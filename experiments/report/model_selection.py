@@ -127,7 +127,7 @@ def embedding_charts(runs: Sequence[Run]) -> Charts | None:
                 embedding, clusters, sources = (stored[name] for name in ("embedding", "clusters", "sources"))
             figure = embedding_figure(embedding, clusters, sources, title)
             agree, count = np.mean(clusters == sources), len(sources)
-        except Exception:  # NumPy's reader raises whatever a damaged archive leads it to
+        except Exception:  # NumPy's reader raises anything at a damaged archive
             raise InputError(f"{path}: damaged; test the selection again") from None
         figure.set_size_inches(6.2, 3.6)
         alternative = f"Embedding of {title}: {agree:.0%} of the bins lie in the cluster of their dominant source."

@@ -14,7 +14,7 @@ from lightning_modules.scores.intervals import correlation, points
 from lightning_modules.scores.rows import Floats
 from lightning_modules.scores.selection_rows import Evaluated
 
-# Okabe and Ito: told apart with every common form of colour vision.
+# Okabe and Ito: distinct with every common form of colour vision.
 PALETTE = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#F0E442", "#000000")
 MARKERS = ("o", "^", "s", "D", "v", "P", "X", "*")
 
@@ -107,7 +107,7 @@ def separation_figure(mixture: Floats, truth: Floats, estimate: Floats, hop: flo
     """
     floor: float = max(1e-4 * float(mixture.max(initial=0)), 1e-30)
     mask = np.where(mixture > floor, estimate / np.maximum(mixture, floor), 0).clip(0, 1)
-    # Many of them are drawn while training goes on: layout by hand is three times as fast, small pictures too.
+    # Many of them are drawn during a training: a layout by hand is three times as fast, small pictures too.
     figure = _figure(8, 5, dpi=80, layout=None)
     figure.subplots_adjust(0.07, 0.1, 0.98, 0.94, wspace=0.1, hspace=0.25)
     extent = (0.0, mixture.shape[-1] * hop, 0.0, highest / 1000)
