@@ -53,22 +53,22 @@ def separator_of(run: Run) -> LightningModule:
         with contextlib.suppress(ImportError, ValueError):
             importlib.import_module(module)
             named_modules.add(module)
-    return load_module(run.best, WeakLabelSeparator, DeepClustering).eval()
+    return load_module(run.files.best, WeakLabelSeparator, DeepClustering).eval()
 
 
-def estimates_of(module: LightningModule, batch: Batch, precision: str, device: torch.device) -> Tensor:
-    """What a separator makes of mixtures, in the order of the sources, on the CPU, [B, C, T]."""
-    with torch.inference_mode(), arithmetic(precision, device):
-        found: Any = module.to(device).test_step(Batch(*(field.to(device) for field in batch)), 0)
-    estimates: Tensor = found.float().cpu()
+def estimates_of(module: LightningModule, batch: Batch, precision: str) -> Tensor:
+    """A separator's estimates in the order of the sources, [B, C, T]."""
+    with torch.inference_mode(), arithmetic(precision):
+        found: Any = module.test_step(batch, 0)
+    estimates: Tensor = found.float()
     return in_best_order(estimates, batch.sources) if module.permutation_invariant else estimates
 
 
-def arithmetic(precision: str, device: torch.device) -> torch.autocast:
+def arithmetic(precision: str) -> torch.autocast:
     """The arithmetic of an evaluation with this `trainer.precision`: the estimates are then those that were scored."""
     kinds = {"bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}
     kind = kinds.get(precision)
-    return torch.autocast(device.type, dtype=kind or torch.bfloat16, enabled=kind is not None)
+    return torch.autocast("cpu", dtype=kind or torch.bfloat16, enabled=kind is not None)
 
 
 def selection_of(run: Run, folder: Path) -> ModelSelection:

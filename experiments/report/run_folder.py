@@ -49,14 +49,9 @@ class Run:
         return content if isinstance(content, dict) else {}
 
     @property
-    def best(self) -> Path:
-        """The checkpoint that was tested."""
-        return RunFiles(self.folder).best
-
-    @property
-    def scores(self) -> Path:
-        """The rows of its test."""
-        return RunFiles(self.folder).scores
+    def files(self) -> RunFiles:
+        """Its checkpoints, rows and summaries."""
+        return RunFiles(self.folder)
 
     @property
     def model(self) -> str:

@@ -12,7 +12,6 @@ from experiments.report.page import Block, Charts
 from experiments.report.run_folder import Run
 from experiments.reproduction.weak_labels_table import NAMES, score_table
 from experiments.tables import Table, figure
-from lightning_modules.run_files import RunFiles
 from lightning_modules.scores.rows import Floats, numbers, read_table
 from lightning_modules.scores.summary import CLASSIFIER_COLUMNS, OVERALL, SCORE_COLUMNS
 
@@ -65,7 +64,7 @@ def _values(path: Path, column: str) -> dict[str, Floats]:
 
 def classifier_blocks(runs: Sequence[Run]) -> list[Block]:
     """How good the classifiers are: average precision as a drawing, all scores as a table."""
-    files = [RunFiles(run.folder).classifier_scores for run in runs]
+    files = [run.files.classifier_scores for run in runs]
     rows = pandas.concat([read_table(file, CLASSIFIER_COLUMNS) for file in files]) if files else pandas.DataFrame()
     if rows.empty:
         return []
