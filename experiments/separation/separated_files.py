@@ -32,7 +32,6 @@ class SeparatedFile(NamedTuple):
 
     folder: Path  # of the sources and MANIFEST
     files: list[Path]  # of the sources, in the order of the separator's names
-    audio: AudioFile
     selections: list[SelectedModel]  # of deep clustering models
     scale: float  # of all sources, so that 24 bits hold them; 1 as a rule
 
@@ -93,11 +92,19 @@ def separate_file(
             **audio._asdict(),
             "sources": [file.name for file in files],
             "scale": scale,
-            "selections": [_plain(selection) for selection in selections],
+            "selections": [
+                {
+                    "start": start,
+                    "stop": stop,
+                    "picked": picked,
+                    "models": {name: of._asdict() for name, of in models.items()},
+                }
+                for start, stop, models, picked in selections
+            ],
             "version": version("separatrix"),
         }
-        (unfinished / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n")
-    return SeparatedFile(folder, [folder / file.name for file in files], audio, selections, scale)
+        (unfinished / MANIFEST).write_text(json.dumps(manifest, indent=2, default=float) + "\n")
+    return SeparatedFile(folder, [folder / file.name for file in files], selections, scale)
 
 
 def is_separated(
@@ -169,11 +176,3 @@ def _in_24_bits(file: Path, audio: AudioFile, container: str, scale: float) -> P
 def _sink(file: Path, audio: AudioFile, subtype: str, container: str) -> soundfile.SoundFile:
     # A name of any bytes, which soundfile itself would not encode.
     return soundfile.SoundFile(os.fsencode(file), "w", audio.rate, audio.channels, subtype, format=container)
-
-
-def _plain(selection: SelectedModel) -> dict[str, Any]:
-    models = {
-        name: {score: float(value) for score, value in confidence._asdict().items()}
-        for name, confidence in selection.confidences.items()
-    }
-    return {"start": selection.start, "stop": selection.stop, "picked": selection.picked, "models": models}
