@@ -13,23 +13,14 @@ JAMS_VERSION = "0.3.4"
 
 
 class SoundEvent(NamedTuple):
-    """One event as it is in the mixture.
-
-    Attributes:
-        onset: in seconds, on the mixture's grid of samples.
-        offset: in seconds, at most the mixture's end.
-        clip: what sounds.
-        loudness: of the whole clip, in LUFS.
-        start: where in the clip the event begins, in seconds.
-        number: of the event in its recipe.
-    """
+    """One event as it is in the mixture; times in seconds, on its grid of samples."""
 
     onset: float
     offset: float
     clip: Clip
-    loudness: float
-    start: float = 0.0
-    number: int = 0
+    loudness: float  # of the whole clip, in LUFS
+    start: float = 0.0  # of the event in the clip
+    number: int = 0  # of the event in its recipe
 
 
 def sound_events(recipe: Recipe, bank: SoundBank, samples: int) -> list[SoundEvent]:
@@ -75,7 +66,7 @@ def jams(
         duration: of the mixture, in seconds.
         sample_rate: in Hz.
         audio_file: the mixture's file name.
-        corpus: where its clips come from.
+        corpus: name of the clips' corpus.
         labels: all that could occur.
         isolated_events: whether the events' audio is there, as `event_file` names it.
     """

@@ -24,21 +24,13 @@ MOST_WORKERS = 16
 
 
 class Inspection(NamedTuple):
-    """What was found of one clip.
-
-    Attributes:
-        clip: which one.
-        length: in samples at the rate asked for; 0 where it is broken.
-        loudness: integrated, of the whole clip at that rate, in LUFS; -inf where it has none, NaN where it is unknown.
-        broken: what is wrong with it, or empty.
-        silent: why it has no loudness, or empty.
-    """
+    """What was found of one clip."""
 
     clip: Clip
-    length: int
-    loudness: float
-    broken: str = ""
-    silent: str = ""
+    length: int  # in samples at the rate asked for; 0 where it is broken
+    loudness: float  # integrated, of the whole clip, in LUFS; -inf where it has none, NaN where it is unknown
+    broken: str = ""  # what is wrong with it
+    silent: str = ""  # why it has no loudness
 
     @property
     def usable(self) -> bool:
@@ -49,17 +41,9 @@ class Inspection(NamedTuple):
 def inspect_clips(
     corpus: Corpus, clips: Sequence[Clip], sample_rate: int, workers: int | None = None, description: str = ""
 ) -> Generator[tuple[Inspection, np.ndarray], None, None]:
-    """Decode, resample and measure clips, a few at a time.
+    """What is found of each clip at a rate in Hz, in order, and its samples, float32 [T], [0] where it is broken.
 
-    Args:
-        corpus: where they are.
-        clips: which ones.
-        sample_rate: at which lengths and loudness are measured, in Hz.
-        workers: threads; one per available core, at most 16, unless given. The result does not depend on it.
-        description: of the progress bar on stderr; none where it is empty.
-
-    Yields:
-        What was found of each clip, in order, and its samples, float32 [T], [0] where it is broken.
+    So many threads work; one per available core, at most 16, unless given. A description gets a progress bar on stderr.
     """
 
     def inspect(clip: Clip) -> tuple[Inspection, np.ndarray]:
@@ -116,11 +100,7 @@ def integrated_loudness(samples: np.ndarray, rate: int) -> float:
 
 
 def inspect_table(path: Path, sample_rate: int) -> list[Inspection]:
-    """What UrbanSound8K's table alone tells of its clips: lengths, by `start` and `end`, and no loudness.
-
-    Raises:
-        InputError: the file is not such a table.
-    """
+    """What UrbanSound8K's table alone tells of its clips: lengths, by `start` and `end`, and no loudness."""
     inspections = []
     for clip, (start, end) in listed_clips(path, "start", "end"):
         length = round(min(end - start, LONGEST_SECONDS) * sample_rate)

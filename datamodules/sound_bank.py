@@ -80,7 +80,7 @@ class SoundBank:
                 and ((lengths > 0).all() and (path / _SAMPLES).stat().st_size == 4 * sum(lengths.tolist()))
                 and np.isfinite(loudness).all()
             )
-        except Exception:  # NumPy's reader raises whatever a damaged archive leads it to
+        except Exception:  # NumPy's reader raises anything at a damaged archive
             whole = False
         if not whole:
             raise InputError(f"{path}: damaged sound bank; delete the folder and build it again")
@@ -112,13 +112,9 @@ class SoundBank:
 
 @dataclass(frozen=True, eq=False)
 class BankOnDemand(SoundBank):
-    """A bank that lies nowhere: lengths and loudness are known, a clip's samples are decoded when they are asked for.
+    """A bank that lies nowhere: lengths and loudness are known, samples are decoded when they are asked for."""
 
-    Attributes:
-        corpus: where the clips are; None where there are only lengths.
-    """
-
-    corpus: Corpus | None = None
+    corpus: Corpus | None = None  # where the clips are; None where there are only lengths
 
     @staticmethod
     def of(inspections: Iterable[Inspection], sample_rate: int, corpus: Corpus | None = None) -> "BankOnDemand":

@@ -47,7 +47,7 @@ GROUPS = {
         "separate": ("experiments.separation.command", "separate recordings of your own"),
         "models": ("experiments.separation.models", "the trained models that ship"),
         "export": ("experiments.export.command", "write a model as one file that travels, with a card"),
-        "card": ("experiments.export.show_card", "what an exported model says of itself"),
+        "card": ("experiments.export.card", "what an exported model says of itself"),
     },
     "speed": {
         "benchmark": ("experiments.benchmarks.command", "measure speed side by side with the usual libraries"),

@@ -18,19 +18,12 @@ LEAST_TEXT = 12  # columns of a terminal that a column of text keeps, if it need
 
 
 class Cell(NamedTuple):
-    """A figure, and what is said beside it.
-
-    Attributes:
-        text: the figure.
-        published: the published one; empty unless there is one.
-        difference: of ours from the published one as both are shown, in dB; a page marks it.
-        share: of its column's whole, in [0, 1]; a page shades the cell.
-    """
+    """A figure, and what stands beside it."""
 
     text: str
-    published: str = ""
-    difference: float | None = None
-    share: float | None = None
+    published: str = ""  # figure
+    difference: float | None = None  # of ours from the published one as both are shown, in dB; a page marks it
+    share: float | None = None  # of its column's whole, in [0, 1]; a page shades the cell
 
     def lines(self, separator: str) -> str:
         """The figure, and in brackets the published one."""
@@ -39,25 +32,15 @@ class Cell(NamedTuple):
 
 @dataclass(frozen=True)
 class Table:
-    """Cells of plain text under a heading for each column. `console.print(table)` shows it without its notes.
+    """Cells of plain text under a heading for each column. `console.print(table)` shows it without its notes."""
 
-    Attributes:
-        title: of the table; empty where there is none.
-        columns: their headings; without a header where all are empty.
-        rows: as many cells each as there are columns; the first is the heading of its row.
-        notes: sentences below the table.
-        texts: number of columns from the left that are text; the others are figures, aligned right.
-        source: where the published figures are from.
-        colours: that a page marks each row with, as CSS; none where there are none.
-    """
-
-    title: str
-    columns: Sequence[str]
-    rows: Sequence[Sequence[str | Cell]]
-    notes: Sequence[str] = ()
-    texts: int = 1
-    source: str = ""
-    colours: Sequence[str] = ()
+    title: str  # may be empty
+    columns: Sequence[str]  # headings; there is no header where all are empty
+    rows: Sequence[Sequence[str | Cell]]  # the first cell is the heading of its row
+    notes: Sequence[str] = ()  # sentences below the table
+    texts: int = 1  # number of columns from the left that are text; the others are figures, aligned right
+    source: str = ""  # of the published figures
+    colours: Sequence[str] = ()  # that a page marks each row with, as CSS
     kind = "table"
 
     @property
@@ -71,7 +54,7 @@ class Table:
         return any(cell.published for row in self.cells for cell in row)
 
     def markdown(self) -> str:
-        """Title, table and notes as Markdown; whatever the cells hold, they hold no markup."""
+        """Title, table and notes as Markdown; cells are shown as they are, without markup."""
         rows = [self.columns, *([cell.lines(" ") for cell in row] for row in self.cells)]
         lines = [f"| {' | '.join(map(markdown_text, cells))} |" for cells in rows]
         lines.insert(1, "|---" * len(self.columns) + "|")

@@ -42,8 +42,7 @@ class SeparatrixModule(MeanTestScores, LightningModule):
         scheduler_interval: whether the schedule steps every `epoch` or every optimiser `step`.
     """
 
-    # Whether there is anything to learn: what has learnt is evaluated from a checkpoint.
-    learns = True
+    learns = True  # whether it has weights to train, and is evaluated from a checkpoint
     # Settings that a resumed training takes as they are now: paths of what is read anew, which may have moved.
     replaceable: frozenset[str] = frozenset()
 
@@ -84,8 +83,8 @@ class SeparatrixModule(MeanTestScores, LightningModule):
             require_agreement(self.signature(), asdict(data.geometry) | names, "the data")
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
-        learnt = [parameter for parameter in self.parameters() if parameter.requires_grad]
-        optimizer = made_of(self.optimizer, Optimizer)(learnt)
+        trained = [parameter for parameter in self.parameters() if parameter.requires_grad]
+        optimizer = made_of(self.optimizer, Optimizer)(trained)
         if self.scheduler is None:
             return optimizer
         return {
@@ -111,11 +110,7 @@ class SeparatrixModule(MeanTestScores, LightningModule):
         return int(getattr(getattr(self._trainer, "datamodule", None), "seed", 0))
 
     def log_loss(self, loss: torch.Tensor, batch: Batch, split: Literal["train", "validation"]) -> torch.Tensor:
-        """Log the losses of a split's mixtures, [B], and give their mean, which the step takes.
-
-        Raises:
-            InputError: a loss is not finite; on a GPU, some steps later.
-        """
+        """Log the losses of a split's mixtures, [B], and return their mean; refuse one that is not finite."""
         self._watch.take(loss, batch.indices, split, self.current_epoch)
         mean, size = loss.mean(), len(loss)
         if split == "train":

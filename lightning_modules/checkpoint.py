@@ -54,7 +54,7 @@ def read_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
             # Opened, for torch goes by the name; its advice on odd contents comes before it refuses them.
             with open(path, "rb") as file, warnings.catch_warnings(action="ignore"):
                 checkpoint = torch.load(file, map_location="cpu", weights_only=True)
-    except Exception as error:  # on a damaged file torch raises whatever its unpickler stumbles over
+    except Exception as error:  # torch raises anything at a damaged file
         reason = shorten(str(error), 300) or type(error).__name__
         raise InputError(f"{path}: not a readable {what} ({reason})") from error
     parts = ("state_dict", "hyper_parameters")

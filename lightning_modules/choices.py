@@ -37,11 +37,7 @@ def choice(cls: type, **settings: Any) -> Any:
 
 
 def described(callable_: Callable[..., Any]) -> dict[str, Any]:
-    """The choice that a class, or functools.partial of one, is.
-
-    Raises:
-        InputError: it is another callable, or has settings that are no plain values: a checkpoint could not hold it.
-    """
+    """The choice that a class, or functools.partial of one, is; InputError for what a checkpoint could not hold."""
     partial = callable_ if isinstance(callable_, functools.partial) else functools.partial(callable_)
     if not isinstance(partial.func, type) or partial.args or "." in partial.func.__qualname__:
         raise InputError(
@@ -65,12 +61,7 @@ def without_callables(value: Any) -> Any:
 def made_of(chosen: Any, kind: type[T]) -> Callable[..., T]:
     """The callable that a choice describes; a callable is left as it is.
 
-    Args:
-        chosen: a choice, or a callable.
-        kind: what it is to make: nn.Module, Optimizer or LRScheduler.
-
-    Raises:
-        InputError: the class is not known here, or makes something else.
+    InputError where the class is not known here, or makes no `kind`: nn.Module, Optimizer or LRScheduler.
     """
     if callable(chosen):
         return chosen
@@ -80,10 +71,10 @@ def made_of(chosen: Any, kind: type[T]) -> Callable[..., T]:
         raise InputError(f"{chosen!r}: neither a callable nor class_path and init_args of a {kind.__name__}")
     module, _, name = path.rpartition(".")
     known = sys.modules.get(module) if module else networks
-    cls = getattr(known, "__dict__", {}).get(name)  # asked for what they lack, some modules import others
+    cls = getattr(known, "__dict__", {}).get(name)  # getattr on some modules imports others
     if not isinstance(cls, type) or not _may_be_made(cls):
-        told = f"--import {module} makes a class of your own known" if module else "give its module, too"
-        raise InputError(f"{path}: no such class is known here; {told}")
+        way_out = f"--import {module} makes a class of your own known" if module else "give its module, too"
+        raise InputError(f"{path}: no such class is known here; {way_out}")
     if not issubclass(cls, kind):
         raise InputError(f"{path}: makes no {kind.__name__}")
     return functools.partial(cls, **settings)

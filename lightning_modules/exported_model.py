@@ -35,11 +35,7 @@ def weights_digest(weights: Mapping[str, Any]) -> str:
 
 
 def write_exported(path: Path, card: Card, weights: Mapping[str, Any]) -> Card:
-    """Write an exported model, as a whole or not at all.
-
-    Returns:
-        The card, with the file's format and the number, type and digest of the weights.
-    """
+    """Write an exported model; the card, with the file's format and the number, type and digest of the weights."""
     from safetensors.torch import save
 
     described = {
@@ -62,11 +58,7 @@ def is_exported(path: str | os.PathLike[str]) -> bool:
 
 
 def read_card(path: str | os.PathLike[str]) -> Card:
-    """The card of an exported model; its weights are not looked at.
-
-    Raises:
-        Exception: whatever safetensors and JSON stumble over, or a ValueError with the reason.
-    """
+    """The card of an exported model, without its weights; raises what safetensors and JSON raise, or a ValueError."""
     with safe_open(path, "numpy") as file:
         metadata = file.metadata() or {}
     if ENTRY not in metadata:
@@ -81,13 +73,9 @@ def read_card(path: str | os.PathLike[str]) -> Card:
 
 
 def read_exported(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """The contents of an exported model under a checkpoint's names, and its `card`.
+    """The contents of an exported model under a checkpoint's names, and its `card`; errors as those of `read_card`.
 
-    Nothing in the file is run, and memory follows its size. Settings and weights are still to be checked, as those of
-    checkpoints are.
-
-    Raises:
-        Exception: as `read_card`, or the weights are damaged.
+    Nothing in the file is run, and memory follows its size. Settings and weights remain to be checked.
     """
     from safetensors.torch import load_file
 

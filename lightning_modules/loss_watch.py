@@ -10,43 +10,24 @@ from lightning_modules.errors import InputError
 
 
 class LossWatch(Callback):
-    """Looks at every loss, and raises where one is NaN or infinite.
+    """Raises where a loss is NaN or infinite.
 
-    To look at a number on a GPU is to wait for it: there, losses are collected for some steps. The weights that such
-    steps spoil are in memory only: checkpoints are written at the ends of epochs, when everything has been looked at.
-
-    Args:
-        steps: that are collected before a look, on a GPU.
-        steps_on_cpu: likewise, on a CPU.
+    Reading a number on a GPU waits for it: there, losses are collected for some steps. The weights that such steps
+    spoil are in memory only: checkpoints are written at the ends of epochs, after every loss has been checked.
     """
 
-    def __init__(self, steps: int = 50, steps_on_cpu: int = 1) -> None:
-        self.steps = steps
-        self.steps_on_cpu = steps_on_cpu
+    def __init__(self, steps: int | None = None) -> None:
+        self.steps = steps  # that are collected
         self._waiting: list[tuple[Tensor, Tensor, str, int]] = []
 
     def take(self, losses: Tensor, indices: Tensor, split: str, epoch: int) -> None:
-        """Watch the losses of a batch's mixtures.
-
-        Args:
-            losses: [B].
-            indices: of the mixtures, [B].
-            split: `train` or `validation`.
-            epoch: counted from 0.
-
-        Raises:
-            InputError: one of the losses so far is not finite.
-        """
+        """Watch the losses of a batch's mixtures, [B], with their indices, [B]; epochs count from 0."""
         self._waiting.append((losses.detach(), indices, split, epoch))
-        if len(self._waiting) >= (self.steps_on_cpu if losses.is_cpu else self.steps):
+        if len(self._waiting) >= (self.steps or (1 if losses.is_cpu else 50)):
             self.check()
 
     def check(self) -> None:
-        """Look at what was collected.
-
-        Raises:
-            InputError: one of the losses is not finite; the message names the batch's mixtures.
-        """
+        """Raise InputError, with the batch's mixtures, where a collected loss is not finite."""
         waiting, self._waiting = self._waiting, []
         if not waiting or bool(torch.cat([losses for losses, *_ in waiting]).isfinite().all()):
             return

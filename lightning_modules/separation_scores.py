@@ -116,7 +116,7 @@ def compare(sources: Tensor, systems: Sequence[Tensor]) -> list[PairScores]:
 def _moments(signals: Sequence[Tensor], sources: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Moments of R signals, [B, ·, T] several times, the Q sources first, in float64.
 
-    Products with the sources, [B, R, Q], energies, both with means removed, means, and 1 for constants, [B, R, 1] each.
+    Products with the sources, [B, R, Q], energies, both without means, means, and 1 for constants, [B, R, 1] each.
     """
     product: Tensor | float = 0.0
     energy: Tensor | float = 0.0
@@ -207,28 +207,16 @@ def score_comparison(
 def score_separation(
     mixture: Tensor, sources: Tensor, estimates: Tensor, present: Tensor, indices: Tensor, classes: Sequence[str]
 ) -> list[Score]:
-    """Compare and score the estimates of every present class of every mixture.
+    """Compare mixtures, [B, T], and estimates in the order of the sources, [B, Q, T], with the sources, [B, Q, T].
 
-    Args:
-        mixture: [B, T].
-        sources: true sources, [B, Q, T].
-        estimates: in the order of the sources, [B, Q, T].
-        present: clip labels, [B, Q].
-        indices: of the mixtures, [B].
-        classes: Q names.
-
-    Returns:
-        Rows in the order of mixtures, then classes, as `score_comparison` makes them.
+    Present classes, [B, Q], indices, [B], names, and the rows are those of `score_comparison`.
     """
     unprocessed, found = compare(sources, [mixture.unsqueeze(1), estimates])
     return score_comparison(unprocessed, found, present, indices, classes)
 
 
 def defined_scores(mixture: Tensor, sources: Tensor, estimates: Tensor, present: Tensor) -> Tensor:
-    """SI-SDR and its improvement over the mixture, in dB, of the present sources that have them, [n, 2].
-
-    Args: as those of `score_separation`.
-    """
+    """SI-SDR and its improvement over the mixture, in dB, of the present sources that have them, [n, 2]."""
     indices, names = torch.arange(len(mixture)), [""] * sources.shape[1]
     rows = score_separation(mixture, sources, estimates, present, indices, names)
     scores = [(row.si_sdr, row.si_sdr - row.input_si_sdr) for row in rows if row.left_out is LeftOut.NO]

@@ -44,12 +44,7 @@ def require_one_of(known: Collection[str], **settings: Any) -> None:
 
 
 def require_names(setting: str, names: Any) -> None:
-    """Raise InputError unless these are different names that can be names of files and cells of tables, one at least.
-
-    Args:
-        setting: what they are the value of.
-        names: of classes, sources or domains.
-    """
+    """Raise InputError unless these are different names, fit for files and cells of tables, one at least."""
     if isinstance(names, str) or not isinstance(names, Collection):
         raise InputError(f"{setting}: {_shown(names)}; a list of different names is needed")
     for name in names:
@@ -69,12 +64,9 @@ def require_agreement(expected: dict[str, Any], offered: dict[str, Any], offerin
 
 
 def require_unchanged(settings: dict[str, Any], before: Any, where: str = "") -> None:
-    """Raise InputError naming a setting that is not what it was when the training began.
+    """Raise InputError naming a setting that is not what it was `before`, when the training began.
 
-    Args:
-        settings: by name; dicts of settings are compared one by one, under names with dots.
-        before: what the checkpoint says of them. What it does not mention it was written without, and is accepted.
-        where: what all names begin with.
+    Dicts of settings are compared one by one, under names with dots. What a checkpoint does not mention is accepted.
     """
     if not isinstance(before, dict):
         raise InputError(f"ckpt_path: no {where or 'settings'} that a training began with; give another checkpoint")

@@ -17,11 +17,11 @@ M = TypeVar("M", bound=SeparatrixModule)
 
 
 def load_module(path: str | os.PathLike[str], *kinds: type[M]) -> M:
-    """A trained module of one of these kinds, with the hyper-parameters that its file states.
+    """A trained module of one of these kinds or their subclasses, with the hyper-parameters that its file states.
 
     Args:
         path: of the checkpoint or exported model.
-        kinds: of module that will do; their subclasses will, too. A class of your own is known once it is imported.
+        kinds: of module. A class of your own is known once it is imported.
 
     Raises:
         InputError: the checkpoint cannot be read or is of another kind of module.

@@ -1,4 +1,4 @@
-"""What a training goes on from: refused in one line where it is not what this trainer would have saved."""
+"""The state that a training resumes from: refused in one line where this trainer would not have saved it."""
 
 import copy
 import math
@@ -19,15 +19,8 @@ from lightning_modules.errors import InputError
 def require_usable_state(checkpoint: dict[str, Any], module: LightningModule, trainer: Trainer | None) -> None:
     """Restore a checkpoint once, before Lightning does, and compare it with what the trainer has of its own.
 
-    Weights are all that an evaluation takes: the rest is dropped.
-
-    Args:
-        checkpoint: as Lightning hands it to the module.
-        module: whose weights and optimisers it is of. Its weights change; Lightning takes the checkpoint's next.
-        trainer: with its callbacks and loop; there is none where a module alone is loaded.
-
-    Raises:
-        InputError: a part is missing, of another form or not finite, or cannot be restored.
+    An evaluation needs the weights alone: the rest is dropped. InputError where a part is missing, of another form or
+    not finite, or cannot be restored.
     """
     with _refused("weights"):
         module.load_state_dict(checkpoint["state_dict"])
@@ -59,7 +52,7 @@ def require_usable_state(checkpoint: dict[str, Any], module: LightningModule, tr
 
 @contextmanager
 def _refused(part: str) -> Iterator[None]:
-    """Say in one line what this project, Lightning or torch stumble over in this part of a checkpoint."""
+    """Say in one line what this project, Lightning or torch refuse in this part of a checkpoint."""
     try:
         yield
     except Exception as error:
@@ -71,7 +64,7 @@ def _refused(part: str) -> Iterator[None]:
 
 
 def _step_without_gradient(optimizer: torch.optim.Optimizer) -> None:
-    """Let an optimiser stumble over its state; raise a ValueError where that makes anything not finite."""
+    """Let an optimiser use its state; raise a ValueError where that makes anything not finite."""
     weights = [weight for group in optimizer.param_groups for weight in group["params"] if weight.requires_grad]
     for weight in weights:
         weight.grad = torch.zeros_like(weight)

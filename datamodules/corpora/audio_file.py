@@ -43,8 +43,8 @@ def read_audio(
 ) -> tuple[np.ndarray, int]:
     """Decode a file, or a part of it, with libsndfile and average its channels.
 
-    WAV (RF64 too), FLAC, Ogg and AIFF are told by their contents, whatever the file's name; in them any sample format
-    that libsndfile knows is taken (8- to 32-bit integers, float, IMA ADPCM and others). Silence is not an error. The
+    WAV (RF64 too), FLAC, Ogg and AIFF are recognised by their contents, not by the file's name, in any sample format
+    that libsndfile reads (8- to 32-bit integers, float, IMA ADPCM and others). Silence is not an error. The
     file may be anybody's: memory and time follow what it holds, not what it claims.
 
     Args:
@@ -79,11 +79,7 @@ def read_audio(
 def audio_length(
     path: str | os.PathLike[str], display_name: str | None = None, way_out: str = _WAY_OUT
 ) -> tuple[int, int]:
-    """Samples per channel that a file's header announces, and their rate in Hz; nothing is decoded.
-
-    Raises:
-        InputError: as `read_audio`, or the header does not say how long the file is.
-    """
+    """Samples per channel that a file's header announces, and their rate in Hz; nothing is decoded."""
     with _opened(path, display_name, way_out) as audio:
         if not audio.frames:
             raise _UnusableError("0 samples")
@@ -94,27 +90,16 @@ def audio_length(
 
 
 class AudioFile(NamedTuple):
-    """What decoding a file from beginning to end has shown.
+    """What decoding a file from beginning to end has shown."""
 
-    Attributes:
-        rate: in Hz.
-        channels: number of them.
-        samples: of each channel.
-        clipped: values that stay at full scale, or beyond, from one sample to the next.
-    """
-
-    rate: int
+    rate: int  # in Hz
     channels: int
-    samples: int
-    clipped: int
+    samples: int  # of each channel
+    clipped: int  # values that stay at full scale, or beyond, from one sample to the next
 
 
 def scan_audio(path: str | os.PathLike[str]) -> AudioFile:
-    """Decode a file of any length without keeping it, so that reading it again meets no surprise.
-
-    Raises:
-        InputError: as `read_audio`, but for the length.
-    """
+    """Decode a file of any length without keeping it; refuse what `read_audio` refuses, but for the length."""
     samples = clipped = 0
     with _opened(path, None, "give another file") as audio:
         for block in _blocks(audio, audio.frames):
@@ -126,11 +111,7 @@ def scan_audio(path: str | os.PathLike[str]) -> AudioFile:
 
 
 def audio_blocks(path: str | os.PathLike[str]) -> Iterator[np.ndarray]:
-    """Decode a file of any length block by block: float32, [n, channels] each.
-
-    Raises:
-        InputError: as `read_audio`, but for the length.
-    """
+    """Decode a file of any length block by block, float32 [n, channels]; errors as those of `scan_audio`."""
     with _opened(path, None, "give another file") as audio:
         yield from _blocks(audio, audio.frames)
 

@@ -54,12 +54,7 @@ def refuse_outside(folder: Location, path: Location, name: str, way_out: str) ->
 
 
 def read_inside(folder: Location, path: str, name: str, way_out: str) -> tuple[np.ndarray, int]:
-    """Decode an audio file of a corpus: mono float32 samples [T] and their rate in Hz.
-
-    Raises:
-        InputError: the file is missing, broken, or a link that leads out of the folder; it calls the file by `name` and
-            ends in `way_out`.
-    """
+    """Decode an audio file inside a folder as `read_audio` does; the message for a user begins and ends as given."""
     refuse_outside(folder, path, name, way_out)
     return read_audio(path, name, way_out)
 

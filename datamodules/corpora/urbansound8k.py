@@ -60,11 +60,7 @@ class UrbanSound8K(Corpus):
 
 
 def listed_clips(table: Path, *further: str) -> list[tuple[Clip, list[float]]]:
-    """Every clip that a table lists, in its order, and the numbers in further columns of its row.
-
-    Raises:
-        InputError: the table is not readable, a column is missing, or a row has a bad value or leaves the corpus.
-    """
+    """Every clip that a table lists, in its order, and the numbers in further columns of its row."""
     lines: dict[str, int] = {}
     clips = []
     for line, (file_name, recording, salience, fold, label, *others) in _rows(table, (*COLUMNS, *further)):

@@ -25,21 +25,22 @@ class Comparison:
     ours: Callable[[], Any]
     reference: Callable[[], Any]
     reference_name: str
-    items: int = 1  # mixtures, or whatever the work counts, that one run of ours handles
+    items: int = 1  # mixtures, clips or seconds that one run of ours handles
     reference_items: int = 0  # those that one run of the reference handles; as many unless given
     wanted: float | None = None  # how many times as fast ours is to be at least
     runs: int = 5
-    both_ours: bool = False  # the reference keeps freed memory, too; others have the C library's own settings
 
 
 def measure(row: Comparison, device: torch.device) -> dict[str, Any]:
-    """Time both ways in turn, each time after a run that does not count; the row as --json writes it."""
+    """Time both ways in turn, each time after a run that does not count; the row as --json writes it.
+
+    Ours runs as this project's commands do, with freed memory kept, the reference with the C library's own settings.
+    """
     ours, reference = [], []
     for _ in range(row.runs):
         keep_freed_memory()
         ours.append(_time(row.ours, device))
-        if not row.both_ours:
-            return_freed_memory()
+        return_freed_memory()
         reference.append(_time(row.reference, device))
     keep_freed_memory()
     return {
@@ -55,20 +56,16 @@ def measure(row: Comparison, device: torch.device) -> dict[str, Any]:
 
 
 def clock(device: torch.device) -> float:
-    """Seconds from some moment on, once the device has done all that it was told before."""
+    """Seconds since some moment, after the device has finished its work."""
     if device.type == "cuda":
         torch.cuda.synchronize()
     return time.perf_counter()
 
 
 def _time(way: Callable[[], Any], device: torch.device) -> Timed:
-    if device.type == "cuda":
-        torch.cuda.reset_peak_memory_stats()
     timed = way()
-    if not isinstance(timed, Timed):
-        begun = clock(device)
-        way()
-        timed = Timed(clock(device) - begun)
-    if device.type == "cuda" and not timed.peak_bytes:
-        timed = timed._replace(peak_bytes=torch.cuda.max_memory_allocated())
-    return timed
+    if isinstance(timed, Timed):
+        return timed
+    begun = clock(device)
+    way()
+    return Timed(clock(device) - begun)

@@ -1,30 +1,34 @@
-"""Sound banks and mixtures rendered from them, against plain loops over the corpus's files."""
+"""Sound banks and mixtures of noise rendered from them, against plain loops over the files."""
 
+import contextlib
 import itertools
 import tempfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, TypeVar, get_args
 
 import numpy as np
+import soundfile
 import torch
 from torch.utils.data import DataLoader, Dataset
 
 from datamodules.corpora.audio_file import resample
 from datamodules.corpora.corpus import Clip, Corpus
+from datamodules.corpora.folder_per_class import FolderPerClass
 from datamodules.inspection import integrated_loudness
+from datamodules.mixtures import MixtureDataModule
 from datamodules.rendering import render
 from datamodules.sound_bank import build_sound_bank
-from datamodules.urban_scenes import UrbanScenes
+from datamodules.urban_scenes import URBAN_CLASSES, UrbanScenes
 from experiments.benchmarks.comparison import Comparison
-from experiments.benchmarks.noise import noise_corpus, noise_mixtures
-from lightning_modules.batch import Batch
+from lightning_modules.batch import Batch, Split
 
-RATE, EVENTS, BATCH, WORKERS = 16000, 3, 16, 2
+RATE, EVENTS, BATCH, WORKERS, CLIPS_PER_CLASS = 16000, 3, 16, 2, 20
 MIXTURES, REFERENCE_MIXTURES = 1024, 32
 FILES = "decoding, resampling and measuring the files of each mixture (soundfile, torchaudio, pyloudnorm)"
+Data = TypeVar("Data", bound=MixtureDataModule)
 
 
 def benchmark_rendering(device: torch.device) -> Iterator[Comparison]:
@@ -34,19 +38,19 @@ def benchmark_rendering(device: torch.device) -> Iterator[Comparison]:
             ours, theirs = data.dataset("train"), MixturesFromFiles(data)
             of_few = (index for index in range(len(ours)) if len(ours.recipes(index).clips) == EVENTS)
             indices = list(itertools.islice(of_few, MIXTURES))
-            batches = [indices[first : first + BATCH] for first in range(0, MIXTURES, BATCH)]
             for mine, other in zip(ours[indices[0]], theirs[indices[0]], strict=True):
                 torch.testing.assert_close(mine, other, rtol=0, atol=1e-6)
             work = f"mixtures of {EVENTS} events from {rate / 1000:g}-kHz files, with labels and sources; one process"
-            rendered = partial(_exhaust, ours.batch, batches)
-            from_files = partial(_exhaust, theirs.__getitem__, indices[:REFERENCE_MIXTURES])
+            batches = [indices[begin : begin + BATCH] for begin in range(0, MIXTURES, BATCH)]
+            rendered = partial(exhaust, batches, ours.batch)
+            from_files = partial(exhaust, indices[:REFERENCE_MIXTURES], theirs.__getitem__)
             yield Comparison(work, rendered, from_files, FILES, MIXTURES, REFERENCE_MIXTURES, wanted=20)
     with noise_mixtures(UrbanScenes, MIXTURES, batch_size=BATCH, workers=WORKERS) as data:
-        first = range(REFERENCE_MIXTURES)
+        first, loader = range(REFERENCE_MIXTURES), data.train_dataloader()
         plain = DataLoader(MixturesFromFiles(data), BATCH, sampler=first, num_workers=WORKERS, persistent_workers=True)
         work = f"mixtures of 5 events in the mean, through a loader with {WORKERS} workers"
-        rendered, from_files = partial(_exhaust, id, data.train_dataloader()), partial(_exhaust, id, plain)
-        yield Comparison(work, rendered, from_files, f"{FILES}, by as many workers", MIXTURES, REFERENCE_MIXTURES)
+        ways = partial(exhaust, loader), partial(exhaust, plain)
+        yield Comparison(work, *ways, f"{FILES}, by as many workers", MIXTURES, REFERENCE_MIXTURES)
 
 
 def benchmark_bank(device: torch.device) -> Iterator[Comparison]:
@@ -92,12 +96,41 @@ class MixturesFromFiles(Dataset[Batch]):
         return Batch(*(field[0] for field in batch))
 
 
+def noise_corpus(root: Path, rate: int = RATE, labels: Sequence[str] = URBAN_CLASSES) -> FolderPerClass:
+    """Write WAV files of 4 s of noise, all of them in one fold."""
+    for number in range(CLIPS_PER_CLASS * len(labels)):
+        path = root / labels[number % len(labels)] / f"{number}.wav"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        soundfile.write(path, 0.1 * np.random.default_rng(number).standard_normal(4 * rate, np.float32), rate)
+    return FolderPerClass(root, folds=1)
+
+
+@contextlib.contextmanager
+def noise_mixtures(
+    kind: type[Data],
+    mixtures: int,
+    split: Split = "train",
+    rate: int = RATE,
+    labels: Sequence[str] = URBAN_CLASSES,
+    **settings: Any,
+) -> Iterator[Data]:
+    """Mixtures of noise by the published rules, their bank built: one split of so many."""
+    with tempfile.TemporaryDirectory() as name:
+        corpus = noise_corpus(Path(name) / "files", rate, labels)
+        settings |= {f"{each}_folds": [1] if each == split else [] for each in get_args(Split)}
+        settings |= {f"{split}_mixtures": mixtures, "bank_folder": f"{name}/banks"}
+        data = kind(corpus, **settings)
+        data.build()
+        yield data
+
+
+def exhaust(parts: Iterable[Any], make: Callable[[Any], Any] = id) -> None:
+    """Go through all parts, or make something of each."""
+    for part in parts:
+        make(part)
+
+
 def _read_and_measure(corpus: Corpus, clip: Clip) -> tuple[np.ndarray, float]:
     """What a bank does once for every clip: decode, resample, measure."""
     samples = resample(*corpus.read(clip), RATE)
     return samples, integrated_loudness(samples, RATE)
-
-
-def _exhaust(make: Callable[[Any], Any], parts: Iterable[Any]) -> None:
-    for part in parts:
-        make(part)

@@ -27,7 +27,7 @@ STARTS, POINTS = 10, 1000
 
 def benchmark_loss(device: torch.device) -> Iterator[Comparison]:
     """Loss and gradient of a batch of 4-s mixtures."""
-    embedding, dominant, weight = clustered_bins(LOSS_BATCH, LOSS_BINS, SOURCES, device)
+    embedding, dominant, weight = clustered_bins(LOSS_BATCH, LOSS_BINS, device)
     transposed = dominant.mT.float().contiguous()  # as the others want it: each computes its own once a step
     ways: tuple[tuple[Callable[..., Tensor], Tensor, str, float | None], ...] = (
         (published.three_products, weight, "normalising, weighting, three products, as nussl does", 2.4),
@@ -51,7 +51,7 @@ def benchmark_clustering(device: torch.device) -> Iterator[Comparison]:
 
     Both ways take the same number of k-means++ starts, ours on a sample of the points, and end in the same clusters.
     """
-    embedding, _, magnitude = clustered_bins(BATCH, BINS, SOURCES, device)
+    embedding, _, magnitude = clustered_bins(BATCH, BINS, device)
 
     def ours(mixtures: int) -> tuple[Tensor, Tensor, Tensor]:
         x, loudness, numbers = embedding[:mixtures], magnitude[:mixtures], torch.arange(mixtures, device=device)
@@ -85,19 +85,19 @@ def loss_and_gradient(loss: Callable[..., Tensor], inputs: Sequence[Tensor]) -> 
     return value.detach(), torch.autograd.grad(value.mean(), leaf)[0]
 
 
-def clustered_bins(mixtures: int, bins: int, sources: int, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
+def clustered_bins(mixtures: int, bins: int, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
     """Overlapping clusters on the positive orthant of the unit sphere, [B, N, D].
 
     Returns:
         Embeddings, the one-hot sources that they belong to, bool, [B, Q, N], and weights, [B, N].
     """
     generator = torch.Generator().manual_seed(0)
-    number = torch.randint(sources, (mixtures, bins), generator=generator)
-    centres = torch.rand(mixtures, sources, DIMENSIONS, generator=generator)
+    number = torch.randint(SOURCES, (mixtures, bins), generator=generator)
+    centres = torch.rand(mixtures, SOURCES, DIMENSIONS, generator=generator)
     embedding = centres.gather(1, number.unsqueeze(-1).expand(-1, -1, DIMENSIONS))
     embedding += 0.3 * torch.randn(embedding.shape, generator=generator)
     embedding = functional.normalize(embedding.clamp_(min=0), dim=-1)
-    dominant = functional.one_hot(number, sources).mT.bool().contiguous()
+    dominant = functional.one_hot(number, SOURCES).mT.bool().contiguous()
     weight = torch.randn(mixtures, bins, generator=generator).exp()
     return embedding.to(device), dominant.to(device), weight.to(device)
 

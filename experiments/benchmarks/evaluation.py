@@ -2,12 +2,11 @@
 
 import contextlib
 import copy
-import csv
 import tempfile
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -24,10 +23,10 @@ from callbacks.separation_evaluation import SeparationEvaluation
 from datamodules.mixtures import MixtureDataModule
 from datamodules.source_pairs import SourcePairs
 from datamodules.urban_scenes import UrbanScenes
-from experiments.benchmarks import nussl_steps, published
+from experiments.benchmarks import published
 from experiments.benchmarks.comparison import Comparison
+from experiments.benchmarks.data import noise_mixtures
 from experiments.benchmarks.deep_clustering import cluster_by_scikit_learn
-from experiments.benchmarks.noise import noise_mixtures
 from experiments.benchmarks.training import checkpoint, quiet_trainer
 from lightning_modules.base_module import SeparatrixModule
 from lightning_modules.deep_clustering.level_features import level_features
@@ -43,17 +42,6 @@ MODELS = ("speech", "music", "environmental")
 MIXTURES, REFERENCE_MIXTURES = 16, 4
 SIZES: dict[str, Any] = {}  # `network`, where it is not to be the published one
 GEOMETRY = Geometry()
-
-Rows = list[list[Any]]
-
-
-class Steps(NamedTuple):
-    """What surrounds a network and scikit-learn's clusters; `evaluate` has a row a source, SI-SDR first."""
-
-    stft: Callable[[Tensor, Geometry], Tensor]
-    istft: Callable[[Tensor, Geometry, int], Tensor]
-    evaluate: Callable[[Tensor, Tensor], list[list[float]]]
-    analyses: int = 1
 
 
 def benchmark_scores(device: torch.device) -> Iterator[Comparison]:
@@ -79,27 +67,21 @@ def benchmark_evaluation(device: torch.device) -> Iterator[Comparison]:
         torch.manual_seed(0)
         models = [DeepClustering(name, **SIZES) for name in MODELS]
         selection = ModelSelection([checkpoint(model, f"{folder}/{model.domain}.ckpt") for model in models])
-        networks = [(model.domain, model.network.to(device).eval()) for model in models]
-        work = f"evaluation of 4-s mixtures with {len(MODELS)} models and their confidences, rows on disk"
+        networks = [model.network.to(device).eval() for model in models]
         ours = partial(_evaluate, selection, data, SelectionEvaluation, ["confidence", "si_sdr_db"], device)
-        # nussl's two confidences look for the loud bins anew.
-        nussl = Steps(nussl_steps.stft, nussl_steps.istft, nussl_steps.evaluate, analyses=3)
-        usual = Steps(stft, istft, _torchmetrics_scores)
-        for steps, name, wanted in (
-            (nussl, "the same networks, else nussl's steps (SciPy, scikit-learn, NumPy), one by one", 3),
-            (usual, "the same networks, torch, scikit-learn's clusters, torchmetrics, one by one", None),
-        ):
-            plain = partial(_loop, data, device, partial(_selection_rows, steps, networks))
-            _require_same_figures(ours(), plain(), 0.9)  # k-means may end elsewhere
-            yield Comparison(work, ours, plain, name, MIXTURES, REFERENCE_MIXTURES, wanted, runs=3)
+        plain = partial(_loop, data, device, partial(_selection_scores, networks))
+        _require_same_figures(ours(), plain(), 0.9)  # k-means may end elsewhere
+        work = f"evaluation of 4-s mixtures with {len(MODELS)} models and their confidences, rows on disk"
+        name = "the same networks, torch, scikit-learn's clusters, torchmetrics, one by one"
+        yield Comparison(work, ours, plain, name, MIXTURES, REFERENCE_MIXTURES, wanted=3, runs=3)
     with noise_mixtures(UrbanScenes, MIXTURES, "test") as scenes:
         separator = WeakLabelSeparator("strong", classes=scenes.classes, **SIZES)
-        work = "evaluation of 4-s mixtures by a weak-label separator, rows on disk"
         columns = ["input_si_sdr_db", "si_sdr_db"]
         ours = partial(_evaluate, separator, scenes, SeparationEvaluation, columns, device)
         network = copy.deepcopy(separator.network).to(device).eval()
-        plain = partial(_loop, scenes, device, partial(_separator_rows, network))
+        plain = partial(_loop, scenes, device, partial(_separator_scores, network))
         _require_same_figures(ours(), plain(), 1)
+        work = "evaluation of 4-s mixtures by a weak-label separator, rows on disk"
         name = "the same network, torch, torchmetrics, one by one"
         yield Comparison(work, ours, plain, name, MIXTURES, REFERENCE_MIXTURES, runs=3)
 
@@ -126,36 +108,35 @@ def _evaluate(
         return np.stack([table[column] for column in columns], -1)
 
 
-def _loop(data: MixtureDataModule, device: torch.device, rows: Callable[[Tensor, Tensor], Rows]) -> np.ndarray:
-    """Mixture by mixture: render, let `rows` separate and score, write; return the rows' last two columns."""
-    dataset, found = data.dataset("test"), []
-    with tempfile.NamedTemporaryFile("w", newline="") as file, torch.no_grad():
+def _loop(data: MixtureDataModule, device: torch.device, scores: Callable[[Tensor, Tensor], Any]) -> np.ndarray:
+    """Mixture by mixture: render, let `scores` separate and score, write; return the two columns of the rows."""
+    dataset, rows = data.dataset("test"), []
+    with tempfile.TemporaryFile() as file, torch.no_grad():
         for index in range(REFERENCE_MIXTURES):
             batch = dataset[index]
-            for row in rows(batch.mixture.to(device), batch.sources.to(device)):
-                csv.writer(file).writerow([index, *row])
-                found.append(row[-2:])
-            file.flush()
-    return np.array(found)
+            rows.append(scores(batch.mixture.to(device), batch.sources.to(device)))
+            np.savetxt(file, rows[-1])
+    return np.concatenate(rows)
 
 
-def _selection_rows(steps: Steps, networks: list[tuple[str, nn.Module]], mixture: Tensor, sources: Tensor) -> Rows:
+def _selection_scores(networks: Sequence[nn.Module], mixture: Tensor, sources: Tensor) -> list[tuple[float, float]]:
+    """Confidence and SI-SDR of every source under every model."""
     rows = []
-    for domain, network in networks:
-        for _ in range(steps.analyses):
-            spectrum = steps.stft(mixture, GEOMETRY)
-            magnitude = spectrum.abs()
+    for network in networks:
+        spectrum = stft(mixture, GEOMETRY)
+        magnitude = spectrum.abs()
         (embedding,) = published.embeddings(network, level_features(magnitude.unsqueeze(0)))
         parts = embedding.numpy(force=True), magnitude.mT.flatten().numpy(force=True)
-        masks, *confidence = cluster_by_scikit_learn(*parts)
+        masks, silhouette, posterior = cluster_by_scikit_learn(*parts)
         masked = torch.from_numpy(masks.T).to(mixture.device).unflatten(-1, spectrum.mT.shape).mT * spectrum
-        estimates = steps.istft(masked, GEOMETRY, len(mixture))
-        for number, (si_sdr, *others) in enumerate(steps.evaluate(estimates, sources)):
-            rows.append([domain, number, *others, *confidence, np.prod(confidence), si_sdr])
+        estimates = istft(masked, GEOMETRY, len(mixture))
+        (si_sdr,) = _si_sdr_in_best_order(estimates.unsqueeze(0), sources.unsqueeze(0)).tolist()
+        rows += [(silhouette * posterior, score) for score in si_sdr]
     return rows
 
 
-def _separator_rows(network: nn.Module, mixture: Tensor, sources: Tensor) -> Rows:
+def _separator_scores(network: nn.Module, mixture: Tensor, sources: Tensor) -> Any:
+    """SI-SDR of the mixture and of the estimate for every present class."""
     spectrum, present = stft(mixture, GEOMETRY), sources.any(-1)
     (masks,) = published.masks(network, spectrum.abs().unsqueeze(0), len(sources))
     estimates, sources = istft(masks[present] * spectrum, GEOMETRY, len(mixture)), sources[present]
@@ -165,11 +146,6 @@ def _separator_rows(network: nn.Module, mixture: Tensor, sources: Tensor) -> Row
 def _si_sdr(estimates: Tensor, sources: Tensor) -> Tensor:
     """By torchmetrics, means removed, in float64: [..., T] -> [...]."""
     return scale_invariant_signal_distortion_ratio(estimates.double(), sources.double(), zero_mean=True)
-
-
-def _torchmetrics_scores(estimates: Tensor, sources: Tensor) -> list[list[float]]:
-    """[Q, T] -> [Q, 1]."""
-    return _si_sdr_in_best_order(estimates.unsqueeze(0), sources.unsqueeze(0)).mT.tolist()
 
 
 def _si_sdr_in_best_order(estimates: Tensor, sources: Tensor) -> Tensor:

@@ -34,17 +34,18 @@ def benchmark_separate(device: torch.device) -> Iterator[Comparison]:
     weak = WeakLabelSeparator("strong", classes=URBAN_CLASSES, input_normalisation="mixture", **WEAK_LABELS)
     with tempfile.TemporaryDirectory() as name:
         long, short = (_noise(f"{name}/{seconds}.wav", seconds) for seconds in (LONG, SHORT))
-        for by, models in (
-            ("a weak-label separator", [checkpoint(weak, f"{name}/weak.ckpt")]),
-            (
-                f"the most confident of {len(MODELS)} deep clustering models",
-                [checkpoint(DeepClustering(domain, **CLUSTERING), f"{name}/{domain}.ckpt") for domain in MODELS],
-            ),
-        ):
+        separators: dict[str, list[Any]] = {
+            "a weak-label separator": [weak],
+            f"the most confident of {len(MODELS)} deep clustering models": [
+                DeepClustering(domain, **CLUSTERING) for domain in MODELS
+            ],
+        }
+        for by, modules in separators.items():
+            models = [checkpoint(module, f"{name}/{number}.ckpt") for number, module in enumerate(modules)]
             work = f"separating a second of {LONG / 60:g} minutes, {RATE} Hz stereo, by {by}"
             ours, other = (partial(_in_its_own_process, models, each, device) for each in (long, short))
             short_name = f"a second of {SHORT / 60:g} minutes"
-            yield Comparison(work, ours, other, short_name, LONG, SHORT, wanted=0.9, runs=1, both_ours=True)
+            yield Comparison(work, ours, other, short_name, LONG, SHORT, wanted=0.9, runs=1)
 
 
 def _noise(path: str, seconds: int) -> str:
@@ -71,6 +72,5 @@ def _separate(models: list[str], recording: str, device: torch.device, threads: 
     separate_file(separator, recording, f"{recording}.separated", overwrite=True)
     seconds = clock(device) - begun
     # The high-water mark: getrusage would count what went on before in the process's maker.
-    status = Path("/proc/self/status").read_text().splitlines()
-    (peak,) = (int(line.split()[1]) for line in status if line.startswith("VmHWM:"))
-    return Timed(seconds, 1024 * peak)
+    peak = Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0]
+    return Timed(seconds, 1024 * int(peak))

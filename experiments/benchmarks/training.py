@@ -1,4 +1,4 @@
-"""Whole training steps of both systems, against the networks and the published losses alone; what options change."""
+"""Whole training steps of both systems, against the networks and the published losses alone."""
 
 import copy
 import logging
@@ -17,9 +17,7 @@ from datamodules.source_pairs import SourcePairs
 from datamodules.urban_scenes import UrbanScenes
 from experiments.benchmarks import published
 from experiments.benchmarks.comparison import Comparison, Timed, clock
-from experiments.benchmarks.deep_clustering import loss_and_gradient
-from experiments.benchmarks.noise import noise_mixtures
-from experiments.training.precision import runs_lstm
+from experiments.benchmarks.data import noise_mixtures
 from lightning_modules.base_module import SeparatrixModule
 from lightning_modules.batch import Batch
 from lightning_modules.deep_clustering.level_features import level_features
@@ -32,7 +30,6 @@ from lightning_modules.weak_labels.separator_module import Supervision, WeakLabe
 
 SIZES: dict[str, Any] = {}  # `network`, where it is not to be the published one
 CLASSIFIER: dict[str, Any] = {}  # settings of the CRNN that are not to be the published ones
-ESTIMATES = (5, 257, 501)  # that it gets: classes, bins, frames
 PAIRS, SCENES = 8, 2  # mixtures a step
 STEPS, GPU_STEPS = 2, 20
 PLAIN = "networks and published loss in plain torch, batches ready; backward and Adam included"
@@ -42,54 +39,28 @@ Loss = Callable[[nn.Module, Batch], Tensor]
 
 
 def benchmark_training(device: torch.device) -> Iterator[Comparison]:
-    """Steps from mixtures that are yet to be rendered, and how far ahead of them the loader is."""
-    for system, step, module, data in _systems(device):
+    """Steps from mixtures that are yet to be rendered."""
+    for step, module, data in _systems(device):
         clipping = " and AutoClip" if isinstance(module, DeepClustering) else ""
         work, ours = f"{step} of 4 s, with loading{clipping}", partial(train, module, data, device)
         batches = [Batch(*(field.to(device) for field in batch)) for batch in data.train_dataloader()]
-        timed, items = (len(batches) - 1) * data.batch_size, data.mixtures["train"]
         untrained = copy.deepcopy(module).to(device)
         for name, loss, wanted in _alternatives(module):
             _require_same_step(untrained, loss, batches[0])
             plain = partial(train_plainly, copy.deepcopy(untrained.network), loss, batches, device)
-            yield Comparison(work, ours, plain, name, timed, wanted=wanted, runs=3)
-        work = f"mixtures from the {system} training's loader, in the training's own process"
-        name, load = "the training that consumes them", partial(exhaust, data)
-        yield Comparison(work, load, ours, name, items, timed, wanted=3, runs=3, both_ours=True)
+            yield Comparison(work, ours, plain, name, (len(batches) - 1) * data.batch_size, wanted=wanted, runs=3)
 
 
-def benchmark_options(device: torch.device) -> Iterator[Comparison]:
-    """Reduced precision of training steps, where the device can do it, and the layout of the classifier's maps."""
-    for _, step, module, data in _systems(device) if runs_lstm(torch.bfloat16, device.type) else ():
-        reduced, full = (partial(train, module, data, device, precision) for precision in ("bf16-mixed", "32-true"))
-        work, items = f"{step}: --trainer.precision bf16-mixed", data.mixtures["train"] - data.batch_size
-        yield Comparison(work, reduced, full, "float32", items, runs=3, both_ours=True)
-    classifier = CRNN(ESTIMATES[1], ESTIMATES[0], **CLASSIFIER).requires_grad_(False).to(device)
-    channels_first = copy.deepcopy(classifier)
-    channels_first.convolutions.to(memory_format=torch.contiguous_format)
-    estimates = torch.rand(ESTIMATES, device=device)
-    ours, theirs = (partial(loss_and_gradient, network, (estimates,)) for network in (classifier, channels_first))
-    _require_close(ours()[1], theirs()[1], 0.02)
-    work = f"classifier of {len(estimates)} estimates, forward and backward: channels last, as it always is"
-    yield Comparison(work, ours, theirs, "channels first", len(estimates), runs=3, both_ours=True)
-
-
-def train(
-    module: SeparatrixModule,
-    data: MixtureDataModule,
-    device: torch.device,
-    precision: Any = "32-true",
-    steps: int | None = None,
-) -> Timed:
-    """An epoch, or some steps, as `separatrix fit` trains: loading counts, starting and the first step do not."""
+def train(module: SeparatrixModule, data: MixtureDataModule, device: torch.device) -> Timed:
+    """An epoch as `separatrix fit` trains: loading counts, starting and the first step do not."""
     times: list[float] = []
-    steps = steps or data.mixtures["train"] // data.batch_size
+    steps = data.mixtures["train"] // data.batch_size
 
     def look(trainer: Trainer, *_: Any) -> None:
         if trainer.global_step in (1, steps):
             times.append(clock(device))
 
-    trainer = quiet_trainer(device, LambdaCallback(on_train_batch_end=look), precision=precision, max_steps=steps)
+    trainer = quiet_trainer(device, LambdaCallback(on_train_batch_end=look), max_steps=steps)
     with warnings.catch_warnings(action="ignore"):
         trainer.fit(module, data)
     return Timed(times[1] - times[0])
@@ -105,12 +76,6 @@ def train_plainly(network: nn.Module, loss: Loss, batches: Sequence[Batch], devi
         loss(network, batch).mean().backward()
         optimizer.step()
     return Timed(clock(device) - begun)
-
-
-def exhaust(data: MixtureDataModule) -> None:
-    """Load an epoch."""
-    for _ in data.train_dataloader():
-        pass
 
 
 def quiet_trainer(device: torch.device, *callbacks: Any, **settings: Any) -> Trainer:
@@ -129,30 +94,24 @@ def checkpoint(module: SeparatrixModule, path: str) -> str:
     return path
 
 
-def separator(
-    labels: Supervision, data: MixtureDataModule, network: dict[str, Any], classifier: dict[str, Any]
-) -> WeakLabelSeparator:
-    """An untrained separator, with an untrained frozen classifier where its labels are weak."""
-    module = WeakLabelSeparator(labels, classes=data.classes, **network)
-    module.prior.copy_(data.class_prior())
-    if labels != "strong":
-        crnn = partial(CRNN, **classifier)
-        module.classifier = EventClassifier(labels, classes=data.classes, network=crnn).requires_grad_(False)
-    return module
-
-
-def _systems(device: torch.device) -> Iterator[tuple[str, str, System, MixtureDataModule]]:
-    """Names of systems and of their training steps, untrained modules and an epoch of mixtures."""
+def _systems(device: torch.device) -> Iterator[tuple[str, System, MixtureDataModule]]:
+    """Names of training steps, untrained modules and an epoch of mixtures."""
     steps = 1 + (GPU_STEPS if device.type == "cuda" else STEPS)  # the first is not timed
     with noise_mixtures(SourcePairs, steps * PAIRS, domain="noise", duration=4, batch_size=PAIRS) as pairs:
         module = DeepClustering("noise", excerpt_frames=None, **SIZES)
-        yield "deep clustering", f"deep clustering training step, {PAIRS} mixtures", module, pairs
+        yield f"deep clustering training step, {PAIRS} mixtures", module, pairs
     supervisions: tuple[Supervision, ...] = ("frame", "strong")
     for labels in supervisions:
-        sources = labels == "strong"
-        with noise_mixtures(UrbanScenes, steps * SCENES, batch_size=SCENES, train_sources=sources) as scenes:
+        with_sources = labels == "strong"
+        with noise_mixtures(UrbanScenes, steps * SCENES, batch_size=SCENES, train_sources=with_sources) as scenes:
             work = f"weak-label training step, {labels} labels, {SCENES} mixtures"
-            yield f"weak-label ({labels})", work, separator(labels, scenes, SIZES, CLASSIFIER), scenes
+            separator = WeakLabelSeparator(labels, classes=scenes.classes, **SIZES)
+            separator.prior.copy_(scenes.class_prior())
+            if labels == "frame":
+                crnn = partial(CRNN, **CLASSIFIER)
+                separator.classifier = EventClassifier(labels, classes=scenes.classes, network=crnn)
+                separator.classifier.requires_grad_(False)
+            yield work, separator, scenes
 
 
 def _alternatives(module: System) -> Iterator[tuple[str, Loss, float]]:
@@ -191,10 +150,6 @@ def _require_same_step(module: System, loss: Loss, batch: Batch) -> None:
     torch.testing.assert_close(ours, theirs, rtol=rounding, atol=1e-5)
     weights = [weight for weight in module.parameters() if weight.requires_grad]
     for mine, other in zip(*(torch.autograd.grad(value, weights) for value in (ours, theirs)), strict=True):
-        _require_close(mine, other, 10 * rounding)
+        # Not element by element: where rounding decides which of two maxima is the larger, a gradient goes elsewhere.
+        assert (mine - other).norm() < 10 * rounding * other.norm()
     module.train()
-
-
-def _require_close(ours: Tensor, theirs: Tensor, share: float) -> None:
-    # Not element by element: where rounding decides which of two maxima is the larger, a gradient goes elsewhere.
-    assert (ours - theirs).norm() < share * theirs.norm()

@@ -28,9 +28,8 @@ def command(arguments: list[str]) -> None:
     add("--half", action="store_true", help="keep the weights as float16: half the size, not the same outputs")
     add("--overwrite", action="store_true", help="replace files that are there")
     given = parser.parse_args(arguments[1:])
-    from experiments.export.model import KINDS, export_module, require_free
-    from experiments.export.program import write_program
-    from experiments.export.show_card import shown
+    from experiments.export.card import shown
+    from experiments.export.model import KINDS, export_module, require_free, write_program
     from lightning_modules.trained_module import load_module
     from lightning_modules.weak_labels.classifier_module import EventClassifier
 

@@ -58,7 +58,7 @@ def inline_svg(figure: Figure, alternative: str) -> Markup:
     svg = svg.replace("#ffffff", "var(--paper)")
     for colour in PALETTE:
         svg = re.sub(colour, variable(colour), svg, flags=re.IGNORECASE)
-    # Its size is its own, whatever becomes of the style sheet around it.
+    # With a size of its own it needs no style sheet.
     size = f'width="{width:g}" height="{height:g}" viewBox="0 0 {width:g} {height:g}"'
     head = f'<svg role="img" aria-label="{escape(alternative)}" {size}>'
     return Markup(head + re.sub(r">\s+<", "><", svg).strip())

@@ -1,19 +1,15 @@
 """`separatrix report`: a run's tables, figures and sounds as one HTML page."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from experiments.command_line.parser import Explaining, command_parser
+from experiments.command_line.parser import command_parser
 from experiments.command_line.text import show_lines
 from experiments.output.sole_writer import sole_writer
 from lightning_modules.atomic_file import write_text_atomically
 from lightning_modules.errors import InputError
 from lightning_modules.run_files import RunFiles
-
-if TYPE_CHECKING:
-    import torch
 
 MOST_EXAMPLES = 50  # of each class or domain: some 3 MB of page for each
 DESCRIPTION = """Make one HTML page of a run: its table beside the published one, figures, learning curves, and
@@ -23,27 +19,21 @@ checkpoints: where one of them is gone, the page says so."""
 EXAMPLES = ("report runs/demo/weak-labels", "report runs/small/model-selection --no-audio --output tables.html")
 
 
-def _parser() -> Explaining:
+def command(arguments: list[str]) -> None:
+    """`separatrix report ...`."""
     parser = command_parser("report", DESCRIPTION, *EXAMPLES)
     parser.add_argument("run", help="folder of a reproduction, or of a single run")
     parser.add_argument("--output", help="the page; RUN/report.html unless given")
     examples = "mixtures to listen to of each class or domain, evenly from best to worst"
     parser.add_argument("--examples", type=int, default=3, help=examples)
     parser.add_argument("--no-audio", action="store_true", help="leave the mixtures out: no model or sound is needed")
-    parser.add_argument("--device", default="cpu", help="that separates the mixtures, such as cuda")
-    return parser
-
-
-def command(arguments: list[str]) -> None:
-    """`separatrix report ...`."""
-    given = _parser().parse_args(arguments[1:])
+    given = parser.parse_args(arguments[1:])
     from experiments.report.contents import Contents
     from experiments.report.page import html
     from experiments.report.run_folder import open_run_folder
 
     if not 0 <= given.examples <= MOST_EXAMPLES:
         raise InputError(f"--examples: {given.examples}; 0 to {MOST_EXAMPLES} are possible")
-    device = _device(given.device)
     folder = open_run_folder(Path(given.run))
     output = Path(given.output) if given.output else RunFiles(folder.path).report
     if output.is_dir():
@@ -52,23 +42,9 @@ def command(arguments: list[str]) -> None:
     console = Console(emoji=False, highlight=False, soft_wrap=True, markup=False)
     console.print(f"{folder.path}: {folder.what}")
     with sole_writer(output, "--output"):
-        page = Contents(folder, 0 if given.no_audio else given.examples, device, console.print).page()
+        page = Contents(folder, 0 if given.no_audio else given.examples, console.print).page()
         write_text_atomically(output, html(page))
     for reason in page.missing:
         console.print(f"missing: {reason}")
     made = f"{output}: {len(page.parts)} parts, {output.stat().st_size / 1e6:.1f} MB"
     show_lines([("made", made), ("next", "open it in a browser; it needs no network, and can be sent as it is")])
-
-
-def _device(name: str) -> "torch.device":
-    import torch
-
-    try:
-        device = torch.device(name)
-        torch.zeros(1, device=device)
-    except (RuntimeError, AssertionError) as error:  # of a build without CUDA torch asserts
-        reason = str(error).splitlines()[0]
-        raise InputError(
-            f"--device {name}: cannot be used here ({reason}); give cpu, or cuda where there is a GPU"
-        ) from None
-    return device

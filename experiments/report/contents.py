@@ -2,8 +2,6 @@
 
 from collections.abc import Callable, Sequence
 
-import torch
-
 from experiments.report import model_selection, weak_labels
 from experiments.report.examples import How, Tell, selection_examples, separation_examples
 from experiments.report.learning_curves import learning_charts
@@ -13,7 +11,7 @@ from experiments.report.run_folder import SELECTION, Run, RunFolder
 from experiments.reproduction.model_selection_table import further_tables, read_findings
 from experiments.reproduction.weak_labels_table import CLASSIFIERS, ROWS
 from lightning_modules.errors import InputError
-from lightning_modules.run_files import CLASSIFIER_FILE, SCORES_FILE, RunFiles
+from lightning_modules.run_files import CLASSIFIER_FILE, SCORES_FILE
 from lightning_modules.scores.rows import read_rows
 from lightning_modules.scores.selection_rows import Evaluated, read_evaluated
 from lightning_modules.scores.summary import SCORE_COLUMNS
@@ -33,12 +31,12 @@ Blocks = Sequence[Block | None]
 
 
 class Contents:
-    """Collects the parts of a page: so many mixtures of each class or domain to listen to, models on a device."""
+    """Collects the parts of a page, with so many mixtures of each class or domain to listen to."""
 
-    def __init__(self, folder: RunFolder, examples: int, device: torch.device, tell: Tell) -> None:
+    def __init__(self, folder: RunFolder, examples: int, tell: Tell) -> None:
         self.folder = folder
         self.missing: list[str] = []
-        self.how = How(examples, device, tell, self.missing.append)
+        self.how = How(examples, tell, self.missing.append)
         self.parts: list[Part] = []
 
     def page(self) -> Page:
@@ -51,9 +49,9 @@ class Contents:
             self._model_selection(self._tested_selections())
         else:
             title = TITLES.get(runs[0].model, title)
-            if runs[0].scores.is_file():
+            if runs[0].files.scores.is_file():
                 self._single(runs[0])
-        classifiers = [run for run in runs if RunFiles(run.folder).classifier_scores.is_file()]
+        classifiers = [run for run in runs if run.files.classifier_scores.is_file()]
         self._part("classifiers", "Classifiers", lambda: weak_labels.classifier_blocks(classifiers))
         self._part("curves", "Trainings", lambda: [learning_charts(runs)])
         self._part("made", "How it was made", lambda: made_with(self.folder))
@@ -65,13 +63,13 @@ class Contents:
         for what, name, file in (*wanted, *(("Classifier", name, CLASSIFIER_FILE) for name in CLASSIFIERS)):
             if not (self.folder.path / name / file).is_file():
                 self.missing.append(f"{what} {name}: it has not been tested yet.")
-        return [run for run in self.folder.named(ROWS[1:]) if run.scores.is_file()]
+        return [run for run in self.folder.named(ROWS[1:]) if run.files.scores.is_file()]
 
     def _tested_selections(self) -> list[Run]:
         """The domains on which models have been selected; a model's own domain is expected to be one."""
         selections = {run.name: run for run in self.folder.runs if run.name.startswith(f"{SELECTION}/")}
         trained = [f"{SELECTION}/{run.name}" for run in self.folder.runs if run.name not in selections]
-        there = [run for run in selections.values() if run.scores.is_file()]
+        there = [run for run in selections.values() if run.files.scores.is_file()]
         self.missing += [
             f"Domain {name.rpartition('/')[2]}: no model was selected on its mixtures yet."
             for name in dict.fromkeys((*trained, *selections))
@@ -80,10 +78,10 @@ class Contents:
         return there
 
     def _single(self, run: Run) -> None:
-        if "model" not in next(iter(read_rows(run.scores)), {}):
+        if "model" not in next(iter(read_rows(run.files.scores)), {}):
             self._separation([run])
             return
-        evaluated = read_evaluated([run.scores])
+        evaluated = read_evaluated([run.files.scores])
         self._part("table", "The models", lambda: [model_selection.models_table(evaluated)])
         self._part("confidence", "Confidence", lambda: [model_selection.confidence_charts(evaluated)])
         self._selected([run], evaluated)
@@ -91,11 +89,11 @@ class Contents:
     def _separation(self, tests: Sequence[Run]) -> None:
         if not tests:
             return
-        scores = {run.name: run.scores for run in tests}
+        scores = {run.name: run.files.scores for run in tests}
         classes = [str(label) for label in tests[0].setting("data", "classes") or []] or list(
-            dict.fromkeys(row["class"] for row in read_rows(tests[0].scores, SCORE_COLUMNS))
+            dict.fromkeys(row["class"] for row in read_rows(tests[0].files.scores, SCORE_COLUMNS))
         )
-        classifier = next((run for run in self.folder.named(CLASSIFIERS) if run.best.is_file()), None)
+        classifier = next((run for run in self.folder.named(CLASSIFIERS) if run.files.best.is_file()), None)
         self._part("table", "The table", lambda: [weak_labels.coloured_table(scores, classes)])
         self._part("distributions", "Distributions", lambda: weak_labels.distribution_charts(scores, classes))
         if self.how.examples:

@@ -21,7 +21,7 @@ from experiments.tables import Table
 from lightning_modules.batch import Batch
 from lightning_modules.batch_invariance import sigmoid
 from lightning_modules.errors import InputError
-from lightning_modules.scores.rows import index_of, read_rows, value_of
+from lightning_modules.scores.rows import numbers, read_table, whole_numbers
 from lightning_modules.scores.selection_rows import Evaluated
 from lightning_modules.scores.summary import SCORE_COLUMNS
 from lightning_modules.separation_scores import compare, in_best_order, score_separation
@@ -52,20 +52,15 @@ class Sources(NamedTuple):
 
 
 class How(NamedTuple):
-    """How mixtures are shown: so many of each class or domain, made on a device, and who gets the messages."""
+    """How mixtures are shown, and who gets a line on what is done next and on what is missing."""
 
-    examples: int  # 0 for none
-    device: torch.device
-    tell: Tell  # gets a line on what is done next
-    missing: Tell  # gets a line on what is missing
+    examples: int  # of each class or domain
+    tell: Tell
+    missing: Tell
 
 
 def separation_examples(runs: Sequence[Run], classes: Sequence[str], classifier: Run | None, how: How) -> Listening:
-    """Mixtures of every class that all these runs were tested on, by the improvement that frame labels bring to it.
-
-    Raises:
-        InputError: mixtures or all separators cannot be made again.
-    """
+    """Mixtures of every class that all these runs were tested on, by the improvement that frame labels bring to it."""
     mixtures = tested_mixtures(runs[0])
     systems: dict[str, tuple[LightningModule, str]] = {}
     for run in runs:
@@ -78,7 +73,7 @@ def separation_examples(runs: Sequence[Run], classes: Sequence[str], classifier:
     event_classifier = None
     if classifier is not None:
         try:
-            event_classifier = load_module(classifier.best, EventClassifier).eval().to(how.device)
+            event_classifier = load_module(classifier.files.best, EventClassifier).eval()
         except InputError as error:
             how.missing(f"The classifier's probabilities: {error}")
     shown = [label.replace("_", " ") for label in classes]
@@ -98,7 +93,7 @@ def separation_examples(runs: Sequence[Run], classes: Sequence[str], classifier:
             said = [f"mixture: {row.before:.1f} dB" if row and row.before == row.before else "" for row in before]
             sources = [Sources("true source", "currentColor", batch.sources[0], said)]
             for name, (module, precision) in systems.items():
-                estimate = estimates_of(module, batch, precision, how.device)
+                estimate = estimates_of(module, batch, precision)
                 colour = variable(colour_of(name, list(systems)))
                 sources.append(Sources(system_name(name), colour, estimate[0], [*map(_score, of_mixture[name])]))
                 parts = batch.clip_labels, batch.indices, classes
@@ -127,7 +122,7 @@ def selection_examples(folder: Path, runs: Sequence[Run], evaluated: Evaluated, 
     for run in runs:
         domain = str(run.setting("data", "domain", run.name.rpartition("/")[2]))
         try:
-            mixtures, models = tested_mixtures(run), selection_of(run, folder).to(how.device)
+            mixtures, models = tested_mixtures(run), selection_of(run, folder)
         except InputError as error:
             how.missing(f"Mixtures of {domain}: {error}")
             continue
@@ -137,9 +132,9 @@ def selection_examples(folder: Path, runs: Sequence[Run], evaluated: Evaluated, 
         how.tell(f"mixtures to listen to: {domain}, {len(chosen)} of {len(places)}")
         for rank, place in ((rank, int(places[number])) for rank, number in chosen):
             batch = mixtures.batch([int(evaluated.index[place])])
-            with torch.inference_mode(), arithmetic(run.precision, how.device):
-                found = models.select(batch.mixture.to(how.device), batch.indices.to(how.device))["estimates"]
-            estimates = [in_best_order(of_model.float().cpu(), batch.sources) for of_model in found]
+            with torch.inference_mode(), arithmetic(run.precision):
+                found = models.select(batch.mixture, batch.indices)["estimates"]
+            estimates = [in_best_order(of_model.float(), batch.sources) for of_model in found]
             scores, own = evaluated.source_si_sdr[place], evaluated.si_sdr[place]
             picked, best = int(evaluated.picked[place].argmax()), int(own.argmax())
             sources = [Sources("true source", "currentColor", batch.sources[0], [""] * scores.shape[1])]
@@ -236,20 +231,18 @@ def _timeline(
     probability = None
     if classifier is not None:
         with torch.inference_mode():
-            spectrogram = stft(batch.mixture.to(classifier.device), classifier.geometry).abs()
-            probability = sigmoid(classifier(spectrogram))[0].double().cpu().numpy()
+            spectrogram = stft(batch.mixture, classifier.geometry).abs()
+            probability = sigmoid(classifier(spectrogram))[0].double().numpy()
         alternative += " The line is the classifier's probability of the class."
     return timeline_chart(active, probability, classes, duration, alternative)
 
 
 def _read_rows(run: Run) -> dict[tuple[int, str], Row]:
-    path = run.scores
-    return {
-        (index_of(path, row, "index"), row["class"]): Row(
-            value_of(path, row, "input_si_sdr_db"), value_of(path, row, "si_sdr_db"), row["left_out"]
-        )
-        for row in read_rows(path, SCORE_COLUMNS)
-    }
+    path = run.files.scores
+    table = read_table(path, SCORE_COLUMNS)
+    keys = zip(whole_numbers(path, table, "index").tolist(), table["class"], strict=True)
+    scores = numbers(path, table, ["input_si_sdr_db", "si_sdr_db"]).tolist()
+    return {key: Row(both[0], both[1], why) for key, both, why in zip(keys, scores, table["left_out"], strict=True)}
 
 
 def _score(row: Row | None) -> str:

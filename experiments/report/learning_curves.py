@@ -21,11 +21,7 @@ Curve = tuple[Floats, Floats]
 
 
 def read_curves(run: Run) -> dict[str, Curve]:
-    """Epochs, counted from 1, and the mean of what was logged in each, by column; of resumed trainings all parts.
-
-    Raises:
-        InputError: a file of curves is damaged.
-    """
+    """Epochs, counted from 1, and the mean of what was logged in each, by column; of resumed trainings all parts."""
     paths = list(run.folder.glob("curves/version_*/metrics.csv"))
     try:
         logged = pandas.concat([pandas.read_csv(path) for path in paths]) if paths else pandas.DataFrame()
@@ -40,8 +36,7 @@ def read_curves(run: Run) -> dict[str, Curve]:
 
 def learning_charts(runs: Sequence[Run]) -> Charts | None:
     """Loss, and what else was followed, of every training; None where none left curves."""
-    charts = []
-    lengths = []
+    charts, lengths = [], []
     for run in runs:
         curves = read_curves(run)
         if "validation_loss" not in curves:

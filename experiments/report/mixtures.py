@@ -26,11 +26,7 @@ from lightning_modules.weak_labels.separator_module import WeakLabelSeparator
 
 
 def tested_mixtures(run: Run) -> MixtureDataset:
-    """The test set that a run was evaluated on, as its configuration says.
-
-    Raises:
-        InputError: the configuration or the corpus is not there any more, or not as it was.
-    """
+    """The test set that a run was evaluated on, as its configuration says; InputError where it is gone or changed."""
     section = run.configuration.get("data")
     if not section:
         raise InputError(f"{run.folder}: no configuration says which mixtures it was tested on")
@@ -41,17 +37,13 @@ def tested_mixtures(run: Run) -> MixtureDataset:
         return data.dataset("test")
     except InputError:
         raise
-    except Exception as error:  # jsonargparse raises whatever importing and making a class leads to
+    except Exception as error:  # jsonargparse passes on the errors of importing and making a class
         reason = " ".join(str(error).split()) or type(error).__name__
         raise InputError(f"{run.folder}: its data cannot be made again ({reason})") from None
 
 
 def separator_of(run: Run) -> LightningModule:
-    """What a run was tested with: the best checkpoint's separator, or a reference, which has none.
-
-    Raises:
-        InputError: there is no usable checkpoint.
-    """
+    """What a run was tested with: the best checkpoint's separator, or a reference, which has none."""
     if run.model == ReferenceSeparator.__name__:
         names = ("method", "classes", "sample_rate", "window", "hop")
         settings = {name: value for name in names if (value := run.setting("model", name)) is not None}
@@ -61,36 +53,31 @@ def separator_of(run: Run) -> LightningModule:
         with contextlib.suppress(ImportError, ValueError):
             importlib.import_module(module)
             named_modules.add(module)
-    return load_module(run.best, WeakLabelSeparator, DeepClustering).eval()
+    return load_module(run.files.best, WeakLabelSeparator, DeepClustering).eval()
 
 
-def estimates_of(module: LightningModule, batch: Batch, precision: str, device: torch.device) -> Tensor:
-    """What a separator makes of mixtures, in the order of the sources, on the CPU, [B, C, T]."""
-    with torch.inference_mode(), arithmetic(precision, device):
-        found: Any = module.to(device).test_step(Batch(*(field.to(device) for field in batch)), 0)
-    estimates: Tensor = found.float().cpu()
+def estimates_of(module: LightningModule, batch: Batch, precision: str) -> Tensor:
+    """A separator's estimates in the order of the sources, [B, C, T]."""
+    with torch.inference_mode(), arithmetic(precision):
+        found: Any = module.test_step(batch, 0)
+    estimates: Tensor = found.float()
     return in_best_order(estimates, batch.sources) if module.permutation_invariant else estimates
 
 
-def arithmetic(precision: str, device: torch.device) -> torch.autocast:
+def arithmetic(precision: str) -> torch.autocast:
     """The arithmetic of an evaluation with this `trainer.precision`: the estimates are then those that were scored."""
     kinds = {"bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}
     kind = kinds.get(precision)
-    return torch.autocast(device.type, dtype=kind or torch.bfloat16, enabled=kind is not None)
+    return torch.autocast("cpu", dtype=kind or torch.bfloat16, enabled=kind is not None)
 
 
 def selection_of(run: Run, folder: Path) -> ModelSelection:
-    """The selection that a run was tested with; models that were moved with the folder are found in it.
-
-    Raises:
-        InputError: a model is not there.
-    """
-    paths = [str(lies_in(folder, str(path))) for path in run.setting("model", "checkpoints") or []]
+    """The selection that a run was tested with; models that were moved with the folder are found in it."""
+    paths = [lies_in(folder, path) for path in run.setting("model", "checkpoints") or []]
     return ModelSelection(paths, run.setting("model", "confidence_clusters", "refit")).eval()
 
 
-def lies_in(folder: Path, checkpoint: str) -> Path:
+def lies_in(folder: Path, checkpoint: str) -> str:
     """A checkpoint as a configuration names it, or at the same place within a folder that was moved since."""
-    named = Path(checkpoint)
-    moved = folder.joinpath(*named.parts[-3:])
-    return moved if moved.is_file() else named
+    moved = folder.joinpath(*Path(checkpoint).parts[-3:])
+    return str(moved) if moved.is_file() else checkpoint

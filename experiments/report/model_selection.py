@@ -117,13 +117,8 @@ def calibration_charts(found: Findings) -> Charts:
 
 
 def embedding_charts(runs: Sequence[Run]) -> Charts | None:
-    """Pictures of embeddings from what the tests left, one for each mixture and model; None where there is none.
-
-    Raises:
-        InputError: a file is damaged.
-    """
-    drawn = []
-    count = 0
+    """Pictures of embeddings from what the tests left, one for each mixture and model; None where there is none."""
+    drawn, count = [], 0
     for path in (path for run in runs for path in sorted(run.folder.resolve().glob("embeddings/*.npz"))):
         index, _, model = path.stem.partition("-")
         title = f"{path.parts[-3]} mixture {index}, {model} model"
@@ -131,8 +126,8 @@ def embedding_charts(runs: Sequence[Run]) -> Charts | None:
             with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
                 embedding, clusters, sources = (stored[name] for name in ("embedding", "clusters", "sources"))
             figure = embedding_figure(embedding, clusters, sources, title)
-            agree, count = np.mean(clusters == sources) if len(sources) else 0.0, len(sources)
-        except Exception:  # NumPy's reader raises whatever a damaged archive leads it to
+            agree, count = np.mean(clusters == sources), len(sources)
+        except Exception:  # NumPy's reader raises anything at a damaged archive
             raise InputError(f"{path}: damaged; test the selection again") from None
         figure.set_size_inches(6.2, 3.6)
         alternative = f"Embedding of {title}: {agree:.0%} of the bins lie in the cluster of their dominant source."

@@ -16,21 +16,13 @@ from experiments.tables import Table
 
 @dataclass(frozen=True)
 class Charts:
-    """Drawings that belong together, side by side where there is room.
-
-    Attributes:
-        title: of all.
-        charts: SVG in the page's colours.
-        caption: what they show, of how many.
-        keys: names and colours of what is drawn.
-        layout: `wide` where each needs half of the width, `pairs` where two belong together; else as many as fit.
-    """
+    """Drawings that belong together, side by side where there is room."""
 
     title: str
-    charts: Sequence[Markup]
-    caption: str
-    keys: Sequence[tuple[str, str]] = ()
-    layout: Literal["", "wide", "pairs"] = ""
+    charts: Sequence[Markup]  # SVG in the page's colours
+    caption: str  # what they show, of how many
+    keys: Sequence[tuple[str, str]] = ()  # names and colours of what is drawn
+    layout: Literal["", "wide", "pairs"] = ""  # half of the width each, two side by side, or as many as fit
     kind = "charts"
 
 

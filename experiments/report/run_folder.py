@@ -49,14 +49,9 @@ class Run:
         return content if isinstance(content, dict) else {}
 
     @property
-    def best(self) -> Path:
-        """The checkpoint that was tested."""
-        return RunFiles(self.folder).best
-
-    @property
-    def scores(self) -> Path:
-        """The rows of its test."""
-        return RunFiles(self.folder).scores
+    def files(self) -> RunFiles:
+        """Its checkpoints, rows and summaries."""
+        return RunFiles(self.folder)
 
     @property
     def model(self) -> str:
@@ -118,11 +113,7 @@ class RunFolder:
 
 
 def open_run_folder(path: Path) -> RunFolder:
-    """Find out what a folder holds.
-
-    Raises:
-        InputError: it holds no run.
-    """
+    """Find out what a folder holds; InputError where it holds no run."""
     if not path.is_dir():
         raise InputError(f"{path}: no such folder; give that of a run, such as runs/demo/weak-labels")
     if any((path / name).is_file() for name in CONFIGURATIONS):

@@ -12,8 +12,7 @@ from experiments.report.page import Block, Charts
 from experiments.report.run_folder import Run
 from experiments.reproduction.weak_labels_table import NAMES, score_table
 from experiments.tables import Table, figure
-from lightning_modules.run_files import RunFiles
-from lightning_modules.scores.rows import Floats, read_rows, value_of
+from lightning_modules.scores.rows import Floats, numbers, read_table
 from lightning_modules.scores.summary import CLASSIFIER_COLUMNS, OVERALL, SCORE_COLUMNS
 
 DISTRIBUTIONS = (
@@ -56,18 +55,17 @@ def distribution_charts(scores: Mapping[str, Path], classes: Sequence[str]) -> l
 
 def _values(path: Path, column: str) -> dict[str, Floats]:
     """Scores of a row file by class, and over all, [n] each."""
-    found: dict[str, list[float]] = {}
-    for row in read_rows(path, SCORE_COLUMNS):
-        if not row["left_out"]:
-            for label in (row["class"], OVERALL):
-                found.setdefault(label, []).append(value_of(path, row, column))
-    return {label: np.array(values) for label, values in found.items()}
+    table = read_table(path, SCORE_COLUMNS)
+    table = table[table["left_out"] == ""]
+    values = pandas.Series(numbers(path, table, [column])[:, 0], table["class"])
+    by_class = {str(label): of.to_numpy() for label, of in values.groupby(level=0)}
+    return {OVERALL: values.to_numpy(), **by_class} if len(values) else {}
 
 
 def classifier_blocks(runs: Sequence[Run]) -> list[Block]:
     """How good the classifiers are: average precision as a drawing, all scores as a table."""
-    files = [RunFiles(run.folder).classifier_scores for run in runs]
-    rows = pandas.DataFrame(row for file in files for row in read_rows(file, CLASSIFIER_COLUMNS))
+    files = [run.files.classifier_scores for run in runs]
+    rows = pandas.concat([read_table(file, CLASSIFIER_COLUMNS) for file in files]) if files else pandas.DataFrame()
     if rows.empty:
         return []
     classes = list(rows["class"].unique())

@@ -5,7 +5,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -28,21 +28,12 @@ LARGEST_WAV = 2**32 - 2**16  # bytes, with room for the header
 
 
 class SeparatedFile(NamedTuple):
-    """What became of a recording.
+    """A separated recording."""
 
-    Attributes:
-        folder: that holds the sources and MANIFEST.
-        files: of the sources, in the order of the separator's names.
-        audio: the recording.
-        selections: of deep clustering models.
-        scale: what all sources were multiplied by, so that 24 bits hold them; 1 as a rule.
-    """
-
-    folder: Path
-    files: list[Path]
-    audio: AudioFile
-    selections: list[SelectedModel]
-    scale: float
+    folder: Path  # of the sources and MANIFEST
+    files: list[Path]  # of the sources, in the order of the separator's names
+    selections: list[SelectedModel]  # of deep clustering models
+    scale: float  # of all sources, so that 24 bits hold them; 1 as a rule
 
 
 def separate_file(
@@ -63,8 +54,8 @@ def separate_file(
         source_format: 32-bit WAV, or 24-bit WAV or FLAC: all sources are made softer alike where one is beyond full
             scale.
         overwrite: whether to replace what was separated into the folder before.
-        advance: is told how many seconds of the recording's work have been done since it was told last.
-        audio: what `scan_audio` has found, where it has been asked before.
+        advance: is called with the seconds of the recording that have been processed since the last call.
+        audio: the result of `scan_audio`, where it is there already.
 
     Raises:
         InputError: the recording cannot be read, the folder is in use or the format cannot hold the channels.
@@ -87,9 +78,13 @@ def separate_file(
         container, scale = "RF64" if size > LARGEST_WAV else "WAV", 1.0
         with contextlib.ExitStack() as opened:
             sinks = [opened.enter_context(_sink(file, audio, "FLOAT", container)) for file in files]
-            peak = _write(sinks, separator.stream(samples, audio.rate, selections, advance))
+            peak = 1.0
+            for block in separator.stream(samples, audio.rate, selections, advance):
+                peak = max(peak, float(block.abs().max()))
+                for sink, source in zip(sinks, block, strict=True):
+                    sink.write(source.T.numpy())
         if source_format != "float":
-            scale = 1 / max(peak, 1.0)
+            scale = 1 / peak
             container = "FLAC" if source_format == "flac" else container
             files = [_in_24_bits(file, audio, container, scale) for file in files]
         manifest = {
@@ -97,17 +92,25 @@ def separate_file(
             **audio._asdict(),
             "sources": [file.name for file in files],
             "scale": scale,
-            "selections": [_plain(selection) for selection in selections],
+            "selections": [
+                {
+                    "start": start,
+                    "stop": stop,
+                    "picked": picked,
+                    "models": {name: of._asdict() for name, of in models.items()},
+                }
+                for start, stop, models, picked in selections
+            ],
             "version": version("separatrix"),
         }
-        (unfinished / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n")
-    return SeparatedFile(folder, [folder / file.name for file in files], audio, selections, scale)
+        (unfinished / MANIFEST).write_text(json.dumps(manifest, indent=2, default=float) + "\n")
+    return SeparatedFile(folder, [folder / file.name for file in files], selections, scale)
 
 
 def is_separated(
     folder: Path, path: str, checkpoints: Sequence[str], select: Select, source_format: SourceFormat
 ) -> bool:
-    """Whether a folder holds what this recording becomes, by the same settings and by models that are no newer."""
+    """Whether a folder holds this recording's sources by the same settings and by models that are no newer."""
     found, request = _manifest(folder), _request(path, checkpoints, select, source_format)
     try:
         newer = max(os.stat(file).st_mtime for file in (path, *checkpoints)) >= (folder / MANIFEST).stat().st_mtime
@@ -125,7 +128,7 @@ def _request(
 
 
 def _manifest(folder: Path) -> dict[str, Any]:
-    """What MANIFEST says; nothing where there is none, or one of another kind."""
+    """The content of MANIFEST; nothing where there is none, or one of another kind."""
     try:
         found = json.loads((folder / MANIFEST).read_text())
     except (OSError, ValueError):
@@ -160,16 +163,6 @@ def _mapped(path: str | os.PathLike[str], audio: AudioFile, folder: Path) -> Ten
         return torch.from_numpy(np.memmap(raw, np.float32, "c").reshape(-1, audio.channels).T)
 
 
-def _write(sinks: Sequence[soundfile.SoundFile], blocks: Iterable[Tensor]) -> float:
-    """Write blocks of sources, [S, channels, n]; the largest absolute sample."""
-    peak = 0.0
-    for block in blocks:
-        peak = max(peak, float(block.abs().max()))
-        for sink, source in zip(sinks, block, strict=True):
-            sink.write(source.T.numpy())
-    return peak
-
-
 def _in_24_bits(file: Path, audio: AudioFile, container: str, scale: float) -> Path:
     """Replace a float file; the new one's path."""
     partial = file.with_suffix(".24")
@@ -183,11 +176,3 @@ def _in_24_bits(file: Path, audio: AudioFile, container: str, scale: float) -> P
 def _sink(file: Path, audio: AudioFile, subtype: str, container: str) -> soundfile.SoundFile:
     # A name of any bytes, which soundfile itself would not encode.
     return soundfile.SoundFile(os.fsencode(file), "w", audio.rate, audio.channels, subtype, format=container)
-
-
-def _plain(selection: SelectedModel) -> dict[str, Any]:
-    models = {
-        name: {score: float(value) for score, value in confidence._asdict().items()}
-        for name, confidence in selection.confidences.items()
-    }
-    return {"start": selection.start, "stop": selection.stop, "picked": selection.picked, "models": models}

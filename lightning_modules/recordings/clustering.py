@@ -13,18 +13,11 @@ from lightning_modules.recordings.recording import Masks, Recording
 
 
 class SelectedModel(NamedTuple):
-    """What the models say of a recording, or of one segment of it.
+    """The confidences of all models in a recording, or in one segment of it, and the model that is picked."""
 
-    Attributes:
-        start: in seconds.
-        stop: in seconds.
-        confidences: in each model's separation, by the model's name.
-        picked: name of the model whose sources are taken.
-    """
-
-    start: float
+    start: float  # in seconds
     stop: float
-    confidences: dict[str, Confidence]
+    confidences: dict[str, Confidence]  # in each model's separation, by the model's name
     picked: str
 
 

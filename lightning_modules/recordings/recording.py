@@ -19,50 +19,30 @@ Masks = Callable[[Tensor], Tensor]  # of the sources, [1, S, bins, F], from a wi
 
 
 class Spectrogram(NamedTuple):
-    """A window's spectrogram.
+    """A window's spectrogram."""
 
-    Attributes:
-        spectrum: of every channel, complex, [channels, bins, F].
-        magnitude: root mean square over the channels, [1, bins, F].
-        drawn: those of the window's own frames that stand for all.
-        samples: length of the window at the model's rate.
-    """
-
-    spectrum: Tensor
-    magnitude: Tensor
-    drawn: slice
-    samples: int
+    spectrum: Tensor  # of every channel, complex, [channels, bins, F]
+    magnitude: Tensor  # root mean square over the channels, [1, bins, F]
+    drawn: slice  # those of the window's own frames that stand for all
+    samples: int  # of the window at the model's rate
 
 
 @dataclass(frozen=True)
 class Recording:
-    """A recording, or a part of one, and the windows that it is separated in.
+    """A recording, or a part of one, and the windows that it is separated in."""
 
-    Attributes:
-        samples: [channels, n].
-        rate: of the recording, in Hz.
-        sample_rate: of the models, in Hz.
-        windows: that cover it, or the part.
-        device: to compute on.
-        advance: is told of every window which share of its work has been done since it was told last.
-    """
-
-    samples: Tensor
-    rate: int
-    sample_rate: int
+    samples: Tensor  # [channels, n]
+    rate: int  # of the recording, in Hz
+    sample_rate: int  # of the models, in Hz
     windows: list[Window]
     device: torch.device
-    advance: Callable[[float], None]
+    advance: Callable[[float], None]  # is called with the share of a window's work that has been done since
 
     def spectrograms(self, geometry: Geometry, share: float = 0.0) -> Iterator[Spectrogram]:
-        """The windows' spectrograms.
+        """The windows' spectrograms, each a `share` of its window's work.
 
         The channels share their masks, made from the mean of their powers: the stereo image stays as it is, a network
         runs once for all, and unlike in their sum nothing is lost that is opposite in two of them.
-
-        Args:
-            geometry: of a model.
-            share: of a window's work that is done with each.
         """
         hop = self._ratio * geometry.hop  # in samples of the recording
         stride = -((self.windows[0].own_start - self.windows[-1].own_stop) // (MOST_FRAMES * hop))

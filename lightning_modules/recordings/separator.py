@@ -37,15 +37,10 @@ _NOT_CALLED: dict[type, tuple[str, ...]] = {
 
 
 class Separation(NamedTuple):
-    """What became of a recording in memory.
+    """A separated recording in memory."""
 
-    Attributes:
-        sources: by name, each with the shape of the recording; of a weak-label model the `residual` is among them.
-        selections: of deep clustering models.
-    """
-
-    sources: dict[str, Tensor]
-    selections: list[SelectedModel]
+    sources: dict[str, Tensor]  # by name, of the recording's shape; a weak-label model's `residual` is among them
+    selections: list[SelectedModel]  # of deep clustering models
 
 
 class Separator:
@@ -159,7 +154,7 @@ class Separator:
             samples: float32, on the CPU, [channels, n].
             rate: in Hz.
             selections: those of deep clustering models are appended.
-            advance: is told how many seconds of the recording's work have been done since it was told last.
+            advance: is called with the seconds of the recording that have been processed since the last call.
 
         Yields:
             Consecutive samples of all sources in the order of `names`, [S, channels, n], on the CPU.
@@ -191,7 +186,8 @@ class Separator:
             return
         segments = [recording]
         if self.select == "segment":
-            segments = [replace(recording, windows=[window.alone()]) for window in recording.windows]
+            alone = (Window(each.start, each.stop, each.start, each.stop) for each in recording.windows)
+            segments = [replace(recording, windows=[window]) for window in alone]
         for segment in segments:
             selection, picked, masks = select(model, segment)
             selections.append(selection)

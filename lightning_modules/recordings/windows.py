@@ -9,33 +9,19 @@ from torch import Tensor
 
 
 class Window(NamedTuple):
-    """A stretch of a recording, in samples from its beginning.
-
-    Attributes:
-        start: its first sample.
-        stop: the one after its last.
-        own_start: the middle of the overlap with the window before, or the beginning.
-        own_stop: the middle of the overlap with the next window, or the end.
-    """
+    """A stretch of a recording, in samples from its beginning."""
 
     start: int
     stop: int
-    own_start: int
-    own_stop: int
-
-    def alone(self) -> "Window":
-        """The window where there is no other beside it."""
-        return Window(self.start, self.stop, self.start, self.stop)
+    own_start: int  # the middle of the overlap with the window before, or the beginning
+    own_stop: int  # the middle of the overlap with the next window, or the end
 
 
 def windows(samples: int, length: int, overlap: int, grid: int) -> list[Window]:
     """Windows of about equal lengths that cover a recording; a single one where it is no longer than a window.
 
-    Args:
-        samples: of the recording.
-        length: of a window, at most; above `overlap` + `grid`.
-        overlap: of neighbouring windows.
-        grid: of which starts are multiples: the frames of a spectrogram then lie alike in all windows.
+    `length` is that of a window at most, above `overlap` + `grid`. Starts are multiples of the grid: the frames of a
+    spectrogram then lie alike in all windows.
     """
     if samples <= length:
         return [Window(0, samples, 0, samples)]
@@ -49,14 +35,8 @@ def windows(samples: int, length: int, overlap: int, grid: int) -> list[Window]:
 def joined(pieces: Iterable[tuple[Window, Tensor]], fade: int) -> Iterator[Tensor]:
     """Windows as one signal: in the middle of an overlap one fades into the other, linearly, so that weights add to 1.
 
-    The rest of an overlap is dropped: there a network knows too little of what comes before or after.
-
-    Args:
-        pieces: consecutive windows and what was made of them, [..., n].
-        fade: length of the cross-fade in samples, no longer than an overlap.
-
-    Yields:
-        Consecutive samples, [..., m].
+    The rest of an overlap is dropped: there a network knows too little of what comes before or after. The fade, in
+    samples, is no longer than an overlap. Consecutive windows and their signals, [..., n], become samples, [..., m].
     """
     tail: Tensor | None = None
     for window, piece in pieces:

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from lightning_modules.errors import InputError
-from lightning_modules.scores.rows import Floats, numbers, read_table, write_rows
+from lightning_modules.scores.rows import Floats, write_rows
 from lightning_modules.scores.selection_rows import Evaluated
 
 CALIBRATION_COLUMNS = ("model", "confidence", "expected_si_sdr_db")
@@ -28,9 +28,7 @@ class Calibration:
 
     @classmethod
     def fit(cls, evaluated: Evaluated) -> "Calibration":
-        """Isotonic regression of SI-SDR on confidence over the mixtures of all domains: a model meets all of them.
-
-        A model whose confidence never changes gets its mean SI-SDR.
+        """Isotonic regression of SI-SDR on confidence over the mixtures of all domains.
 
         Raises:
             InputError: a model has no mixture with a score and a confidence.
@@ -61,20 +59,3 @@ class Calibration:
         """Write the knots with CALIBRATION_COLUMNS."""
         rows = [(model, *knot) for model, (x, y) in self.knots.items() for knot in zip(x, y, strict=True)]
         write_rows(path, CALIBRATION_COLUMNS, rows)
-
-    @classmethod
-    def read(cls, path: Path) -> "Calibration":
-        """Read what `write` wrote.
-
-        Raises:
-            InputError: the knots of a model do not increase.
-        """
-        table = read_table(path, CALIBRATION_COLUMNS)
-        values = numbers(path, table, CALIBRATION_COLUMNS[1:])
-        knots = {}
-        for model in table["model"].unique():
-            x, y = values[(table["model"] == model).to_numpy()].T
-            if not (np.isfinite((x, y)).all() and (np.diff(x) > 0).all() and (np.diff(y) >= 0).all()):
-                raise InputError(f"{path}: the map of {model} does not increase; fit it again")
-            knots[model] = (x, y)
-        return cls(knots)

@@ -9,7 +9,6 @@ from itertools import product
 from typing import NamedTuple
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from lightning_modules.errors import InputError
@@ -23,12 +22,7 @@ MEAN = "mean"
 def choose(score: Floats, ties: Floats | None = None) -> NDArray[np.int64]:
     """The model with the highest value of each mixture; of equals the first, NaN never unless all are.
 
-    Args:
-        score: [N, M].
-        ties: decides between models whose values are equal but for rounding, [N, M].
-
-    Returns:
-        Numbers of models, [N].
+    `ties`, [N, M], decide between models whose values are equal but for rounding. [N, M] -> [N].
     """
     values = np.where(np.isnan(score), -np.inf, score)
     if ties is not None:
@@ -67,9 +61,9 @@ def ensembles(evaluated: Evaluated, expected: Floats | None = None) -> dict[str,
     compared = {name: by(evaluated.scores[name]) for name in (*COMPARED_SCORES, *own)}
     if expected is not None:
         compared["calibrated"] = by(expected, evaluated.confidence)
-    # Whichever clusters, or score, the evaluation picked by.
-    told = (chosen["confidence"], compared["confidence_masks"], *(compared[name] for name in own))
-    wrong = [np.flatnonzero((picks != evaluated.picked).any(1)) for picks in told]
+    # By the confidence of either clusters, or by a score of the user's own.
+    possible = (chosen["confidence"], compared["confidence_masks"], *(compared[name] for name in own))
+    wrong = [np.flatnonzero((picks != evaluated.picked).any(1)) for picks in possible]
     if all(map(len, wrong)):
         i = wrong[0][0]
         raise InputError(
@@ -146,25 +140,22 @@ class Confusion(NamedTuple):
 
     def precision(self) -> dict[str, float]:
         """Share of a model's picks that are of its domain, for models named after one; NaN if never picked."""
-        table = self._table()
-        return {name: _ratio(table.at[name, name], table.loc[name].sum()) for name in self._named()}
+        picks = dict(zip(self.models, self.counts.sum(1).tolist(), strict=True))
+        return {name: _ratio(count, picks[name]) for name, count in self._right().items()}
 
     def recall(self) -> dict[str, float]:
         """Share of a domain's mixtures for which its model was picked; NaN for a domain without mixtures."""
-        table = self._table()
-        return {name: _ratio(table.at[name, name], table[name].sum()) for name in self._named()}
+        mixtures = dict(zip(self.domains, self.counts.sum(0).tolist(), strict=True))
+        return {name: _ratio(count, mixtures[name]) for name, count in self._right().items()}
 
     def accuracy(self) -> float:
         """Share of mixtures for which their domain's model was picked; NaN unless every domain has its model."""
-        table, named = self._table(), self._named()
-        right = sum(table.at[name, name] for name in named)
-        return _ratio(right, self.counts.sum()) if len(named) == len(self.domains) else np.nan
+        right = self._right()
+        return _ratio(sum(right.values()), self.counts.sum()) if len(right) == len(self.domains) else np.nan
 
-    def _named(self) -> list[str]:
-        return [name for name in self.domains if name in self.models]
-
-    def _table(self) -> pd.DataFrame:
-        return pd.DataFrame(self.counts, self.models, self.domains)
+    def _right(self) -> dict[str, int]:
+        """How often each model that is named after a domain was picked in it."""
+        return {name: count for (name, domain), count in self.by_pair().items() if name == domain}
 
 
 def confusion(evaluated: Evaluated, probability: Floats) -> Confusion:

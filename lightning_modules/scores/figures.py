@@ -14,22 +14,13 @@ from lightning_modules.scores.intervals import correlation, points
 from lightning_modules.scores.rows import Floats
 from lightning_modules.scores.selection_rows import Evaluated
 
-# Okabe and Ito: told apart with every common form of colour vision.
+# Okabe and Ito: distinct with every common form of colour vision.
 PALETTE = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#F0E442", "#000000")
 MARKERS = ("o", "^", "s", "D", "v", "P", "X", "*")
 
 
 def confidence_figure(evaluated: Evaluated, title: str = "", most: int = 1000) -> Figure:
-    """Confidence against SI-SDR, one panel per domain, one point per separated source, coloured by model.
-
-    The domain's own model is emphasised, with its regression line, and the title of a panel says its Pearson
-    correlation (over all points).
-
-    Args:
-        evaluated: scored mixtures.
-        title: of the figure.
-        most: points shown per model and panel, drawn with a fixed seed.
-    """
+    """Confidence against SI-SDR, one panel per domain with its own model's Pearson correlation over all points."""
     domains = [domain for domain in evaluated.domains if (evaluated.domain == domain).any()]
     figure = _figure(1 + 3.6 * max(len(domains), 1), 4.2)
     panels = figure.subplots(1, max(len(domains), 1), sharex=True, sharey=True, squeeze=False)[0]
@@ -55,13 +46,9 @@ def confidence_figure(evaluated: Evaluated, title: str = "", most: int = 1000) -
 
 
 def draw_confidence(panel: Axes, evaluated: Evaluated, domain: str, most: int) -> None:
-    """Draw one domain's panel: points by model, and the regression line of SI-SDR on confidence for its own model.
+    """Draw one domain's panel: a point per separated source, coloured by model; its own model's regression line.
 
-    Args:
-        panel: to draw on.
-        evaluated: scored mixtures.
-        domain: true domain of the mixtures shown.
-        most: points shown per model, drawn with a fixed seed; the line is that of all.
+    At most `most` points of each model are shown, drawn with a fixed seed; the line is that of all.
     """
     for i, model in enumerate(evaluated.models):
         _, confidence, si_sdr = points(evaluated, domain, model)
@@ -88,16 +75,12 @@ def draw_confidence(panel: Axes, evaluated: Evaluated, domain: str, most: int) -
 def embedding_figure(
     embedding: Floats, clusters: NDArray[np.int64], sources: NDArray[np.int64], title: str = ""
 ) -> Figure:
-    """The loudest bins of a mixture in the plane of their two principal components.
+    """The loudest bins of a mixture, [n, D], in the plane of their two principal components.
 
-    Args:
-        embedding: vectors of the bins, [n, D].
-        clusters: number of each bin's cluster, [n]; left panel.
-        sources: number of each bin's true dominant source, [n]; right panel.
-        title: of the figure.
+    Left they are coloured by the number of their cluster, [n], right by that of their true dominant source, [n].
     """
     plane, explained = principal_plane(embedding)
-    reach = 1.05 * float(np.abs(plane).max(initial=0)) or 1.0
+    reach = 1.05 * float(np.abs(plane).max()) or 1.0
     figure = _figure(9, 5)
     panels = figure.subplots(1, 2, sharex=True, sharey=True)
     for panel, labels, name in zip(panels, (clusters, sources), ("cluster", "source"), strict=True):
@@ -109,8 +92,7 @@ def embedding_figure(
         panel.set(xlim=(-reach, reach), ylim=(-reach, reach), aspect="equal")
         panel.set_title("clusters" if name == "cluster" else "true dominant source", fontsize=11)
         panel.set_xlabel(f"component 1 ({explained[0]:.0%} of variance)")
-        if len(labels):
-            panel.legend()
+        panel.legend()
         panel.grid(alpha=0.3)
     panels[0].set_ylabel(f"component 2 ({explained[1]:.0%} of variance)")
     figure.suptitle(title, fontsize=11, wrap=True, parse_math=False)
@@ -120,19 +102,12 @@ def embedding_figure(
 def separation_figure(mixture: Floats, truth: Floats, estimate: Floats, hop: float, highest: float) -> Figure:
     """Magnitudes of a mixture, of one of its sources and of its estimate, and the effective mask.
 
-    Magnitudes are shown down to 80 dB below the mixture's loudest bin. The mask is |estimate| / |mixture|, in [0, 1];
-    where the mixture lies below that floor there is nothing to mask, and it is shown as 0.
-
-    Args:
-        mixture: [bins, frames].
-        truth: of the source, [bins, frames].
-        estimate: of the source, [bins, frames].
-        hop: between two frames, in seconds.
-        highest: frequency, in Hz.
+    All are [bins, frames], down to 80 dB below the mixture's loudest bin. The mask is |estimate| / |mixture|, in
+    [0, 1], and 0 where the mixture lies below that floor. `hop` is in seconds, the `highest` frequency in Hz.
     """
     floor: float = max(1e-4 * float(mixture.max(initial=0)), 1e-30)
     mask = np.where(mixture > floor, estimate / np.maximum(mixture, floor), 0).clip(0, 1)
-    # Many of them are drawn while training goes on: layout by hand is three times as fast, small pictures too.
+    # Many of them are drawn during a training: a layout by hand is three times as fast, small pictures too.
     figure = _figure(8, 5, dpi=80, layout=None)
     figure.subplots_adjust(0.07, 0.1, 0.98, 0.94, wspace=0.1, hspace=0.25)
     extent = (0.0, mixture.shape[-1] * hop, 0.0, highest / 1000)
@@ -152,24 +127,14 @@ def separation_figure(mixture: Floats, truth: Floats, estimate: Floats, hop: flo
 
 
 def principal_plane(vectors: Floats) -> tuple[Floats, Floats]:
-    """Project on the first two principal components, the largest weight of each positive: [n, D] -> [n, 2], shares [2].
-
-    Args:
-        vectors: [n, D]; fewer than two vectors or dimensions have fewer components, and zeros in their place.
-
-    Returns:
-        The projections, and the share of the variance that each component explains.
-    """
-    centred = np.asarray(vectors, dtype=np.float64)
-    centred = centred - centred.mean(0) if len(centred) else centred
+    """Projections, [n, D] -> [n, 2], on the first two principal components, and the share of variance of each, [2]."""
+    # With a single vector or dimension a component is zero, as the padding is.
+    centred = np.pad(vectors - vectors.mean(0, dtype=np.float64), ((0, 2), (0, 2)))
     _, size, components = np.linalg.svd(centred, full_matrices=False)
     components = components[:2]
-    if len(components):
-        largest = np.abs(components).argmax(1)
-        components = components * np.sign(components[np.arange(len(components)), largest])[:, None]
+    components *= np.sign(components[[0, 1], np.abs(components).argmax(1)])[:, None]  # the same at every start
     shares = size[:2] ** 2 / max(float((size**2).sum()), np.finfo(np.float64).tiny)
-    short = 2 - len(components)
-    return np.pad(centred @ components.T, ((0, 0), (0, short))), np.pad(shares, (0, short))
+    return centred[: len(vectors)] @ components.T, shares
 
 
 def write_figure(path: Path, figure: Figure) -> None:

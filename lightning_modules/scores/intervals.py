@@ -31,7 +31,7 @@ class Correlation(NamedTuple):
             setting); `all`, every model's outputs pooled.
         coefficient: `pearson` or `spearman`.
         value: NaN if there are fewer than 3 points, or if they are constant.
-        low: 2.5th percentile over draws of recordings, without those that have no correlation.
+        low: 2.5th percentile over draws of recordings that have a correlation.
         high: 97.5th percentile.
         points: number of separated sources.
         recordings: number of distinct ones.
@@ -65,10 +65,7 @@ class Difference(NamedTuple):
 def correlations(evaluated: Evaluated, draws: int = 1000, seed: int = 0) -> list[Correlation]:
     """Correlations per domain, for its own model (if one has its name) and for all models, where there is a point.
 
-    Args:
-        evaluated: scored mixtures.
-        draws: of the bootstrap; the same recordings are drawn for all four of a domain's figures.
-        seed: of the draws.
+    Intervals are of so many `draws` of the bootstrap with this `seed`, of the same recordings for each domain.
     """
     results = []
     for domain in evaluated.domains:
@@ -92,11 +89,7 @@ def differences(
 ) -> list[Difference]:
     """The gains of COMPARED in every domain that has a scored mixture.
 
-    Args:
-        evaluated: scored mixtures.
-        probabilities: with which each ensemble takes each model's output, [N, M], by the ensemble's name.
-        draws: of the bootstrap.
-        seed: of the draws.
+    `probabilities` are those with which each ensemble takes each model's output, [N, M], by the ensemble's name.
     """
     results = []
     for row, reference in COMPARED:
@@ -115,15 +108,9 @@ def differences(
 
 
 def multiplicities(recordings: Sequence[Sequence[str]], draws: int, seed: int) -> Iterator[Floats]:
-    """How often each mixture comes in each draw of as many recordings as there are, with replacement.
+    """How often each of N mixtures comes in each draw of as many recordings as there are, with replacement, [N].
 
-    Args:
-        recordings: what each of the N mixtures is made of.
-        draws: number of draws.
-        seed: of the generator.
-
-    Yields:
-        Products of the multiplicities of each mixture's distinct recordings, [N].
+    It is the product of the multiplicities of the mixture's distinct recordings.
     """
     distinct = [list(dict.fromkeys(mixture)) for mixture in recordings]
     names = sorted({name for mixture in distinct for name in mixture})
@@ -139,10 +126,9 @@ def multiplicities(recordings: Sequence[Sequence[str]], draws: int, seed: int) -
 
 
 def points(evaluated: Evaluated, domain: str, model: str | None = None) -> tuple[np.ndarray, Floats, Floats]:
-    """One point per separated source of a domain's mixtures, under one model or all; those without confidence left out.
+    """The separated sources of a domain's mixtures under one model or all, but for those without confidence.
 
-    Returns:
-        Number of the mixture, confidence, SI-SDR in dB, [P] each.
+    Number of the mixture, confidence, SI-SDR in dB, [P] each.
     """
     models = np.array([i for i, name in enumerate(evaluated.models) if model in (None, name)])
     mixtures = np.flatnonzero(evaluated.domain == domain)

@@ -3,7 +3,6 @@
 Numbers are written with `repr`, which float() reads back exactly, so that files compare byte for byte.
 """
 
-import re
 import warnings
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -17,7 +16,6 @@ from lightning_modules.atomic_file import atomic_file
 from lightning_modules.errors import InputError
 
 Floats = NDArray[np.float64]
-WHOLE = "[0-9]{1,18}"  # of 64 bits
 
 
 def as_csv(columns: Sequence[str], rows: Iterable[Sequence[Any]], header: bool = True) -> str:
@@ -34,15 +32,7 @@ def write_rows(path: Path, columns: Sequence[str], rows: Iterable[Sequence[Any]]
 
 
 def read_table(path: Path, columns: Sequence[str] = ()) -> pd.DataFrame:
-    """A CSV file; all columns are text.
-
-    Args:
-        path: the file.
-        columns: that it must have.
-
-    Raises:
-        InputError: it is missing, not CSV, or lacks a column.
-    """
+    """A CSV file, all columns as text; InputError where it is missing, not CSV, or lacks one of `columns`."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", pd.errors.ParserWarning)  # a first row that is longer than the header
@@ -66,11 +56,7 @@ def read_rows(path: Path, columns: Sequence[str] = ()) -> list[dict[str, str]]:
 
 
 def numbers(path: Path, table: pd.DataFrame, columns: Sequence[str]) -> Floats:
-    """Columns of a table as numbers, [rows, columns]; NaN and infinities are numbers too.
-
-    Raises:
-        InputError: a value is no number; the message names the file and the column.
-    """
+    """Columns of a table as numbers, [rows, columns], NaN and infinities too; InputError where a value is none."""
     values = np.empty((len(table), len(columns)))
     for place, column in enumerate(columns):
         try:
@@ -81,13 +67,9 @@ def numbers(path: Path, table: pd.DataFrame, columns: Sequence[str]) -> Floats:
 
 
 def whole_numbers(path: Path, table: pd.DataFrame, column: str) -> NDArray[np.int64]:
-    """A column of whole numbers from 0 on, [rows].
-
-    Raises:
-        InputError: a value is none.
-    """
+    """A column of whole numbers from 0 on, [rows]; InputError where a value is none."""
     texts = table[column]
-    wrong = texts[~texts.str.fullmatch(WHOLE)]
+    wrong = texts[~texts.str.fullmatch("[0-9]{1,18}")]  # of 64 bits
     if len(wrong):
         raise InputError(f"{path}: {column} {wrong.iloc[0]!r} is not a whole number; evaluate again")
     return texts.to_numpy(object).astype(np.int64)
@@ -99,10 +81,3 @@ def value_of(path: Path, row: dict[str, str], column: str) -> float:
         return float(row[column])
     except ValueError as error:
         raise InputError(f"{path}: {column}: {error}; evaluate again") from None
-
-
-def index_of(path: Path, row: dict[str, str], column: str) -> int:
-    """The whole number in a row's column; raises InputError as `whole_numbers` does."""
-    if not re.fullmatch(WHOLE, row[column]):
-        raise InputError(f"{path}: {column} {row[column]!r} is not a whole number; evaluate again")
-    return int(row[column])

@@ -15,10 +15,8 @@ import yaml
 
 import separatrix
 from experiments.cli import main
-from experiments.export.card import LICENCES, licence, read_card
-from experiments.export.model import export_module
-from experiments.export.program import Network, noise_input, write_program
-from experiments.export.show_card import shown
+from experiments.export.card import LICENCES, licence, read_card, shown
+from experiments.export.model import Network, export_module, noise_input, write_program
 from lightning_modules.checkpoint_io import AtomicCheckpointIO
 from lightning_modules.deep_clustering.module import DeepClustering
 from lightning_modules.errors import InputError

@@ -20,7 +20,7 @@ def test_the_mixtures_of_a_loss_that_is_not_finite_are_named_with_their_batch(va
 
 
 def test_of_what_was_collected_the_first_culprit_is_named():
-    watch = LossWatch(steps_on_cpu=3)
+    watch = LossWatch(steps=3)
     # As on a GPU. Weights that a NaN has spoilt give NaN ever after.
     watch.take(torch.tensor([1.0]), torch.tensor([0]), split="train", epoch=0)
     watch.take(torch.tensor([float("nan")]), torch.tensor([1]), split="train", epoch=0)
@@ -30,7 +30,7 @@ def test_of_what_was_collected_the_first_culprit_is_named():
 
 
 def test_the_last_steps_of_an_epoch_are_looked_at_when_it_ends():
-    watch = LossWatch(steps_on_cpu=3)
+    watch = LossWatch(steps=3)
     watch.take(torch.tensor([float("inf")]), torch.tensor([8]), split="train", epoch=2)
     with pytest.raises(InputError, match=r"^loss: inf in epoch 3 for train mixture 8 \(batch: 8\)"):
         watch.check()

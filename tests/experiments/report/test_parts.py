@@ -125,8 +125,8 @@ def test_curves_of_a_resumed_training_are_one_by_epoch(tmp_path):
 def test_models_are_found_in_a_folder_that_was_moved(tmp_path):
     (tmp_path / "speech" / "checkpoints").mkdir(parents=True)
     (tmp_path / "speech" / "checkpoints" / "best.ckpt").touch()
-    assert lies_in(tmp_path, "/gone/speech/checkpoints/best.ckpt") == tmp_path / "speech/checkpoints/best.ckpt"
-    assert str(lies_in(tmp_path, "/gone/music/checkpoints/best.ckpt")) == "/gone/music/checkpoints/best.ckpt"
+    assert lies_in(tmp_path, "/gone/speech/checkpoints/best.ckpt") == f"{tmp_path}/speech/checkpoints/best.ckpt"
+    assert lies_in(tmp_path, "/gone/music/checkpoints/best.ckpt") == "/gone/music/checkpoints/best.ckpt"
 
 
 def test_minus_signs_are_those_of_figures_alone():

@@ -164,7 +164,6 @@ def test_a_single_run_has_a_page_too(report, weak_labels, name):
         (["."], "neither a run"),
         (["{run}", "--examples", "-1"], "--examples: -1; 0 to 50 are possible"),
         (["{run}", "--output", "{run}"], "is a folder; give the name of a file"),
-        (["{run}", "--device", "typewriter"], "--device typewriter: cannot be used here"),
     ],
 )
 def test_what_cannot_be_done_is_refused_in_one_line(report, pages, tmp_path, monkeypatch, arguments, message):

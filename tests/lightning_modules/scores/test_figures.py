@@ -64,7 +64,7 @@ def test_the_plane_is_that_of_principal_component_analysis(vectors):
     np.testing.assert_allclose(shares, reference.explained_variance_ratio_)
 
 
-@pytest.mark.parametrize("shape", [(0, 20), (1, 20), (5, 1)])
+@pytest.mark.parametrize("shape", [(1, 20), (5, 1)])
 def test_what_spans_no_plane_is_padded(shape, tmp_path):
     embedding = np.random.default_rng(0).normal(size=shape)
     plane, shares = principal_plane(embedding)
