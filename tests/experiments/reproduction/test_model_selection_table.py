@@ -4,6 +4,7 @@ import shutil
 from itertools import product
 
 import numpy as np
+import pandas
 import pytest
 
 from experiments.reproduction.model_selection_stages import DOMAINS
