@@ -1,4 +1,4 @@
-"""Sound separation research: separators that learn from weak labels, and models that know when to be trusted.
+"""Sound separation research: separators that learn from weak labels, and selection between models by their confidence.
 
 Example:
     ```python

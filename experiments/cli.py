@@ -30,24 +30,24 @@ GROUPS = {
     "data": {
         "check": (
             "experiments.data.check_command",
-            "what a corpus holds, what is broken, and its mixtures' statistics",
+            "list a corpus's clips, find broken ones, show its mixtures' statistics",
         ),
         "bank": ("experiments.data.bank", "decode a corpus once, before training on several devices"),
         "synthesize": ("experiments.data.synthesize", "write mixtures, sources and labels as files"),
     },
     "train and evaluate": {
-        "configs": ("experiments.command_line.configurations", "the configurations that ship, and what each is"),
+        "configs": ("experiments.command_line.configurations", "list the built-in configurations, or show one"),
         "fit": ("experiments.training.command", "train a model"),
         "validate": ("experiments.training.command", "evaluate a model on the validation set"),
         "test": ("experiments.training.command", "evaluate a model on the test set"),
         "predict": ("experiments.training.command", "write a separator's estimates of test mixtures as files"),
-        "ranks": ("experiments.training.ranks", "what SLURM or torchrun leads to, before a training on them"),
+        "ranks": ("experiments.training.ranks", "show the ranks and devices that SLURM or torchrun would start"),
     },
     "use what was trained": {
         "separate": ("experiments.separation.command", "separate recordings of your own"),
-        "models": ("experiments.separation.models", "the trained models that ship"),
-        "export": ("experiments.export.command", "write a model as one file that travels, with a card"),
-        "card": ("experiments.export.card", "what an exported model says of itself"),
+        "models": ("experiments.separation.models", "list the trained models that are included"),
+        "export": ("experiments.export.command", "write a model and its card into one safetensors file"),
+        "card": ("experiments.export.card", "show a model's card: classes, training data, licence, scores"),
     },
     "speed": {
         "benchmark": ("experiments.benchmarks.command", "measure speed side by side with the usual libraries"),
@@ -57,15 +57,15 @@ COMMANDS = {name: command for commands in GROUPS.values() for name, command in c
 # What other tools call it.
 ELSEWHERE = {"train": "fit", "evaluate": "test", "eval": "test", "infer": "separate"}
 
-SCREEN = """Separatrix: separators that learn from weak labels, and models that know when
-to be trusted.
+SCREEN = """Separatrix: sound separation from weak labels, and selection between deep
+clustering models by a confidence measure.
 
-usage: separatrix COMMAND ...        separatrix COMMAND --help tells more
+usage: separatrix COMMAND ...        separatrix COMMAND --help has its options
        separatrix --version
 
 {commands}
 
-`--import MODULE` makes models of your own known to any of them
+`--import MODULE` makes your own classes available in any of them
 (docs/extending.md).
 
 Start here; procedural sounds, no data set needed, minutes on two CPU cores:

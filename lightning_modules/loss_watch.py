@@ -39,7 +39,7 @@ class LossWatch(Callback):
             f"loss: {float(losses[spoilt][0])} in epoch {epoch + 1} for {split} {named} "
             f"(batch: {', '.join(map(str, indices.tolist()))}); `separatrix synthesize --config RUN/config.yaml "
             f"--split {split} --start {first} --mixtures 1` renders it again; where it sounds right, lower the "
-            f"learning_rate or clip gradients"
+            f"learning rate or clip gradients"
         )
 
     def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:

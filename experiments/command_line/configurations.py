@@ -19,7 +19,7 @@ from lightning_modules.plain_values import MOST_VALUES, nested_values
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 PRESETS = ("demo", "small", "paper")
-DESCRIPTION = "The configurations that ship, each with its own words on what it is; or one of them as it is written."
+DESCRIPTION = "List the built-in configurations with what each is for, or show one of them."
 
 
 def config_path(name: str) -> Path:
@@ -32,11 +32,11 @@ def config_path(name: str) -> Path:
     closest = probable(name, shipped)
     alike = [closest] if closest else [known for known in shipped if probable(name, [known.rpartition("/")[2]])]
     advice = f"did you mean {' or '.join(alike)}?" if alike else "`separatrix configs` lists them"
-    raise InputError(f"--config {name}: no such file, nor a configuration that ships; {advice}")
+    raise InputError(f"--config {name}: no such file, nor a built-in configuration; {advice}")
 
 
 def shipped_configurations() -> dict[str, Path]:
-    """The configurations that ship by name; those of a folder before those of the folders in it."""
+    """The built-in configurations by name; those of a folder before those of the folders in it."""
     names = {path.relative_to(CONFIGS).with_suffix(""): path for path in CONFIGS.rglob("*.yaml")}
     return {name.as_posix(): names[name] for name in sorted(names, key=lambda name: (name.parent, name))}
 
@@ -109,9 +109,9 @@ def preset_parts(row: str, preset: str, names: Collection[str] = ()) -> list[str
     """
     system, _, last = row.partition("/")
     if system == "weak_labels":
-        size = "classifier" if last.startswith("classifier_") else "separator"
-        learns = last in ("strong", "frame", "clip") or size == "classifier"
-        parts = ["base", f"{preset}/data", last, *([f"{preset}/{size}", f"{preset}/{last}"] if learns else [])]
+        kind = read_configuration(row).get("model", {}).get("class_path")
+        size = {"EventClassifier": ["classifier"], "WeakLabelSeparator": ["separator"]}.get(kind, [])
+        parts = ["base", f"{preset}/data", last, *(f"{preset}/{part}" for part in (*size, last))]
     elif last in ("model", "selection"):
         parts = [last, *([f"{preset}/model"] if last == "model" else [])]
     else:
@@ -175,5 +175,5 @@ def command(arguments: list[str]) -> None:
             print(f"  {name.rpartition('/')[2]}")
             said = comment(path)
             print(fill(said, width, initial_indent=indent, subsequent_indent=indent, break_long_words=False))
-    print("\nAt a size that ships:  separatrix fit --config weak_labels/strong --preset small")
+    print("\nAt a built-in size:  separatrix fit --config weak_labels/strong --preset small")
     print("As it is written:      separatrix configs weak_labels/strong")

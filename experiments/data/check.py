@@ -205,7 +205,9 @@ def _trainings(corpus: str, root: str | Path | None, folds: int | None) -> list[
     if corpus == "urbansound8k":
         return [["reproduce", "weak-labels", "--preset", "small", "--urbansound8k", str(root)]]
     if corpus != "folder_per_class":
-        domain = {"librispeech": "speech", "musdb18": "music"}[corpus]
+        domain = {"librispeech": "speech", "musdb18": "music"}.get(corpus)
+        if domain is None:
+            return []
         words = ["--config", f"deep_clustering/{domain}", "--preset", "small"]
         return [["fit", *words, "--data.corpus.root", str(root), "--run", f"runs/{domain}"]]
     name = Path(root).resolve().name

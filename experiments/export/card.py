@@ -1,4 +1,4 @@
-"""`separatrix card`: what a model says of itself, from its file, or from the checkpoint and the run it lies in.
+"""`separatrix card`: a model's card, from its exported file, or from the checkpoint and the run it lies in.
 
 What is not known is None, and nothing on a card is a path, a date or a name of a machine.
 """
@@ -34,7 +34,7 @@ OF_THE_MACHINE = ("root", "bank_folder", "workers")
 
 
 def read_card(path: str | Path) -> Card:
-    """What an exported model says of itself, or what a checkpoint would say once it is exported.
+    """The card of an exported model, or the one that a checkpoint would get.
 
     Returns:
         Plain values, as in the file; None where something is not known.
@@ -148,9 +148,9 @@ def _figures(scores: Any) -> Any:
 
 def command(arguments: list[str]) -> None:
     """`separatrix card ...`."""
-    text = "What an exported model says of itself; of a checkpoint, what it would say once it is exported."
+    text = "Show the card of an exported model, or the one that a checkpoint would get."
     parser = command_parser("card", text, "card urban", "card strong.safetensors")
-    parser.add_argument("file", help="an exported model, a checkpoint, or the name of a model that ships")
+    parser.add_argument("file", help="an exported model, a checkpoint, or the name of an included model")
     parser.add_argument("--json", action="store_true", help="as JSON, with more of its scores")
     given = parser.parse_args(arguments[1:])
     card = read_card(model_file(given.file))

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas
 
-from experiments.report.charts import BIN_DB, BOXES, COLOURS, boxes, colour_of, histograms, score_chart, variable
+from experiments.report.charts import BIN_DB, BOXES, boxes, colour_of, histograms, score_chart, variable
 from experiments.report.page import Block, Charts
 from experiments.report.run_folder import Run
 from experiments.reproduction.weak_labels_table import NAMES, score_table
@@ -69,7 +69,8 @@ def classifier_blocks(runs: Sequence[Run]) -> list[Block]:
     if rows.empty:
         return []
     classes = list(rows["class"].unique())
-    charts, tables = [], []
+    charts, tables, kinds = [], [], list(rows["supervision"].unique())
+    colour_by_kind = {kind: colour_of(kind, kinds) for kind in kinds}
     for level, of_level in rows.groupby("level", sort=False):
         precisions: dict[str, dict[str, float]] = {}
         lines, colours = [], []
@@ -79,7 +80,7 @@ def classifier_blocks(runs: Sequence[Run]) -> list[Block]:
                 values = scores[column].replace("", "nan").astype(float)
                 figures = [figure(value, ".3f") for value in values]
                 lines.append([f"{supervision} labels: {name}", *figures, str(of_level["n"].iloc[0])])
-                colours.append(variable(COLOURS[supervision]))
+                colours.append(variable(colour_by_kind[supervision]))
                 if column == "average_precision" and values.notna().any():
                     precisions[supervision] = values.dropna().to_dict()
         title = f"Scores at {level} level"
@@ -88,8 +89,8 @@ def classifier_blocks(runs: Sequence[Run]) -> list[Block]:
         if precisions:
             means = ", ".join(f"{name} labels {np.mean(list(of.values())):.3f}" for name, of in precisions.items())
             alternative = f"Average precision at {level} level by class; means of the classifiers: {means}."
-            charts.append(score_chart(precisions, COLOURS, f"{level} level", alternative))
+            charts.append(score_chart(precisions, colour_by_kind, f"{level} level", alternative))
     counts = rows.drop_duplicates("level").set_index("level")["n"]
     counted = ", ".join(f"{count} {level}s of test mixtures" for level, count in counts.items())
-    keys = [(f"classifier of {name} labels", variable(COLOURS[name])) for name in rows["supervision"].unique()]
+    keys = [(f"classifier of {name} labels", variable(colour_by_kind[name])) for name in kinds]
     return [Charts("Scores of the classifiers", charts, f"Average precision by class, n: {counted}.", keys), *tables]

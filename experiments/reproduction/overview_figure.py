@@ -25,7 +25,7 @@ PANELS = {
         ["car_horn", "dog_bark", "gun_shot", "jackhammer", "siren", "overall"],
     ),
     "model-selection": (
-        "Which model to trust",
+        "Model selection",
         "SI-SDR, dB",
         {
             "random": "random choice",

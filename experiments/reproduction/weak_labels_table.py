@@ -55,10 +55,11 @@ def make_table(output: Path, note: str = "") -> None:
     ]
     write_rows(files.table, TABLE_COLUMNS, cells)
     table = score_table(scores, classes)
-    texts = [note and f"{note}\n", table.markdown(), percentile_table(scores).markdown()]
+    percentiles = percentile_table(scores)
+    texts = [note and f"{note}\n", table.markdown(), percentiles.markdown()]
     write_text_atomically(files.table_text, "\n".join(filter(None, texts)))
     console = table_console()
-    console.print(table)
+    console.print(table, percentiles)
     console.print(note, markup=False)
 
 
@@ -115,6 +116,6 @@ def percentile_table(scores: Mapping[str, Path]) -> Table:
     for row, path in scores.items():
         values = [value_of(path, line, "si_sdr_db") for line in read_rows(path, SCORE_COLUMNS) if not line["left_out"]]
         points = [f"{value:.1f}" for value in np.percentile(values, shares)] if values else [""] * len(shares)
-        rows.append([NAMES[row].removeprefix("Δ "), *points])
+        rows.append([NAMES.get(row, row).removeprefix("Δ "), *points])
     columns = ["output SI-SDR, dB", *(f"{share} %" for share in shares)]
     return Table("", columns, rows, ["Percentiles over (mixture, class) rows."])

@@ -42,7 +42,7 @@ def command(arguments: list[str]) -> None:
         "--model",
         action="append",
         required=True,
-        help="name of a model that ships, or a file; several of deep clustering",
+        help="name of an included model, or a file; several of deep clustering",
     )
     add("--output", type=Path, required=True, help="folder in which each recording gets one of its own")
     select = "deep clustering: one model and the same clusters for a whole file, or for each segment of 8 s by itself"

@@ -1,4 +1,4 @@
-"""`separatrix models`: the trained models that ship."""
+"""`separatrix models`: the trained models that are included."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ from experiments.tables import Table, table_console
 from lightning_modules.exported_model import Card, read_card
 from lightning_modules.pretrained import pretrained_models
 
-DESCRIPTION = "The trained models that ship, by name; `separatrix card NAME` shows the whole card of one."
+DESCRIPTION = "List the trained models that are included; `separatrix card NAME` shows the whole card of one."
 
 
 def command(arguments: list[str]) -> None:

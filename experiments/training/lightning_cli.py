@@ -38,7 +38,7 @@ from experiments.command_line.text import show_lines
 from experiments.output.sole_writer import sole_writer
 from experiments.training.command import PURPOSES, add_run_settings, parser_settings
 from experiments.training.lightning_messages import silence
-from experiments.training.next_steps import going_on, separates, tell_of_run
+from experiments.training.next_steps import resume_command, separates, tell_of_run
 from experiments.training.precision import PreciseTrainer
 from experiments.training.ranks import cluster_environment, of_slurm, refused_trainer, require_ranks_of
 from experiments.training.run_description import write_description
@@ -194,7 +194,7 @@ class SeparatrixCLI(LightningCLI):
                 if first and isinstance(error, InputError):
                     self._remove_empty_curves()
                 if interruption(error) is not None:
-                    error.add_note(going_on(self._arguments, self._files))
+                    error.add_note(resume_command(self._arguments, self._files))
                 raise
             if first:
                 tested = str(self.trainer.ckpt_path) if self.trainer.ckpt_path else None

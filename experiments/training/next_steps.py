@@ -65,7 +65,7 @@ def _after_classifier(arguments: list[str], run: RunFiles, supervision: str, che
     return [["fit", *words, "--model.classifier", checkpoint, "--run", str(folder)]]
 
 
-def going_on(arguments: list[str], run: RunFiles) -> str:
+def resume_command(arguments: list[str], run: RunFiles) -> str:
     """The command that resumes an interrupted one: the same, for a training from its last complete epoch."""
     words = list(arguments)
     if arguments[0] == "fit" and run.last.exists():

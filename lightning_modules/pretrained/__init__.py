@@ -1,4 +1,4 @@
-"""Trained models that ship: exported models (weights at half precision, and a card) in this folder, by name."""
+"""Included trained models: exported models (weights at half precision, and a card) in this folder, by name."""
 
 import os
 from pathlib import Path
@@ -9,12 +9,12 @@ FOLDER = Path(__file__).parent
 
 
 def pretrained_models() -> dict[str, Path]:
-    """The files of the models that ship, by name."""
+    """The files of the included models by name."""
     return {path.stem: path for path in sorted(FOLDER.glob("*.safetensors"))}
 
 
 def model_file(model: str | os.PathLike[str]) -> str:
-    """The file of a model: the path that is given, or where there is no such file the model that ships by that name.
+    """The file of a model: the path that is given, or, where there is no such file, of the included model of that name.
 
     Raises:
         InputError: there is neither; a path with a folder or an ending in it is left to whoever reads it.
@@ -25,5 +25,5 @@ def model_file(model: str | os.PathLike[str]) -> str:
     shipped = pretrained_models()
     if given in shipped:
         return str(shipped[given])
-    known = f"{', '.join(shipped)} ship" if shipped else "none ships"
-    raise InputError(f"model {given}: no such file, nor a model that ships ({known}); `separatrix models` lists them")
+    known = ", ".join(shipped) or "there is none"
+    raise InputError(f"model {given}: no such file, nor an included model; one of {known}")

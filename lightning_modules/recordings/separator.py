@@ -113,7 +113,7 @@ class Separator:
     def from_pretrained(
         cls, *names: str, select: Select = "file", device: str | torch.device | None = None
     ) -> "Separator":
-        """A separator from models that ship (`separatrix models`): one weak-label separator, or deep clustering models.
+        """A separator from included models (`separatrix models`): one weak-label separator, or deep clustering models.
 
         Raises:
             InputError: there is no such model, or the models do not go together.

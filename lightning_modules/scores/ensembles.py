@@ -110,11 +110,13 @@ def ensemble_scores(evaluated: Evaluated, probabilities: dict[str, Floats]) -> l
     return scores
 
 
-def shares_of_the_way(scores: Sequence[EnsembleScore], row: str) -> dict[str, float]:
+def recovered_shares(scores: Sequence[EnsembleScore], row: str) -> dict[str, float]:
     """(row - random) / (oracle - random) of the means by domain; NaN where the oracle gains nothing."""
     means = {(score.row, score.domain): score.mean for score in scores}
     shares = {}
     for domain in dict.fromkeys(score.domain for score in scores):
+        if not {(name, domain) for name in (row, "random", "oracle")} <= means.keys():
+            continue  # of published figures, which may be of some domains
         random, gain = means["random", domain], means["oracle", domain] - means["random", domain]
         shares[domain] = (means[row, domain] - random) / gain if gain > 0 else np.nan
     return shares

@@ -16,7 +16,7 @@ from lightning_modules.scores.selection_rows import Evaluated
 
 Coefficient = Literal["pearson", "spearman"]
 COEFFICIENTS: tuple[Coefficient, ...] = ("pearson", "spearman")
-HOME = "own"
+OWN_MODEL = "own"
 ALL = "all"
 # The claim of the paper, and what calibration adds to it.
 COMPARED = (("confidence", "random"), ("calibrated", "confidence"))
@@ -69,8 +69,8 @@ def correlations(evaluated: Evaluated, draws: int = 1000, seed: int = 0) -> list
     """
     results = []
     for domain in evaluated.domains:
-        for models in (HOME, ALL) if domain in evaluated.models else (ALL,):
-            mixtures, confidence, si_sdr = points(evaluated, domain, domain if models == HOME else None)
+        for models in (OWN_MODEL, ALL) if domain in evaluated.models else (ALL,):
+            mixtures, confidence, si_sdr = points(evaluated, domain, domain if models == OWN_MODEL else None)
             if not len(mixtures):
                 continue
             distinct, of_point = np.unique(mixtures, return_inverse=True)

@@ -100,7 +100,7 @@ def test_where_there_is_no_best_checkpoint_the_next_epoch_is_the_best(trained, s
         ("data.event_rate", 3, "train_rules.event_rate: 3.0, but 5.0 when the training began"),
         ("data.corpus.seed", 7, "train_clips: "),
         ("seed_everything", 7, "seed_everything: 7, but 0 when the training began"),
-        ("ckpt_path", "null", "holds a training; --ckpt_path last goes on"),
+        ("ckpt_path", "null", "holds a training; --ckpt_path last resumes"),
     ],
 )
 def test_a_setting_that_decides_a_result_is_refused_with_both_its_values(

@@ -36,7 +36,7 @@ def test_an_unknown_name_is_refused_with_those_like_it_and_the_command_that_list
     ):
         config_path(name)
     for unlike in ("birds", "weak_labels", ".", ""):
-        with pytest.raises(InputError, match=r"^--config [^\n]*: no such file[^\n]*ships; [^\n]*$"):
+        with pytest.raises(InputError, match=r"^--config [^\n]*: no such file, nor a built-in configuration; [^\n]*$"):
             config_path(unlike)
 
 

@@ -18,7 +18,7 @@ from lightning_modules.scores.ensembles import (
     ensemble_scores,
     ensembles,
     one_hot,
-    shares_of_the_way,
+    recovered_shares,
 )
 
 DOMAINS = ("speech", "music", "environmental")
@@ -67,11 +67,11 @@ def test_random_is_the_expectation_of_random_draws(evaluated):
 
 def test_the_share_of_the_way_is_one_for_the_oracle_and_none_for_chance(evaluated):
     scores = list(scores_of(evaluated).values())
-    assert shares_of_the_way(scores, "oracle") == pytest.approx(dict.fromkeys((*DOMAINS, MEAN), 1.0))
-    assert shares_of_the_way(scores, "random") == pytest.approx(dict.fromkeys((*DOMAINS, MEAN), 0.0))
+    assert recovered_shares(scores, "oracle") == pytest.approx(dict.fromkeys((*DOMAINS, MEAN), 1.0))
+    assert recovered_shares(scores, "random") == pytest.approx(dict.fromkeys((*DOMAINS, MEAN), 0.0))
     means = {(score.row, score.domain): score.mean for score in scores}
     worst, best = means["random", "music"], means["oracle", "music"]
-    assert shares_of_the_way(scores, "confidence")["music"] == (means["confidence", "music"] - worst) / (best - worst)
+    assert recovered_shares(scores, "confidence")["music"] == (means["confidence", "music"] - worst) / (best - worst)
 
 
 def test_a_domain_without_a_scored_mixture_has_no_score(evaluated_factory):
@@ -81,7 +81,7 @@ def test_a_domain_without_a_scored_mixture_has_no_score(evaluated_factory):
     assert table.counts[:, 2].tolist() == [0, 0, 0] and np.isnan(table.recall()["environmental"])
     assert 0 < table.accuracy() < 1
     empty = evaluated_factory(mixtures=0)
-    assert scores_of(empty) == {} and shares_of_the_way([], "confidence") == {}
+    assert scores_of(empty) == {} and recovered_shares([], "confidence") == {}
 
 
 @given(arrays(float, (5, 3), elements=st.sampled_from([0.1, 0.2, 0.3, np.nan])))
