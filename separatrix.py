@@ -24,9 +24,11 @@ from callbacks.audio_examples import AudioExamples
 from callbacks.classifier_scores import ClassifierScores
 from callbacks.embedding_pictures import EmbeddingPictures
 from callbacks.estimate_files import EstimateFiles
+from callbacks.moving_average import MovingAverage
 from callbacks.selection_evaluation import SelectionEvaluation
 from callbacks.separation_evaluation import SeparationEvaluation
 from callbacks.training_curves import TrainingCurves
+from datamodules.augmentation import Augmentation
 from datamodules.corpora.audio_file import read_audio, resample
 from datamodules.corpora.corpus import Clip, Corpus
 from datamodules.corpora.folder_per_class import FolderPerClass

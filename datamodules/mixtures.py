@@ -1,6 +1,7 @@
 """What the data modules of both systems share: mixtures rendered from a sound bank, by split and index."""
 
 import hashlib
+import sys
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Sequence
 from dataclasses import asdict
@@ -13,6 +14,7 @@ from lightning import LightningDataModule
 from lightning.pytorch.trainer.states import TrainerFn
 from torch.utils.data import DataLoader
 
+from datamodules.augmentation import Augmentation, AugmentedRecipes
 from datamodules.corpora.audio_file import LONGEST_SECONDS
 from datamodules.corpora.corpus import Clip, Corpus, Fold
 from datamodules.loader_worker import fail_in_sight
@@ -62,6 +64,7 @@ class MixtureDataModule(LightningDataModule, ABC):
         evaluation_batch_size: mixtures a validation or test step on each rank.
         workers: loader processes; 0 renders in the training process.
         train_sources: whether training batches hold the isolated sources; weak labels do without.
+        augmentation: how events of training mixtures differ from their recordings; not at all unless given.
     """
 
     def __init__(
@@ -85,6 +88,7 @@ class MixtureDataModule(LightningDataModule, ABC):
         evaluation_batch_size: int = 16,
         workers: int = 0,
         train_sources: bool = True,
+        augmentation: Augmentation | None = None,
     ) -> None:
         super().__init__()
         self.corpus = corpus
@@ -109,6 +113,7 @@ class MixtureDataModule(LightningDataModule, ABC):
         self.evaluation_batch_size = evaluation_batch_size
         self.workers = workers
         self.train_sources = train_sources
+        self.augmentation = None if augmentation == Augmentation() else augmentation
         self._left_out: Collection[int] = ()
         # A resumed test may have fewer mixtures left than there are ranks.
         self.allow_zero_length_dataloader_with_multiple_devices = True
@@ -187,6 +192,9 @@ class MixtureDataModule(LightningDataModule, ABC):
     def dataset(self, split: Split, with_sources: bool = True) -> MixtureDataset:
         """The mixtures of a split as a plain torch data set."""
         recipes, mixtures, classes = self.recipes(split), self.mixtures[split], len(self.classes)
+        if self.augmentation is not None and split == "train":
+            seconds = self.samples / self.geometry.sample_rate
+            recipes = AugmentedRecipes(recipes, self.augmentation, self.bank, mixtures, seconds, self.seed, split)
         return MixtureDataset(recipes, mixtures, self.bank, self.geometry, self.samples, classes, with_sources)
 
     def class_prior(self) -> torch.Tensor:
@@ -204,7 +212,10 @@ class MixtureDataModule(LightningDataModule, ABC):
 
     def train_dataloader(self) -> DataLoader[Batch]:
         ranks, rank = self._ranks()
-        sampler = EpochSampler(self.mixtures["train"], self.epoch_mixtures, self.batch_size, self.seed, rank, ranks)
+        variants = self.augmentation is not None
+        sampler = EpochSampler(
+            self.mixtures["train"], self.epoch_mixtures, self.batch_size, self.seed, rank, ranks, variants
+        )
         if not len(sampler):
             raise InputError(
                 f"epoch_mixtures: {self.epoch_mixtures} over {ranks} ranks do not fill a batch of {self.batch_size}"
@@ -243,6 +254,7 @@ class MixtureDataModule(LightningDataModule, ABC):
             settings[f"{split}_mixtures"] = self.mixtures[split]
             settings[f"{split}_clips"] = f"{len(numbers)} clips of digest {digest}"
             settings[f"{split}_rules"] = asdict(self.rules(split))
+        settings["augmentation"] = asdict(self.augmentation or Augmentation())
         return settings
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
@@ -270,7 +282,7 @@ class MixtureDataModule(LightningDataModule, ABC):
     ) -> DataLoader[Batch]:
         # Whole batches are rendered where torch would put mixtures together.
         return EpochLoader(
-            range(len(dataset)),  # type: ignore[arg-type]  # of which torch asks for items alone
+            range(sys.maxsize),  # type: ignore[arg-type]  # of which torch asks for the sampler's numbers alone
             batch_size=batch_size,
             sampler=sampler,
             num_workers=self.workers,

@@ -13,7 +13,7 @@ from lightning_modules.setting_checks import require_between, require_positive
 
 # Levels beyond ±200 dB have no place beside each other in single precision; 1,000 events at a time are noise.
 LOUDEST, MOST_EVENTS = 200.0, 1000.0
-Purpose = Literal["scene", "order"]
+Purpose = Literal["scene", "order", "augmentation"]
 
 
 @dataclass(frozen=True)
@@ -45,6 +45,20 @@ class SceneRules:
             raise InputError(f"quietest: {self.quietest} LUFS is louder than loudest, {self.loudest} LUFS")
 
 
+class Variants(NamedTuple):
+    """How the events of one mixture are played.
+
+    Attributes:
+        speeds: times as fast as recorded, [E].
+        tilts: of the spectrum, in dB an octave, [E].
+        signs: 1, or -1 where the polarity is turned, [E].
+    """
+
+    speeds: np.ndarray
+    tilts: np.ndarray
+    signs: np.ndarray
+
+
 class Recipe(NamedTuple):
     """The events of one mixture.
 
@@ -54,6 +68,7 @@ class Recipe(NamedTuple):
         onsets: in seconds, [E].
         loudness: of the whole clip, in LUFS, [E].
         starts: where in its clip each event begins, in seconds, [E].
+        variants: how each event is played; as recorded unless given.
     """
 
     clips: np.ndarray
@@ -61,6 +76,7 @@ class Recipe(NamedTuple):
     onsets: np.ndarray
     loudness: np.ndarray
     starts: np.ndarray
+    variants: Variants | None = None
 
 
 class Recipes(Protocol):
@@ -92,12 +108,14 @@ class SceneRecipes:
         clips_of_class: for every class, the split's clips as numbers in the sound bank.
         seed: of the data set.
         split: its part.
+        shares_of_class: for every class, how likely each of its clips is, adding up to 1; equally unless given.
     """
 
     rules: SceneRules
     clips_of_class: Sequence[np.ndarray]
     seed: int
     split: Split
+    shares_of_class: Sequence[np.ndarray] | None = None
 
     # A scene is drawn again at most so often; one that fits comes in a few draws unless the corpus is far too small.
     _MOST_DRAWS = 10_000
@@ -110,8 +128,12 @@ class SceneRecipes:
         for class_index, events in sorted(Counter(classes.tolist()).items()):
             available = self.clips_of_class[class_index]
             count = len(available)
-            # One of N is the same draw as one without replacement, in a fifth of the time.
-            drawn = generator.integers(count) if events == 1 else generator.choice(count, events, replace=False)
+            drawn: np.ndarray | np.integer
+            if self.shares_of_class is not None:
+                drawn = generator.choice(count, events, replace=False, p=self.shares_of_class[class_index])
+            else:
+                # One of N is the same draw as one without replacement, in a fifth of the time.
+                drawn = generator.integers(count) if events == 1 else generator.choice(count, events, replace=False)
             clips[classes == class_index] = available[drawn]
         # NumPy refuses an upper end of -0: adding 0 makes it 0.
         onsets = generator.uniform(0, rules.latest_onset + 0.0, len(classes))

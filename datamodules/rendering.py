@@ -5,7 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from datamodules.recipes import Recipe
+from datamodules.augmentation import play, played_lengths
+from datamodules.recipes import Recipe, Variants
 from datamodules.sound_bank import SoundBank
 from lightning_modules.batch import Batch
 from lightning_modules.spectrogram import Geometry
@@ -14,7 +15,10 @@ from lightning_modules.spectrogram import Geometry
 def event_interval(bank: SoundBank, recipe: Recipe, samples: int) -> tuple[np.ndarray, np.ndarray]:
     """Onset and offset of every event in samples, [E] each: what is left of its clip, cut at the end of the mixture."""
     onsets = np.rint(recipe.onsets * bank.sample_rate).astype(np.int64)
-    return onsets, np.minimum(onsets + bank.lengths[recipe.clips] - event_starts(bank, recipe), samples)
+    lengths = bank.lengths[recipe.clips] - event_starts(bank, recipe)
+    if recipe.variants is not None:
+        lengths = played_lengths(lengths, recipe.variants.speeds)
+    return onsets, np.minimum(onsets + lengths, samples)
 
 
 def event_starts(bank: SoundBank, recipe: Recipe) -> np.ndarray:
@@ -25,7 +29,9 @@ def event_starts(bank: SoundBank, recipe: Recipe) -> np.ndarray:
 def events_of(recipes: Sequence[Recipe]) -> tuple[np.ndarray, Recipe]:
     """The events of all these mixtures as one list, and the place of each event's mixture among the recipes, [ΣE]."""
     mixtures = np.repeat(np.arange(len(recipes)), [len(recipe.clips) for recipe in recipes])
-    return mixtures, Recipe(*map(np.concatenate, zip(*recipes, strict=True)))
+    *columns, variants = zip(*recipes, strict=True)
+    joined = None if variants[0] is None else Variants(*map(np.concatenate, zip(*variants, strict=True)))
+    return mixtures, Recipe._make((*map(np.concatenate, columns), joined))
 
 
 def render_labels(
@@ -77,14 +83,21 @@ def render(
     onsets, offsets = event_interval(bank, events, samples)
     # LUFS is a decibel scale: the gain moves the whole clip's loudness to the one asked for.
     gains = (10 ** ((events.loudness - bank.loudness[events.clips]) / 20)).astype(np.float32)
+    variants = events.variants
+    if variants is not None:
+        gains *= variants.signs.astype(np.float32)
     columns = numbers, events.classes, events.clips, event_starts(bank, events), onsets, offsets, gains
-    for number, class_index, clip, start, onset, offset, gain in zip(
-        *(column.tolist() for column in columns), strict=True
+    for place, (number, class_index, clip, start, onset, offset, gain) in enumerate(
+        zip(*(column.tolist() for column in columns), strict=True)
     ):
-        played = bank.clip(clip)[start : start + offset - onset]
+        played, length = bank.clip(clip)[start:], offset - onset
+        if variants is None:
+            played = played[:length]
+        else:
+            played = play(played, length, variants.speeds[place], variants.tilts[place], bank.sample_rate)
         # Memory traffic is what rendering costs: the first event of a track is written where it belongs, no copy made.
         first = with_sources and (number, class_index) not in begun
-        event = tracks[number, class_index, onset:offset] if first else scaled[: offset - onset]
+        event = tracks[number, class_index, onset:offset] if first else scaled[:length]
         np.multiply(played, gain, out=event)
         mixture[number, onset:offset] += event
         if first:

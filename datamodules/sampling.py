@@ -25,10 +25,18 @@ class EpochSampler(Sampler[int]):
         seed: of the order.
         rank: of this process.
         ranks: number of processes.
+        variants: whether a mixture has another number at each pass: its index plus that of passes times `mixtures`.
     """
 
     def __init__(
-        self, mixtures: int, epoch_mixtures: int, batch_size: int, seed: int, rank: int = 0, ranks: int = 1
+        self,
+        mixtures: int,
+        epoch_mixtures: int,
+        batch_size: int,
+        seed: int,
+        rank: int = 0,
+        ranks: int = 1,
+        variants: bool = False,
     ) -> None:
         self.mixtures = mixtures
         step = batch_size * ranks
@@ -36,6 +44,7 @@ class EpochSampler(Sampler[int]):
         self.seed = seed
         self.rank = rank
         self.ranks = ranks
+        self.variants = variants
         self.epoch = 0
 
     def set_epoch(self, epoch: int) -> None:
@@ -51,7 +60,8 @@ class EpochSampler(Sampler[int]):
         passes, places = np.divmod(positions, self.mixtures)
         for number in np.unique(passes):
             order = generator_for(self.seed, "train", "order", int(number)).permutation(self.mixtures)
-            yield from order[places[passes == number]].tolist()
+            first = number * self.mixtures if self.variants else 0
+            yield from (first + order[places[passes == number]]).tolist()
 
 
 class EvaluationSampler(Sampler[int]):

@@ -26,6 +26,9 @@ class SourcePairs(MixtureDataModule):
         duration: of a mixture, in seconds. Shorter clips end in silence, longer ones are cut from anywhere.
         quietest: lower end of the first source's loudness relative to each other source, uniform, in LU of whole clips.
         loudest: its upper end.
+        train_quietest: that lower end in training mixtures; the same unless given. A model that always hears its first
+            source so much louder tells it by its level, in every mixture, and is sure of it.
+        train_loudest: that upper end in training mixtures; the same unless given.
         train_coherent: share of the training mixtures whose stems sounded together; the others' are of different songs.
         evaluation_coherent: that share of the validation and test mixtures.
         **common: the other settings of MixtureDataModule.
@@ -46,13 +49,20 @@ class SourcePairs(MixtureDataModule):
         loudest: float = 2.5,
         train_coherent: float = 0.0,
         evaluation_coherent: float = 0.0,
+        train_quietest: float | None = None,
+        train_loudest: float | None = None,
         **common: Any,
     ) -> None:
+        of_training = PairRules(
+            sources,
+            duration,
+            quietest if train_quietest is None else train_quietest,
+            loudest if train_loudest is None else train_loudest,
+            train_coherent,
+        )
+        of_evaluation = PairRules(sources, duration, quietest, loudest, evaluation_coherent)
         rules: dict[Split, PairRules] = {
-            split: PairRules(
-                sources, duration, quietest, loudest, train_coherent if split == "train" else evaluation_coherent
-            )
-            for split in get_args(Split)
+            split: of_training if split == "train" else of_evaluation for split in get_args(Split)
         }
         if stems is None and (coherent := max(train_coherent, evaluation_coherent)):
             raise InputError(f"coherent: {coherent}; only stems sound together: set it to 0, or give stems")

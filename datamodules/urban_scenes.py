@@ -1,13 +1,19 @@
 """Scenes of urban sounds with frame and clip labels: the data of the weakly supervised system."""
 
+from collections import Counter
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal, get_args
+
+import numpy as np
 
 from datamodules.corpora.corpus import Clip, Corpus, Fold
 from datamodules.mixtures import MixtureDataModule
 from datamodules.recipes import SceneRecipes, SceneRules
 from lightning_modules.batch import Split
 from lightning_modules.errors import InputError
+from lightning_modules.setting_checks import require_one_of
+
+Draw = Literal["clips", "recordings"]
 
 URBAN_CLASSES = ("car_horn", "dog_bark", "gun_shot", "jackhammer", "siren")
 
@@ -28,6 +34,8 @@ class UrbanScenes(MixtureDataModule):
         latest_onset: onsets are uniform in [0, latest_onset] seconds.
         quietest: lower end of an event's loudness, uniform, in LUFS.
         loudest: its upper end.
+        train_draw: what a training event is drawn from, evenly: the class's `clips`, as published, or its `recordings`,
+            and then the recording's clips. A few recordings have most of the clips.
         **common: the other settings of MixtureDataModule.
     """
 
@@ -45,11 +53,14 @@ class UrbanScenes(MixtureDataModule):
         latest_onset: float = 3.5,
         quietest: float = -30.0,
         loudest: float = -25.0,
+        train_draw: Draw = "clips",
         **common: Any,
     ) -> None:
         super().__init__(
             corpus, classes, duration, train_folds, validation_folds, test_folds, bank_folder=bank_folder, **common
         )
+        require_one_of(get_args(Draw), train_draw=train_draw)
+        self.train_draw = train_draw
         self.labels = frozenset(classes)
         self.saliences = frozenset(saliences)
         self.scene_rules = SceneRules(duration, event_rate, latest_onset, quietest, loudest)
@@ -68,4 +79,15 @@ class UrbanScenes(MixtureDataModule):
                     f"{label}: no clip in {split}_folds {sorted(self.folds[split], key=str)} of {self.corpus.name}; "
                     f"choose other folds or leave the class out of `classes`"
                 )
-        return SceneRecipes(self.scene_rules, clips_of_class, self.seed, split)
+        shares = None
+        if split == "train" and self.train_draw == "recordings":
+            shares = [self._even_over_recordings(clips) for clips in clips_of_class]
+        return SceneRecipes(self.scene_rules, clips_of_class, self.seed, split, shares)
+
+    def _even_over_recordings(self, clips: np.ndarray) -> np.ndarray:
+        recordings = [self.bank.clips[clip].recording for clip in clips]
+        sizes = Counter(recordings)
+        return np.array([1 / sizes[recording] for recording in recordings]) / len(sizes)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {**super().state_dict(), "train_draw": self.train_draw}

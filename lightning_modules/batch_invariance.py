@@ -56,6 +56,14 @@ def sigmoid(logits: Tensor) -> Tensor:
     return logits.sigmoid()
 
 
+def softmax(logits: Tensor, dim: int) -> Tensor:
+    """e^x / Σ e^x over a dimension, by torch.exp for the same reason."""
+    if _evaluating and logits.is_cpu:
+        shares = (logits - logits.amax(dim, keepdim=True)).exp_()
+        return shares.div_(shares.sum(dim, keepdim=True))
+    return logits.softmax(dim)
+
+
 def inner_products(rows: Tensor, others: Tensor) -> Tensor:
     """[B, n, T] times [B, m, T]: [B, n, m]; the sums of a single product of matrices are shared out among threads."""
     return one_as_two(lambda of_rows: torch.bmm(of_rows, others.expand(len(of_rows), -1, -1).mT), rows)

@@ -17,15 +17,19 @@ from lightning_modules.scores.ensembles import (
     MEAN,
     Confusion,
     EnsembleScore,
+    choose,
     confusion,
     ensemble_scores,
     ensembles,
+    one_hot,
     recovered_shares,
 )
+from lightning_modules.scores.expected_si_sdr import expected_si_sdr
 from lightning_modules.scores.figures import confidence_figure, write_figure
 from lightning_modules.scores.intervals import OWN_MODEL, Correlation, Difference, correlations, differences
 from lightning_modules.scores.rows import Floats, read_table, write_rows
 from lightning_modules.scores.selection_rows import SELECTION_COLUMNS, Evaluated, read_evaluated
+from lightning_modules.scores.standardisation import standardised_ensembles
 
 PUBLISHED = Path(__file__).parents[1] / "published"
 TABLE_COLUMNS = ("row", "class", "mean_db", "std_db", "n", "published_mean_db")
@@ -41,7 +45,12 @@ NAMES = {
     "jensen_shannon": "by Jensen-Shannon divergence",
     "cluster_balance": "by cluster balance",
     "calibrated": "by calibrated confidence",
+    "standardised": "by standardised confidence",
+    "standardised_masks": "by standardised confidence of the masks' clusters",
+    "expected": "by SI-SDR expected from all scores",
 }
+# Rows whose picks and share of the way from random to oracle have tables.
+PICKS = ("confidence", "standardised", "standardised_masks", "calibrated", "expected")
 
 
 def make_tables(output: Path, note: str = "", names: Sequence[str] = DOMAINS) -> None:
@@ -86,7 +95,7 @@ class Findings:
     calibrating: int  # number of these
     probabilities: dict[str, Floats]  # of each model's output in each ensemble, [N, M]
     scores: list[EnsembleScore]
-    picks: dict[str, Confusion]  # by confidence and by calibrated confidence
+    picks: dict[str, Confusion]  # of those of PICKS that there are
     gains: list[Difference]
     correlated: list[Correlation]
 
@@ -103,13 +112,16 @@ def read_findings(output: Path, names: Sequence[str] = DOMAINS) -> Findings:
     calibrating = read_evaluated([files.validation_scores for files in selections])
     calibration = Calibration.fit(calibrating)
     probabilities = ensembles(evaluated, calibration.expected(evaluated))
+    probabilities |= standardised_ensembles(evaluated, calibrating)
+    chosen = choose(expected_si_sdr(evaluated, calibrating), evaluated.confidence)
+    probabilities["expected"] = one_hot(chosen, len(evaluated.models))
     return Findings(
         evaluated,
         calibration,
         len(calibrating.index),
         probabilities,
         ensemble_scores(evaluated, probabilities),
-        {row: confusion(evaluated, probabilities[row]) for row in ("confidence", "calibrated")},
+        {row: confusion(evaluated, probabilities[row]) for row in PICKS if row in probabilities},
         differences(evaluated, probabilities),
         correlations(evaluated),
     )
@@ -158,7 +170,7 @@ def share_table(found: Findings) -> Table:
     """How far confidence and its calibration come from random to oracle."""
     means = published_means(found.evaluated.domains)
     papers = [EnsembleScore(row, domain, mean, 0, 0) for (row, domain), mean in means.items()]
-    published = {"confidence": recovered_shares(papers, "confidence"), "calibrated": {}}
+    published = {row: {} for row in found.picks} | {"confidence": recovered_shares(papers, "confidence")}
     rows: list[list[str | Cell]] = []
     for row, theirs in published.items():
         shares = recovered_shares(found.scores, row)
@@ -168,7 +180,9 @@ def share_table(found: Findings) -> Table:
     notes = [
         f"(row - random) / (oracle - random) of the means.{of_paper if beside_paper else ''}",
         f"The calibration is of {found.calibrating} validation mixtures of all domains. Each model's checkpoint was "
-        "chosen on its own domain's too, where it overestimates SI-SDR a little.",
+        "chosen on its own domain's too, where it overestimates SI-SDR a little. Standardised: a model's confidence in "
+        "deviations from its mean on its own domain's validation mixtures, of which no score is used. Expected from "
+        "all scores: by a random forest per model, fitted on the mixtures that calibrate.",
     ]
     return Table("Share of the way from random to oracle", ["", *found.domains], rows, notes)
 
@@ -191,11 +205,10 @@ def difference_table(gains: Sequence[Difference]) -> Table:
 
 
 def pick_tables(found: Findings) -> list[Table]:
-    """Picked models by true domain: by confidence, beside the published counts, and by calibrated confidence."""
-    return [
-        confusion_table("Picked by confidence", found.picks["confidence"], published_counts()),
-        confusion_table("Picked by calibrated confidence", found.picks["calibrated"], {}),
-    ]
+    """Picked models by true domain: by confidence, beside the published counts, and by others of PICKS."""
+    titles = {row: NAMES[row] for row in found.picks} | {"confidence": "by confidence"}
+    published = {"confidence": published_counts()}
+    return [confusion_table(f"Picked {titles[row]}", of, published.get(row, {})) for row, of in found.picks.items()]
 
 
 def confusion_table(title: str, ours: Confusion, published: Mapping[tuple[str, str], int]) -> Table:

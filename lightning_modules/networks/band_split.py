@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from lightning_modules.errors import InputError
 from lightning_modules.networks.blstm import MOST_LAYERS, MOST_UNITS, BidirectionalLSTM
-from lightning_modules.setting_checks import require_whole
+from lightning_modules.setting_checks import require_positive, require_whole
 
 
 class BandSplit(nn.Module):
@@ -27,46 +27,71 @@ class BandSplit(nn.Module):
         features: size of a band's vector.
         units: LSTM units a direction.
         layers: pairs of a time and a band LSTM.
+        output_init_scale: standard deviation of the decoders' last weights at first, times √fan-in (BLSTM); torch's
+            own, 1/√3, unless given.
+        merged_frames: so many frames after each other are one step of the LSTMs.
 
     Raises:
         InputError: a size that is not possible.
     """
 
     def __init__(
-        self, inputs: int, outputs: int, bands: int = 20, features: int = 48, units: int = 48, layers: int = 3
+        self,
+        inputs: int,
+        outputs: int,
+        bands: int = 20,
+        features: int = 48,
+        units: int = 48,
+        layers: int = 3,
+        output_init_scale: float | None = None,
+        merged_frames: int = 1,
     ) -> None:
         super().__init__()
         require_whole(1, MOST_UNITS, bands=bands, features=features, units=units)
-        require_whole(1, MOST_LAYERS, layers=layers)
+        require_whole(1, MOST_LAYERS, layers=layers, merged_frames=merged_frames)
         if bands > inputs:
             raise InputError(f"bands: {bands}; at most the {inputs} frequency bins of a frame are possible")
         self.widths = band_widths(inputs, bands)
         # Normalised, a band of one bin would say nothing, one of two a sign, and none how loud it is.
-        self.encoders = nn.ModuleList(nn.Linear(width, features) for width in self.widths)
+        self.merged_frames = merged_frames
+        self.encoders = nn.ModuleList(nn.Linear(merged_frames * width, features) for width in self.widths)
         self.over_time = nn.ModuleList(_ResidualLSTM(features, units) for _ in range(layers))
         self.over_bands = nn.ModuleList(_ResidualLSTM(features, units) for _ in range(layers))
         self.maps = outputs // inputs if outputs % inputs == 0 else None
         sizes = [bands * features] if self.maps is None else [features] * bands
         numbers = [outputs] if self.maps is None else [width * self.maps for width in self.widths]
         self.decoders = nn.ModuleList(
-            nn.Sequential(nn.LayerNorm(size), nn.Linear(size, 4 * features), nn.Tanh(), nn.Linear(4 * features, number))
+            nn.Sequential(
+                nn.LayerNorm(size),
+                nn.Linear(size, 4 * features),
+                nn.Tanh(),
+                nn.Linear(4 * features, merged_frames * number),
+            )
             for size, number in zip(sizes, numbers, strict=True)
         )
+        if output_init_scale is not None:
+            require_positive(output_init_scale=output_init_scale)
+            for decoder in self.decoders:
+                nn.init.normal_(decoder[-1].weight, std=output_init_scale / (4 * features) ** 0.5)
 
     def forward(self, features: Tensor) -> Tensor:
         """[B, inputs, F] -> maps, [B, outputs // inputs, inputs, F], or [B, outputs, F]."""
-        bands = features.mT.split(self.widths, -1)  # [B, F, width] each
-        hidden = torch.stack([encode(band) for encode, band in zip(self.encoders, bands, strict=True)], 1)
+        frames, merged = features.shape[-1], self.merged_frames
+        padded = nn.functional.pad(features, (0, -frames % merged))
+        # [B, F', merged, width] of each band, F' steps of so many frames
+        bands = padded.mT.unflatten(1, (-1, merged)).split(self.widths, -1)
+        hidden = torch.stack([encode(band.flatten(2)) for encode, band in zip(self.encoders, bands, strict=True)], 1)
         for over_time, over_bands in zip(self.over_time, self.over_bands, strict=True):
-            hidden = over_time(hidden)  # [B, K, F, features]
+            hidden = over_time(hidden)  # [B, K, F', features]
             hidden = over_bands(hidden.transpose(1, 2)).transpose(1, 2)
         if self.maps is None:
-            return self.decoders[0](hidden.transpose(1, 2).flatten(2)).mT
-        decoded = [
-            decode(band).unflatten(-1, (self.maps, -1))
+            decoded = self.decoders[0](hidden.transpose(1, 2).flatten(2)).unflatten(-1, (merged, -1))
+            return decoded.flatten(1, 2)[:, :frames].mT
+        maps = [
+            decode(band).unflatten(-1, (merged, self.maps, -1))
             for decode, band in zip(self.decoders, hidden.unbind(1), strict=True)
         ]
-        return torch.cat(decoded, -1).permute(0, 2, 3, 1)
+        return torch.cat(maps, -1).flatten(1, 2)[:, :frames].permute(0, 2, 3, 1)
 
 
 class _ResidualLSTM(nn.Module):

@@ -1,11 +1,14 @@
 """What a network's outputs mean: masks of the mixture, or embeddings of its time-frequency bins."""
 
 from collections.abc import Callable
+from typing import Literal
 
 from torch import Tensor, nn
 
-from lightning_modules.batch_invariance import sigmoid
+from lightning_modules.batch_invariance import sigmoid, softmax
 from lightning_modules.errors import InputError
+
+MaskActivation = Literal["sigmoid", "softmax"]
 
 
 def require_every_frame(network: nn.Module) -> None:
@@ -16,11 +19,15 @@ def require_every_frame(network: nn.Module) -> None:
         raise InputError(f"network: {name} puts out one frame for {reduction}; one that keeps all of them is needed")
 
 
-def class_masks(outputs: Tensor, classes: int) -> Tensor:
-    """Masks in [0, 1], float32, [B, C, bins, F], of outputs [B, C·bins, F], class after class, or maps."""
-    maps = outputs if outputs.ndim == 4 else outputs.unflatten(1, (classes, -1))
+def class_masks(outputs: Tensor, classes: int, activation: MaskActivation = "sigmoid") -> Tensor:
+    """Masks in [0, 1], float32, [B, C, bins, F], of outputs [B, M·bins, F], map after map, or maps.
+
+    `sigmoid`: one map of each class, M = C. `softmax` over M = C + 1: the last, the residual, is dropped.
+    """
+    shares = activation == "softmax"
+    maps = outputs if outputs.ndim == 4 else outputs.unflatten(1, (classes + shares, -1))
     # float32 from here on: the masks multiply magnitudes that the losses compare.
-    return sigmoid(maps.float())
+    return softmax(maps.float(), 1)[:, :classes] if shares else sigmoid(maps.float())
 
 
 def embeddings(outputs: Tensor, dimensions: int, activation: Callable[[Tensor], Tensor]) -> Tensor:

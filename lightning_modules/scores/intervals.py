@@ -18,8 +18,14 @@ Coefficient = Literal["pearson", "spearman"]
 COEFFICIENTS: tuple[Coefficient, ...] = ("pearson", "spearman")
 OWN_MODEL = "own"
 ALL = "all"
-# The claim of the paper, and what calibration adds to it.
-COMPARED = (("confidence", "random"), ("calibrated", "confidence"))
+# The claim of the paper, and what standardisation and calibration add to it.
+COMPARED = (
+    ("confidence", "random"),
+    ("standardised", "confidence"),
+    ("standardised_masks", "confidence"),
+    ("calibrated", "confidence"),
+    ("expected", "confidence"),
+)
 
 
 class Correlation(NamedTuple):
@@ -93,6 +99,8 @@ def differences(
     """
     results = []
     for row, reference in COMPARED:
+        if row not in probabilities:
+            continue
         gains = ((probabilities[row] - probabilities[reference]) * evaluated.si_sdr).sum(1)
         for domain in evaluated.domains:
             mixtures = np.flatnonzero(evaluated.domain == domain)

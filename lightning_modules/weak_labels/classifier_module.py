@@ -12,8 +12,9 @@ from lightning_modules.batch import Batch
 from lightning_modules.batch_invariance import sigmoid
 from lightning_modules.choices import NetworkCallable, OptimizerCallable, SchedulerCallable, choice, made_of
 from lightning_modules.networks import CRNN
-from lightning_modules.setting_checks import require_one_of, require_positive
+from lightning_modules.setting_checks import require_one_of, require_whole
 from lightning_modules.spectrogram import stft
+from lightning_modules.weak_labels.classifier_features import ClassifierFeatures, masked
 from lightning_modules.weak_labels.labels import (
     LabelSupervision,
     WeakLabelModule,
@@ -40,10 +41,17 @@ class EventClassifier(WeakLabelModule):
         sample_rate: in Hz.
         window: of the spectrogram, in samples.
         hop: of the spectrogram, in samples.
-        network: from linear magnitudes, [B, bins, F], to the logits of the classes, C numbers a frame; CRNN, or the
-            smaller BLSTM of 2 layers of 100 units at the full frame rate. The input is a *linear* magnitude: a
-            logarithm's gradient would explode where a separator's mask closes.
-        gain: the magnitudes are multiplied by it; 1 as published, about 100 helps small runs.
+        network: from features, [B, bins or mel bands, F], to the logits of the classes, C numbers a frame; CRNN, or
+            the smaller BLSTM of 2 layers of 100 units at the full frame rate. The published features are *linear*
+            magnitudes: a logarithm's gradient would explode where a separator's mask closes.
+        gain: the features are multiplied by it; 1 as published, about 100 helps small runs on linear magnitudes.
+        mel_bands: number of mel bands that magnitudes are summed in; all bins as they are, as published, unless given.
+        root: exponent of the features, (m + δ)^root - δ^root: 1 as published; smaller ones bring quiet sounds out,
+            with a gradient that is bounded, unlike a logarithm's.
+        delta: δ, below which features are linear. Far below the magnitudes of sounds a classifier hears classes in
+            estimates that are nearly silent, and a separator is content with those.
+        masked_bands: longest stretch of bands that is hidden from every training mixture (SpecAugment); 0 as published.
+        masked_frames: longest stretch of frames, likewise.
         optimizer: of the parameters that are to be learnt.
         scheduler: of the optimiser's learning rate; one on a metric follows the validation loss.
         scheduler_interval: whether the schedule steps every `epoch` or every optimiser `step`.
@@ -58,6 +66,11 @@ class EventClassifier(WeakLabelModule):
         hop: int = 128,
         network: NetworkCallable = choice(CRNN, channels=[32, 64, 128], units=100),
         gain: float = 1.0,
+        mel_bands: int | None = None,
+        root: float = 1.0,
+        delta: float = 1e-4,
+        masked_bands: int = 0,
+        masked_frames: int = 0,
         optimizer: OptimizerCallable = choice(torch.optim.Adam, lr=1e-4),
         scheduler: SchedulerCallable | None = None,
         scheduler_interval: Interval = "epoch",
@@ -66,12 +79,15 @@ class EventClassifier(WeakLabelModule):
         schedule: dict[str, Any] = {"scheduler": scheduler, "scheduler_interval": scheduler_interval}
         super().__init__(classes=classes, **geometry, optimizer=optimizer, **schedule)
         require_one_of(get_args(LabelSupervision), supervision=supervision)
-        require_positive(gain=gain)
+        features = ClassifierFeatures(self.geometry, mel_bands, root, delta, gain)
+        require_whole(0, features.bands, masked_bands=masked_bands)
+        require_whole(0, 10**6, masked_frames=masked_frames)
         classes = list(classes)
         self.save_hyperparameters()
         self.supervision = supervision
-        self.gain = gain
-        self.network = made_of(network, nn.Module)(self.geometry.bins, len(classes))
+        self.features = features
+        self.masked_bands, self.masked_frames = masked_bands, masked_frames
+        self.network = made_of(network, nn.Module)(features.bands, len(classes))
         one = len(classes) == 1
         self.test_average_precision = BinaryAveragePrecision() if one else MultilabelAveragePrecision(len(classes))
 
@@ -85,7 +101,7 @@ class EventClassifier(WeakLabelModule):
 
     def forward(self, magnitude: Tensor) -> Tensor:
         """Logits, [B, C, F'], of linear magnitudes, [B, bins, F]."""
-        return self.network(self.gain * magnitude).float()
+        return self.network(self.features(magnitude)).float()
 
     def loss(self, logits: Tensor, batch: Batch) -> Tensor:
         """The classification loss of each mixture, [B]. A subclass may give another."""
@@ -93,8 +109,10 @@ class EventClassifier(WeakLabelModule):
         return classification_loss(logits_at_label_rate(logits, self.supervision), activity, weight)
 
     def training_step(self, batch: Batch, batch_index: int) -> Tensor:
-        logits = self(stft(batch.mixture, self.geometry).abs())
-        return self.log_loss(self.loss(logits, batch), batch, "train")
+        features = self.features(stft(batch.mixture, self.geometry).abs())
+        if self.masked_bands or self.masked_frames:
+            features = masked(features, self.masked_bands, self.masked_frames)
+        return self.log_loss(self.loss(self.network(features).float(), batch), batch, "train")
 
     def validation_step(self, batch: Batch, batch_index: int) -> ClassifierOutput:
         output = self.test_step(batch, batch_index)

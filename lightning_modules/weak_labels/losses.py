@@ -2,6 +2,7 @@
 
 Axes: B mixtures, C classes, E estimates (one per class, E = C), F frequency bins, T frames. A loss is one value per
 mixture, [B]: ranks and batch sizes then add up in the mean. `activity` is 1 where a class is active and 0 elsewhere.
+Losses sum over classes, estimates and bins, as the equations do, and average over frames.
 """
 
 import torch
@@ -24,7 +25,7 @@ def prior_weight(activity: Tensor, prior: Tensor) -> Tensor:
 
 
 def classification_loss(logits: Tensor, activity: Tensor, weight: Tensor) -> Tensor:
-    """The loss of a classifier of mixtures: Σ_i W_i,τ H(l_i,τ, p_i,τ(X)), averaged over frames and classes.
+    """The loss of a classifier of mixtures: Σ_i W_i,τ H(l_i,τ, p_i,τ(X)), averaged over frames.
 
     Args:
         logits: of p(X), [B, C, T].
@@ -35,26 +36,32 @@ def classification_loss(logits: Tensor, activity: Tensor, weight: Tensor) -> Ten
         [B]
     """
     cross_entropy = binary_cross_entropy_with_logits(logits, activity, reduction="none")
-    return (weight * cross_entropy).mean((-2, -1))
+    return (weight * cross_entropy).sum(-2).mean(-1)
 
 
-def estimate_classification_loss(logits: Tensor, activity: Tensor, weight: Tensor) -> Tensor:
+def estimate_classification_loss(
+    logits: Tensor, activity: Tensor, weight: Tensor, drawn: Tensor | None = None
+) -> Tensor:
     """The classifier on the estimates: Σ_i L_class(Ŝ_i), estimate i to hold class i when active, nothing else.
 
-    W_j,τ follows the mixture's label of j also where the target is 0. Averaged over frames and classes, summed over
-    estimates.
+    W_j,τ follows the mixture's label of j also where the target is 0. Averaged over frames.
 
     Args:
         logits: of p(Ŝ_i), [B, E, C, T].
         activity: l, [B, C, T].
         weight: W, [B, C, T].
+        drawn: which estimates the logits are of, int64 [B, E], where they are fewer, drawn at random: the loss is C/E
+            times theirs, and in the mean over draws that of all.
 
     Returns:
         [B]
     """
     target = torch.diag_embed(activity.mT).permute(0, 2, 3, 1)  # [B, E, C, T]: l_i at j = i, 0 elsewhere
+    if drawn is not None:
+        target = target.take_along_dim(drawn[..., None, None], 1)
     cross_entropy = binary_cross_entropy_with_logits(logits, target, reduction="none")
-    return (weight.unsqueeze(1) * cross_entropy).mean((-2, -1)).sum(-1)
+    loss = (weight.unsqueeze(1) * cross_entropy).sum((-3, -2)).mean(-1)
+    return loss * (activity.shape[1] / logits.shape[1])
 
 
 def loud_frames(mixture: Tensor, threshold: float = 0.01) -> Tensor:
@@ -72,7 +79,7 @@ def loud_frames(mixture: Tensor, threshold: float = 0.01) -> Tensor:
 
 
 def mixture_loss(mixture: Tensor, estimates: Tensor, activity: Tensor, kept: Tensor) -> Tensor:
-    """The active classes' estimates add up to the mixture, the others are silent; averaged over the bins kept.
+    """The active classes' estimates add up to the mixture, the others are silent; averaged over the frames kept.
 
     L_mix(τ) = Σ_ω |X - Σ_{i∈A_τ} Ŝ_i| + Σ_ω Σ_{i∉A_τ} |Ŝ_i|
 
@@ -88,11 +95,11 @@ def mixture_loss(mixture: Tensor, estimates: Tensor, activity: Tensor, kept: Ten
     explained = torch.einsum("bcft,bct->bft", estimates, activity)
     # Ŝ ≥ 0, so the inactive estimates' absolute sum is the whole sum less the active part.
     error = (mixture - explained).abs() + (estimates.sum(1) - explained)
-    return _mean_over_kept_bins(error, kept)
+    return _mean_over_kept_frames(error, kept)
 
 
 def truncated_magnitude_loss(mixture: Tensor, sources: Tensor, masks: Tensor, weight: Tensor, kept: Tensor) -> Tensor:
-    """Strong supervision: Σ_i |W_i,τ (min(X, S_i) - M_i X)|, averaged over the bins kept.
+    """Strong supervision: Σ_i,ω |W_i,τ (min(X, S_i) - M_i X)|, averaged over the frames kept.
 
     Args:
         mixture: magnitude X, [B, F, T].
@@ -106,8 +113,8 @@ def truncated_magnitude_loss(mixture: Tensor, sources: Tensor, masks: Tensor, we
     """
     mixture = mixture.unsqueeze(1)
     error = (torch.minimum(mixture, sources) - masks * mixture).abs()
-    return _mean_over_kept_bins(torch.einsum("bcft,bct->bft", error, weight), kept)
+    return _mean_over_kept_frames(torch.einsum("bcft,bct->bft", error, weight), kept)
 
 
-def _mean_over_kept_bins(error: Tensor, kept: Tensor) -> Tensor:
-    return (error.mean(1) * kept).sum(-1) / kept.sum(-1)
+def _mean_over_kept_frames(error: Tensor, kept: Tensor) -> Tensor:
+    return (error.sum(1) * kept).sum(-1) / kept.sum(-1)

@@ -11,8 +11,14 @@ from lightning_modules.batch import Batch
 from lightning_modules.choices import NetworkCallable, OptimizerCallable, SchedulerCallable, choice, made_of
 from lightning_modules.errors import InputError
 from lightning_modules.networks import BLSTM
-from lightning_modules.networks.heads import class_masks, require_every_frame
-from lightning_modules.setting_checks import require_agreement, require_between, require_one_of, require_positive
+from lightning_modules.networks.heads import MaskActivation, class_masks, require_every_frame
+from lightning_modules.setting_checks import (
+    require_agreement,
+    require_between,
+    require_one_of,
+    require_positive,
+    require_whole,
+)
 from lightning_modules.spectrogram import istft, log_magnitude, stft
 from lightning_modules.trained_module import load_module
 from lightning_modules.weak_labels.classifier_module import EventClassifier
@@ -46,11 +52,17 @@ class WeakLabelSeparator(WeakLabelModule):
         window: of the spectrogram, in samples.
         hop: of the spectrogram, in samples.
         network: from log-magnitudes, [B, bins, F], to the logits of the masks, C·bins numbers a frame.
+        masks: `sigmoid`, one of each class by itself, as published; or `softmax` over the classes and a residual that
+            is dropped, (C + 1)·bins numbers a frame: of masks that share a bin out, not all can close.
+        mask_floor: lowest value of a mask, in place of 0: a class that the network misses is then the mixture, quieter,
+            rather than whatever leaks, and a classifier hears of it.
         epsilon: floor of the separator's logarithmic input.
         input_normalisation: of that input: `none`, or to mean 0 and variance 1 over each `mixture`.
         alpha: weight α of the mixture loss; 0 leaves classification alone.
         classification: weight of the classifier's loss; 0 leaves the mixture loss alone.
-        strong_scale: factor of the strong loss; at these magnitudes the bare one has gradients below Adam's epsilon.
+        classified_estimates: number of a training mixture's estimates, drawn anew in each step, that the classifier
+            scores; all unless given. Their loss is scaled up, so that its expectation is that of all.
+        strong_scale: factor of the strong loss; at these magnitudes the bare one has gradients near Adam's epsilon.
         quiet_frames: frames below this share of the mixture's loudest one are left out of the spectral losses.
         optimizer: of the parameters that are to be learnt.
         scheduler: of the optimiser's learning rate; one on a metric follows the validation loss.
@@ -69,11 +81,14 @@ class WeakLabelSeparator(WeakLabelModule):
         window: int = 512,
         hop: int = 128,
         network: NetworkCallable = choice(BLSTM, units=600, layers=3),
+        masks: MaskActivation = "sigmoid",
+        mask_floor: float = 0.0,
         epsilon: float = 1e-8,
         input_normalisation: InputNormalisation = "none",
         alpha: float = 100.0,
         classification: float = 1.0,
-        strong_scale: float = 1000.0,
+        classified_estimates: int | None = None,
+        strong_scale: float = 4.0,
         quiet_frames: float = 0.01,
         optimizer: OptimizerCallable = choice(torch.optim.Adam, lr=1e-4),
         scheduler: SchedulerCallable | None = None,
@@ -84,10 +99,13 @@ class WeakLabelSeparator(WeakLabelModule):
         super().__init__(classes=classes, **geometry, optimizer=optimizer, **schedule)
         require_one_of(get_args(Supervision), supervision=supervision)
         require_one_of(get_args(InputNormalisation), input_normalisation=input_normalisation)
+        require_one_of(get_args(MaskActivation), masks=masks)
         require_positive(epsilon=epsilon, strong_scale=strong_scale)
         require_between(0, 1e9, alpha=alpha, classification=classification)
-        require_between(0, 1, quiet_frames=quiet_frames)
+        require_between(0, 1, quiet_frames=quiet_frames, mask_floor=mask_floor)
         classes = list(classes)
+        if classified_estimates is not None:
+            require_whole(1, len(classes), classified_estimates=classified_estimates)
         self.save_hyperparameters()
         self.supervision = supervision
         self.classifier_checkpoint = classifier and str(classifier).replace("{supervision}", supervision)
@@ -97,8 +115,11 @@ class WeakLabelSeparator(WeakLabelModule):
         self.quiet_frames = quiet_frames
         self.epsilon = epsilon
         self.input_normalisation = input_normalisation
-        bins = self.geometry.bins
-        self.network = made_of(network, nn.Module)(bins, len(classes) * bins)
+        self.mask_activation = masks
+        self.mask_floor = mask_floor
+        self.classified_estimates = classified_estimates
+        bins, residual = self.geometry.bins, masks == "softmax"
+        self.network = made_of(network, nn.Module)(bins, (len(classes) + residual) * bins)
         require_every_frame(self.network)
         self.joint = joint_classifier is not None
         self.classifier: EventClassifier | None = None
@@ -141,7 +162,8 @@ class WeakLabelSeparator(WeakLabelModule):
         if self.input_normalisation == "mixture":
             deviation, mean = deviation_and_mean or torch.std_mean(features, dim=(1, 2), keepdim=True)
             features = (features - mean) / deviation.clamp_min(1e-3)
-        return class_masks(self.network(features), len(self.classes))
+        masks = class_masks(self.network(features), len(self.classes), self.mask_activation)
+        return self.mask_floor + (1 - self.mask_floor) * masks if self.mask_floor else masks
 
     def forward(self, mixture: Tensor) -> Tensor:
         """Estimated sources, [B, C, T], of mixtures, [B, T]: each mask times the mixture's spectrum, its phase kept."""
@@ -161,9 +183,14 @@ class WeakLabelSeparator(WeakLabelModule):
         """
         estimates = masks * magnitude.unsqueeze(1)
         # The classifier may run in reduced precision, the losses never.
-        of_estimates = of_mixture = None
+        of_estimates = of_mixture = drawn = None
         if self.classifier is not None and self._uses_classifier:
-            of_estimates = self.classifier(estimates.flatten(0, 1)).unflatten(0, estimates.shape[:2])
+            given = estimates
+            if self.training and self.classified_estimates is not None:
+                order = torch.rand(estimates.shape[:2], device=estimates.device).argsort(1)
+                drawn = order[:, : self.classified_estimates]
+                given = estimates.take_along_dim(drawn[..., None, None], 1)
+            of_estimates = self.classifier(given.flatten(0, 1)).unflatten(0, given.shape[:2])
         if self.classifier is not None and self.joint:
             of_mixture = self.classifier(magnitude)
         with torch.autocast(magnitude.device.type, enabled=False):
@@ -179,7 +206,7 @@ class WeakLabelSeparator(WeakLabelModule):
             if self.classifier is not None and of_estimates is not None:
                 activity, weight = self.targets(batch, self.supervision, self.classifier.frame_reduction)
                 logits = logits_at_label_rate(of_estimates, self.supervision)
-                loss = loss + self.classification * estimate_classification_loss(logits, activity, weight)
+                loss = loss + self.classification * estimate_classification_loss(logits, activity, weight, drawn)
             if self.classifier is not None and of_mixture is not None:
                 loss = loss + self.classifier.loss(of_mixture, batch)
         return loss

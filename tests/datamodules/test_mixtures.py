@@ -315,6 +315,14 @@ def test_shipped_scenes_and_pairs_are_the_published_ones(tmp_path, domain, quiet
     assert scenes.mixtures == {"train": 20_000, "validation": 5_000, "test": 5_000}
 
 
+def test_levels_of_training_mixtures_may_be_spread_wider_than_those_of_evaluation(tmp_path):
+    module = SourcePairs(MUSIC, "music", **SONGS, train_quietest=0, train_loudest=15, bank_folder=str(tmp_path))
+    of_split = {split: (module.rules(split).quietest, module.rules(split).loudest) for split in module.folds}
+    assert of_split == {"train": (0, 15), "validation": (10, 10), "test": (10, 10)}
+    with pytest.raises(InputError, match="quietest: 10 dB is louder than loudest, 9 dB"):
+        SourcePairs(MUSIC, "music", **SONGS, train_loudest=9)
+
+
 @pytest.mark.parametrize(("names", "corpus"), [(["base", "speech"], LibriSpeech), (["base", "music"], MUSDB18)])
 def test_real_recordings_make_the_mixtures_of_the_shipped_configurations(real_data, tmp_path, names, corpus):
     module = configured(names, corpus(real_data), tmp_path)

@@ -65,7 +65,7 @@ def test_every_event_is_its_gained_clip_at_its_onset_added_to_silence_to_the_las
     batch = rendered(bank, *recipes, with_sources=with_sources)
     for number, recipe in enumerate(recipes):
         mixture, sources = np.zeros(SAMPLES, np.float32), np.zeros((2, SAMPLES), np.float32)
-        for clip, label, onset, loudness, begin in zip(*recipe, strict=True):
+        for clip, label, onset, loudness, begin in zip(*recipe[:5], strict=True):
             gain = np.float32(10 ** ((loudness - bank.loudness[clip]) / 20))
             event = bank.clip(clip)[round(begin * RATE) :][: SAMPLES - round(onset * RATE)] * gain
             place = slice(round(onset * RATE), round(onset * RATE) + len(event))
@@ -94,7 +94,7 @@ def test_a_frame_is_labelled_where_its_window_holds_a_sample_of_an_event(recipes
     assert labels.shape == (14, 2, GEOMETRY.frames(SAMPLES))
     for recipe, label in zip(recipes, labels, strict=True):
         sounding = np.zeros((2, SAMPLES), bool)
-        for clip, class_index, onset, _, begin in zip(*recipe, strict=True):
+        for clip, class_index, onset, _, begin in zip(*recipe[:5], strict=True):
             first = round(onset * RATE)
             sounding[class_index, first : first + bank.lengths[clip] - round(begin * RATE)] = True
         for frame in range(GEOMETRY.frames(SAMPLES)):

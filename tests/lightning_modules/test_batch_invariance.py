@@ -66,6 +66,7 @@ CASES = {
     "LSTM": (BLSTM(65, 6, units=300, layers=2), noise(65, 20)),
     "convolutions": (CRNN(33, 3, channels=(4, 8, 8), units=20), noise(33, 24)),
     "masks": (partial(class_masks, classes=3), OUTPUTS),
+    "shared masks": (partial(class_masks, classes=2, activation="softmax"), OUTPUTS),
     "unit vectors": (partial(embeddings, dimensions=3, activation=unit_sigmoid), OUTPUTS),
     "inner products": (inner_products, *PRODUCTS),
     "SI-SDR": (lambda sources, estimates: compare(sources, [estimates])[0].si_sdr, noise(2, 9000), noise(3, 9000)),

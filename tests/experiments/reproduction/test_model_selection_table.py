@@ -26,6 +26,7 @@ from lightning_modules.scores.selection_rows import SELECTION_COLUMNS, SELECTION
 
 NOTE = "Synthetic rows."
 COMPARED = ["silhouette", "posterior", "confidence_masks", "jensen_shannon", "cluster_balance", "calibrated"]
+STANDARDISED = ["standardised", "standardised_masks"]  # of models that are named after domains
 
 
 def write_selection(path, domain, models, mixtures, seed):
@@ -71,21 +72,23 @@ def cells_of(output):
 
 def test_every_ensemble_has_a_cell_for_every_domain_and_their_mean(tables):
     cells = cells_of(tables)
-    assert list(cells) == list(product(["oracle", "confidence", "random", *DOMAINS, *COMPARED], [*DOMAINS, MEAN]))
+    rows = ["oracle", "confidence", "random", *DOMAINS, *COMPARED, *STANDARDISED, "expected"]
+    assert list(cells) == list(product(rows, [*DOMAINS, MEAN]))
     assert {cells[row, domain]["n"] for row, domain in product(DOMAINS, DOMAINS)} == {"29"}
     for row in ("oracle", "random", "calibrated"):
         parts = [float(cells[row, domain]["mean_db"]) for domain in DOMAINS]
         assert float(cells[row, MEAN]["mean_db"]) == pytest.approx(np.mean(parts))
 
 
-def test_calibration_is_of_validation_mixtures_and_mends_a_boasting_model(tables):
+def test_calibration_is_of_validation_mixtures_and_like_standardisation_mends_a_boasting_model(tables):
     validation = read_evaluated([tables / "selection" / domain / "validation_scores.csv" for domain in DOMAINS])
     written = pandas.read_csv(tables / "calibration.csv").groupby("model").expected_si_sdr_db
     assert {model: of.tolist() for model, of in written} == {
         model: knots[1].tolist() for model, knots in Calibration.fit(validation).knots.items()
     }
     cells = cells_of(tables)
-    assert float(cells["calibrated", MEAN]["mean_db"]) > float(cells["confidence", MEAN]["mean_db"]) + 0.5
+    for row in ("calibrated", "standardised", "expected"):
+        assert float(cells[row, MEAN]["mean_db"]) > float(cells["confidence", MEAN]["mean_db"]) + 0.5
 
 
 def test_published_figures_stand_beside_ours(tables):
@@ -118,7 +121,7 @@ def test_models_need_not_be_one_per_domain(tmp_path):
         write_selection(tmp_path / "selection" / domain / "scores.csv", domain, models, 12, seed)
         write_selection(tmp_path / "selection" / domain / "validation_scores.csv", domain, models, 12, seed + 5)
     make_tables(tmp_path, names=("talk", "radio"))
-    assert {row for row, _ in cells_of(tmp_path)} == {"oracle", "confidence", "random", *models, *COMPARED}
+    assert {row for row, _ in cells_of(tmp_path)} == {"oracle", "confidence", "random", *models, *COMPARED, "expected"}
     assert all(line["published_mean_db"] == "" for line in read_rows(tmp_path / "table.csv"))
     assert all(line["published_count"] == "" for line in read_rows(tmp_path / "confusion.csv"))
     report = (tmp_path / "table.md").read_text()

@@ -71,10 +71,37 @@ def test_a_mixture_gives_the_same_alone_as_in_a_batch(outputs, training):
         torch.testing.assert_close(network(inputs), alone, atol=1e-5, rtol=0)
 
 
-def test_a_setting_that_is_not_possible_is_refused_by_name():
-    for setting, value in (("bands", 0), ("bands", BINS + 1), ("features", 0), ("units", 0), ("layers", 0)):
-        with pytest.raises(InputError, match=rf"^{setting}: {value}; [^\n]*$"):
-            tiny(**{setting: value})
+@pytest.mark.parametrize("outputs", [2 * BINS, 5])
+@pytest.mark.parametrize("frames", [1, 8, 9])
+def test_merged_frames_are_one_step_and_come_out_as_frames(outputs, frames):
+    merged, given = tiny(outputs, merged_frames=2), features(frames=frames)
+    steps = []
+    hook = merged.over_time[0].recurrent.lstm.register_forward_hook(lambda _, inputs, __: steps.append(inputs[0].shape))
+    answer = merged(given)
+    hook.remove()
+    assert answer.shape[-1] == frames and steps[0][1] == (frames + 1) // 2
+    # Without LSTMs a frame's numbers are of its step alone.
+    for layer in (*merged.over_time, *merged.over_bands):
+        torch.nn.init.zeros_(layer.output.weight)
+    changed = given.clone()
+    changed[..., -1] += 1
+    moved = (merged(changed) - merged(given)).abs().amax(tuple(range(answer.ndim - 1)))
+    step = torch.arange(frames) // 2
+    assert torch.equal(moved > 0, step == step[-1])
+
+
+def test_the_start_of_the_output_is_as_wide_as_asked_for():
+    weight = torch.cat([decoder[-1].weight.flatten() for decoder in tiny(40 * BINS, output_init_scale=4.0).decoders])
+    assert float(weight.std()) * 24**0.5 == pytest.approx(4, rel=0.05)  # 4·features numbers come in
+
+
+@pytest.mark.parametrize(
+    ("setting", "value"),
+    [("bands", 0), ("bands", BINS + 1), ("features", 0), ("units", 0), ("layers", 0), ("merged_frames", 0)],
+)
+def test_a_setting_that_is_not_possible_is_refused_by_name(setting, value):
+    with pytest.raises(InputError, match=rf"^{setting}: {value}; [^\n]*$"):
+        tiny(**{setting: value})
 
 
 def test_it_is_made_on_torchs_meta_device_where_sizes_of_checkpoints_are_compared():

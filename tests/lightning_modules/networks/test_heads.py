@@ -23,6 +23,18 @@ def test_the_mask_of_class_c_at_bin_f_is_the_sigmoid_of_output_number_c_times_bi
         torch.testing.assert_close(masks[:, c, f], logits[:, c * BINS + f].sigmoid())
 
 
+def test_softmax_masks_share_a_bin_with_a_residual_which_is_dropped():
+    logits = outputs((CLASSES + 1) * BINS)
+    masks = class_masks(logits, CLASSES, "softmax")
+    assert masks.shape == (B, CLASSES, BINS, FRAMES)
+    for f in range(BINS):
+        weights = [logits[:, m * BINS + f].exp() for m in range(CLASSES + 1)]
+        for c in range(CLASSES):
+            torch.testing.assert_close(masks[:, c, f], weights[c] / sum(weights))
+    maps = logits.unflatten(1, (CLASSES + 1, BINS))
+    assert torch.equal(class_masks(maps, CLASSES, "softmax"), masks)
+
+
 def test_the_vector_of_frame_t_and_bin_f_is_number_t_times_bins_plus_f_made_of_outputs_from_f_times_d_on():
     logits = outputs(BINS * D)
     for activation in (unit_sigmoid, plain_sigmoid):

@@ -104,8 +104,9 @@ def test_a_domain_without_points_has_no_result_and_without_a_model_of_its_name_o
 
 
 def test_gains_are_paired_differences_of_the_chosen_outputs_with_intervals_of_drawn_recordings(evaluated):
-    gains = differences(evaluated, ensembles(evaluated, evaluated.si_sdr), draws=100, seed=2)
-    places = [(*pair, domain) for pair in COMPARED for domain in evaluated.domains]
+    probabilities = ensembles(evaluated, evaluated.si_sdr)
+    gains = differences(evaluated, probabilities, draws=100, seed=2)
+    places = [(*pair, domain) for pair in COMPARED if pair[0] in probabilities for domain in evaluated.domains]
     assert [(gain.row, gain.reference, gain.domain) for gain in gains] == places
     for gain in gains:
         member = np.flatnonzero(evaluated.domain == gain.domain)

@@ -1,5 +1,8 @@
 """Every loss against loops over the paper's equations in float64, gradients included."""
 
+from collections.abc import Callable
+from itertools import permutations
+
 import pytest
 import torch
 from torch import Tensor
@@ -57,7 +60,17 @@ def test_classification_loss_is_the_weighted_cross_entropy_of_every_frame_and_cl
     activity = random_activity(generator)
     weight = prior_weight(activity, uniform(generator, C) * 0.8 + 0.1)
     logits = (4 * uniform(generator, B, C, T) - 2).requires_grad_()
-    expected = (weight * cross_entropy(activity, logits.sigmoid())).mean((1, 2))
+    expected = torch.stack(
+        [
+            sum(
+                weight[b, i, t] * cross_entropy(activity[b, i, t], logits[b, i, t].sigmoid())
+                for i in range(C)
+                for t in range(T)
+            )
+            / T
+            for b in range(B)
+        ]
+    )
     assert_same_with_gradients(classification_loss(logits, activity, weight), expected, logits)
 
 
@@ -65,13 +78,33 @@ def test_estimate_classification_loss_wants_class_i_and_no_other_in_estimate_i(g
     activity = random_activity(generator)
     weight = prior_weight(activity, uniform(generator, C) * 0.8 + 0.1)
     logits = (4 * uniform(generator, B, C, C, T) - 2).requires_grad_()
-    zero = torch.zeros(B, T, dtype=torch.float64)
-    expected = torch.zeros(B, dtype=torch.float64)
-    for i in range(C):
-        for j in range(C):
-            target = activity[:, i] if i == j else zero
-            expected = expected + (weight[:, j] * cross_entropy(target, logits[:, i, j].sigmoid())).sum(-1)
-    assert_same_with_gradients(estimate_classification_loss(logits, activity, weight), expected / (C * T), logits)
+    zero = torch.zeros((), dtype=torch.float64)
+    losses = []
+    for b in range(B):
+        loss = zero
+        for i in range(C):
+            for t in range(T):
+                p = logits[b, i, :, t].sigmoid()
+                loss = loss + weight[b, i, t] * cross_entropy(activity[b, i, t], p[i])
+                for j in range(C):
+                    if j != i:
+                        loss = loss + weight[b, j, t] * cross_entropy(zero, p[j])
+        losses.append(loss / T)
+    assert_same_with_gradients(estimate_classification_loss(logits, activity, weight), torch.stack(losses), logits)
+
+
+def test_the_loss_of_drawn_estimates_is_that_of_all_in_the_mean_over_draws(generator):
+    activity = random_activity(generator)
+    weight = prior_weight(activity, uniform(generator, C) * 0.8 + 0.1)
+    logits = (4 * uniform(generator, B, C, C, T) - 2).requires_grad_()
+    for count in (1, 2, 3):
+        draws = [torch.tensor(draw).expand(B, -1) for draw in permutations(range(C), count)]
+        losses = [
+            estimate_classification_loss(logits.take_along_dim(draw[..., None, None], 1), activity, weight, draw)
+            for draw in draws
+        ]
+        expected = estimate_classification_loss(logits, activity, weight)
+        assert_same_with_gradients(torch.stack(losses).mean(0), expected, logits)
 
 
 def test_loud_frames_reach_the_threshold_of_the_mixtures_own_loudest_frame(generator):
@@ -91,12 +124,17 @@ def test_mixture_loss_explains_the_mixture_by_the_active_and_silences_the_others
     kept = torch.tensor([[1, 0, 1, 1, 0, 1], [1] * T, [0, 0, 0, 0, 0, 1]], dtype=torch.float64)
     losses = []
     for b in range(B):
-        loss, frames = torch.zeros((), dtype=torch.float64), [t for t in range(T) if kept[b, t] == 1]
-        for t in frames:
-            active = activity[b, :, t] == 1
-            loss = loss + (mixture[b, :, t] - estimates[b, active, :, t].sum(0)).abs().sum()
-            loss = loss + estimates[b, ~active, :, t].abs().sum()
-        losses.append(loss / (F * len(frames)))
+        loss, frames = torch.zeros((), dtype=torch.float64), 0
+        for t in range(T):
+            if kept[b, t] == 0:
+                continue
+            frames += 1
+            active = [i for i in range(C) if activity[b, i, t] == 1]
+            for f in range(F):
+                explained = sum((estimates[b, i, f, t] for i in active), torch.zeros((), dtype=torch.float64))
+                loss = loss + (mixture[b, f, t] - explained).abs()
+                loss = loss + sum(estimates[b, i, f, t].abs() for i in range(C) if i not in active)
+        losses.append(loss / frames)
     assert_same_with_gradients(mixture_loss(mixture, estimates, activity, kept), torch.stack(losses), estimates)
 
 
@@ -105,9 +143,36 @@ def test_truncated_magnitude_loss_compares_with_the_source_but_never_asks_for_mo
     weight = prior_weight(random_activity(generator), uniform(generator, C) * 0.8 + 0.1)
     masks = uniform(generator, B, C, F, T).requires_grad_()
     kept = torch.tensor([[1, 0, 1, 1, 0, 1], [1] * T, [0, 0, 0, 0, 0, 1]], dtype=torch.float64)
-    error = (torch.minimum(mixture.unsqueeze(1), sources) - masks * mixture.unsqueeze(1)).abs()
-    expected = (weight.unsqueeze(2) * error * kept.view(B, 1, 1, T)).sum((1, 2, 3)) / (kept.sum(-1) * F)
-    assert_same_with_gradients(truncated_magnitude_loss(mixture, sources, masks, weight, kept), expected, masks)
+    losses = []
+    for b in range(B):
+        loss = torch.zeros((), dtype=torch.float64)
+        frames = [t for t in range(T) if kept[b, t] == 1]
+        for i in range(C):
+            for t in frames:
+                for f in range(F):
+                    x = mixture[b, f, t]
+                    loss = loss + (weight[b, i, t] * (min(x, sources[b, i, f, t]) - masks[b, i, f, t] * x)).abs()
+        losses.append(loss / len(frames))
+    assert_same_with_gradients(
+        truncated_magnitude_loss(mixture, sources, masks, weight, kept), torch.stack(losses), masks
+    )
+
+
+def every_loss(generator: torch.Generator, dtype: torch.dtype, mixture: Tensor) -> dict[str, Callable[..., Tensor]]:
+    """Each loss, as a function of which mixtures of a random batch to take."""
+    activity = random_activity(generator)
+    weight = prior_weight(activity, uniform(generator, C) * 0.8 + 0.1).to(dtype)
+    activity = activity.to(dtype)
+    sources = uniform(generator, B, C, F, T).to(dtype) * mixture.unsqueeze(1)
+    masks, logits = uniform(generator, B, C, F, T).to(dtype), uniform(generator, B, C, C, T).to(dtype)
+    kept = loud_frames(mixture)
+    estimates = masks * mixture.unsqueeze(1)
+    return {
+        "classification": lambda b: classification_loss(logits[b, 0], activity[b], weight[b]),
+        "estimates": lambda b: estimate_classification_loss(logits[b], activity[b], weight[b]),
+        "mixture": lambda b: mixture_loss(mixture[b], estimates[b], activity[b], kept[b]),
+        "strong": lambda b: truncated_magnitude_loss(mixture[b], sources[b], masks[b], weight[b], kept[b]),
+    }
 
 
 def test_a_silent_mixture_has_no_spectral_loss_and_finite_gradients(generator):

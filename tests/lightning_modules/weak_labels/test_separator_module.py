@@ -215,6 +215,37 @@ def test_validation_loss_is_the_mean_over_mixtures_whatever_the_batches():
     torch.testing.assert_close(training.callback_metrics["validation_loss"].float(), torch.cat(losses).mean())
 
 
+def test_softmax_masks_train_and_come_back_from_a_checkpoint_without_their_residual(classifiers, supervision, tmp_path):
+    model = separator(supervision, classifier=classifiers[supervision], masks="softmax")
+    training = trainer()
+    training.fit(model, datamodule=RandomScenes())
+    training.save_checkpoint(tmp_path / "softmax.ckpt")
+    loaded, mixture = load_module(tmp_path / "softmax.ckpt", WeakLabelSeparator), random_batch(2).mixture
+    masks = loaded.masks(stft(mixture, GEOMETRY).abs())
+    assert masks.shape[1] == len(CLASSES) and (masks.sum(1) > 0).all() and (masks.sum(1) < 1).all()
+    torch.testing.assert_close(loaded(mixture), model(mixture))
+
+
+def test_drawn_estimates_give_the_whole_loss_in_the_mean_and_validation_takes_all(ready, supervision):
+    model, batch = ready(supervision, classified_estimates=1), random_batch(3)
+    whole = ready(supervision)
+    magnitude = stft(batch.mixture, GEOMETRY).abs()
+    masks = whole.masks(magnitude)
+    expected = whole.loss(magnitude, masks, batch)
+    torch.testing.assert_close(model.eval().loss(magnitude, masks, batch), expected)
+    torch.manual_seed(0)
+    model.train()
+    losses = torch.stack([model.loss(magnitude, masks, batch) for _ in range(400)])
+    torch.testing.assert_close(losses.mean(0), expected, rtol=0.05, atol=0)
+    assert losses.std(0).min() > 0
+
+
+def test_masks_do_not_fall_below_their_floor(ready):
+    magnitude = magnitudes()
+    plain, floored = separator("strong").masks(magnitude), separator("strong", mask_floor=0.2).masks(magnitude)
+    torch.testing.assert_close(floored, 0.2 + 0.8 * plain)
+
+
 def magnitudes(frames: int = 11, batch: int = 2) -> Tensor:
     return torch.rand(batch, GEOMETRY.bins, frames, generator=torch.Generator().manual_seed(1))
 

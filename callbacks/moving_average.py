@@ -1,0 +1,39 @@
+"""A moving average of the weights, which is validated, tested and kept in place of the last step's."""
+
+from typing import Any
+
+from lightning import LightningModule, Trainer
+from lightning.pytorch.callbacks import WeightAveraging
+from lightning.pytorch.trainer.states import TrainerFn
+from torch import Tensor
+
+
+class MovingAverage(WeightAveraging):
+    """Lightning's averaging of weights, exponentially, for modules that are complete only once they are set up.
+
+    Validation, and so the choice of the best checkpoint, the schedule on a metric and early stopping, is of the
+    average; so are the weights of every checkpoint. The step's own weights lie beside them, to go on from.
+
+    Args:
+        decay: of the average after many steps. After n it is (1 + n)/(10 + n) at most, so that what the first weights
+            were is soon forgotten.
+    """
+
+    def __init__(self, decay: float = 0.999) -> None:
+        def average(averaged: Tensor, current: Tensor, steps: Tensor | int) -> Tensor:
+            return averaged.lerp(current, 1 - min(decay, (1 + int(steps)) / (10 + int(steps))))
+
+        super().__init__(avg_fn=average)
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Nothing yet: a module's own setup, which loads a classifier for instance, comes after."""
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if self._average_model is None:
+            self._device = trainer.strategy.root_device
+            super().setup(trainer, pl_module, "fit")
+
+    def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        if trainer.state.fn == TrainerFn.FITTING:
+            self.on_fit_start(trainer, pl_module)
+            super().on_load_checkpoint(trainer, pl_module, checkpoint)
