@@ -170,7 +170,8 @@ def share_table(found: Findings) -> Table:
     """How far confidence and its calibration come from random to oracle."""
     means = published_means(found.evaluated.domains)
     papers = [EnsembleScore(row, domain, mean, 0, 0) for (row, domain), mean in means.items()]
-    published = {row: {} for row in found.picks} | {"confidence": recovered_shares(papers, "confidence")}
+    published: dict[str, dict[str, float]] = {row: {} for row in found.picks}
+    published |= {"confidence": recovered_shares(papers, "confidence")}
     rows: list[list[str | Cell]] = []
     for row, theirs in published.items():
         shares = recovered_shares(found.scores, row)

@@ -72,7 +72,8 @@ class BandSplit(nn.Module):
         if output_init_scale is not None:
             require_positive(output_init_scale=output_init_scale)
             for decoder in self.decoders:
-                nn.init.normal_(decoder[-1].weight, std=output_init_scale / (4 * features) ** 0.5)
+                last: nn.Linear = decoder[-1]  # type: ignore[index]
+                nn.init.normal_(last.weight, std=output_init_scale / (4 * features) ** 0.5)
 
     def forward(self, features: Tensor) -> Tensor:
         """[B, inputs, F] -> maps, [B, outputs // inputs, inputs, F], or [B, outputs, F]."""

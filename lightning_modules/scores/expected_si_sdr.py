@@ -4,6 +4,8 @@ A calibration of the confidence alone keeps a model's own ranking of mixtures. H
 with those of the masks, and how balanced they are, says more than any single score.
 """
 
+from typing import Any
+
 import numpy as np
 
 from lightning_modules.errors import InputError
@@ -45,7 +47,7 @@ def expected_si_sdr(evaluated: Evaluated, validation: Evaluated) -> Floats:
     return expected
 
 
-def _scores(evaluated: Evaluated, place: int) -> tuple[Floats, np.ndarray]:
+def _scores(evaluated: Evaluated, place: int) -> tuple[Floats, Any]:
     """All scores of a model, [N, 8], and the mixtures of which all are known, bool, [N]."""
     scores = np.stack([evaluated.scores[name][:, place] for name in SELECTION_SCORES], -1)
     return scores, np.isfinite(scores).all(-1)
