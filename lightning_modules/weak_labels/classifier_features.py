@@ -4,6 +4,7 @@ import torch
 from torch import Tensor, nn
 from torchaudio.functional import melscale_fbanks
 
+from lightning_modules.batch import Batch
 from lightning_modules.errors import InputError
 from lightning_modules.setting_checks import require_between, require_positive, require_whole
 from lightning_modules.spectrogram import Geometry
@@ -82,3 +83,22 @@ def masked(features: Tensor, bands: int, frames: int) -> Tensor:
         hidden = (position >= first) & (position < first + length)
         features = features.masked_fill(hidden.unsqueeze(3 - dim), 0.0)
     return features
+
+
+def with_silence(magnitude: Tensor, batch: Batch, share: float) -> tuple[Tensor, Batch]:
+    """Mixtures of which some, drawn from torch's generator, are attenuated by 30 to 60 dB and labelled as silence.
+
+    Args:
+        magnitude: of the mixtures, [B, bins, F].
+        batch: its labels are those of what is returned.
+        share: of mixtures that are silent, in the mean.
+
+    Returns:
+        Magnitudes and batch of the same shapes.
+    """
+    chance, depth = torch.rand(2, len(magnitude), 1, 1, device=magnitude.device)
+    silent = chance < share
+    attenuated = magnitude * 10 ** (-(30 + 30 * depth) / 20)
+    heard = (~silent).to(magnitude.dtype)
+    labels = {"frame_labels": batch.frame_labels * heard, "clip_labels": batch.clip_labels * heard.flatten(1)}
+    return torch.where(silent, attenuated, magnitude), batch._replace(**labels)

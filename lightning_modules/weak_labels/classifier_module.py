@@ -12,9 +12,9 @@ from lightning_modules.batch import Batch
 from lightning_modules.batch_invariance import sigmoid
 from lightning_modules.choices import NetworkCallable, OptimizerCallable, SchedulerCallable, choice, made_of
 from lightning_modules.networks import CRNN
-from lightning_modules.setting_checks import require_one_of, require_whole
+from lightning_modules.setting_checks import require_between, require_one_of, require_whole
 from lightning_modules.spectrogram import stft
-from lightning_modules.weak_labels.classifier_features import ClassifierFeatures, masked
+from lightning_modules.weak_labels.classifier_features import ClassifierFeatures, masked, with_silence
 from lightning_modules.weak_labels.labels import (
     LabelSupervision,
     WeakLabelModule,
@@ -52,6 +52,9 @@ class EventClassifier(WeakLabelModule):
             estimates that are nearly silent, and a separator is content with those.
         masked_bands: longest stretch of bands that is hidden from every training mixture (SpecAugment); 0 as published.
         masked_frames: longest stretch of frames, likewise.
+        silent_mixtures: share of the training mixtures that are attenuated by 30 to 60 dB and labelled as silence; 0 as
+            published. A classifier that has heard events at full level alone hears them in estimates that are nearly
+            silent, too, and a separator is content with those.
         optimizer: of the parameters that are to be learnt.
         scheduler: of the optimiser's learning rate; one on a metric follows the validation loss.
         scheduler_interval: whether the schedule steps every `epoch` or every optimiser `step`.
@@ -71,6 +74,7 @@ class EventClassifier(WeakLabelModule):
         delta: float = 1e-4,
         masked_bands: int = 0,
         masked_frames: int = 0,
+        silent_mixtures: float = 0.0,
         optimizer: OptimizerCallable = choice(torch.optim.Adam, lr=1e-4),
         scheduler: SchedulerCallable | None = None,
         scheduler_interval: Interval = "epoch",
@@ -87,6 +91,8 @@ class EventClassifier(WeakLabelModule):
         self.supervision = supervision
         self.features = features
         self.masked_bands, self.masked_frames = masked_bands, masked_frames
+        require_between(0, 1, silent_mixtures=silent_mixtures)
+        self.silent_mixtures = silent_mixtures
         self.network = made_of(network, nn.Module)(features.bands, len(classes))
         one = len(classes) == 1
         self.test_average_precision = BinaryAveragePrecision() if one else MultilabelAveragePrecision(len(classes))
@@ -109,7 +115,10 @@ class EventClassifier(WeakLabelModule):
         return classification_loss(logits_at_label_rate(logits, self.supervision), activity, weight)
 
     def training_step(self, batch: Batch, batch_index: int) -> Tensor:
-        features = self.features(stft(batch.mixture, self.geometry).abs())
+        magnitude = stft(batch.mixture, self.geometry).abs()
+        if self.silent_mixtures:
+            magnitude, batch = with_silence(magnitude, batch, self.silent_mixtures)
+        features = self.features(magnitude)
         if self.masked_bands or self.masked_frames:
             features = masked(features, self.masked_bands, self.masked_frames)
         return self.log_loss(self.loss(self.network(features).float(), batch), batch, "train")

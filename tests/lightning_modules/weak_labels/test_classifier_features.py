@@ -9,7 +9,7 @@ from lightning_modules.errors import InputError
 from lightning_modules.networks import CRNN
 from lightning_modules.spectrogram import Geometry
 from lightning_modules.trained_module import load_module
-from lightning_modules.weak_labels.classifier_features import ClassifierFeatures, masked
+from lightning_modules.weak_labels.classifier_features import ClassifierFeatures, masked, with_silence
 from lightning_modules.weak_labels.classifier_module import EventClassifier
 
 GEOMETRY = Geometry(16000, 512, 128)
@@ -81,7 +81,9 @@ def test_a_classifier_hides_stretches_in_training_alone_and_comes_back_from_its_
     shared = {"classes": CLASSES, **GEOMETRY_SETTINGS}
     network = {"class_path": "lightning_modules.networks.CRNN", "init_args": {"channels": [2, 3, 4], "units": 4}}
     network["init_args"]["dropout"] = 0.5
-    model = EventClassifier(**shared, network=network, mel_bands=8, root=0.4, masked_bands=4, masked_frames=9, gain=5.0)
+    model = EventClassifier(
+        **shared, network=network, mel_bands=8, root=0.4, masked_bands=4, masked_frames=9, gain=5.0, silent_mixtures=0.5
+    )
     training = trainer()
     training.fit(model, datamodule=RandomScenes())
     training.save_checkpoint(tmp_path / "classifier.ckpt")
@@ -93,6 +95,25 @@ def test_a_classifier_hides_stretches_in_training_alone_and_comes_back_from_its_
     loaded.train()
     torch.manual_seed(0)
     assert not torch.equal(loaded(batch.mixture.new_ones(2, 17, 26)), loaded(batch.mixture.new_ones(2, 17, 26)))
+
+
+def test_silent_mixtures_are_attenuated_by_30_to_60_decibels_and_hold_no_class():
+    torch.manual_seed(0)
+    batch = random_batch(3)
+    batch = batch._replace(
+        frame_labels=batch.frame_labels.repeat(500, 1, 1), clip_labels=torch.ones(1500, len(CLASSES))
+    )
+    magnitude = torch.ones(1500, 4, 5)
+    quieter, labelled = with_silence(magnitude, batch, 0.3)
+    level = 20 * quieter.log10()
+    silent = level[:, 0, 0] < 0
+    assert silent.float().mean() == pytest.approx(0.3, abs=0.04)
+    assert (level == level[:, :1, :1]).all() and not level[~silent].any()
+    assert -60 <= level[silent].min() < -59 and -31 < level[silent].max() <= -30
+    assert not labelled.clip_labels[silent].any() and not labelled.frame_labels[silent].any()
+    assert (
+        torch.equal(labelled.frame_labels[~silent], batch.frame_labels[~silent]) and labelled.clip_labels[~silent].all()
+    )
 
 
 def test_dropout_of_the_published_network_is_none():
