@@ -115,7 +115,7 @@ def preset_parts(row: str, preset: str, names: Collection[str] = ()) -> list[str
     elif last in ("model", "selection"):
         parts = [last, *([f"{preset}/model"] if last == "model" else [])]
     else:
-        model = [] if f"{system}/selection" in names else ["model", f"{preset}/model"]
+        model = [] if f"{system}/selection" in names else ["model", f"{preset}/model", f"{preset}/{last}_model"]
         parts = [*model, "base", last, f"{preset}/data", f"{preset}/{last}"]
     names = [f"{system}/{part}" for part in dict.fromkeys(parts)]
     return [name for name in names if (CONFIGS / f"{name}.yaml").is_file()]  # a size says only what differs

@@ -81,7 +81,7 @@ def test_a_run_is_resumed_with_its_best_score_wherever_its_folder_lies(trained, 
     (score, patience), (expected_score, expected_patience) = states(run), states(trained / "through")
     assert score["best_model_score"] == expected_score["best_model_score"]
     assert score["best_model_path"] == str((run / CHECKPOINTS[0]).resolve())
-    assert patience == expected_patience and patience["wait_count"] == 1
+    assert patience == expected_patience and patience["wait_count"] >= 1
     # Both parts of the curve are kept, and the configuration is that of a training from the start.
     assert len(list(run.glob("curves/*/metrics.csv"))) == 2
     assert yaml.safe_load((run / "config.yaml").read_text())["ckpt_path"] is None
