@@ -55,7 +55,10 @@ def test_every_way_of_writing_a_configuration_is_resolved_and_nothing_else():
         ("test --config=weak_labels/oracle_activity_mask", "base small/data oracle_activity_mask"),
         ("bank --config weak_labels/base", "base small/data"),
         ("fit --config weak_labels/base --config weak_labels/strong", "base small/data strong small/separator"),
-        ("fit --config deep_clustering/speech", "model small/model small/speech_model base speech small/data small/speech"),
+        (
+            "fit --config deep_clustering/speech",
+            "model small/model small/speech_model base speech small/data small/speech",
+        ),
         ("bank --config deep_clustering/speech", "base speech small/data small/speech"),
         (
             "fit --config deep_clustering/speech --config deep_clustering/model",
