@@ -30,7 +30,7 @@ GROUPS = {
     "data": {
         "check": (
             "experiments.data.check_command",
-            "list a corpus's clips, find broken ones, show its mixtures' statistics",
+            "list a corpus's clips, the broken ones, statistics of mixtures",
         ),
         "bank": ("experiments.data.bank", "decode a corpus once, before training on several devices"),
         "synthesize": ("experiments.data.synthesize", "write mixtures, sources and labels as files"),
