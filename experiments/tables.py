@@ -121,7 +121,7 @@ def markdown_text(text: str) -> str:
     return re.sub(r"\](?=\()", r"\]", escaped)  # no link; figures in brackets stay as they are
 
 
-def figure(value: float, form: str) -> str:
+def formatted(value: float, form: str) -> str:
     """A figure, or a dash for one that is not defined: too few points, constant ones, nothing to divide by."""
     return "–" if value != value else f"{value:{form}}"
 

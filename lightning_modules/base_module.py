@@ -111,7 +111,7 @@ class SeparatrixModule(MeanTestScores, LightningModule):
 
     def log_loss(self, loss: torch.Tensor, batch: Batch, split: Literal["train", "validation"]) -> torch.Tensor:
         """Log the losses of a split's mixtures, [B], and return their mean; refuse one that is not finite."""
-        self._watch.take(loss, batch.indices, split, self.current_epoch)
+        self._watch.record(loss, batch.indices, split, self.current_epoch)
         mean, size = loss.mean(), len(loss)
         if split == "train":
             self.log("train_loss", mean.detach(), on_step=True, on_epoch=False, prog_bar=True)

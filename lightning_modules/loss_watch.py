@@ -20,7 +20,7 @@ class LossWatch(Callback):
         self.steps = steps  # that are collected
         self._waiting: list[tuple[Tensor, Tensor, str, int]] = []
 
-    def take(self, losses: Tensor, indices: Tensor, split: str, epoch: int) -> None:
+    def record(self, losses: Tensor, indices: Tensor, split: str, epoch: int) -> None:
         """Watch the losses of a batch's mixtures, [B], with their indices, [B]; epochs count from 0."""
         self._waiting.append((losses.detach(), indices, split, epoch))
         if len(self._waiting) >= (self.steps or (1 if losses.is_cpu else 50)):

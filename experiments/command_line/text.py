@@ -30,7 +30,7 @@ def show_lines(lines: Iterable[tuple[str, str | Path | list[str]]]) -> None:
         console.print(Text.assemble(heading, text), soft_wrap=True)
 
 
-def tell(made: Iterable[Path | str], commands: Iterable[list[str]] = ()) -> None:
+def show_next(made: Iterable[Path | str], commands: Iterable[list[str]] = ()) -> None:
     """Print what a command made, of paths those that exist, and commands, as their arguments, that can follow."""
     there = [each for each in made if isinstance(each, str) or each.exists()]
     following = list(commands)

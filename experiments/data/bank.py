@@ -2,7 +2,7 @@
 
 from experiments.command_line.configurations import options, resolved
 from experiments.command_line.parser import data_parser
-from experiments.command_line.text import tell
+from experiments.command_line.text import show_next
 from lightning_modules.errors import InputError, printable
 
 DESCRIPTION = """Decode, resample and measure the clips of a data configuration once, into one memory map that every
@@ -26,4 +26,4 @@ def command(arguments: list[str]) -> None:
     print(f"{bank.path}: {len(bank.clips)} clips, {size}; {len(bank.left_out)} clips left out")
     words = [word for option in options(arguments[1:]) if option[0] != "--workers" for word in option]
     model = "weak_labels/strong" if settings.data.class_path.endswith("UrbanScenes") else "deep_clustering/model"
-    tell([], [["fit", *words, "--config", model, "--run", f"runs/{model.rpartition('/')[2]}"]])
+    show_next([], [["fit", *words, "--config", model, "--run", f"runs/{model.rpartition('/')[2]}"]])

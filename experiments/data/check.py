@@ -24,7 +24,7 @@ from datamodules.scene_statistics import scene_statistics
 from datamodules.sound_bank import BankOnDemand
 from datamodules.urban_scenes import URBAN_CLASSES
 from experiments.command_line.parser import command_parser
-from experiments.command_line.text import tell
+from experiments.command_line.text import show_next
 from experiments.data.check_command import DESCRIPTION, FOLDERS, USAGE, example
 from experiments.data.check_tables import active_table, corpus_table, distinct_table, per_class_table
 from lightning_modules.errors import InputError
@@ -193,7 +193,7 @@ def command(arguments: list[str]) -> None:
         inspections = check_clips(PAIR_CORPORA[chosen.corpus](**settings), None, sample_rate, console)
     if broken := sum(bool(found.broken) for found in inspections):
         raise InputError(f"{broken} of {len(inspections)} clips are broken; they are listed above")
-    tell([], following)
+    show_next([], following)
 
 
 def _trainings(corpus: str, root: str | Path | None, folds: int | None) -> list[list[str]]:

@@ -14,7 +14,7 @@ from rich.progress import track
 
 from experiments.command_line.configurations import resolved
 from experiments.command_line.parser import data_parser
-from experiments.command_line.text import tell
+from experiments.command_line.text import show_next
 from experiments.output.new_folder import new_folder
 from lightning_modules.errors import InputError
 
@@ -145,4 +145,4 @@ def command(arguments: list[str]) -> None:
     synthesize(data, selection, settings.output, settings.overwrite, known)
     print(f"{settings.output}: {mixtures} mixtures of the {settings.split} split, JAMS, labels.tsv, weak_labels.tsv")
     again = settings.output.with_name(f"{settings.output.name}_again")
-    tell([], [["synthesize", "--manifest", str(settings.output / MANIFEST), "--output", str(again)]])
+    show_next([], [["synthesize", "--manifest", str(settings.output / MANIFEST), "--output", str(again)]])

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from experiments.command_line.configurations import config_options
 from experiments.command_line.parser import command_parser
-from experiments.command_line.text import tell
+from experiments.command_line.text import show_next
 from experiments.output.sole_writer import sole_writer
 from lightning_modules.errors import InputError
 
@@ -54,4 +54,4 @@ def command(arguments: list[str]) -> None:
         row = config_options(f"weak_labels/{module.supervision}")
         following = ["fit", *row, "--preset", "small", "--model.classifier", str(given.output)]
         following += ["--data.corpus.root", "DATA"]
-    tell(made, [following])
+    show_next(made, [following])

@@ -38,7 +38,7 @@ def colour_of(name: str, names: Sequence[str]) -> str:
     return COLOURS.get(name, PALETTE[list(names).index(name) % 6])
 
 
-def variable(colour: str) -> str:
+def css_colour(colour: str) -> str:
     """The page's name for a colour of the palette."""
     return "currentColor" if colour == INK else f"var(--c{PALETTE.index(colour)})"
 
@@ -57,7 +57,7 @@ def inline_svg(figure: Figure, alternative: str) -> Markup:
     svg = re.sub(r""" id="[A-Za-z0-9.]+_\d+"|(?<=[" ])font-family: [^;"]*;? ?""", "", svg)
     svg = svg.replace("#ffffff", "var(--paper)")
     for colour in PALETTE:
-        svg = re.sub(colour, variable(colour), svg, flags=re.IGNORECASE)
+        svg = re.sub(colour, css_colour(colour), svg, flags=re.IGNORECASE)
     # With a size of its own it needs no style sheet.
     size = f'width="{width:g}" height="{height:g}" viewBox="0 0 {width:g} {height:g}"'
     head = f'<svg role="img" aria-label="{escape(alternative)}" {size}>'

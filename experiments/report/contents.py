@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 
 from experiments.report import model_selection, weak_labels
-from experiments.report.examples import How, Tell, selection_examples, separation_examples
+from experiments.report.examples import ExampleOptions, ShowLine, selection_examples, separation_examples
 from experiments.report.learning_curves import learning_charts
 from experiments.report.page import Block, Page, Part
 from experiments.report.provenance import facts, made_with, procedural
@@ -33,10 +33,10 @@ Blocks = Sequence[Block | None]
 class Contents:
     """Collects the parts of a page, with so many mixtures of each class or domain to listen to."""
 
-    def __init__(self, folder: RunFolder, examples: int, tell: Tell) -> None:
+    def __init__(self, folder: RunFolder, examples: int, show: ShowLine) -> None:
         self.folder = folder
         self.missing: list[str] = []
-        self.how = How(examples, tell, self.missing.append)
+        self.options = ExampleOptions(examples, show, self.missing.append)
         self.parts: list[Part] = []
 
     def page(self) -> Page:
@@ -96,11 +96,11 @@ class Contents:
         classifier = next((run for run in self.folder.named(CLASSIFIERS) if run.files.best.is_file()), None)
         self._part("table", "The table", lambda: [weak_labels.coloured_table(scores, classes)])
         self._part("distributions", "Distributions", lambda: weak_labels.distribution_charts(scores, classes))
-        if self.how.examples:
-            self._part("listen", "Listen", lambda: [separation_examples(tests, classes, classifier, self.how)])
+        if self.options.examples:
+            self._part("listen", "Listen", lambda: [separation_examples(tests, classes, classifier, self.options)])
 
     def _model_selection(self, tests: Sequence[Run]) -> None:
-        self.how.tell("tables: scores, and intervals by the bootstrap over recordings")
+        self.options.show("tables: scores, and intervals by the bootstrap over recordings")
         try:
             found = read_findings(self.folder.path, [run.name.rpartition("/")[2] for run in tests])
         except InputError as error:
@@ -120,8 +120,10 @@ class Contents:
 
     def _selected(self, tests: Sequence[Run], evaluated: Evaluated) -> None:
         """Mixtures to listen to, and pictures of embeddings."""
-        if self.how.examples:
-            self._part("listen", "Listen", lambda: [selection_examples(self.folder.path, tests, evaluated, self.how)])
+        if self.options.examples:
+            self._part(
+                "listen", "Listen", lambda: [selection_examples(self.folder.path, tests, evaluated, self.options)]
+            )
         self._part("embeddings", "Embeddings", lambda: [model_selection.embedding_charts(tests)])
 
     def _part(self, name: str, title: str, blocks: Callable[[], Blocks]) -> None:

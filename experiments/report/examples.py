@@ -10,7 +10,7 @@ from lightning import LightningModule
 from markupsafe import Markup
 from torch import Tensor
 
-from experiments.report.charts import colour_of, timeline_chart, variable
+from experiments.report.charts import colour_of, css_colour, timeline_chart
 from experiments.report.media import LOWEST_DB, Pictures, audio, common_gain, scale
 from experiments.report.mixtures import arithmetic, estimates_of, selection_of, separator_of, tested_mixtures
 from experiments.report.model_selection import model_colours
@@ -29,7 +29,7 @@ from lightning_modules.spectrogram import Geometry, stft
 from lightning_modules.trained_module import load_module
 from lightning_modules.weak_labels.classifier_module import EventClassifier
 
-Tell = Callable[[str], None]
+ShowLine = Callable[[str], None]
 SAME_DB = 0.05  # what rows and estimates made again may differ by: a tenth, as it is shown
 
 
@@ -51,15 +51,17 @@ class Sources(NamedTuple):
     badge: str = ""
 
 
-class How(NamedTuple):
-    """How mixtures are shown, and who gets a line on what is done next and on what is missing."""
+class ExampleOptions(NamedTuple):
+    """How many mixtures are shown, and who gets a line on what is done next and on what is missing."""
 
     examples: int  # of each class or domain
-    tell: Tell
-    missing: Tell
+    show: ShowLine
+    missing: ShowLine
 
 
-def separation_examples(runs: Sequence[Run], classes: Sequence[str], classifier: Run | None, how: How) -> Listening:
+def separation_examples(
+    runs: Sequence[Run], classes: Sequence[str], classifier: Run | None, options: ExampleOptions
+) -> Listening:
     """Mixtures of every class that all these runs were tested on, by the improvement that frame labels bring to it."""
     mixtures = tested_mixtures(runs[0])
     systems: dict[str, tuple[LightningModule, str]] = {}
@@ -67,7 +69,7 @@ def separation_examples(runs: Sequence[Run], classes: Sequence[str], classifier:
         try:
             systems[run.name] = separator_of(run), run.precision
         except InputError as error:
-            how.missing(f"Estimates of {system_name(run.name)}: {error}")
+            options.missing(f"Estimates of {system_name(run.name)}: {error}")
     if not systems:
         raise InputError("none of the separators can be loaded")
     event_classifier = None
@@ -75,7 +77,7 @@ def separation_examples(runs: Sequence[Run], classes: Sequence[str], classifier:
         try:
             event_classifier = load_module(classifier.files.best, EventClassifier).eval()
         except InputError as error:
-            how.missing(f"The classifier's probabilities: {error}")
+            options.missing(f"The classifier's probabilities: {error}")
     shown = [label.replace("_", " ") for label in classes]
     rows = {run.name: _read_rows(run) for run in runs if run.name in systems}
     by = next((name for name in ("frame", "clip", "strong") if name in systems), next(iter(systems)))
@@ -84,8 +86,8 @@ def separation_examples(runs: Sequence[Run], classes: Sequence[str], classifier:
         gains = {
             index: row.after - row.before for (index, of), row in rows[by].items() if of == label and not row.left_out
         }
-        chosen = at_ranks(list(gains.values()), how.examples)
-        how.tell(f"mixtures to listen to: {label}, {len(chosen)} of {len(gains)}")
+        chosen = at_ranks(list(gains.values()), options.examples)
+        options.show(f"mixtures to listen to: {label}, {len(chosen)} of {len(gains)}")
         for rank, index in ((rank, list(gains)[number]) for rank, number in chosen):
             batch = mixtures.batch([index])
             of_mixture = {name: [of.get((index, label)) for label in classes] for name, of in rows.items()}
@@ -94,7 +96,7 @@ def separation_examples(runs: Sequence[Run], classes: Sequence[str], classifier:
             sources = [Sources("true source", "currentColor", batch.sources[0], said)]
             for name, (module, precision) in systems.items():
                 estimate = estimates_of(module, batch, precision)
-                colour = variable(colour_of(name, list(systems)))
+                colour = css_colour(colour_of(name, list(systems)))
                 sources.append(Sources(system_name(name), colour, estimate[0], [*map(_score, of_mixture[name])]))
                 parts = batch.clip_labels, batch.indices, classes
                 for score in score_separation(batch.mixture, batch.sources, estimate, *parts):
@@ -114,7 +116,9 @@ def separation_examples(runs: Sequence[Run], classes: Sequence[str], classifier:
     return listening(examples, chosen_by, scores, mixtures.geometry.sample_rate, max(differences))
 
 
-def selection_examples(folder: Path, runs: Sequence[Run], evaluated: Evaluated, how: How) -> Listening | None:
+def selection_examples(
+    folder: Path, runs: Sequence[Run], evaluated: Evaluated, options: ExampleOptions
+) -> Listening | None:
     """Mixtures of every domain, by the SI-SDR of the picked model; None where none can be made again."""
     names = evaluated.models
     titles, colours = [f"{name} model" for name in names], model_colours(names)
@@ -124,12 +128,12 @@ def selection_examples(folder: Path, runs: Sequence[Run], evaluated: Evaluated, 
         try:
             mixtures, models = tested_mixtures(run), selection_of(run, folder)
         except InputError as error:
-            how.missing(f"Mixtures of {domain}: {error}")
+            options.missing(f"Mixtures of {domain}: {error}")
             continue
         rates.append(mixtures.geometry.sample_rate)
         places = np.flatnonzero(evaluated.domain == domain)
-        chosen = at_ranks((evaluated.si_sdr * evaluated.picked).sum(1)[places].tolist(), how.examples)
-        how.tell(f"mixtures to listen to: {domain}, {len(chosen)} of {len(places)}")
+        chosen = at_ranks((evaluated.si_sdr * evaluated.picked).sum(1)[places].tolist(), options.examples)
+        options.show(f"mixtures to listen to: {domain}, {len(chosen)} of {len(places)}")
         for rank, place in ((rank, int(places[number])) for rank, number in chosen):
             batch = mixtures.batch([int(evaluated.index[place])])
             with torch.inference_mode(), arithmetic(run.precision):

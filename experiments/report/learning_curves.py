@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import pandas
 
-from experiments.report.charts import BEST, CURVES, curve_chart, variable
+from experiments.report.charts import BEST, CURVES, css_colour, curve_chart
 from experiments.report.page import Charts
 from experiments.report.run_folder import Run
 from lightning_modules.errors import InputError
@@ -64,5 +64,5 @@ def learning_charts(runs: Sequence[Run]) -> Charts | None:
         "Validation: means over its mixtures. Training loss: mean over what was logged of an epoch. The checkpoint of "
         f"the epoch with the lowest validation loss was tested. Epochs, n: {', '.join(lengths)}."
     )
-    keys = [*((name, variable(colour)) for name, colour in CURVES.items()), ("best epoch", variable(BEST))]
+    keys = [*((name, css_colour(colour)) for name, colour in CURVES.items()), ("best epoch", css_colour(BEST))]
     return Charts("Learning curves", charts, caption, keys, "pairs" if len(charts) == 2 * len(lengths) else "")

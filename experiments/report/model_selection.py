@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 
 from experiments.report import charts
-from experiments.report.charts import BOXES, INK, colour_of, variable
+from experiments.report.charts import BOXES, INK, colour_of, css_colour
 from experiments.report.page import Charts
 from experiments.report.run_folder import Run
 from experiments.reproduction.model_selection_table import Findings, name_of, pick_tables, score_table
@@ -21,13 +21,13 @@ ENSEMBLES = {"oracle": INK, "confidence": PALETTE[4], "calibrated": PALETTE[3]}
 
 def model_colours(models: Sequence[str]) -> list[str]:
     """The colours of models, as CSS, in their order."""
-    return [variable(colour_of(model, models)) for model in models]
+    return [css_colour(colour_of(model, models)) for model in models]
 
 
 def coloured_tables(found: Findings) -> tuple[Table, list[Table]]:
     """The paper's table of scores, and its tables of picks, with the colours of ensembles and models."""
     models = found.evaluated.models
-    colours = {row: variable(colour) for row, colour in ENSEMBLES.items()}
+    colours = {row: css_colour(colour) for row, colour in ENSEMBLES.items()}
     colours |= dict(zip(models, model_colours(models), strict=True))
     rows = [colours.get(row, "") for row in dict.fromkeys(score.row for score in found.scores)]
     picks = [replace(table, colours=[*model_colours(models), ""]) for table in pick_tables(found)]
@@ -87,7 +87,7 @@ def confidence_charts(evaluated: Evaluated) -> Charts:
             title = f"{domain}: r = {r:.2f} (own model)"
             alternative += f" Pearson correlation of its own model's sources: {r:.2f}, n = {len(si_sdr)}."
         drawn.append(charts.confidence_chart(evaluated, domain, title, alternative))
-    keys = [(f"{model} model", variable(colour_of(model, evaluated.models))) for model in evaluated.models]
+    keys = [(f"{model} model", css_colour(colour_of(model, evaluated.models))) for model in evaluated.models]
     caption = (
         f"One point for each separated source under each model, n = {evaluated.source_si_sdr.size}, at most 500 of "
         "each model drawn in a panel. The line is the regression of SI-SDR on confidence for the domain's own model, "

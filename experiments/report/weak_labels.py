@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 import pandas
 
-from experiments.report.charts import BIN_DB, BOXES, boxes, colour_of, histograms, score_chart, variable
+from experiments.report.charts import BIN_DB, BOXES, boxes, colour_of, css_colour, histograms, score_chart
 from experiments.report.page import Block, Charts
 from experiments.report.run_folder import Run
 from experiments.reproduction.weak_labels_table import NAMES, score_table
-from experiments.tables import Table, figure
+from experiments.tables import Table, formatted
 from lightning_modules.scores.rows import Floats, numbers, read_table
 from lightning_modules.scores.summary import CLASSIFIER_COLUMNS, OVERALL, SCORE_COLUMNS
 
@@ -29,7 +29,7 @@ def system_name(row: str) -> str:
 
 def coloured_table(scores: Mapping[str, Path], classes: Sequence[str]) -> Table:
     """The paper's table with the systems' colours; arguments as for `score_table`."""
-    colours = [variable(colour_of(system, list(scores))) for system in scores]
+    colours = [css_colour(colour_of(system, list(scores))) for system in scores]
     return replace(score_table(scores, classes), title="SI-SDR in dB", colours=["", *colours, ""])
 
 
@@ -37,7 +37,7 @@ def distribution_charts(scores: Mapping[str, Path], classes: Sequence[str]) -> l
     """Histograms of output SI-SDR and boxes of improvement, by class and over all; arguments as for `score_table`."""
     names = {system: system_name(system) for system in scores}
     colours = {names[system]: colour_of(system, list(scores)) for system in scores}
-    keys = [(name, variable(colour)) for name, colour in colours.items()]
+    keys = [(name, css_colour(colour)) for name, colour in colours.items()]
     blocks = []
     for quantity, column, draw, how in DISTRIBUTIONS:
         values = {names[system]: _values(path, column) for system, path in scores.items()}
@@ -78,9 +78,9 @@ def classifier_blocks(runs: Sequence[Run]) -> list[Block]:
             scores = scores.set_index("class").reindex(classes)
             for column, name in SCORES.items():
                 values = scores[column].replace("", "nan").astype(float)
-                figures = [figure(value, ".3f") for value in values]
+                figures = [formatted(value, ".3f") for value in values]
                 lines.append([f"{supervision} labels: {name}", *figures, str(of_level["n"].iloc[0])])
-                colours.append(variable(colour_by_kind[supervision]))
+                colours.append(css_colour(colour_by_kind[supervision]))
                 if column == "average_precision" and values.notna().any():
                     precisions[supervision] = values.dropna().to_dict()
         title = f"Scores at {level} level"
@@ -92,5 +92,5 @@ def classifier_blocks(runs: Sequence[Run]) -> list[Block]:
             charts.append(score_chart(precisions, colour_by_kind, f"{level} level", alternative))
     counts = rows.drop_duplicates("level").set_index("level")["n"]
     counted = ", ".join(f"{count} {level}s of test mixtures" for level, count in counts.items())
-    keys = [(f"classifier of {name} labels", variable(colour_by_kind[name])) for name in kinds]
+    keys = [(f"classifier of {name} labels", css_colour(colour_by_kind[name])) for name in kinds]
     return [Charts("Scores of the classifiers", charts, f"Average precision by class, n: {counted}.", keys), *tables]

@@ -11,7 +11,7 @@ from jsonargparse.typing import NonNegativeInt
 
 from experiments.command_line.configurations import options
 from experiments.command_line.parser import command_parser
-from experiments.command_line.text import tell
+from experiments.command_line.text import show_next
 from experiments.output.sole_writer import sole_writer
 from experiments.reproduction.model_selection_stages import model_selection_stages
 from experiments.reproduction.stage import Stage
@@ -115,7 +115,7 @@ def _run(
         if chosen.logger == "wandb":
             tracking.track_tables(output, group, {"system": chosen.system, "preset": chosen.preset})
     files = RunFiles(output)
-    tell([files.table_text, files.table, files.scores, files.confidence], [["report", str(output)]])
+    show_next([files.table_text, files.table, files.scores, files.confidence], [["report", str(output)]])
 
 
 def _roots(given: Namespace, corpora: list[str]) -> dict[str, str]:

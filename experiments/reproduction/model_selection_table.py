@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from experiments.reproduction.model_selection_stages import DOMAINS
-from experiments.tables import Cell, Table, figure, table_console
+from experiments.tables import Cell, Table, formatted, table_console
 from lightning_modules.atomic_file import write_text_atomically
 from lightning_modules.run_files import RunFiles
 from lightning_modules.scores.calibration import Calibration
@@ -267,7 +267,7 @@ def correlation_table(correlated: Sequence[Correlation]) -> Table:
 
 
 def _beside(ours: float, published: float | None, form: str) -> Cell:
-    return Cell(figure(ours, form), "" if published is None else f"{published:{form}}")
+    return Cell(formatted(ours, form), "" if published is None else f"{published:{form}}")
 
 
 def _interval(low: float, high: float, form: str) -> str:

@@ -3,7 +3,7 @@
 from typing import Any
 
 from experiments.command_line.parser import command_parser
-from experiments.command_line.text import tell
+from experiments.command_line.text import show_next
 from experiments.tables import Table, table_console
 from lightning_modules.exported_model import Card, read_card
 from lightning_modules.pretrained import pretrained_models
@@ -19,7 +19,9 @@ def command(arguments: list[str]) -> None:
     table_console().print(
         Table("", ("model", "sources", "trained on", "SI-SDR, dB", "recordings' licence"), rows, texts=5)
     )
-    tell([], [["separate", "--model", name, "RECORDING.wav", "--output", "separated"] for name in list(models)[:1]])
+    show_next(
+        [], [["separate", "--model", name, "RECORDING.wav", "--output", "separated"] for name in list(models)[:1]]
+    )
 
 
 def _described(card: Card) -> list[str]:

@@ -6,7 +6,7 @@ from lightning import LightningModule
 
 from experiments.command_line.configurations import options
 from experiments.command_line.own_classes import own_modules
-from experiments.command_line.text import command_lines, tell
+from experiments.command_line.text import command_lines, show_next
 from lightning_modules.run_files import RunFiles
 from lightning_modules.weak_labels.classifier_module import EventClassifier
 
@@ -41,7 +41,7 @@ def tell_of_run(command: str, arguments: list[str], run: RunFiles, model: Lightn
     classifier = tested if command == "test" else kept
     if command in ("fit", "test") and isinstance(model, EventClassifier) and classifier:
         following += _after_classifier(arguments, run, model.supervision, str(classifier))
-    tell(made, following)
+    show_next(made, following)
 
 
 def separates(model: LightningModule) -> bool:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from experiments.tables import Cell, Table, figure
+from experiments.tables import Cell, Table, formatted
 
 texts = st.text(max_size=12) | st.sampled_from(
     ["a|b", "a\\|b", "\x1b[31m", "<script>", "[x](y)", "[/red]", "a\nb", "`|`"]
@@ -72,4 +72,4 @@ def test_a_heading_of_figures_wraps_before_a_table_is_parted():
 
 
 def test_what_is_not_defined_is_a_dash():
-    assert figure(float("nan"), ".1%") == "–" and figure(0.5, ".1%") == "50.0%"
+    assert formatted(float("nan"), ".1%") == "–" and formatted(0.5, ".1%") == "50.0%"

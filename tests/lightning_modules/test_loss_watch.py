@@ -10,10 +10,10 @@ from lightning_modules.loss_watch import LossWatch
 @pytest.mark.parametrize("value", ["nan", "inf", "-inf"])
 def test_the_mixtures_of_a_loss_that_is_not_finite_are_named_with_their_batch(value):
     watch = LossWatch()
-    watch.take(torch.tensor([0.0, -1e30]), torch.tensor([1, 2]), split="train", epoch=0)
+    watch.record(torch.tensor([0.0, -1e30]), torch.tensor([1, 2]), split="train", epoch=0)
     losses, indices = torch.tensor([1.0, float(value), 2.0, float(value)]), torch.tensor([40, 7, 3, 19])
     with pytest.raises(InputError) as refused:
-        watch.take(losses, indices, split="validation", epoch=4)
+        watch.record(losses, indices, split="validation", epoch=4)
     told = str(refused.value)
     assert f"loss: {value} in epoch 5 for validation mixtures 7, 19 (batch: 40, 7, 3, 19)" in told
     assert "--split validation --start 7 --mixtures 1" in told
@@ -22,15 +22,15 @@ def test_the_mixtures_of_a_loss_that_is_not_finite_are_named_with_their_batch(va
 def test_of_what_was_collected_the_first_culprit_is_named():
     watch = LossWatch(steps=3)
     # As on a GPU. Weights that a NaN has spoilt give NaN ever after.
-    watch.take(torch.tensor([1.0]), torch.tensor([0]), split="train", epoch=0)
-    watch.take(torch.tensor([float("nan")]), torch.tensor([1]), split="train", epoch=0)
+    watch.record(torch.tensor([1.0]), torch.tensor([0]), split="train", epoch=0)
+    watch.record(torch.tensor([float("nan")]), torch.tensor([1]), split="train", epoch=0)
     with pytest.raises(InputError, match=r"for train mixture 1 \(batch: 1\)"):
-        watch.take(torch.tensor([float("nan")]), torch.tensor([2]), split="train", epoch=0)
+        watch.record(torch.tensor([float("nan")]), torch.tensor([2]), split="train", epoch=0)
     watch.check()  # what was told is not told again
 
 
 def test_the_last_steps_of_an_epoch_are_looked_at_when_it_ends():
     watch = LossWatch(steps=3)
-    watch.take(torch.tensor([float("inf")]), torch.tensor([8]), split="train", epoch=2)
+    watch.record(torch.tensor([float("inf")]), torch.tensor([8]), split="train", epoch=2)
     with pytest.raises(InputError, match=r"^loss: inf in epoch 3 for train mixture 8 \(batch: 8\)"):
         watch.check()
