@@ -119,7 +119,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     try:
         find_in_current_folder()
-        run_command(arguments[0], import_own(arguments))
+        run_command(arguments[0], _with_follow_links(import_own(arguments)))
         sys.stdout.flush()
     except BaseException as error:
         status = interruption(error)
@@ -142,6 +142,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"separatrix {arguments[0]}: {reason}", file=sys.stderr)
         return 2
     return 0
+
+
+def _with_follow_links(arguments: list[str]) -> list[str]:
+    """The arguments with `--follow-links` as the setting of the corpus that it stands for."""
+    others = [word for word in arguments if word != "--follow-links"]
+    setting = "--follow_links" if arguments[0] == "check" else "--data.corpus.follow_links"
+    return others if others == arguments else [*others, f"{setting}=true"]
 
 
 def _fault(error: BaseException) -> str | None:

@@ -9,6 +9,9 @@ from lightning_modules.errors import InputError
 
 LONGEST_NAME = 100
 MOST_SOURCES = 100
+# Files and rows of their own beside those of the classes: what the sources leave of a recording, all classes together,
+# and the mixture beside its estimates.
+RESERVED_NAMES = ("residual", "overall", "mixture")
 
 
 def require_positive(**settings: Any) -> None:
@@ -54,6 +57,21 @@ def require_names(setting: str, names: Any) -> None:
             raise InputError(f"{setting}: {name} is no name of a file; leave out / \\ | and a dot in front")
     if len(set(names)) != len(names) or not names:
         raise InputError(f"{setting}: {_shown(list(names))}; a list of different names is needed")
+
+
+def require_class_names(classes: Any) -> None:
+    """Raise InputError unless `require_names` accepts the classes, and nothing that is written takes one for another.
+
+    That are files beside those of the classes, rows beside theirs, and a spreadsheet that opens a table.
+    """
+    require_names("classes", classes)
+    for name in classes:
+        if name in RESERVED_NAMES or name[0] in "=+-@":
+            why = "stands for another thing" if name in RESERVED_NAMES else "begins a formula in spreadsheets"
+            raise InputError(
+                f"classes: {name} {why} in what is written of the classes; rename it in the corpus, or by "
+                f"JoinedCorpora's labels, such as {{{name!r}: class_{name.strip('=+-@')}}}"
+            )
 
 
 def require_agreement(expected: dict[str, Any], offered: dict[str, Any], offering: str, by: str = "the model") -> None:

@@ -25,12 +25,14 @@ LICENCES = {
     "UrbanSound8K": "CC BY-NC 3.0",
     "LibriSpeech": "CC BY 4.0",
     "MUSDB18": "academic use only",
+    "ESC50": "CC BY-NC 3.0",
+    "FSD50K": "CC BY 4.0, of single clips CC0, CC BY, CC BY-NC or Sampling+",
     **dict.fromkeys(("Procedural", "ProceduralMusic", "ProceduralVoices"), "none: sounds made by formulas (MIT code)"),
 }
 # Settings of the trainer that decide what the weights become.
 OF_TRAINING = ("max_epochs", "precision", "accumulate_grad_batches", "gradient_clip_val", "devices", "num_nodes")
 # Settings of the data that say something of a machine, not of the mixtures.
-OF_THE_MACHINE = ("root", "bank_folder", "workers")
+OF_THE_MACHINE = ("root", "follow_links", "bank_folder", "workers")
 
 
 def read_card(path: str | Path) -> Card:

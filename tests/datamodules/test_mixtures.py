@@ -13,7 +13,7 @@ import torch
 import yaml
 from torch.utils.data import DataLoader, default_collate
 
-from datamodules.corpora.corpus import Clip
+from datamodules.corpora.corpus import Clip, Corpus
 from datamodules.corpora.librispeech import LibriSpeech
 from datamodules.corpora.musdb18 import MUSDB18
 from datamodules.corpora.procedural import Procedural, ProceduralMusic, ProceduralVoices
@@ -47,7 +47,7 @@ KINDS: dict[str, tuple[type[MixtureDataModule], dict[str, Any]]] = {
 }
 
 
-class Noises:
+class Noises(Corpus):
     """Clips of a second of noise, made from their names."""
 
     name = "noises"
