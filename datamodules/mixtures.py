@@ -41,7 +41,7 @@ def require_measurable(geometry: Geometry, duration: float) -> None:
 def _listed(values: Collection[Fold], most: int = 50) -> str:
     """Folds or labels in their order."""
     names = list(map(str, sorted(values, key=lambda value: (isinstance(value, str), value))))
-    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
+    return f"[{', '.join(names[:most])}{f' and {len(names) - most} more' if len(names) > most else ''}]"
 
 
 class MixtureDataModule(LightningDataModule, ABC):
@@ -165,8 +165,8 @@ class MixtureDataModule(LightningDataModule, ABC):
                 corpus = self.corpus.clips()
                 raise InputError(
                     f"{', '.join(missing)}: no clip in {split}_folds {_listed(folds)} of {self.corpus.name}; choose "
-                    f"other folds or labels, it has folds {_listed({clip.fold for clip in corpus})}, "
-                    f"labels {_listed({clip.label for clip in corpus})}"
+                    f"of its folds, {_listed({clip.fold for clip in corpus})}, and of its labels, "
+                    f"{_listed({clip.label for clip in corpus})}"
                 )
         folds = frozenset().union(*self.folds.values())
         return [clip for clip in clips if clip.fold in folds]

@@ -268,7 +268,7 @@ STEMS = {"stems": ["a", "b"], "evaluation_coherent": 1.0}
     [
         ("voices", [], {}, r"test_folds \[3\]: no clip of noises; choose other folds or labels"),
         ("voices", [clip("a", 3, "x"), clip("b", 3, "x")], {}, "test split: no 2 labels of different recordings"),
-        ("voices", [clip("a", 3, "x"), clip("c", 3, "y")], {"labels": ["a", "b"]}, r"no clip of b in test_folds \[3\]"),
+        ("voices", [clip("a", 3, "x"), clip("c", 3, "y")], {"labels": ["a", "b"]}, r"b: no clip in test_folds \[3\]"),
         ("voices", [clip("a", 3, "x"), clip("b", 3, "y")], STEMS, r"validation split: no section has all stems"),
         (
             "voices",
