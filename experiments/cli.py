@@ -159,6 +159,8 @@ def _fault(error: BaseException) -> str | None:
         message = str(cause).split(f"{type(cause).__name__}: ", 1)[-1].strip()
         if isinstance(cause, InputError):
             return message
+        if isinstance(cause, ValueError) and "embedded null" in message:
+            return "a name with a zero byte in it, which no file has; correct the name"
         if isinstance(cause, OSError):
             what = f"{cause.filename}: {cause.strerror}" if cause.filename else cause.strerror or message
             return f"{what}; what was complete before is kept"

@@ -1,5 +1,6 @@
 """What a setting may be, said in one line that names it; for settings of any origin, a checkpoint's among them."""
 
+import json
 import sys
 from collections.abc import Collection
 from numbers import Integral, Real
@@ -60,17 +61,15 @@ def require_names(setting: str, names: Any) -> None:
 
 
 def require_class_names(classes: Any) -> None:
-    """Raise InputError unless `require_names` accepts the classes, and nothing that is written takes one for another.
-
-    That are files beside those of the classes, rows beside theirs, and a spreadsheet that opens a table.
-    """
+    """Raise InputError unless `require_names` accepts the classes, and no file, row or cell takes one for another."""
     require_names("classes", classes)
     for name in classes:
         if name in RESERVED_NAMES or name[0] in "=+-@":
-            why = "stands for another thing" if name in RESERVED_NAMES else "begins a formula in spreadsheets"
+            taken = "is the name of another file or row beside those of the classes"
+            reason = taken if name in RESERVED_NAMES else "would be a formula in a spreadsheet"
+            labels = json.dumps({name: f"class_{name.strip('=+-@')}"}, ensure_ascii=False)
             raise InputError(
-                f"classes: {name} {why} in what is written of the classes; rename it in the corpus, or by "
-                f"JoinedCorpora's labels, such as {{{name!r}: class_{name.strip('=+-@')}}}"
+                f"classes: {name} {reason}; rename it in the corpus, or by JoinedCorpora, --data.corpus.labels '{labels}'"
             )
 
 

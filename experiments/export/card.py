@@ -121,7 +121,9 @@ def _scores(run: RunFiles, weights: dict[str, Any]) -> dict[str, Any] | None:
     files = [path for path in (run.summary, run.classifier_scores) if path.is_file()]
     if not files:
         return None
-    rows = pandas.read_csv(files[0], keep_default_na=False, na_values=[""])
+    rows = pandas.read_csv(
+        files[0], keep_default_na=False, na_values=[""], dtype=dict.fromkeys(("class", "label"), str)
+    )
     rows = rows.drop(columns="supervision", errors="ignore").rename(columns={"class": "label"})
     rows = rows.astype(object).where(rows.notna(), None).to_dict("records")
     return {"data": _described(_read(run.test).get("data")), "rows": rows}

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from lightning_modules.recordings.clustering import SelectedModel
     from lightning_modules.recordings.separator import Separator
 
-DESCRIPTION = """Separate recordings (WAV, FLAC, MP3, Ogg, AIFF, ...) of any length, rate and number of channels. A
+DESCRIPTION = """Separate recordings (WAV, FLAC, MP3, Ogg, AIFF, AU, CAF) of any length, rate and number of channels. A
 weak-label separator writes one file for each sound class, and `residual`, what these leave of the recording: together
 they add up to it. Of several deep clustering models the most confident one's sources are written. Each recording
 becomes a folder, with its sources and separation.json."""

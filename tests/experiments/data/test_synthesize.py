@@ -13,6 +13,7 @@ import pytest
 import soundfile
 import yaml
 
+from datamodules.annotations import event_file
 from datamodules.corpora.procedural import Procedural, ProceduralMusic, ProceduralVoices
 from datamodules.urban_scenes import UrbanScenes
 from experiments.cli import main
@@ -135,6 +136,11 @@ def test_a_reader_of_scapers_data_sets_finds_mixtures_and_events(written):
             np.testing.assert_allclose(sum(of_class), soundfile.read(source)[0], atol=1e-6)
             several_of_a_class += len(of_class) > 1
     assert several_of_a_class
+
+
+def test_the_file_of_an_event_lies_in_its_mixtures_folder_whatever_its_label_is():
+    assert event_file("a.wav", 0, "siren") == "a_events/foreground0_siren.wav"
+    assert event_file("a.wav", 1, "../../voice/07") == "a_events/foreground1_.._.._voice_07.wav"
 
 
 def test_pandas_reads_strong_and_weak_labels(written):
