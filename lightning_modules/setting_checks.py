@@ -68,9 +68,8 @@ def require_class_names(classes: Any) -> None:
             taken = "is the name of another file or row beside those of the classes"
             reason = taken if name in RESERVED_NAMES else "would be a formula in a spreadsheet"
             labels = json.dumps({name: f"class_{name.strip('=+-@')}"}, ensure_ascii=False)
-            raise InputError(
-                f"classes: {name} {reason}; rename it in the corpus, or by JoinedCorpora, --data.corpus.labels '{labels}'"
-            )
+            way_out = f"rename it in the corpus, or by JoinedCorpora: --data.corpus.labels '{labels}'"
+            raise InputError(f"classes: {name} {reason}; {way_out}")
 
 
 def require_agreement(expected: dict[str, Any], offered: dict[str, Any], offering: str, by: str = "the model") -> None:

@@ -37,6 +37,7 @@ _MOST_CHUNKS = 1000  # of a WAV file; libsndfile looks at every one
 _BLOCK_VALUES = 2**19
 _UNKNOWN_LENGTH = 2**62
 _WAY_OUT = "fetch the file again or leave it out"
+_NO_LENGTH = "its header does not say how long it is", "encode it again"
 _CONVERT = "ffmpeg makes WAV, FLAC, MP3 or Ogg of it"
 
 
@@ -95,7 +96,7 @@ def audio_length(
         if not audio.frames:
             raise _UnusableError("0 samples")
         if audio.frames >= _UNKNOWN_LENGTH:
-            raise _UnusableError("its header does not say how long it is", "encode it again")
+            raise _UnusableError(*_NO_LENGTH)
         _refuse_length(audio.frames, audio.samplerate)
         return audio.frames, audio.samplerate
 
@@ -204,6 +205,11 @@ def _blocks(audio: soundfile.SoundFile, expected: int) -> Iterator[np.ndarray]:
     # A streamed FLAC does not know its length: libsndfile then claims the largest there is.
     if length < expected and audio.frames < _UNKNOWN_LENGTH:
         raise _UnusableError(f"truncated, {start + length} of {start + expected} samples")
+    # Without a count of its frames the length of an MP3 is guessed from its first bit rate; tags may be at its end.
+    if audio.format == "MP3" and start + length == audio.frames:
+        size = os.fstat(audio.name).st_size
+        if size - os.lseek(audio.name, 0, os.SEEK_CUR) > size / 20 + 2**10:
+            raise _UnusableError(*_NO_LENGTH)
 
 
 def _begins_as_audio(file: BinaryIO) -> bool:

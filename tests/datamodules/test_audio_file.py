@@ -99,6 +99,19 @@ def test_a_wav_that_says_it_is_empty_is_however_many_chunks_follow_its_samples(t
     assert "0 samples" in error_of(path)
 
 
+def test_an_mp3_of_changing_bit_rate_that_does_not_count_its_frames_is_no_shorter_file(tmp_path):
+    loud_at_times = np.concatenate(
+        [level * np.random.default_rng(0).standard_normal(44_100) for level in (1e-4, 0.3, 0.3)]
+    )
+    soundfile.write(tmp_path / "a.mp3", loud_at_times[::-1], 44_100)
+    content = (tmp_path / "a.mp3").read_bytes()
+    (tmp_path / "a.mp3").write_bytes(content + b"TAG" + bytes(125))
+    assert len(read_audio(tmp_path / "a.mp3")[0]) == len(loud_at_times)
+    counted = content.index(b"\xff\xfb", 10)  # the first frame holds the count
+    (tmp_path / "a.mp3").write_bytes(content[counted:])
+    assert "its header does not say how long it is; encode it again" in error_of(tmp_path / "a.mp3")
+
+
 @pytest.mark.parametrize("after", [False, True])
 def test_a_wav_of_millions_of_chunks_is_refused_in_one_line(tmp_path, after):
     chunks = (b"junk" + bytes(4)) * 2_000_000

@@ -44,7 +44,6 @@ FITS = [
         'quote what YAML reads as a number or a truth value: \'["0", "yes"]\'',
     ),
     ("strong", {"data.classes": "[siren, residual]"}, "classes: residual is the name of another file or row"),
-    ("strong", {"data.classes": "[siren, a\0b]"}, "classes: 'a\\x00b' is no name"),
     ("strong", {"data.bank_folder": "a\0b"}, "a name with a zero byte in it, which no file has; correct the name"),
     ("strong", {"data.batch_size": 9}, "epoch_mixtures: 8 over 1 ranks do not fill a batch of 9"),
     ("strong", {"trainer.strategy": "magic"}, "--trainer: You selected an invalid strategy name: `strategy='magic'`"),
