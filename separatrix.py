@@ -31,7 +31,10 @@ from callbacks.training_curves import TrainingCurves
 from datamodules.augmentation import Augmentation
 from datamodules.corpora.audio_file import read_audio, resample
 from datamodules.corpora.corpus import Clip, Corpus
+from datamodules.corpora.esc50 import ESC50
+from datamodules.corpora.file_corpus import FileCorpus
 from datamodules.corpora.folder_per_class import FolderPerClass
+from datamodules.corpora.fsd50k import FSD50K
 from datamodules.corpora.joined import JoinedCorpora
 from datamodules.corpora.librispeech import LibriSpeech
 from datamodules.corpora.musdb18 import MUSDB18

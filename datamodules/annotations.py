@@ -1,6 +1,6 @@
 """What a mixture's recipe says as annotation files: its events, and JAMS as of Scaper."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import PurePosixPath
 from typing import Any, NamedTuple
 
@@ -40,9 +40,23 @@ def sound_events(recipe: Recipe, bank: SoundBank, samples: int) -> list[SoundEve
     return sorted(events, key=lambda event: event.onset)
 
 
+def without_overlaps(intervals: Iterable[tuple[float, float, str]]) -> list[tuple[float, float, str]]:
+    """Onset, offset and label of events, by onset, such that those of one label that overlap or touch are one."""
+    merged: list[tuple[float, float, str]] = []
+    last: dict[str, int] = {}  # place of each label's latest event
+    for onset, offset, label in intervals:
+        place = last.get(label)
+        if place is None or onset > merged[place][1]:
+            last[label] = len(merged)
+            merged.append((onset, offset, label))
+        else:
+            merged[place] = (merged[place][0], max(offset, merged[place][1]), label)
+    return merged
+
+
 def event_file(audio_file: str, number: int, label: str) -> str:
     """Where Scaper puts the audio of a mixture's event: a.wav -> a_events/foreground0_siren.wav."""
-    mixture = PurePosixPath(audio_file)
+    mixture, label = PurePosixPath(audio_file), label.replace("/", "_").replace("\\", "_")
     return f"{mixture.stem}_events/foreground{number}_{label}{mixture.suffix}"
 
 

@@ -15,6 +15,7 @@ from rich.progress import track
 
 from datamodules.corpora.audio_file import LONGEST_SECONDS, resample
 from datamodules.corpora.corpus import Clip, Corpus
+from datamodules.corpora.layout import LinkError
 from datamodules.corpora.urbansound8k import listed_clips
 from lightning_modules.errors import InputError
 
@@ -49,6 +50,8 @@ def inspect_clips(
     def inspect(clip: Clip) -> tuple[Inspection, np.ndarray]:
         try:
             samples = resample(*corpus.read(clip), sample_rate)
+        except LinkError:
+            raise  # of all clips, as a rule
         except InputError as error:
             return Inspection(clip, 0, float("nan"), broken=str(error)), np.zeros(0, np.float32)
         loudness = integrated_loudness(samples, sample_rate)

@@ -24,7 +24,7 @@ from datamodules.sampling import EpochLoader, EpochSampler, EvaluationSampler
 from datamodules.sound_bank import SoundBank, build_sound_bank
 from lightning_modules.batch import Batch, Split
 from lightning_modules.errors import InputError
-from lightning_modules.setting_checks import require_between, require_names, require_unchanged, require_whole
+from lightning_modules.setting_checks import require_between, require_class_names, require_unchanged, require_whole
 from lightning_modules.spectrogram import HIGHEST_RATE, LOWEST_RATE, Geometry
 
 MOST_MIXTURES = 100_000_000  # their order is drawn in memory
@@ -38,11 +38,17 @@ def require_measurable(geometry: Geometry, duration: float) -> None:
     require_between(geometry.window / geometry.sample_rate, LONGEST_SECONDS, duration=duration)
 
 
+def _listed(values: Collection[Fold], most: int = 50) -> str:
+    """Folds or labels in their order."""
+    names = list(map(str, sorted(values, key=lambda value: (isinstance(value, str), value))))
+    return f"[{', '.join(names[:most])}{f' and {len(names) - most} more' if len(names) > most else ''}]"
+
+
 class MixtureDataModule(LightningDataModule, ABC):
     """Mixtures of a corpus's clips, a function of (seed, split, index).
 
-    Subclasses say which clips they include, how mixtures are drawn (`recipes`), and what a mixture is a function of
-    besides (`rules`).
+    Subclasses say which clips they include (`labels`, `includes`), how mixtures are drawn (`recipes`), and what a
+    mixture is a function of besides (`rules`).
 
     Args:
         corpus: where the clips come from.
@@ -66,6 +72,8 @@ class MixtureDataModule(LightningDataModule, ABC):
         train_sources: whether training batches hold the isolated sources; weak labels do without.
         augmentation: how events of training mixtures differ from their recordings; not at all unless given.
     """
+
+    labels: frozenset[str] | None = None  # of the corpus, those that take part; all unless a subclass says which
 
     def __init__(
         self,
@@ -118,7 +126,7 @@ class MixtureDataModule(LightningDataModule, ABC):
         # A resumed test may have fewer mixtures left than there are ranks.
         self.allow_zero_length_dataloader_with_multiple_devices = True
         self._bank: SoundBank | None = None
-        require_names("classes", self.classes)
+        require_class_names(self.classes)
         seen: dict[Fold, Split] = {}
         for split, folds in self.folds.items():
             for fold in folds:
@@ -136,9 +144,9 @@ class MixtureDataModule(LightningDataModule, ABC):
         require_whole(0, LARGEST_SEED, seed=self.seed)
         require_whole(0, MOST_WORKERS, workers=self.workers)
 
-    @abstractmethod
     def includes(self, clip: Clip) -> bool:
-        """Whether a clip of one of the folds takes part."""
+        """Whether a clip of one of the labels takes part."""
+        return True
 
     @abstractmethod
     def recipes(self, split: Split) -> Recipes:
@@ -149,12 +157,32 @@ class MixtureDataModule(LightningDataModule, ABC):
         """How a split's mixtures are drawn, as a frozen dataclass of plain values."""
 
     def clips(self) -> list[Clip]:
-        """The corpus's clips that take part, in the corpus's order."""
+        """The corpus's clips that take part, in the corpus's order; InputError where a split has none of a label."""
+        clips = [clip for clip in self.corpus.labelled(self.labels) if self.includes(clip)]
+        for split, folds in self.folds.items():
+            found = {clip.label for clip in clips if clip.fold in folds}
+            if folds and (missing := sorted((self.labels or frozenset()) - found)):
+                corpus = self.corpus.clips()
+                raise InputError(
+                    f"{', '.join(missing)}: no clip in {split}_folds {_listed(folds)} of {self.corpus.name}; choose "
+                    f"of its folds, {_listed({clip.fold for clip in corpus})}, and of its labels, "
+                    f"{_listed({clip.label for clip in corpus})}"
+                )
         folds = frozenset().union(*self.folds.values())
-        return [clip for clip in self.corpus.clips() if clip.fold in folds and self.includes(clip)]
+        return [clip for clip in clips if clip.fold in folds]
 
-    def build(self, workers: int | None = None) -> SoundBank:
-        """Build the sound bank, or open it where it is complete. Not to be called by several ranks at once."""
+    def build(self, workers: int | None = None, split: Split | None = None) -> SoundBank:
+        """Build the sound bank, or open it where it is complete. Not to be called by several ranks at once.
+
+        Args:
+            workers: decoding threads; one for each core unless given.
+            split: the only one that is needed; unless the bank of all is there, the others stay without clips.
+        """
+        if split is not None:
+            try:
+                return self.bank
+            except InputError:
+                self.folds = {each: folds if each == split else frozenset() for each, folds in self.folds.items()}
         self._bank = build_sound_bank(self.corpus, self.clips(), self.geometry.sample_rate, self.bank_folder, workers)
         self.prepare_data()
         return self._bank

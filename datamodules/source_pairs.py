@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any, get_args
 
-from datamodules.corpora.corpus import Clip, Corpus, Fold
+from datamodules.corpora.corpus import Corpus, Fold
 from datamodules.mixtures import MixtureDataModule
 from datamodules.pair_recipes import PairRecipes, PairRules
 from lightning_modules.batch import Split
@@ -75,12 +75,9 @@ class SourcePairs(MixtureDataModule):
         super().__init__(corpus, names, duration, train_folds, validation_folds, test_folds, **common)
         self.domain = domain
         self.sources = sources
-        self.labels = None if labels is None else frozenset(labels)
+        self.labels = None if (wanted := stems or labels) is None else frozenset(wanted)
         self.stems = None if stems is None else tuple(stems)
         self._rules = rules
-
-    def includes(self, clip: Clip) -> bool:
-        return all(wanted is None or clip.label in wanted for wanted in (self.labels, self.stems))
 
     def rules(self, split: Split) -> PairRules:
         return self._rules[split]

@@ -66,7 +66,7 @@ class UrbanScenes(MixtureDataModule):
         self.scene_rules = SceneRules(duration, event_rate, latest_onset, quietest, loudest)
 
     def includes(self, clip: Clip) -> bool:
-        return clip.label in self.labels and clip.salience in self.saliences
+        return clip.salience in self.saliences
 
     def rules(self, split: Split) -> SceneRules:
         return self.scene_rules

@@ -119,7 +119,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     try:
         find_in_current_folder()
-        run_command(arguments[0], import_own(arguments))
+        run_command(arguments[0], _with_follow_links(import_own(arguments)))
         sys.stdout.flush()
     except BaseException as error:
         status = interruption(error)
@@ -144,6 +144,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
+def _with_follow_links(arguments: list[str]) -> list[str]:
+    """The arguments with `--follow-links` as the setting of the corpus that it stands for."""
+    others = [word for word in arguments if word != "--follow-links"]
+    setting = "--follow_links" if arguments[0] == "check" else "--data.corpus.follow_links"
+    return others if others == arguments else [*others, f"{setting}=true"]
+
+
 def _fault(error: BaseException) -> str | None:
     """What is wrong with the user's input, or with the machine; None where the program is at fault."""
     cause: BaseException | None = error
@@ -152,6 +159,8 @@ def _fault(error: BaseException) -> str | None:
         message = str(cause).split(f"{type(cause).__name__}: ", 1)[-1].strip()
         if isinstance(cause, InputError):
             return message
+        if isinstance(cause, ValueError) and "embedded null" in message:
+            return "a name with a zero byte in it, which no file has; correct the name"
         if isinstance(cause, OSError):
             what = f"{cause.filename}: {cause.strerror}" if cause.filename else cause.strerror or message
             return f"{what}; what was complete before is kept"

@@ -1,5 +1,6 @@
 """What a setting may be, said in one line that names it; for settings of any origin, a checkpoint's among them."""
 
+import json
 import sys
 from collections.abc import Collection
 from numbers import Integral, Real
@@ -9,6 +10,9 @@ from lightning_modules.errors import InputError
 
 LONGEST_NAME = 100
 MOST_SOURCES = 100
+# Files and rows of their own beside those of the classes: what the sources leave of a recording, all classes together,
+# and the mixture beside its estimates.
+RESERVED_NAMES = ("residual", "overall", "mixture")
 
 
 def require_positive(**settings: Any) -> None:
@@ -54,6 +58,18 @@ def require_names(setting: str, names: Any) -> None:
             raise InputError(f"{setting}: {name} is no name of a file; leave out / \\ | and a dot in front")
     if len(set(names)) != len(names) or not names:
         raise InputError(f"{setting}: {_shown(list(names))}; a list of different names is needed")
+
+
+def require_class_names(classes: Any) -> None:
+    """Raise InputError unless `require_names` accepts the classes, and no file, row or cell takes one for another."""
+    require_names("classes", classes)
+    for name in classes:
+        if name in RESERVED_NAMES or name[0] in "=+-@":
+            taken = "is the name of another file or row beside those of the classes"
+            reason = taken if name in RESERVED_NAMES else "would be a formula in a spreadsheet"
+            labels = json.dumps({name: f"class_{name.strip('=+-@')}"}, ensure_ascii=False)
+            way_out = f"rename it in the corpus, or by JoinedCorpora: --data.corpus.labels '{labels}'"
+            raise InputError(f"classes: {name} {reason}; {way_out}")
 
 
 def require_agreement(expected: dict[str, Any], offered: dict[str, Any], offering: str, by: str = "the model") -> None:

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from fractions import Fraction
 from functools import lru_cache
-from typing import BinaryIO, NamedTuple
+from io import FileIO
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 import soundfile
@@ -21,13 +22,23 @@ LONGEST_SECONDS = 30 * 60
 # Float formats may hold 1e38, of which nothing that is computed stays finite; 32-bit integers kept as floats may pass.
 LARGEST_SAMPLE = 2.0**31
 FULL_SCALE = 1 - 2.0**-15  # of 16-bit integers
-# By their first bytes, and by what libsndfile says of them. It knows two dozen formats more, whose readers write into
-# the terminal, believe what a header says, or look for further files: none of them holds a corpus.
-_MAGIC = (b"RIFF", b"RIFX", b"RF64", b"fLaC", b"OggS", b"FORM")
-_FORMATS = ("WAV", "WAVEX", "RF64", "FLAC", "OGG", "AIFF")
+# What the files of a corpus may end in, in any case; the contents decide what a file is.
+SUFFIXES = (
+    *(".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".aifc"),
+    *(".au", ".snd", ".caf", ".w64", ".rf64", ".gsm"),
+)
+# The formats of recordings, by their first bytes and by what libsndfile says of them. It knows a dozen more, of
+# samplers and of programs for mathematics, whose readers never end at a damaged file (SVX), write thousands of lines
+# into the terminal (SDS), give other samples the second time (NIST) or open further files (SD2).
+_MAGIC = (b"RIFF", b"RIFX", b"RF64", b"riff", b"fLaC", b"OggS", b".snd", b"dns.", b"caff")
+_FORMATS = ("WAV", "WAVEX", "RF64", "W64", "FLAC", "OGG", "AIFF", "MP3", "AU", "CAF")
+_RAW_GSM = {"samplerate": 8000, "channels": 1, "format": "RAW", "subtype": "GSM610"}  # has no header
+_MOST_CHUNKS = 1000  # of a WAV file; libsndfile looks at every one
 _BLOCK_VALUES = 2**19
 _UNKNOWN_LENGTH = 2**62
 _WAY_OUT = "fetch the file again or leave it out"
+_NO_LENGTH = "its header does not say how long it is", "encode it again"
+_CONVERT = "ffmpeg makes WAV, FLAC, MP3 or Ogg of it"
 
 
 class _UnusableError(Exception):
@@ -43,9 +54,10 @@ def read_audio(
 ) -> tuple[np.ndarray, int]:
     """Decode a file, or a part of it, with libsndfile and average its channels.
 
-    WAV (RF64 too), FLAC, Ogg and AIFF are recognised by their contents, not by the file's name, in any sample format
-    that libsndfile reads (8- to 32-bit integers, float, IMA ADPCM and others). Silence is not an error. The
-    file may be anybody's: memory and time follow what it holds, not what it claims.
+    WAV (RF64 and W64 too), FLAC, MP3, Ogg, AIFF, AU and CAF are recognised by their contents, not by the file's name,
+    in any sample format that libsndfile reads (8- to 32-bit integers, float, IMA ADPCM, GSM and others). WAV whose
+    header does not say how long it is, as pipes write it, is read to its end. Silence is not an error. The file may be
+    anybody's: memory and time follow what it holds, not what it claims.
 
     Args:
         path: the file.
@@ -84,7 +96,7 @@ def audio_length(
         if not audio.frames:
             raise _UnusableError("0 samples")
         if audio.frames >= _UNKNOWN_LENGTH:
-            raise _UnusableError("its header does not say how long it is", "encode it again")
+            raise _UnusableError(*_NO_LENGTH)
         _refuse_length(audio.frames, audio.samplerate)
         return audio.frames, audio.samplerate
 
@@ -136,6 +148,8 @@ def _resampler(rate: int, new_rate: int) -> Resample:
 def _opened(path: str | os.PathLike[str], name: str | None, way_out: str) -> Iterator[soundfile.SoundFile]:
     """The file opened for decoding; what goes wrong then and within the context becomes an InputError."""
     try:
+        if b"\0" in os.fsencode(path):
+            raise _UnusableError("a zero byte in the name, which no file has", "correct the name")
         # Not to wait for the writer of a named pipe.
         with open(path, "rb", opener=lambda path, flags: os.open(path, flags | os.O_NONBLOCK)) as file:
             status = os.fstat(file.fileno())
@@ -143,16 +157,18 @@ def _opened(path: str | os.PathLike[str], name: str | None, way_out: str) -> Ite
                 raise _UnusableError("not a file of its own but a pipe or a device")
             if not status.st_size:
                 raise _UnusableError("empty file")
-            if file.read(4) not in _MAGIC:
-                reason = "no WAV, FLAC, Ogg or AIFF file; ffmpeg makes one of MP3, M4A and others"
-                raise _UnusableError(f"not readable as audio ({reason})")
-            if lacking := _lacking_wav_bytes(file):
-                raise _UnusableError(f"truncated, {lacking} bytes of audio fewer than its header says")
+            # Each of its frames begins with the same four bits.
+            is_gsm = os.fspath(path).lower().endswith(".gsm") and b"\xd0" <= file.read(1) < b"\xe0"
+            raw: dict[str, Any] = _RAW_GSM if is_gsm else {}
+            if not (raw or _begins_as_audio(file)):
+                raise _UnusableError("not readable as audio (no WAV, FLAC, MP3, Ogg, AIFF, AU or CAF file)", _CONVERT)
+            size = _size_of_samples(file)
             # The file that was looked at, not what may have its name by now; not file.seek, which moves in its buffer.
             os.lseek(file.fileno(), 0, os.SEEK_SET)
-            with soundfile.SoundFile(file.fileno(), closefd=False) as audio:
-                if audio.format not in _FORMATS or audio.subtype.startswith("MPEG"):
-                    raise _UnusableError(f"not readable as audio ({audio.format}, {audio.subtype})")
+            source = _Completed(file.fileno(), *size) if size else file.fileno()
+            with soundfile.SoundFile(source, closefd=False, **raw) as audio:
+                if not raw and audio.format not in _FORMATS:
+                    raise _UnusableError(f"not readable as audio ({audio.format})", _CONVERT)
                 if not LOWEST_RATE <= audio.samplerate <= HIGHEST_RATE:
                     raise _UnusableError(f"{audio.samplerate} Hz, expected {LOWEST_RATE} to {HIGHEST_RATE} Hz")
                 yield audio
@@ -178,7 +194,7 @@ def _blocks(audio: soundfile.SoundFile, expected: int) -> Iterator[np.ndarray]:
     """The samples from where the file stands, [n, channels], so many as are expected, each of them a usable number."""
     # Blocks of fixed size: memory follows what the file holds, never what its header claims.
     block_length = max(_BLOCK_VALUES // audio.channels, 1)
-    start, length = audio.tell(), 0
+    start, length = audio.tell() if audio.seekable() else 0, 0
     while len(block := audio.read(min(block_length, expected - length), dtype="float32", always_2d=True)):
         if not np.isfinite(block).all():
             raise _UnusableError("holds NaN or infinite samples")
@@ -189,24 +205,74 @@ def _blocks(audio: soundfile.SoundFile, expected: int) -> Iterator[np.ndarray]:
     # A streamed FLAC does not know its length: libsndfile then claims the largest there is.
     if length < expected and audio.frames < _UNKNOWN_LENGTH:
         raise _UnusableError(f"truncated, {start + length} of {start + expected} samples")
+    # Without a count of its frames the length of an MP3 is guessed from its first bit rate; tags may be at its end.
+    if audio.format == "MP3" and start + length == audio.frames:
+        size = os.fstat(audio.name).st_size
+        if size - os.lseek(audio.name, 0, os.SEEK_CUR) > size / 20 + 2**10:
+            raise _UnusableError(*_NO_LENGTH)
 
 
-def _lacking_wav_bytes(file: BinaryIO) -> int:
-    """Bytes that a RIFF/RF64 data chunk claims beyond the end of the file, which libsndfile passes over in silence."""
+def _begins_as_audio(file: BinaryIO) -> bool:
+    """Whether the first bytes are those of a format of recordings, which may be behind a tag as MP3 has them."""
+    file.seek(0)
+    begin = file.read(12)
+    if begin.startswith(b"ID3"):
+        high, upper, lower, low = begin[6:10].ljust(4, b"\0")
+        file.seek(10 + (high << 21 | upper << 14 | lower << 7 | low))  # ID3v2: seven bits of each byte
+        begin = file.read(12)
+    if begin.startswith(b"FORM"):
+        return begin[8:] in (b"AIFF", b"AIFC")
+    is_mpeg = begin[:1] == b"\xff" and begin[1:2] >= b"\xe0"  # the eleven bits that each of its frames begins with
+    return is_mpeg or begin.startswith(_MAGIC)
+
+
+class _Completed:
+    """An open file to read, with other bytes at one place."""
+
+    def __init__(self, descriptor: int, place: int, content: bytes) -> None:
+        self._file, self._place, self._content = FileIO(descriptor, closefd=False), place, content
+        self.seek, self.tell = self._file.seek, self._file.tell
+
+    def read(self, size: int) -> bytes:
+        begin = self._file.tell() - self._place
+        found = bytearray(self._file.read(size))
+        for at, byte in enumerate(self._content):
+            if 0 <= at - begin < len(found):
+                found[at - begin] = byte
+        return bytes(found)
+
+
+def _size_of_samples(file: BinaryIO) -> tuple[int, bytes] | None:
+    """Where the size of a RIFF/RF64 file's samples belongs, and the size; None unless its header says 0.
+
+    A data chunk that claims more than there is, which libsndfile passes over in silence, is refused.
+    """
     end = file.seek(0, os.SEEK_END)
     file.seek(0)
     header = file.read(12)
     if header[:4] not in (b"RIFF", b"RIFX", b"RF64") or header[8:] != b"WAVE":
-        return 0
+        return None
     order = ">" if header[:4] == b"RIFX" else "<"
     large_size = None
-    while len(chunk := file.read(8)) == 8:
+    for _ in range(_MOST_CHUNKS):
+        if len(chunk := file.read(8)) < 8:
+            return None
         kind, size = struct.unpack(f"{order}4sI", chunk)
         begin = file.tell()
         if kind == b"ds64" and len(sizes := file.read(16)) == 16:
             large_size = struct.unpack("<8xQ", sizes)[0]  # EBU Tech 3306: RF64's 64-bit size of the data chunk
         if kind == b"data":
-            size = large_size if size == 0xFFFFFFFF and large_size is not None else size
-            return max(size - (end - begin), 0)
+            if size == 0xFFFFFFFF and large_size is not None:
+                size, unknown = large_size, large_size in (0, 2**64 - 1)
+            else:
+                # What programs write that cannot go back to the header, as into a pipe.
+                unknown = size == 0 or 2**31 - 2**12 <= size <= 2**31 or size >= 2**32 - 2**12
+            is_empty = struct.unpack(f"{order}I", header[4:8])[0] + 8 == end and file.read(4).strip().isalnum()
+            if size == 0 and not is_empty:  # as long as it says, and a chunk follows where samples could be
+                return begin - 4, struct.pack(f"{order}I", min(end - begin, 2**31))
+            if unknown:
+                return None  # libsndfile reads to the end of the file
+            if begin + size > end:
+                raise _UnusableError(f"truncated, {begin + size - end} bytes of audio fewer than its header says")
         file.seek(begin + size + size % 2)
-    return 0
+    raise _UnusableError(f"more than {_MOST_CHUNKS} chunks", "encode it again")

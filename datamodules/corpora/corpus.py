@@ -1,6 +1,7 @@
 """What a corpus is to the rest of the project: a list of labelled clips and a way to read each of them."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Collection
 from typing import NamedTuple
 
 import numpy as np
@@ -45,9 +46,20 @@ class Corpus(ABC):
             InputError: the corpus is not there, or not in its layout.
         """
 
+    def labelled(self, labels: Collection[str] | None) -> list[Clip]:
+        """The clips of these labels alone, all of them for None.
+
+        A corpus whose clips have several labels decides here which of them counts.
+        """
+        return [clip for clip in self.clips() if labels is None or clip.label in labels]
+
+    def freesound_id(self, clip: Clip) -> str | None:
+        """Which recording on freesound.org a clip is of, where the corpus knows; several corpora are made of these."""
+        return None
+
     @abstractmethod
     def read(self, clip: Clip) -> tuple[np.ndarray, int]:
-        """Decode one clip: mono float32 samples [T] and their rate in Hz.
+        """Decode one clip, which its name alone identifies: mono float32 samples [T] and their rate in Hz.
 
         Raises:
             InputError: the clip is missing, broken, or a link that leads out of the corpus.

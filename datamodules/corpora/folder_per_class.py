@@ -3,28 +3,18 @@
 import hashlib
 import os
 from functools import cached_property
-from pathlib import Path
 
-import numpy as np
-
-from datamodules.corpora.corpus import Clip, Corpus, Fold
-from datamodules.corpora.layout import (
-    audio_files_below,
-    contents,
-    digest,
-    existing_folder,
-    folders_in,
-    read_inside,
-    size_and_time,
-)
+from datamodules.corpora.audio_file import SUFFIXES
+from datamodules.corpora.corpus import Clip, Fold
+from datamodules.corpora.file_corpus import FileCorpus
+from datamodules.corpora.layout import audio_files_below, contents, existing_folder, folders_in
 from lightning_modules.errors import InputError
 
 SPLITS = ("train", "validation", "test")
-SUFFIXES = (".wav", ".flac", ".ogg", ".aif", ".aiff")
 
 
-class FolderPerClass(Corpus):
-    """Recordings as CLASS/**/*.{wav,flac,ogg,aif,aiff}, or the same within train/, validation/ and test/.
+class FolderPerClass(FileCorpus):
+    """Recordings as CLASS/**/*.{wav,flac,mp3,ogg,...}, or the same within train/, validation/ and test/.
 
     Where the root holds both a train and a test folder, the folds are "train", "validation" (where it is there too)
     and "test", and its other folders are ignored. Otherwise every folder of the root with recordings at any depth is a
@@ -38,16 +28,25 @@ class FolderPerClass(Corpus):
             recording, such as 7061-6-0-0.wav and 7061-6-1-0.wav with "-". Otherwise clips of the same path within
             their class folders do, extensions aside: one file under two classes stays in one fold. That does not hold
             across train, validation and test, each of which may number its files from one.
+        follow_links: read files and folders that links lead to, wherever they lie; links that lead out of the corpus
+            are refused unless given.
     """
 
     name = "folder_per_class"
+    way_out = "replace the file or remove it"
 
-    def __init__(self, root: str | os.PathLike[str], folds: int = 10, recording_separator: str | None = None) -> None:
+    def __init__(
+        self,
+        root: str | os.PathLike[str],
+        folds: int = 10,
+        recording_separator: str | None = None,
+        follow_links: bool = False,
+    ) -> None:
+        super().__init__(root, follow_links)
         if folds < 1:
             raise InputError(f"folds: {folds}; at least 1 is needed")
         if recording_separator == "":
             raise InputError("recording_separator: empty; give a character such as - or leave it out")
-        self.root = Path(root)
         self.folds = folds
         self.recording_separator = recording_separator
 
@@ -68,17 +67,11 @@ class FolderPerClass(Corpus):
                 )
         return sorted(clips)
 
-    def read(self, clip: Clip) -> tuple[np.ndarray, int]:
-        return read_inside(self.root, f"{self.root}/{clip.name}", clip.name, "replace the file or remove it")
-
-    def fingerprint(self, clips: list[Clip]) -> str:
-        return digest((*clip, *size_and_time(f"{self.root}/{clip.name}")) for clip in clips)
-
     def _clips_in(self, split: str) -> list[Clip]:
         folder = self.root / split
         clips = []
         for label in folders_in(folder):
-            for path in audio_files_below(folder / label, SUFFIXES):
+            for path in audio_files_below(self.root, folder / label, self.follow_links):
                 recording = self._recording(path, split)
                 name = f"{split}/{label}/{path}" if split else f"{label}/{path}"
                 clips.append(Clip(name, label, split or fold_of(recording, self.folds), recording))

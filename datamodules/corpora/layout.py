@@ -2,16 +2,20 @@
 
 import hashlib
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
 
-from datamodules.corpora.audio_file import read_audio
+from datamodules.corpora.audio_file import SUFFIXES, read_audio
 from lightning_modules.errors import InputError
 
 DEEPEST = 50
 Location = str | os.PathLike[str]
+
+
+class LinkError(InputError):
+    """A link that leads out of a corpus. Where there is one there are thousands: it is told once, not for each clip."""
 
 
 def folders_in(folder: Location) -> list[str]:
@@ -19,18 +23,39 @@ def folders_in(folder: Location) -> list[str]:
     return [entry.name for entry in _visible_entries(folder) if _is_folder(entry)]
 
 
-def audio_files_below(folder: Location, suffixes: tuple[str, ...], depth: int = 0) -> Iterator[str]:
-    """The files that end in one of the suffixes in any case, sorted: paths relative to the folder; no hidden ones.
+def audio_files_below(
+    root: Location, folder: Location, follow_links: bool = False, within: tuple[tuple[int, int], ...] = ()
+) -> Iterator[str]:
+    """The files in or below a folder of a corpus that end as audio does, sorted: paths relative to the folder.
 
-    Links to folders are not descended into: they may lead round in circles.
+    Hidden files are left out, and links to folders that lie within the corpus or lead round in a circle.
+
+    Args:
+        root: the corpus.
+        folder: in it.
+        follow_links: whether links may lead out of the corpus; LinkError where one does unless given.
+        within: the folders that this one was reached through.
     """
-    for entry in _visible_entries(folder):
-        if entry.is_dir(follow_symlinks=False):
-            if depth == DEEPEST:
-                raise InputError(f"{os.fspath(folder)}: more than {DEEPEST} folders deep; move its recordings up")
-            yield from (f"{entry.name}/{name}" for name in audio_files_below(entry.path, suffixes, depth + 1))
-        elif entry.name.lower().endswith(suffixes) and not _is_folder(entry):
+    if not follow_links and not within:
+        refuse_outside(root, folder, os.path.relpath(folder, root))
+    entries, status = _visible_entries(folder), os.stat(folder)
+    place = (status.st_dev, status.st_ino)
+    if place in within:
+        return
+    within = (*within, place)
+    if len(within) > DEEPEST:
+        raise InputError(f"{os.fspath(folder)}: more than {DEEPEST} folders deep; move its recordings up")
+    for entry in entries:
+        is_folder, is_link = _is_folder(entry), entry.is_symlink()
+        if not (is_folder or entry.name.lower().endswith(SUFFIXES)):
+            continue
+        if is_link and not follow_links:
+            refuse_outside(root, entry.path, os.path.relpath(entry.path, root))
+        if not is_folder:
             yield entry.name  # a link to nothing, too: reading it says what is missing
+        elif follow_links or not is_link:
+            below = audio_files_below(root, entry.path, follow_links, within)
+            yield from (f"{entry.name}/{name}" for name in below)
 
 
 def contents(folder: Location, most: int = 8) -> str:
@@ -46,17 +71,43 @@ def existing_folder(folder: Path, corpus: str) -> Path:
     return folder
 
 
-def refuse_outside(folder: Location, path: Location, name: str, way_out: str) -> None:
-    """Let no link lead out of a corpus; the message calls the path by `name` and ends in `way_out`."""
+def corpus_folder(root: Path, corpus: str, holds: Callable[[Path], bool], expected: str) -> Path:
+    """The folder that holds a corpus: the root, a folder of the corpus's name in it, or the only one that does."""
+    existing_folder(root, corpus)
+    for folder in (root, root / corpus):
+        if holds(folder):
+            return folder
+    found = [root / name for name in folders_in(root) if holds(root / name)]
+    if len(found) > 1:
+        raise InputError(f"{root}: several copies of {corpus}, {', '.join(f.name for f in found)}; give one of them")
+    if not found:
+        raise InputError(f"{root}: not {corpus}, found {contents(root)}; expected {expected}")
+    return found[0]
+
+
+def refuse_outside(folder: Location, path: Location, name: str) -> None:
+    """Let no link lead out of a corpus; the message calls the path by `name`."""
     inside = os.path.realpath(folder)
     if os.path.commonpath((inside, os.path.realpath(path))) != inside:
-        raise InputError(f"{name}: leads out of {os.fspath(folder)}; {way_out}")
+        raise LinkError(
+            f"{name}: leads out of {os.fspath(folder)}; if its links are yours, --follow-links (follow_links in Python "
+            "and in a configuration) reads what they lead to"
+        )
 
 
-def read_inside(folder: Location, path: str, name: str, way_out: str) -> tuple[np.ndarray, int]:
+def read_inside(
+    folder: Location, path: str, name: str, way_out: str, follow_links: bool = False
+) -> tuple[np.ndarray, int]:
     """Decode an audio file inside a folder as `read_audio` does; the message for a user begins and ends as given."""
-    refuse_outside(folder, path, name, way_out)
+    if not follow_links:
+        refuse_outside(folder, path, name)
     return read_audio(path, name, way_out)
+
+
+def with_any_ending(path: str) -> list[str]:
+    """The path, and the same with the ending of every other audio format."""
+    stem, ending = os.path.splitext(path)
+    return [path, *(stem + suffix for suffix in SUFFIXES if suffix != ending)]
 
 
 def size_and_time(*candidates: str) -> tuple[int, int]:

@@ -7,29 +7,20 @@ from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
 
-import numpy as np
-
-from datamodules.corpora.corpus import Clip, Corpus
-from datamodules.corpora.layout import (
-    audio_files_below,
-    contents,
-    digest,
-    existing_folder,
-    read_inside,
-    size_and_time,
-)
+from datamodules.corpora.corpus import Clip
+from datamodules.corpora.file_corpus import FileCorpus
+from datamodules.corpora.layout import audio_files_below, contents, existing_folder
 from lightning_modules.errors import InputError
 
-SUFFIXES = (".flac", ".wav")
 FEWEST_TRAIN_SPEAKERS = 2
 
 
-class LibriSpeech(Corpus):
+class LibriSpeech(FileCorpus):
     """The data set as its authors ship it: SUBSET/SPEAKER/CHAPTER/SPEAKER-CHAPTER-UTTERANCE.flac.
 
     A clip is an utterance; its label and its recording are the speaker; its fold is "train", "validation" or "test".
-    Utterances may be there as WAV in place of FLAC; other files and hidden ones are ignored. Nothing is read before
-    `clips`, `read` or `fingerprint`.
+    Utterances may be there as WAV, or another format, in place of FLAC; other files and hidden ones are ignored.
+    Nothing is read before `clips`, `read` or `fingerprint`.
 
     Args:
         root: the folder that holds the subsets, or the folder that holds it as LibriSpeech/.
@@ -38,9 +29,12 @@ class LibriSpeech(Corpus):
         test_subsets: subsets all of whose speakers test.
         validation_speakers: how many speakers of the train subsets validate instead. Which ones depends on nothing but
             the speakers that are there: those whose identifiers have the lowest SHA-256.
+        follow_links: read files and folders that links lead to, wherever they lie; links that lead out of the corpus
+            are refused unless given.
     """
 
     name = "librispeech"
+    way_out = "fetch the utterance again or remove it"
 
     def __init__(
         self,
@@ -49,8 +43,9 @@ class LibriSpeech(Corpus):
         validation_subsets: Sequence[str] = (),
         test_subsets: Sequence[str] = ("test-other",),
         validation_speakers: int = 45,
+        follow_links: bool = False,
     ) -> None:
-        self.root = Path(root)
+        super().__init__(root, follow_links)
         self.validation_speakers = validation_speakers
         self._split_of_subset: dict[str, str] = {}
         for split, subsets in (("train", train_subsets), ("validation", validation_subsets), ("test", test_subsets)):
@@ -92,16 +87,8 @@ class LibriSpeech(Corpus):
                 raise InputError(f"{self.folder}: {before.name} is there as {after.name} too; remove one of them")
         return clips
 
-    def read(self, clip: Clip) -> tuple[np.ndarray, int]:
-        path = f"{self.folder}/{clip.name}"
-        return read_inside(self.folder, path, clip.name, "fetch the utterance again or remove it")
-
-    def fingerprint(self, clips: list[Clip]) -> str:
-        folder = os.fspath(self.folder)
-        return digest((*clip, *size_and_time(f"{folder}/{clip.name}")) for clip in clips)
-
     def _utterances(self, subset: str) -> list[str]:
-        files = audio_files_below(self.folder / subset, SUFFIXES)
+        files = audio_files_below(self.folder, self.folder / subset, self.follow_links)
         utterances = [f"{subset}/{file}" for file in files if file.count("/") == 2]
         if not utterances:
             raise InputError(

@@ -7,13 +7,12 @@ from pathlib import Path
 
 import numpy as np
 
-from datamodules.corpora.audio_file import audio_length, read_audio
+from datamodules.corpora.audio_file import SUFFIXES, audio_length, read_audio
 from datamodules.corpora.corpus import Clip, Corpus
-from datamodules.corpora.layout import contents, digest, existing_folder, folders_in, refuse_outside, size_and_time
+from datamodules.corpora.layout import corpus_folder, digest, folders_in, refuse_outside, size_and_time
 from lightning_modules.errors import InputError
 
 STEMS = {"vocals": ("vocals",), "accompaniment": ("drums", "bass", "other")}
-SUFFIXES = ("wav", "flac")
 # The authors' choice among the train tracks; copies of the data set differ in case.
 VALIDATION_TRACKS = frozenset(
     track.casefold()
@@ -42,37 +41,30 @@ class MUSDB18(Corpus):
 
     Tracks are cut into consecutive sections. Every section is two clips that sounded together: "vocals", and
     "accompaniment", the sum of the other stems. The recording is the track; the fold is "train", "test", or
-    "validation" for the 14 train tracks that the authors name. Stems may be there as FLAC in place of WAV; other files,
-    `mixture` among them, are ignored. Nothing is read before `clips`, `read` or `fingerprint`.
+    "validation" for the 14 train tracks that the authors name. Stems may be there as FLAC, or another format, in place
+    of WAV; other files, `mixture` among them, are ignored. Nothing is read before `clips`, `read` or `fingerprint`.
 
     Args:
         root: the folder that holds train/ and test/, or a folder that holds it, under whatever name.
         section_seconds: duration of a section. A rest shorter than half of it belongs to the section before; a track
             shorter than it is one section.
+        follow_links: read files and folders that links lead to, wherever they lie; links that lead out of the corpus
+            are refused unless given.
     """
 
     name = "musdb18"
 
-    def __init__(self, root: str | os.PathLike[str], section_seconds: float = 10.0) -> None:
+    def __init__(self, root: str | os.PathLike[str], section_seconds: float = 10.0, follow_links: bool = False) -> None:
         if not 0 < section_seconds < float("inf"):
             raise InputError(f"section_seconds: {section_seconds}; a positive number is needed")
         self.root = Path(root)
         self.section_seconds = section_seconds
+        self.follow_links = follow_links
 
     @cached_property
     def folder(self) -> Path:
         """The folder that holds train/ and test/."""
-        root = existing_folder(self.root, "MUSDB18")
-        if _holds_tracks(root):
-            return root
-        found = [root / name for name in folders_in(root) if _holds_tracks(root / name)]
-        if len(found) > 1:
-            raise InputError(f"{root}: several copies of MUSDB18, {', '.join(f.name for f in found)}; give one of them")
-        if not found:
-            raise InputError(
-                f"{root}: not MUSDB18, found {contents(root)}; expected train/TRACK/vocals.wav as in MUSDB18-HQ"
-            )
-        return found[0]
+        return corpus_folder(self.root, "MUSDB18", _holds_tracks, "train/TRACK/vocals.wav as in MUSDB18-HQ")
 
     def clips(self) -> list[Clip]:
         """Vocals and accompaniment of every section; of the audio, only the headers of the vocals are looked at."""
@@ -118,12 +110,13 @@ class MUSDB18(Corpus):
         return digest((self.section_seconds, *clip, *stems_of(clip.name.rpartition("/")[0])) for clip in clips)
 
     def _candidates(self, track: str, stem: str) -> Iterator[str]:
-        return (f"{self.folder}/{track}/{stem}.{suffix}" for suffix in SUFFIXES)
+        return (f"{self.folder}/{track}/{stem}{suffix}" for suffix in SUFFIXES)
 
     def _file(self, track: str, stem: str) -> str:
         for path in self._candidates(track, stem):
             if os.path.exists(path):
-                refuse_outside(self.folder, path, f"{track}/{stem}", _WAY_OUT)
+                if not self.follow_links:
+                    refuse_outside(self.folder, path, f"{track}/{stem}")
                 return path
         raise InputError(f"{self.folder}/{track}: no {stem}.wav or {stem}.flac; {_WAY_OUT}")
 
@@ -145,4 +138,4 @@ def _holds_tracks(folder: Path) -> bool:
     train, test = folder / "train", folder / "test"
     if not (os.path.isdir(train) and os.path.isdir(test)):
         return False
-    return any(os.path.exists(f"{train}/{track}/vocals.{suffix}") for track in folders_in(train) for suffix in SUFFIXES)
+    return any(os.path.exists(f"{train}/{track}/vocals{suffix}") for track in folders_in(train) for suffix in SUFFIXES)

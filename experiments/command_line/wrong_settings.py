@@ -48,7 +48,9 @@ def _message(error: BaseException) -> str:
     while cause is not None:
         message = cause if isinstance(cause, ArgumentError | TypeError) else message
         cause = cause.__cause__
-    return " ".join(str(message).split())
+    text = " ".join(str(message).split())
+    unquoted = "Expected a <class 'str'>" in text and "Got value: {" not in text
+    return text + '; quote what YAML reads as a number or a truth value: \'["0", "yes"]\'' * unquoted
 
 
 def _given(arguments: list[str]) -> Iterator[tuple[str, Any, str]]:

@@ -11,7 +11,9 @@ from rich.console import Console
 from rich.progress import track
 
 from datamodules.corpora.corpus import Corpus, Fold
+from datamodules.corpora.esc50 import ESC50
 from datamodules.corpora.folder_per_class import FolderPerClass
+from datamodules.corpora.fsd50k import FSD50K
 from datamodules.corpora.librispeech import LibriSpeech
 from datamodules.corpora.musdb18 import MUSDB18
 from datamodules.corpora.procedural import Procedural
@@ -29,23 +31,24 @@ from experiments.data.check_command import DESCRIPTION, FOLDERS, USAGE, example
 from experiments.data.check_tables import active_table, corpus_table, distinct_table, per_class_table
 from lightning_modules.errors import InputError
 from lightning_modules.separation_scores import LeftOut, score_separation
-from lightning_modules.setting_checks import require_names, require_whole
+from lightning_modules.setting_checks import require_class_names, require_whole
 from lightning_modules.spectrogram import HIGHEST_RATE, LOWEST_RATE, Geometry
 
 SampleRate = restricted_number_type("SampleRate", int, [(">=", LOWEST_RATE), ("<=", HIGHEST_RATE)])
 MOST_LISTED = 20  # broken clips, and silent ones, in a terminal
 
 
-def urbansound8k(root: Path | None = None, metadata: Path | None = None) -> Corpus | Path:
+def urbansound8k(root: Path | None = None, metadata: Path | None = None, follow_links: bool = False) -> Corpus | Path:
     """UrbanSound8K: recordings, or their table alone.
 
     Args:
         root: the folder that holds metadata/ and audio/.
         metadata: a copy of metadata/UrbanSound8K.csv, for the statistics that need no audio.
+        follow_links: read what links lead to, wherever it lies.
     """
     if (root is None) == (metadata is None):
         raise InputError("urbansound8k: give either --root, the corpus's folder, or --metadata, its table alone")
-    return UrbanSound8K(root) if root is not None else Path(str(metadata))
+    return UrbanSound8K(root, follow_links) if root is not None else Path(str(metadata))
 
 
 def procedural(clips_per_class: int = 60) -> Corpus | Path:
@@ -63,6 +66,8 @@ SCENE_CORPORA: dict[str, Callable[..., Corpus | Path]] = {"urbansound8k": urbans
 PAIR_CORPORA: dict[str, type[Corpus]] = {
     "librispeech": LibriSpeech,
     "musdb18": MUSDB18,
+    "esc50": ESC50,
+    "fsd50k": FSD50K,
     "folder_per_class": FolderPerClass,
 }
 
@@ -93,7 +98,7 @@ class Scenes:
         require_whole(1, MOST_MIXTURES, mixtures=self.mixtures)
         require_whole(0, MOST_MIXTURES, scored=self.scored)
         require_whole(0, LARGEST_SEED, seed=self.seed)
-        require_names("classes", self.classes)
+        require_class_names(self.classes)
         require_measurable(self.geometry, self.rules.duration)
 
     def recipes(self, bank: BankOnDemand) -> SceneRecipes:
@@ -204,6 +209,9 @@ def _trainings(corpus: str, root: str | Path | None, folds: int | None) -> list[
         return []
     if corpus == "urbansound8k":
         return [["reproduce", "weak-labels", "--preset", "small", "--urbansound8k", str(root)]]
+    if corpus in ("esc50", "fsd50k"):
+        configs = ["--config", "weak_labels/strong", "--config", f"weak_labels/corpora/{corpus}", "--preset", "small"]
+        return [["fit", *configs, "--data.corpus.root", str(root), "--run", f"runs/{corpus}"]]
     if corpus != "folder_per_class":
         domain = {"librispeech": "speech", "musdb18": "music"}.get(corpus)
         if domain is None:

@@ -9,6 +9,8 @@ FOLDERS = {
     "urbansound8k": "UrbanSound8K",
     "librispeech": "LibriSpeech",
     "musdb18": "musdb18hq",
+    "esc50": "ESC-50",
+    "fsd50k": "FSD50K",
     "folder_per_class": "recordings",
     "procedural": "",
 }

@@ -11,7 +11,7 @@ import soundfile
 from scipy.io import wavfile
 from torch import Tensor
 
-from datamodules.annotations import event_file, jams, sound_events
+from datamodules.annotations import event_file, jams, sound_events, without_overlaps
 from datamodules.mixture_dataset import MixtureDataset
 from datamodules.mixtures import MixtureDataModule
 from datamodules.recipes import Recipe
@@ -34,11 +34,13 @@ def write_mixtures(
     indices: Iterable[int],
     audio_format: AudioFormat,
     isolated_events: bool,
+    merge_overlaps: bool,
 ) -> None:
     """Write mixtures, their sources and JAMS, and the strong and weak labels of all of them as DCASE's tables.
 
-    With `isolated_events` every event is written by itself too, as Scaper does. InputError where a label cannot stand
-    in DCASE's tables, or samples do not fit into FLAC.
+    With `isolated_events` every event is written by itself too, as Scaper does; with `merge_overlaps` the strong labels
+    have overlapping events of one class as a single one. InputError where a label cannot stand in DCASE's tables, or
+    samples do not fit into FLAC.
     """
     dataset = data.dataset(split)
     bank, rate, duration = dataset.bank, dataset.geometry.sample_rate, dataset.samples / dataset.geometry.sample_rate
@@ -66,8 +68,10 @@ def write_mixtures(
                 write_audio(path, tracks[event.number].numpy(), rate, audio_format)
         annotations = jams(events, duration, rate, audio_file, data.corpus.name, labels, isolated_events)
         (beside / f"{name}.jams").write_text(json.dumps(annotations, indent=1) + "\n")
+        intervals = [(event.onset, event.offset, event.clip.label) for event in events]
+        intervals = without_overlaps(intervals) if merge_overlaps else intervals
         # Seconds to the microsecond, finer than any usual rate.
-        strong += [(audio_file, f"{event.onset:.6f}", f"{event.offset:.6f}", event.clip.label) for event in events]
+        strong += [(audio_file, f"{onset:.6f}", f"{offset:.6f}", label) for onset, offset, label in intervals]
         weak.append((audio_file, ",".join(sorted({event.clip.label for event in events}))))
     for table, rows in ((STRONG_LABELS, strong), (WEAK_LABELS, weak)):
         with open(folder / table, "w", newline="") as file:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 MANIFEST = "manifest.json"
 FORMAT = 2
 # Of a manifest: what the command's arguments say too.
-SELECTION = ("data", "split", "start", "mixtures", "audio_format", "isolated_events")
+SELECTION = ("data", "split", "start", "mixtures", "audio_format", "isolated_events", "merge_overlaps")
 PACKAGES = ("separatrix", "numpy", "pyloudnorm", "soundfile", "torch", "torchaudio")
 
 DESCRIPTION = """Write mixtures with their JAMS (mixtures/), the isolated sources in them (sources/), their events and
@@ -61,9 +61,10 @@ def synthesize(
             f"take fewer or raise --data.{split}_mixtures"
         )
     with new_folder(output, overwrite, made_by_us=MANIFEST) as folder:
-        data.build()
+        data.build(split=split)
         indices = track(range(start, start + mixtures), f"writing {mixtures} mixtures", console=Console(stderr=True))
-        write_mixtures(folder, data, split, indices, selection["audio_format"], selection["isolated_events"])
+        how = (selection[name] for name in ("audio_format", "isolated_events", "merge_overlaps"))
+        write_mixtures(folder, data, split, indices, *how)
         manifest = {
             "format": FORMAT,
             **selection,
@@ -106,6 +107,7 @@ def _with_manifest(arguments: list[str]) -> tuple[list[str], dict[str, Any] | No
         manifest = json.loads(path.read_text())
         if manifest["format"] != FORMAT:
             raise InputError(f"--manifest {path}: format {manifest['format']}; this version reads format {FORMAT}")
+        manifest.setdefault("merge_overlaps", False)  # what earlier versions made
         selection = {name: manifest[name] for name in SELECTION}
         if not all(isinstance(manifest.get(section, {}), dict) for section in ("versions", "corpus")):
             raise ValueError
@@ -134,6 +136,11 @@ def command(arguments: list[str]) -> None:
         "--isolated_events",
         action="store_true",
         help="write every event by itself too, as Scaper does: mixtures/NAME_events/",
+    )
+    parser.add_argument(
+        "--merge_overlaps",
+        action="store_true",
+        help="labels.tsv: overlapping events of one class as a single one, as PSDS tools need them",
     )
     parser.add_argument("--overwrite", action="store_true", help="replace what synthesize wrote there before")
     words, known = _with_manifest(resolved(arguments[1:], ("data",)))

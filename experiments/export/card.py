@@ -25,12 +25,14 @@ LICENCES = {
     "UrbanSound8K": "CC BY-NC 3.0",
     "LibriSpeech": "CC BY 4.0",
     "MUSDB18": "academic use only",
+    "ESC50": "CC BY-NC 3.0",
+    "FSD50K": "CC BY 4.0, of single clips CC0, CC BY, CC BY-NC or Sampling+",
     **dict.fromkeys(("Procedural", "ProceduralMusic", "ProceduralVoices"), "none: sounds made by formulas (MIT code)"),
 }
 # Settings of the trainer that decide what the weights become.
 OF_TRAINING = ("max_epochs", "precision", "accumulate_grad_batches", "gradient_clip_val", "devices", "num_nodes")
 # Settings of the data that say something of a machine, not of the mixtures.
-OF_THE_MACHINE = ("root", "bank_folder", "workers")
+OF_THE_MACHINE = ("root", "follow_links", "bank_folder", "workers")
 
 
 def read_card(path: str | Path) -> Card:
@@ -119,7 +121,9 @@ def _scores(run: RunFiles, weights: dict[str, Any]) -> dict[str, Any] | None:
     files = [path for path in (run.summary, run.classifier_scores) if path.is_file()]
     if not files:
         return None
-    rows = pandas.read_csv(files[0], keep_default_na=False, na_values=[""])
+    rows = pandas.read_csv(
+        files[0], keep_default_na=False, na_values=[""], dtype=dict.fromkeys(("class", "label"), str)
+    )
     rows = rows.drop(columns="supervision", errors="ignore").rename(columns={"class": "label"})
     rows = rows.astype(object).where(rows.notna(), None).to_dict("records")
     return {"data": _described(_read(run.test).get("data")), "rows": rows}

@@ -33,7 +33,7 @@ def tested_mixtures(run: Run) -> MixtureDataset:
     parser = data_parser(["report"], "")
     try:
         data: MixtureDataModule = parser.instantiate(parser.parse_object({"data": section})).data
-        data.build()  # the bank, where it is gone or was of another version
+        data.build(split="test")  # the bank, where it is gone or was of another version
         return data.dataset("test")
     except InputError:
         raise

@@ -71,7 +71,8 @@ def command(arguments: list[str]) -> None:
     make_stages, corpora = SYSTEMS[chosen.system]
     if any(word.startswith("--model.") for word in settings):
         raise InputError("--model: settings differ from stage to stage; run the commands of --dry-run with your own")
-    if len(corpora) > 1 and any(word.startswith("--data.corpus") for word in settings):
+    of_corpora = (word for word in settings if word.startswith("--data.corpus"))
+    if len(corpora) > 1 and any(word.split("=")[0] != "--data.corpus.follow_links" for word in of_corpora):
         raise InputError("--data.corpus: differs from domain to domain; run the commands of --dry-run with your own")
     output = Path(chosen.output or f"runs/{chosen.preset}/{chosen.system}")
     roots = _roots(chosen, corpora)

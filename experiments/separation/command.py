@@ -22,10 +22,10 @@ if TYPE_CHECKING:
     from lightning_modules.recordings.clustering import SelectedModel
     from lightning_modules.recordings.separator import Separator
 
-DESCRIPTION = """Separate recordings (WAV, FLAC, Ogg, AIFF) of any length, rate and number of channels. A weak-label
-separator writes one file for each sound class, and `residual`, what these leave of the recording: together they add up
-to it. Of several deep clustering models the most confident one's sources are written. Each recording becomes a folder,
-with its sources and separation.json."""
+DESCRIPTION = """Separate recordings (WAV, FLAC, MP3, Ogg, AIFF, AU, CAF) of any length, rate and number of channels. A
+weak-label separator writes one file for each sound class, and `residual`, what these leave of the recording: together
+they add up to it. Of several deep clustering models the most confident one's sources are written. Each recording
+becomes a folder, with its sources and separation.json."""
 EXAMPLES = (
     "separate --model urban street.wav --output separated",
     "separate --model speech --model music --model environmental talk.wav band.flac --output separated",

@@ -49,7 +49,7 @@ def separate_file(
 
     Args:
         separator: trained models.
-        path: WAV, FLAC, Ogg or AIFF.
+        path: WAV, FLAC, MP3, Ogg, AIFF, AU or CAF.
         folder: to write, one file a source and MANIFEST.
         source_format: 32-bit WAV, or 24-bit WAV or FLAC: all sources are made softer alike where one is beyond full
             scale.

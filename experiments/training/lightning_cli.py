@@ -266,7 +266,8 @@ class SeparatrixCLI(LightningCLI):
         # Whether no other process may be building the same bank: this one starts the other ranks, if there are any.
         starts_others = not cluster_environment(self.trainer).creates_processes_externally
         if self.trainer.world_size == 1 or (self.trainer.num_nodes == 1 and starts_others):
-            self.datamodule.build()
+            split = {"fit": None, "validate": "validation"}.get(str(self.subcommand), "test")
+            self.datamodule.build(split=split)
             return
         try:
             self.datamodule.bank  # noqa: B018  (opened before any process group exists)

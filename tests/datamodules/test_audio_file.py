@@ -7,10 +7,11 @@ import pytest
 import soundfile
 
 from datamodules.corpora import audio_file
-from datamodules.corpora.audio_file import audio_blocks, read_audio, resample, scan_audio
+from datamodules.corpora.audio_file import audio_blocks, audio_length, read_audio, resample, scan_audio
 from lightning_modules.errors import InputError
 
 NOISE = np.random.default_rng(0).uniform(-0.5, 0.5, 20_000)
+TAG = b"ID3\4\0\0\0\0\1\0" + bytes(128)
 TONE = 0.5 * np.sin(np.arange(20_000) / 10)
 
 
@@ -34,6 +35,7 @@ def error_of(path: Path) -> str:
     ("suffix", "subtype", "tolerance"),
     [
         *(("wav", "PCM_U8", 2**-7), ("wav", "PCM_24", 2**-23), ("wav", "FLOAT", 2**-24), ("wav", "IMA_ADPCM", 0.03)),
+        *(("wav", "GSM610", 0.15), ("w64", "GSM610", 0.15), ("caf", "ALAC_16", 2**-15)),
         *(("flac", "PCM_16", 2**-15), ("flac", "PCM_24", 2**-23)),
     ],
 )
@@ -41,8 +43,8 @@ def test_every_sample_format_gives_the_samples_written(tmp_path, suffix, subtype
     soundfile.write(tmp_path / f"a.{suffix}", TONE, 44_100, subtype=subtype)
     samples, rate = read_audio(tmp_path / f"a.{suffix}")
     assert rate == 44_100 and samples.dtype == np.float32 and samples.ndim == 1
-    # ADPCM fills its last block with zeros.
-    assert len(samples) == len(TONE) if subtype != "IMA_ADPCM" else len(samples) >= len(TONE)
+    # ADPCM and GSM fill their last block with zeros.
+    assert len(samples) == len(TONE) if subtype not in ("IMA_ADPCM", "GSM610") else len(samples) >= len(TONE)
     assert np.abs(samples[: len(TONE)] - TONE)[1000:].max() <= tolerance
 
 
@@ -63,6 +65,8 @@ def test_stereo_is_averaged_across_block_borders(tmp_path, monkeypatch):
 
 
 def test_missing_empty_and_other_files_are_told_apart(tmp_path):
+    with pytest.raises(InputError, match=r"^fold1/a\\x00\.wav: a zero byte in the name, which no file has; "):
+        read_audio(tmp_path / "a\0.wav", "fold1/a\0.wav")
     assert "no such file; fetch it again" in error_of(tmp_path / "a.wav")
     (tmp_path / "b.wav").touch()
     assert "empty file" in error_of(tmp_path / "b.wav")
@@ -78,7 +82,46 @@ def test_missing_empty_and_other_files_are_told_apart(tmp_path):
     assert not read_audio(tmp_path / "f.wav")[0].any()
 
 
-@pytest.mark.parametrize("claimed", [2002, 0xFFFFFFFE, 0xFFFFFFFF])
+@pytest.mark.parametrize("claimed", [0, 0x7FFFF000, 0x7FFFFFFF, 0x80000000, 0xFFFFFFD8, 0xFFFFFFFF])
+def test_a_wav_whose_header_does_not_say_how_long_it_is_is_read_to_its_end(tmp_path, claimed):
+    path = wav_with_data_size(tmp_path / "a.wav", claimed)
+    read = read_audio(path)[0]
+    np.testing.assert_array_equal(read, np.arange(1000) / np.float32(2**15))
+    assert scan_audio(path).samples == audio_length(path)[0] == len(read) == 1000
+    assert len(np.concatenate(list(audio_blocks(path)))) == 1000
+    np.testing.assert_array_equal(read_audio(path, start=10, stop=20)[0], read[10:20])
+
+
+def test_a_wav_that_says_it_is_empty_is_however_many_chunks_follow_its_samples(tmp_path):
+    path = wav_with_data_size(tmp_path / "a.wav", 0)
+    header = path.read_bytes()[:44]
+    path.write_bytes(b"RIFF" + struct.pack("<I", 36 + 20) + header[8:] + b"LIST" + struct.pack("<I", 12) + bytes(12))
+    assert "0 samples" in error_of(path)
+
+
+def test_an_mp3_of_changing_bit_rate_that_does_not_count_its_frames_is_no_shorter_file(tmp_path):
+    loud_at_times = np.concatenate(
+        [level * np.random.default_rng(0).standard_normal(44_100) for level in (1e-4, 0.3, 0.3)]
+    )
+    soundfile.write(tmp_path / "a.mp3", loud_at_times[::-1], 44_100)
+    content = (tmp_path / "a.mp3").read_bytes()
+    (tmp_path / "a.mp3").write_bytes(content + b"TAG" + bytes(125))
+    assert len(read_audio(tmp_path / "a.mp3")[0]) == len(loud_at_times)
+    counted = content.index(b"\xff\xfb", 10)  # the first frame holds the count
+    (tmp_path / "a.mp3").write_bytes(content[counted:])
+    assert "its header does not say how long it is; encode it again" in error_of(tmp_path / "a.mp3")
+
+
+@pytest.mark.parametrize("after", [False, True])
+def test_a_wav_of_millions_of_chunks_is_refused_in_one_line(tmp_path, after):
+    chunks = (b"junk" + bytes(4)) * 2_000_000
+    path = wav_with_data_size(tmp_path / "a.wav", 2000, before=b"" if after else chunks)
+    if after:
+        path.write_bytes(path.read_bytes() + chunks)
+    assert "more than 1000 chunks; encode it again" in error_of(path)
+
+
+@pytest.mark.parametrize("claimed", [2002, 0xEFFFFFFF])
 def test_a_wav_that_claims_more_than_it_holds_is_truncated(tmp_path, claimed):
     path = wav_with_data_size(tmp_path / "a.wav", claimed)
     assert f"truncated, {claimed - 2000} bytes of audio fewer" in error_of(path)
@@ -115,19 +158,27 @@ def test_samples_that_are_not_finite_or_of_which_nothing_computed_stays_finite_a
     assert read_audio(tmp_path / "a.wav")[0].max() > 10_000
 
 
-@pytest.mark.parametrize("kind", ["AU", "CAF", "MP3"])
-def test_only_the_formats_of_corpora_are_opened_whatever_a_file_is_called(tmp_path, kind):
+@pytest.mark.parametrize("tag", [b"", TAG])
+@pytest.mark.parametrize("kind", ["NIST", "SDS", "SVX", "PVF"])
+def test_only_the_formats_of_recordings_are_opened_whatever_a_file_is_called(tmp_path, kind, tag):
     soundfile.write(tmp_path / "a", NOISE, 16_000, format=kind)
-    (tmp_path / "a").rename(tmp_path / "a.wav")
-    assert "not readable as audio (no WAV, FLAC, Ogg or AIFF file; ffmpeg makes one" in error_of(tmp_path / "a.wav")
+    for name in ("a.wav", "a.gsm"):
+        (tmp_path / name).write_bytes(tag + (tmp_path / "a").read_bytes())
+        assert "not readable as audio (no WAV, FLAC, MP3, Ogg, AIFF, AU or CAF file); ffmpeg" in error_of(
+            tmp_path / name
+        )
 
 
-@pytest.mark.parametrize("kind", ["WAV", "WAVEX", "RF64", "FLAC", "OGG", "AIFF"])
-def test_formats_are_told_by_their_contents(tmp_path, kind):
+KINDS = ("WAV", "WAVEX", "RF64", "W64", "FLAC", "OGG", "AIFF", "MP3", "AU", "CAF")
+
+
+@pytest.mark.parametrize(("kind", "tag"), [*((kind, b"") for kind in KINDS), ("FLAC", TAG), ("MP3", TAG)])
+def test_formats_are_told_by_their_contents_behind_a_tag_too(tmp_path, kind, tag):
     soundfile.write(tmp_path / "a", TONE, 16_000, format=kind)
-    (tmp_path / "a").rename(tmp_path / "a.raw")
+    (tmp_path / "a.raw").write_bytes(tag + (tmp_path / "a").read_bytes())
     samples, rate = read_audio(tmp_path / "a.raw")
     assert rate == 16_000 and np.abs(samples[: len(TONE)] - TONE)[1000:-1000].max() < 0.05
+    assert scan_audio(tmp_path / "a.raw").samples == len(samples)
 
 
 def test_a_named_pipe_is_an_error_and_not_waited_for(tmp_path):

@@ -1,6 +1,8 @@
 """Readers of corpora: what they list, how they read it, and what they refuse in one line."""
 
+import csv
 import hashlib
+import json
 import os
 import pickle
 from collections import Counter, defaultdict
@@ -16,7 +18,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from datamodules.corpora.corpus import Clip, Corpus
+from datamodules.corpora.esc50 import ESC50
 from datamodules.corpora.folder_per_class import FolderPerClass, fold_of
+from datamodules.corpora.fsd50k import FSD50K
 from datamodules.corpora.joined import JoinedCorpora
 from datamodules.corpora.librispeech import LibriSpeech
 from datamodules.corpora.musdb18 import MUSDB18, section_bounds
@@ -29,6 +33,17 @@ SONG, HELD_OUT, TESTED = "train/Ann - Song", "train/leaf - SUMMERGHOST", "test/B
 SPEAKERS = {"train-clean-100": ("19", "26", "27", "32", "39"), "dev-other": ("116",), "test-other": ("367", "533")}
 HEADER = "slice_file_name,fsID,start,end,salience,fold,classID,class\n"
 FIRST = "1-1-0-0.wav,1,0,1,1,1,1,car_horn\n"
+ESC = "filename,fold,target,category,esc10,src_file,take\n"
+# Names of FSD50K's clips, their labels, part and uploader.
+SOUNDS = {
+    "11": ("Bark,Dog,Animal", "train", "ann"),
+    "12": ("Meow,Bark,Cat,Dog,Animal", "train", "ann"),
+    "13": ("Meow,Cat,Animal", "train", "bob"),
+    "14": ("Meow,Cat,Animal", "val", "bob"),
+    "15": ("Bark,Dog,Animal", "val", "cleo"),
+    "21": ("Bark,Dog,Animal", "eval", "cleo"),
+    "22": ("Meow,Cat,Animal", "eval", "dan"),
+}
 
 
 def write(root: Path, *names: str) -> Path:
@@ -78,6 +93,33 @@ def songs(tmp_path) -> MUSDB18:
     return MUSDB18(root, section_seconds=1.0)
 
 
+@pytest.fixture
+def esc50(tmp_path) -> ESC50:
+    root = write(tmp_path / "ESC-50-master", "audio/1-1-A.wav", "audio/1-1-B.wav", "audio/5-7-A.wav")
+    (root / "meta").mkdir()
+    rows = ["1-1-A.wav,1,0,dog,True,1,A", "1-1-B.wav,1,0,dog,True,1,B", "5-7-A.wav,5,10,rain,True,7,A"]
+    (root / "meta/esc50.csv").write_text(ESC + "\n".join(rows))
+    return ESC50(root)
+
+
+@pytest.fixture
+def fsd50k(tmp_path) -> FSD50K:
+    root = tmp_path / "FSD"
+    for part in ("dev", "eval"):
+        of_part = {name: row for name, row in SOUNDS.items() if (row[1] == "eval") == (part == "eval")}
+        write(root, *(f"FSD50K.{part}_audio/{name}.wav" for name in of_part))
+        for kind in ("ground_truth", "metadata"):
+            (root / f"FSD50K.{kind}").mkdir(exist_ok=True)
+        with open(root / f"FSD50K.ground_truth/{part}.csv", "w", newline="") as file:
+            writer = csv.writer(file)
+            writer.writerow(["fname", "labels", "mids", "split"][: 4 if part == "dev" else 3])
+            for name, (labels, split, _) in of_part.items():
+                writer.writerow([name, labels, "/m/1", split][: 4 if part == "dev" else 3])
+        clips = {name: {"title": "x", "uploader": uploader} for name, (_, _, uploader) in of_part.items()}
+        (root / f"FSD50K.metadata/{part}_clips_info_FSD50K.json").write_text(json.dumps(clips))
+    return FSD50K(root)
+
+
 class Reader(NamedTuple):
     """A corpus, its class, settings other than the root, and the file that a clip's audio is in."""
 
@@ -87,11 +129,14 @@ class Reader(NamedTuple):
     file: Callable[[Clip], Path]
 
 
-@pytest.fixture(params=["urbansound8k", "librispeech", "musdb18", "folder_per_class"])
+@pytest.fixture(params=["urbansound8k", "esc50", "fsd50k", "librispeech", "musdb18", "folder_per_class"])
 def reader(request, tmp_path) -> Reader:
     if request.param == "urbansound8k":
         corpus = request.getfixturevalue("urbansound")
         return Reader(corpus, UrbanSound8K, {}, lambda clip: corpus.root / clip.name)
+    if request.param in ("esc50", "fsd50k"):
+        corpus = request.getfixturevalue(request.param)
+        return Reader(corpus, type(corpus), {}, lambda clip: corpus.root / clip.name)
     if request.param == "librispeech":
         root, settings = request.getfixturevalue("speech"), {"validation_speakers": 1}
         return Reader(LibriSpeech(root, **settings), LibriSpeech, settings, lambda clip: root / clip.name)
@@ -125,7 +170,13 @@ def test_a_missing_file_and_one_that_a_link_leads_to_elsewhere_are_named(reader,
     message = error_of(reader.corpus, clip)
     assert message.startswith(f"{name}: no such file; ") or f"no {name.rsplit('/')[-1]}.wav" in message
     reader.file(clip).symlink_to(tmp_path / "elsewhere")
-    assert error_of(reader.corpus, clip).startswith(f"{name}: leads out of ")
+    message = error_of(reader.corpus, clip)
+    assert message.startswith(f"{name}: leads out of ") and "--follow-links" in message
+    expected, _ = soundfile.read(tmp_path / "elsewhere", dtype="float32", always_2d=True)
+    following = reader.cls(reader.corpus.root, follow_links=True, **reader.settings)
+    assert following.clips() == reader.corpus.clips() if reader.cls in (UrbanSound8K, ESC50, FSD50K) else True
+    samples, _ = following.read(clip)
+    np.testing.assert_array_equal(samples, expected.mean(1)[: len(samples)])
 
 
 def test_a_missing_root_and_an_empty_one_say_what_was_expected(reader, tmp_path):
@@ -225,6 +276,62 @@ def test_a_link_within_the_corpus_and_a_linked_root_are_followed(urbansound, tmp
     (urbansound.root / first.name).symlink_to(urbansound.root / second.name)
     (tmp_path / "linked").symlink_to(urbansound.root)
     np.testing.assert_array_equal(UrbanSound8K(tmp_path / "linked").read(first)[0], urbansound.read(second)[0])
+
+
+def test_urbansound_as_kaggle_ships_it_has_the_same_clips(urbansound, tmp_path):
+    flat = tmp_path / "archive"
+    os.rename(urbansound.root / "audio", flat)
+    os.rename(urbansound.root / "metadata/UrbanSound8K.csv", flat / "UrbanSound8K.csv")
+    clips = UrbanSound8K(flat).clips()
+    assert clips[0] == Clip("fold1/1001-1-0-0.wav", "car_horn", 1, "1001", 1) and len(clips) == 4
+    assert len(UrbanSound8K(tmp_path).read(clips[3])[0]) > 1000
+
+
+# ESC-50 and FSD50K
+
+
+def test_clips_of_esc50_are_of_the_recordings_that_they_were_cut_from(esc50):
+    clips = [
+        ("audio/1-1-A.wav", "dog", 1, "1"),
+        ("audio/1-1-B.wav", "dog", 1, "1"),
+        ("audio/5-7-A.wav", "rain", 5, "7"),
+    ]
+    assert esc50.clips() == [Clip(*clip) for clip in clips]
+    for row, reason in (
+        ("../a.wav,1,0,dog,True,1,A", "filename '../a.wav' is not a plain file name"),
+        ("a.wav,0,0,dog,True,1,A", "fold '0' is not a positive integer"),
+        ("a.wav,1,0,dog,True,,A", "src_file '' is no printable name"),
+        ("a.wav,1,0,dog,True,1,A\na.wav,2,0,dog,True,1,A", "a.wav was already listed"),
+    ):
+        (esc50.root / "meta/esc50.csv").write_text(ESC + row)
+        assert reason in error_of(esc50)
+
+
+def test_a_clip_of_fsd50k_belongs_to_the_only_one_of_its_labels_that_is_asked_for(fsd50k):
+    assert {clip.name[-6:-4]: clip.label for clip in fsd50k.clips()} == {
+        **{"11": "Bark", "12": "Meow", "14": "Meow", "21": "Bark", "22": "Meow"}
+    }
+    found = {clip.name[-6:-4]: clip.label for clip in fsd50k.labelled(["Dog", "Cat"])}
+    assert found == {"11": "Dog", "14": "Cat", "21": "Dog", "22": "Cat"}  # without 12, a dog and a cat
+    assert {clip.label for clip in fsd50k.labelled(["Animal"])} == {"Animal"}
+    with pytest.raises(InputError, match=r"^Animal: all of its clips are of Cat or Dog too; ask for one of these"):
+        fsd50k.labelled(["Animal", "Cat", "Dog"])
+
+
+def test_an_uploader_of_fsd50k_is_in_one_fold_the_last_of_his(fsd50k):
+    folds = {clip.name: (clip.fold, clip.recording) for clip in fsd50k.labelled(["Bark", "Meow"])}
+    assert folds == {
+        "FSD50K.dev_audio/11.wav": ("train", "ann"),
+        "FSD50K.dev_audio/14.wav": ("validation", "bob"),  # and not his 13, in train
+        "FSD50K.eval_audio/21.wav": ("test", "cleo"),  # and not her 15, in validation
+        "FSD50K.eval_audio/22.wav": ("test", "dan"),
+    }
+    (fsd50k.root / "FSD50K.metadata/dev_clips_info_FSD50K.json").write_text('{"11": 3}')
+    assert "not the description of FSD50K's clips" in error_of(fsd50k)
+    (fsd50k.root / "FSD50K.metadata/dev_clips_info_FSD50K.json").unlink()
+    assert "set uploaders to false" in error_of(fsd50k)
+    each_its_own = FSD50K(fsd50k.root, uploaders=False).labelled(["Bark", "Meow"])
+    assert [clip.recording for clip in each_its_own] == ["11", "13", "14", "15", "21", "22"]
 
 
 # LibriSpeech
@@ -404,7 +511,39 @@ def test_train_validation_and_test_folders_are_the_folds(tmp_path):
     assert f"{tmp_path / 'test'}: no recordings in class folders, found car, dog;" in error_of(FolderPerClass(tmp_path))
 
 
+@pytest.mark.parametrize("linked", ["dog", "dog/deep", "dog/a.wav"])
+def test_a_folder_of_links_is_refused_before_anything_is_read_or_followed_in_no_circle(tmp_path, linked):
+    write(tmp_path / "mine", "dog/deep/b.wav", "dog/a.wav", "rain/c.wav")
+    os.rename(tmp_path / "mine" / linked, tmp_path / "elsewhere")
+    (tmp_path / "mine" / linked).symlink_to(tmp_path / "elsewhere")
+    assert error_of(FolderPerClass(tmp_path / "mine")).startswith(f"{linked}: leads out of ")
+    (tmp_path / "mine/rain/again").symlink_to(tmp_path / "mine/rain")
+    (tmp_path / "mine/dog/up").symlink_to(tmp_path / "mine")
+    clips = FolderPerClass(tmp_path / "mine", follow_links=True).clips()
+    assert {clip.name for clip in clips} >= {"dog/a.wav", "dog/deep/b.wav", "rain/c.wav"} and len(clips) < 20
+
+
 # Several as one
+
+
+def test_one_class_of_several_corpora_is_made_by_other_names_and_no_recording_of_freesound_is_taken_twice(
+    urbansound, esc50, fsd50k
+):
+    table = urbansound.root / "metadata/UrbanSound8K.csv"
+    table.write_text(table.read_text().replace("1002,", "1,"))  # a dog bark of ESC-50's recording 1
+    joined = JoinedCorpora([urbansound, esc50, fsd50k], {"dog": "dog_bark", "Bark": "dog_bark"})
+    own = {clip.name: clip.label for clip in joined.labelled(["dog_bark", "rain"])}
+    assert own == {
+        **{f"1/{clip.name}": "dog_bark" for clip in urbansound.clips() if clip.label == "dog_bark"},
+        **{"2/audio/5-7-A.wav": "rain"},
+        **{f"3/FSD50K.{name}.wav": "dog_bark" for name in ("dev_audio/11", "dev_audio/12", "eval_audio/21")},
+    }
+    clip = joined.labelled(["dog_bark"])[-1]
+    np.testing.assert_array_equal(joined.read(clip)[0], fsd50k.read(fsd50k.clips()[-2])[0])
+    with pytest.raises(InputError, match=r"^labels: no clip of dgo in the corpora; correct the name"):
+        JoinedCorpora([urbansound, esc50], {"dgo": "dog_bark"}).clips()
+    JoinedCorpora([urbansound, esc50], follow_links=True)
+    assert urbansound.follow_links and esc50.follow_links
 
 
 def test_joined_corpora_keep_labels_and_folds_and_tell_names_and_recordings_apart(urbansound_factory, tmp_path):

@@ -13,7 +13,7 @@ import torch
 import yaml
 from torch.utils.data import DataLoader, default_collate
 
-from datamodules.corpora.corpus import Clip
+from datamodules.corpora.corpus import Clip, Corpus
 from datamodules.corpora.librispeech import LibriSpeech
 from datamodules.corpora.musdb18 import MUSDB18
 from datamodules.corpora.procedural import Procedural, ProceduralMusic, ProceduralVoices
@@ -47,7 +47,7 @@ KINDS: dict[str, tuple[type[MixtureDataModule], dict[str, Any]]] = {
 }
 
 
-class Noises:
+class Noises(Corpus):
     """Clips of a second of noise, made from their names."""
 
     name = "noises"
@@ -268,7 +268,7 @@ STEMS = {"stems": ["a", "b"], "evaluation_coherent": 1.0}
     [
         ("voices", [], {}, r"test_folds \[3\]: no clip of noises; choose other folds or labels"),
         ("voices", [clip("a", 3, "x"), clip("b", 3, "x")], {}, "test split: no 2 labels of different recordings"),
-        ("voices", [clip("a", 3, "x"), clip("c", 3, "y")], {"labels": ["a", "b"]}, r"no clip of b in test_folds \[3\]"),
+        ("voices", [clip("a", 3, "x"), clip("c", 3, "y")], {"labels": ["a", "b"]}, r"b: no clip in test_folds \[3\]"),
         ("voices", [clip("a", 3, "x"), clip("b", 3, "y")], STEMS, r"validation split: no section has all stems"),
         (
             "voices",

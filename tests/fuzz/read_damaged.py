@@ -51,7 +51,14 @@ def audio(folder: Path) -> Subject:
         *(("WAV", subtype, 2) for subtype in ("PCM_16", "FLOAT", "MS_ADPCM", "GSM610", "ULAW", "NMS_ADPCM_16")),
         *(("WAVEX", "PCM_16", 2), ("RF64", "PCM_16", 1), ("FLAC", "PCM_16", 1), ("FLAC", "PCM_24", 2)),
         *(("OGG", "VORBIS", 1), ("OGG", "OPUS", 2), ("AIFF", "PCM_16", 1), ("AIFF", "FLOAT", 2)),
-        *(("AIFF", "IMA_ADPCM", 1), ("AIFF", "DWVW_16", 1)),
+        *(("AIFF", "IMA_ADPCM", 1), ("AIFF", "DWVW_16", 1), ("MP3", "MPEG_LAYER_III", 2), ("AU", "PCM_16", 2)),
+        *(
+            ("AU", "G721_32", 1),
+            ("CAF", "PCM_24", 2),
+            ("CAF", "ALAC_16", 1),
+            ("W64", "PCM_16", 2),
+            ("AIFF", "GSM610", 1),
+        ),
     ):
         file = io.BytesIO()
         channels = 1 if subtype in ("GSM610", "NMS_ADPCM_16") else channels

@@ -149,26 +149,29 @@ def tone(number, rate=16_000):
 
 @pytest.fixture(scope="module")
 def corpora(recordings, urbansound_factory, tmp_path_factory):
-    """Where the corpora lie that documents name: a folder for each class, ESC-50, and those of `recordings`."""
+    """Where the corpora lie that documents name: a folder for each class, ESC-50, a table, those of `recordings`."""
     made = tmp_path_factory.mktemp("corpora")
     for number, label in enumerate(("blackbird", "rain", "wind")):
         (made / "MyRecordings" / label).mkdir(parents=True)
         for fold in FOLDS:
             name = next(name for n in count() if fold_of(name := f"{label}-{n}", len(FOLDS)) == fold)
             soundfile.write(made / "MyRecordings" / label / f"{name}.wav", tone(number), 16_000)
-    for part in ("meta", "audio"):
-        (made / "ESC-50" / part).mkdir(parents=True)
+    for part in ("ESC-50/meta", "ESC-50/audio", "MyTable"):
+        (made / part).mkdir(parents=True)
     rows = [("filename", "fold", "target", "category", "esc10", "src_file", "take")]
     for fold in range(1, 6):
-        for number, label in enumerate(("dog", "rain", "siren")):
+        for number, label in enumerate(("dog", "rain", "siren", "car_horn", "chainsaw", "fireworks")):
             rows.append((f"{fold}-{number}-A.wav", str(fold), str(number), label, "True", f"{fold}{number}", "A"))
             soundfile.write(made / "ESC-50" / "audio" / rows[-1][0], tone(number), 44_100)
-    with open(made / "ESC-50" / "meta" / "esc50.csv", "w", newline="") as file:
-        csv.writer(file).writerows(rows)
+            soundfile.write(made / "MyTable" / rows[-1][0], tone(number), 16_000)
+    listed = [("path", "fold", "label", "recording"), *((row[0], row[1], row[3], row[5]) for row in rows[1:])]
+    for table, of_table in (("ESC-50/meta/esc50.csv", rows), ("MyTable/clips.csv", listed)):
+        with open(made / table, "w", newline="") as file:
+            csv.writer(file).writerows(of_table)
     urbansound = urbansound_factory(classes=URBAN_CLASSES, folds=FOLDS, clips_per_class=1)
     links = {"DATA": recordings, "UrbanSound8K": urbansound, "LibriSpeech": recordings / "LibriSpeech"}
     mine = made / "MyRecordings"
-    return {**links, "MyRecordings": mine, "MyBirds": mine, "ESC-50": made / "ESC-50"}
+    return {**links, "MyRecordings": mine, "MyBirds": mine, **{name: made / name for name in ("ESC-50", "MyTable")}}
 
 
 @pytest.mark.parametrize("document", DOCUMENTS)

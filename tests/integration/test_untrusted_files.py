@@ -1,6 +1,7 @@
 """Files of anybody through the command line: nothing in them is run, removed, overwritten or shown raw."""
 
 import copy
+import json
 import random
 import shutil
 
@@ -163,7 +164,7 @@ def test_a_configuration_runs_nothing_and_has_no_billion_values(text, refused, t
 
 # --- names ---
 
-NAMES = ("[red]siren[bold]", "$x^{2}_$", "a`b*c_d<b>e", ":smile:", "%s{0}", "=cmd()")
+NAMES = ("[red]siren[bold]", "$x^{2}_$", "0", "yes", "a`b*c_d<b>e", ":smile:", "%s{0}", "=cmd()")
 
 
 @pytest.fixture
@@ -189,9 +190,9 @@ def test_names_are_shown_as_they_are(separatrix, oddly_named, tmp_path):
 
 
 def test_classes_of_odd_names_become_files_and_rows(separatrix, oddly_named, tmp_path):
-    classes = [NAMES[0], NAMES[1]]
+    classes = list(NAMES[:4])
     settings = {**separatrix.scenes, "data.corpus.root": oddly_named, "data.corpus.folds": 3, "data.sample_rate": 8000}
-    settings |= {"data.bank_folder": tmp_path / "banks", "data.classes": str(classes)}
+    settings |= {"data.bank_folder": tmp_path / "banks", "data.classes": json.dumps(classes)}
     corpus = ["--data.corpus", "datamodules.corpora.folder_per_class.FolderPerClass"]
     arguments = ["--config", "weak_labels/base", *corpus, *separatrix.as_options(settings)]
     separatrix.succeed("synthesize", *arguments, "--output", tmp_path / "scenes")
@@ -201,6 +202,6 @@ def test_classes_of_odd_names_become_files_and_rows(separatrix, oddly_named, tmp
     outcome = separatrix.succeed("test", *model, *arguments, "--run", tmp_path / "run")
     assert NAMES[0] in outcome.out.replace("\n", "")
     assert {row["class"] for row in separatrix.rows(tmp_path / "run" / "scores.csv")} == set(classes)
-    for name in ("../outside", "a/b", "a|b"):
+    for name in ("../outside", "a/b", "a|b", "=cmd()"):
         outcome = separatrix.run("synthesize", *arguments, "--data.classes", f"['{name}']", "--output", tmp_path / "no")
         assert outcome.status == 2 and "classes: " in outcome.err and not (tmp_path / "no").exists()

@@ -12,7 +12,13 @@ from lightning_modules.choices import choice
 from lightning_modules.deep_clustering.module import DeepClustering
 from lightning_modules.errors import LONGEST_LINE, InputError
 from lightning_modules.networks import BLSTM, CRNN, BandSplit
-from lightning_modules.setting_checks import require_between, require_names, require_positive, require_whole
+from lightning_modules.setting_checks import (
+    require_between,
+    require_class_names,
+    require_names,
+    require_positive,
+    require_whole,
+)
 from lightning_modules.weak_labels.classifier_module import EventClassifier
 from lightning_modules.weak_labels.references import ReferenceSeparator
 from lightning_modules.weak_labels.separator_module import WeakLabelSeparator
@@ -49,6 +55,12 @@ def test_numbers_are_finite_and_within_their_bounds(value):
 )
 def test_a_name_that_leads_out_of_a_folder_or_a_cell_is_refused(name):
     assert refusal(require_names, "classes", ["siren", name])
+
+
+@pytest.mark.parametrize("name", ["residual", "overall", "mixture", "=1+1", "-x", "+x", "@x"])
+def test_a_class_that_something_else_is_called_or_that_a_spreadsheet_computes_is_refused_with_what_to_type(name):
+    assert "--data.corpus.labels" in (refusal(require_class_names, ["siren", name]) or "")
+    assert refusal(require_class_names, ["siren", "0", "yes", "nan", "a=b", f"{name} x".strip("=-+@")]) is None
 
 
 SMALL = {"window": 32, "hop": 16, "sample_rate": 8000, "classes": ["horn", "dog"]}

@@ -82,6 +82,19 @@ def test_all_broken_clips_are_listed_and_the_rest_is_reported(urbansound_factory
     assert error.splitlines()[-1] == "separatrix check: 2 of 12 clips are broken; they are listed above"
 
 
+@pytest.mark.parametrize("linked", ["audio", "audio/fold2", "audio/*/*.wav"])
+def test_a_corpus_of_links_is_refused_once_and_read_when_told_to(urbansound_factory, tmp_path, capsys, linked):
+    root = urbansound_factory()
+    for number, path in enumerate(sorted(root.glob(linked))):
+        path.rename(tmp_path / str(number))
+        path.symlink_to(tmp_path / str(number))
+    status, _, error = run(capsys, "urbansound8k", "--root", str(root), *FEW)
+    assert status == 2 and error.splitlines()[-1].startswith("separatrix check: audio/fold")
+    assert error.count("leads out of") == 1 and "--follow-links" in error
+    status, report, _ = run(capsys, "urbansound8k", "--root", str(root), "--follow-links", *FEW)
+    assert status == 0 and "12 clips decoded: 0 broken" in report
+
+
 @pytest.mark.parametrize("terminal", [True, False])
 def test_a_terminal_shows_the_first_of_many_broken_clips_and_a_file_all(tmp_path, terminal):
     (tmp_path / "hiss").mkdir()

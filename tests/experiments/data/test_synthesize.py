@@ -3,6 +3,7 @@
 import csv
 import hashlib
 import json
+import shutil
 from pathlib import Path
 
 import jams
@@ -12,6 +13,7 @@ import pytest
 import soundfile
 import yaml
 
+from datamodules.annotations import event_file
 from datamodules.corpora.procedural import Procedural, ProceduralMusic, ProceduralVoices
 from datamodules.urban_scenes import UrbanScenes
 from experiments.cli import main
@@ -136,6 +138,11 @@ def test_a_reader_of_scapers_data_sets_finds_mixtures_and_events(written):
     assert several_of_a_class
 
 
+def test_the_file_of_an_event_lies_in_its_mixtures_folder_whatever_its_label_is():
+    assert event_file("a.wav", 0, "siren") == "a_events/foreground0_siren.wav"
+    assert event_file("a.wav", 1, "../../voice/07") == "a_events/foreground1_.._.._voice_07.wav"
+
+
 def test_pandas_reads_strong_and_weak_labels(written):
     strong = pandas.read_csv(written / "labels.tsv", sep="\t")
     weak = pandas.read_csv(written / "weak_labels.tsv", sep="\t")
@@ -146,6 +153,48 @@ def test_pandas_reads_strong_and_weak_labels(written):
     of_events = strong.groupby("filename").event_label.agg(lambda labels: set(labels))
     assert of_events.to_dict() == {row.filename: set(row.event_labels.split(",")) for row in weak.itertuples()}
     assert set(weak.filename) == {path.name for path in (written / "mixtures").glob("*.wav")}
+
+
+def active_samples(labels: Path) -> dict[tuple[str, str], np.ndarray]:
+    """How many events of a class there are at each of a mixture's samples."""
+    active: dict[tuple[str, str], np.ndarray] = {}
+    for row in pandas.read_csv(labels, sep="\t").itertuples():
+        counts = active.setdefault((row.filename, row.event_label), np.zeros(8000, int))
+        counts[round(row.onset * 8000) : round(row.offset * 8000)] += 1
+    return active
+
+
+def test_strong_labels_without_overlaps_cover_the_same_samples_once(configuration, written, tmp_path):
+    settings = ["--mixtures", "20", "--start", "3", "--isolated_events", "--merge_overlaps"]
+    assert run(configuration, tmp_path / "merged", *settings) == 0
+    events, merged = active_samples(written / "labels.tsv"), active_samples(tmp_path / "merged" / "labels.tsv")
+    assert events.keys() == merged.keys() and max(counts.max() for counts in events.values()) > 1
+    for name, counts in merged.items():
+        np.testing.assert_array_equal(counts, events[name] > 0)
+    onsets = pandas.read_csv(tmp_path / "merged" / "labels.tsv", sep="\t").groupby("filename", sort=False).onset
+    assert onsets.is_monotonic_increasing.all()
+    manifest = tmp_path / "merged" / "manifest.json"
+    assert main(["synthesize", "--manifest", str(manifest), "--output", str(tmp_path / "again")]) == 0
+    assert files(tmp_path / "again") == files(tmp_path / "merged")
+    other = {name: of for name, of in files(written).items() if files(tmp_path / "merged")[name] != of}
+    assert other.keys() == {"labels.tsv", "manifest.json"}
+
+
+def test_only_the_clips_of_the_split_are_needed(urbansound_factory, tmp_path):
+    root = urbansound_factory(rate=8000, folds=(1, 2, 3))
+    settings = {**SETTINGS, "corpus.root": root, "classes": "[car_horn, dog_bark]", "event_rate": 2}
+    words = [word for name, value in settings.items() for word in (f"--data.{name}", str(value))]
+    command = ["synthesize", "--config", "weak_labels/base", *words, "--mixtures", "4", "--split", "validation"]
+    for part in ("whole", "only"):
+        output = ["--data.bank_folder", f"{tmp_path}/{part}_bank", "--output", f"{tmp_path}/{part}"]
+        assert main([*command, *output]) == 0
+        for fold in (1, 3):
+            shutil.rmtree(root / "audio" / f"fold{fold}", ignore_errors=True)
+    made = [
+        {name: of for name, of in files(tmp_path / part).items() if name != "manifest.json"}
+        for part in ("whole", "only")
+    ]
+    assert made[0] == made[1] and len(made[0]) > 10
 
 
 @pytest.mark.parametrize("audio_format", ["wav", "flac"])

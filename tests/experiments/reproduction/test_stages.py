@@ -87,6 +87,7 @@ def test_a_configuration_counts_by_its_content_and_a_folder_not_at_all(tmp_path)
 def test_how_a_stage_is_followed_and_how_fast_is_no_part_of_what_it_is(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     followed = ("--logger", "wandb", "--group", "mine", "--data.workers", "7", "--data.bank_folder=/elsewhere")
+    followed += ("--data.corpus.follow_links=true",)
     root = ("--data.corpus.root", "data")
     fingerprints = [
         Record(stage(tmp_path, "a", "--trainer.max_epochs", *words), []).fingerprint
