@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import separatrix_entry
 from experiments.command_line.configurations import read_configuration, with_preset
 from lightning_modules.atomic_file import write_text_atomically
 from lightning_modules.errors import InputError
@@ -55,7 +56,8 @@ class Stage:
 
     def words(self, launch: Sequence[str] = ()) -> list[str]:
         """The command as a process of its own."""
-        return [*self._launched(launch), sys.executable, "-m", "experiments.cli", *self.command()]
+        # By its path: with `-m` a package `experiments` in the current folder would come first, also for its ranks.
+        return [*self._launched(launch), sys.executable, separatrix_entry.__file__, *self.command()]
 
     def _launched(self, launch: Sequence[str]) -> Sequence[str]:
         return () if self.arguments[0] == "bank" else launch
