@@ -58,7 +58,7 @@ def wandb_run(
     own = record["job_type"] == job_type
     init = {
         **record,
-        "resume": "allow",
+        "resume": "allow",  # of an online run; offline it is `wandb sync --append` that continues one
         "name": os.environ.get("WANDB_NAME") or record["name"],
         "project": os.environ.get("WANDB_PROJECT", PROJECT),
         "group": group,
@@ -119,7 +119,7 @@ def _begin(init: dict[str, Any]) -> "Run | None":
         if mode == "online":
             _say(str(run.url))
         elif mode != "disabled":
-            _say(f"offline run {run.id} ({reason}); to upload it: wandb sync {Path(run.dir).parent}")
+            _say(f"offline run {run.id} ({reason}); to upload it: wandb sync --append {Path(run.dir).parent}")
         return run
     except Exception as error:  # of whatever kind: no training ends for its diary
         _say(f"cannot start and is left alone: {in_one_line(error)}")
