@@ -59,7 +59,8 @@ class Tracking(Callback):
             return
         run, self._run = self._run, None
         if isinstance(self._tracker, TensorBoardTracker):
-            self._tracker.run = self.finished.enter_context(_tensorboard(run))
+            begins = trainer.global_step if self._tracker.command == "fit" else 0
+            self._tracker.run = self.finished.enter_context(tensorboard_run(run, begins))
             return
         command, configuration = self._tracker.command, self._configuration()
         begun = wandb_run(run, command, self._group, configuration, self._name())
@@ -73,11 +74,16 @@ class Tracking(Callback):
 
 
 @contextlib.contextmanager
-def _tensorboard(run: RunFiles) -> Iterator[Any]:
-    """A writer into the folder's `tensorboard`, where the curves of all starts join."""
+def tensorboard_run(run: RunFiles, begins: int) -> Iterator[Any]:
+    """A writer into the folder's `tensorboard`, where the curves of all starts join.
+
+    A training that resumes begins at an earlier step than a killed one had reached: what that one wrote of the steps
+    from there on is hidden.
+    """
     from torch.utils.tensorboard import SummaryWriter
 
-    with SummaryWriter(str(run.tensorboard)) as writer:
+    # Seconds: as much as a kill can lose.
+    with SummaryWriter(str(run.tensorboard), purge_step=begins or None, flush_secs=15) as writer:
         yield writer
 
 
