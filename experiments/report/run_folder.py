@@ -96,6 +96,10 @@ class RunFolder:
     system: str  # `weak-labels`, `model-selection` or `run`
     runs: tuple[Run, ...]  # in the order in which a report speaks of them
 
+    def __post_init__(self) -> None:
+        for run in self.runs:
+            run.configuration  # noqa: B018  (a damaged one is refused at once, and read once)
+
     @property
     def what(self) -> str:
         """What it holds, in words."""
