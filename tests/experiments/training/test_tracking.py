@@ -1,7 +1,6 @@
 """What a run is called in Weights & Biases, and how the starts of a run join in TensorBoard."""
 
 import pytest
-
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from callbacks.tensorboard_tracker import TensorBoardTracker
