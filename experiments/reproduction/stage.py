@@ -16,8 +16,10 @@ from lightning_modules.errors import InputError
 from lightning_modules.run_files import RunFiles
 
 # These settings change nothing of a stage's results.
-_NO_PART_OF_IT = ("--logger", "--group", "--data.workers", "--data.bank_folder", "--data.verify_bank")
-_NO_PART_OF_IT += ("--trainer.enable_progress_bar",)
+_NO_PART_OF_IT = (
+    *("--logger", "--group", "--trainer.enable_progress_bar"),
+    *("--data.workers", "--data.bank_folder", "--data.verify_bank"),
+)
 # Nor do the places of results; those of other stages count by their fingerprints.
 _PLACES = ("--run", "--model.classifier", "--model.checkpoints", "--ckpt_path")
 
