@@ -8,10 +8,7 @@ BIN := .venv/bin
 help:  ## list these targets
 	@awk -F ':.*## ' '/^[-.a-z]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-.venv: .venv/ready  ## build the Python environment when it is missing or outdated
-
-# Written last, by a build that succeeded: an interrupted one is repeated.
-.venv/ready: pyproject.toml constraints.txt .ci/prepare_environment
+.venv:  ## build the Python environment when it is missing or outdated
 	@.ci/prepare_environment $(PYTHON)
 
 demo: .venv  ## make both papers' tables from procedural sounds, in minutes, without a data set
@@ -43,5 +40,7 @@ docs: .venv  ## build the documentation into site/, to be read from the disk: op
 	@echo "open site/index.html"
 
 clean:  ## remove .venv, the documentation and caches; runs/ stays
+	@[ ! -e .venv ] || [ -e .venv/made-by-prepare_environment ] || [ -e .venv/ready ] || \
+		{ echo "clean: .venv is not of make; delete it yourself" >&2; exit 1; }
 	rm -rf .venv site build dist *.egg-info .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -20,6 +20,10 @@ Example:
     ```
 """
 
+from separatrix_entry import require_own_packages as _require_own_packages
+
+_require_own_packages()
+
 from callbacks.audio_examples import AudioExamples
 from callbacks.classifier_scores import ClassifierScores
 from callbacks.embedding_pictures import EmbeddingPictures

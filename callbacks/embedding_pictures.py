@@ -55,6 +55,6 @@ class EmbeddingPictures(Callback):
         shared = np.zeros((model.sources, model.sources))
         np.add.at(shared, (nearest, sources), 1)
         clusters = linear_sum_assignment(shared, maximize=True)[1][nearest]
-        with atomic_file(path) as partial, partial.open("wb") as file:
+        with atomic_file(path) as file:
             np.savez(file, embedding=embedding, clusters=clusters, sources=sources)
         write_figure(path.with_suffix(".png"), embedding_figure(embedding, clusters, sources, title))

@@ -8,6 +8,8 @@ from lightning import Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.trainer.states import TrainerFn
 
+from callbacks.tracker import trackers
+
 
 class EpochCheckpoint(ModelCheckpoint):
     """One checkpoint in a run's `checkpoints`, written over at the ends of whole epochs.
@@ -57,7 +59,14 @@ class EpochCheckpoint(ModelCheckpoint):
         """Save after a whole epoch, and by a metric only once there is one."""
         measured = self.monitor is None or self.monitor in trainer.callback_metrics
         if measured and epoch_is_whole(trainer):
+            before = self.best_model_score
             super().on_train_epoch_end(trainer, pl_module)
+            if self.best_model_score is not before:
+                # Of the epoch that is kept: the best value of any epoch may be of a checkpoint that is not.
+                values = trainer.callback_metrics.items()
+                figures = {f"best_{name}": float(value) for name, value in values if name.startswith("validation_")}
+                for tracker in trackers(trainer):
+                    tracker.attempt(tracker.show_figures, figures)
 
     def on_train_start(self, trainer: Trainer, pl_module: Any) -> None:
         """Begin a new epoch behind a finished one.

@@ -26,8 +26,8 @@ class EstimateFiles(Callback):
         for index, mixture, estimates in zip(batch.indices.tolist(), batch.mixture, outputs, strict=True):
             for name, signal in zip(("mixture", *pl_module.classes), (mixture, *estimates), strict=True):
                 # Not by libsndfile, which writes the time into float WAV: files would never be the same twice.
-                with atomic_file(self.folder / str(index) / f"{name}.wav") as partial:
-                    wavfile.write(partial, pl_module.geometry.sample_rate, signal.cpu().numpy())
+                with atomic_file(self.folder / str(index) / f"{name}.wav") as file:
+                    wavfile.write(file, pl_module.geometry.sample_rate, signal.cpu().numpy())
 
     def on_predict_end(self, trainer: Trainer, pl_module: Any) -> None:
         if trainer.is_global_zero:

@@ -17,6 +17,8 @@ class RowParts:
     """The row files of one evaluation, in a folder of their own; the first column is the mixture's index."""
 
     def __init__(self, folder: Path, columns: Sequence[str]) -> None:
+        if folder.is_symlink():
+            raise InputError(f"{folder}: is a link, and rows would be written through it; remove it")
         self.folder = folder
         self.columns = list(columns)
         self._file: IO[str] | None = None
@@ -90,10 +92,10 @@ class RowParts:
                 f"{self.folder}: {found} rows are there, {count} were written by this evaluation; give a folder "
                 f"that all ranks share and no other evaluation writes to"
             )
-        with atomic_file(path) as partial, partial.open("w", newline="", encoding="utf-8") as file:
-            file.write(as_csv(self.columns, []))
+        with atomic_file(path) as file:
+            file.write(as_csv(self.columns, []).encode())
             for lines in mixtures.values():
-                file.writelines(lines)
+                file.writelines(line.encode() for line in lines)
 
     def remove(self) -> None:
         shutil.rmtree(self.folder, ignore_errors=True)

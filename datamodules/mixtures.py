@@ -3,6 +3,7 @@
 import hashlib
 import sys
 from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import asdict
 from itertools import combinations
@@ -71,6 +72,7 @@ class MixtureDataModule(LightningDataModule, ABC):
         workers: loader processes; 0 renders in the training process.
         train_sources: whether training batches hold the isolated sources; weak labels do without.
         augmentation: how events of training mixtures differ from their recordings; not at all unless given.
+        verify_bank: compare all samples of a bank with its checksums when it is opened.
     """
 
     labels: frozenset[str] | None = None  # of the corpus, those that take part; all unless a subclass says which
@@ -97,10 +99,12 @@ class MixtureDataModule(LightningDataModule, ABC):
         workers: int = 0,
         train_sources: bool = True,
         augmentation: Augmentation | None = None,
+        verify_bank: bool = False,
     ) -> None:
         super().__init__()
         self.corpus = corpus
         self.bank_folder = bank_folder
+        self.verify_bank = verify_bank
         self.classes = tuple(classes)
         self.geometry = Geometry(sample_rate, window, hop)
         require_measurable(self.geometry, duration)
@@ -183,7 +187,8 @@ class MixtureDataModule(LightningDataModule, ABC):
                 return self.bank
             except InputError:
                 self.folds = {each: folds if each == split else frozenset() for each, folds in self.folds.items()}
-        self._bank = build_sound_bank(self.corpus, self.clips(), self.geometry.sample_rate, self.bank_folder, workers)
+        bank = self.corpus, self.clips(), self.geometry.sample_rate, self.bank_folder
+        self._bank = build_sound_bank(*bank, workers, verify=self.verify_bank)
         self.prepare_data()
         return self._bank
 
@@ -191,7 +196,8 @@ class MixtureDataModule(LightningDataModule, ABC):
     def bank(self) -> SoundBank:
         """The sound bank, opened at first use."""
         if self._bank is None:
-            self._bank = SoundBank.open(self.corpus, self.clips(), self.geometry.sample_rate, self.bank_folder)
+            bank = self.corpus, self.clips(), self.geometry.sample_rate, self.bank_folder
+            self._bank = SoundBank.open(*bank, self.verify_bank)
         return self._bank
 
     def prepare_data(self) -> None:
@@ -284,6 +290,24 @@ class MixtureDataModule(LightningDataModule, ABC):
             settings[f"{split}_rules"] = asdict(self.rules(split))
         settings["augmentation"] = asdict(self.augmentation or Augmentation())
         return settings
+
+    def description(self) -> dict[str, Any]:
+        """What the mixtures are made of, as plain values: corpus, classes, splits and their clips, bank with digest."""
+        splits = {split: (sorted(map(str, folds)), self.clip_numbers(split)) for split, folds in self.folds.items()}
+        labels = {split: Counter(self.bank.clips[number].label for number in of) for split, (_, of) in splits.items()}
+        described = {
+            "corpus": self.corpus.name,
+            "classes": list(self.classes),
+            "sample_rate": self.geometry.sample_rate,
+            "splits": {
+                split: {"folds": folds, "mixtures": self.mixtures[split], "clips": dict(labels[split])}
+                for split, (folds, _) in splits.items()
+            },
+            "seed": self.seed,
+            "bank": self.bank.path.name,
+            "bank_index_sha256": self.bank.index_digest(),
+        }
+        return {**described, "digest": hashlib.sha256(repr(described).encode()).hexdigest()[:12]}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on with the mixtures that the training began with; an evaluation may be of any."""

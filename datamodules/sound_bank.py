@@ -6,8 +6,9 @@ import hashlib
 import os
 import secrets
 import shutil
+import zlib
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -23,10 +24,15 @@ from lightning_modules.errors import InputError
 FORMAT = 1
 _SAMPLES, _INDEX = "samples.f32", "index.npz"
 _UNFINISHED = ".building"
+_AGAIN = "delete the folder and build it again"
 
 
 class MissingBankError(InputError):
     """A sound bank that was never built, or is of clips that have changed since."""
+
+
+class UnverifiableBankError(InputError):
+    """A sound bank without checksums."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,8 +59,17 @@ class SoundBank:
     left_out: list[str]
 
     @staticmethod
-    def open(corpus: Corpus, clips: list[Clip], sample_rate: int, folder: str | os.PathLike[str]) -> "SoundBank":
+    def open(
+        corpus: Corpus, clips: list[Clip], sample_rate: int, folder: str | os.PathLike[str], verify: bool = False
+    ) -> "SoundBank":
         """Open the bank of exactly these clips, as they are on disk now.
+
+        Args:
+            corpus: where the clips come from.
+            clips: what the bank holds.
+            sample_rate: the bank's rate in Hz.
+            folder: where banks lie.
+            verify: read all samples and compare them with the checksums that were stored with them.
 
         Raises:
             MissingBankError: it was never built, or the corpus has changed since.
@@ -83,15 +98,20 @@ class SoundBank:
         except Exception:  # NumPy's reader raises anything at a damaged archive
             whole = False
         if not whole:
-            raise InputError(f"{path}: damaged sound bank; delete the folder and build it again")
+            raise InputError(f"{path}: damaged sound bank; {_AGAIN}")
         audible = [clips[i] for i in kept.tolist()]
+        if verify:
+            verify_bank(path, [clip.name for clip in audible])
         return SoundBank(path, sample_rate, audible, np.cumsum(lengths) - lengths, lengths, loudness, left_out)
+
+    def index_digest(self) -> str:
+        """SHA-256 of the file that says which clips the bank holds, how long and loud they are, and their checksums."""
+        return hashlib.sha256((self.path / _INDEX).read_bytes()).hexdigest()
 
     @cached_property
     def samples(self) -> np.ndarray:
         """Samples of all clips, one after the other, float32 [total], read-only."""
-        # As a plain array: slices of a `memmap` carry its attributes along, which costs more than to cut them.
-        return np.asarray(np.memmap(self.path / _SAMPLES, dtype="<f4", mode="r"))
+        return _mapped(self.path)
 
     @cached_property
     def clips_of_label(self) -> dict[str, list[int]]:
@@ -137,6 +157,47 @@ def bank_path(corpus: Corpus, clips: list[Clip], sample_rate: int, folder: str |
     return Path(folder) / f"{corpus.name}-{sample_rate}Hz-{hashlib.sha256(key.encode()).hexdigest()[:16]}"
 
 
+def verify_bank(path: Path, names: Sequence[str] = ()) -> int:
+    """Read a whole bank and compare its samples with the checksums that were stored with them.
+
+    Args:
+        path: folder of the bank.
+        names: of its clips; where they are not known, damaged clips are told by number.
+
+    Returns:
+        How many clips it holds.
+
+    Raises:
+        UnverifiableBankError: it was built before banks had checksums.
+        InputError: bytes have changed since.
+    """
+    try:
+        with open(path / _INDEX, "rb") as file, np.load(file, allow_pickle=False) as index:
+            lengths = index["lengths"].tolist()
+            checksums = index["checksums"].tolist() if "checksums" in index else None
+        samples = _mapped(path)
+        whole = len(samples) == sum(lengths) and (checksums is None or len(checksums) == len(lengths))
+    except Exception:  # as in `SoundBank.open`
+        whole = False
+    if not whole:
+        raise InputError(f"{path}: damaged sound bank; {_AGAIN}")
+    if checksums is None:
+        raise UnverifiableBankError(f"{path}: an earlier version built it, without checksums; {_AGAIN}")
+    damaged, begin = [], 0
+    for number, (length, expected) in enumerate(zip(lengths, checksums, strict=True)):
+        if zlib.crc32(samples[begin : begin + length].data) != expected:
+            damaged.append(names[number] if names else f"number {number}")
+        begin += length
+    if damaged:
+        raise InputError(f"{path}: {len(damaged)} of {len(lengths)} clips damaged, the first {damaged[0]}; {_AGAIN}")
+    return len(lengths)
+
+
+def _mapped(path: Path) -> np.ndarray:
+    """A bank's samples as a plain array: slices of a `memmap` carry its attributes along, at a cost."""
+    return np.asarray(np.memmap(path / _SAMPLES, dtype="<f4", mode="r"))
+
+
 def build_sound_bank(
     corpus: Corpus,
     clips: list[Clip],
@@ -144,6 +205,7 @@ def build_sound_bank(
     folder: str | os.PathLike[str],
     workers: int | None = None,
     progress: bool = True,
+    verify: bool = False,
 ) -> SoundBank:
     """Build the bank of these clips, or open it where it is there already.
 
@@ -156,13 +218,14 @@ def build_sound_bank(
         folder: where banks lie; made when missing.
         workers: decoding threads, one at least; by default one per available core, at most 16.
         progress: show a progress bar on stderr.
+        verify: whether a bank that is there already is compared with its checksums.
 
     Raises:
         InputError: clips are missing or broken (all are listed), none is audible, or the folder cannot be written.
     """
     path = bank_path(corpus, clips, sample_rate, folder)
     if os.path.isdir(path):
-        return SoundBank.open(corpus, clips, sample_rate, folder)
+        return SoundBank.open(corpus, clips, sample_rate, folder, verify)
     try:
         with _unfinished_folder(path) as unfinished:
             _write_bank(unfinished, corpus, clips, sample_rate, workers, progress)
@@ -182,14 +245,16 @@ def _write_bank(
 ) -> None:
     description = f"sound bank of {corpus.name}, {sample_rate} Hz" if progress else ""
     inspected = inspect_clips(corpus, clips, sample_rate, workers, description)
-    inspections, broken = [], []
+    inspections, broken, checksums = [], [], []
     with open(path / _SAMPLES, "wb") as file, contextlib.closing(inspected):
         for found, samples in inspected:
             inspections.append(found)
             if found.broken:
                 broken.append(found.broken)
             elif found.usable and not broken:
-                file.write(samples.astype("<f4", copy=False).data)
+                written = samples.astype("<f4", copy=False).data
+                file.write(written)
+                checksums.append(zlib.crc32(written))
         if broken:
             raise InputError("\n".join((f"{len(broken)} of {len(clips)} clips of {corpus.name} are broken:", *broken)))
         kept = [number for number, found in enumerate(inspections) if found.usable]
@@ -202,6 +267,7 @@ def _write_bank(
             kept=np.array(kept, np.int64),
             lengths=np.array([inspections[number].length for number in kept], np.int64),
             loudness=np.array([inspections[number].loudness for number in kept], np.float64),
+            checksums=np.array(checksums, np.uint32),
             left_out=np.array([f"{found.clip.name}: {found.silent}" for found in inspections if found.silent], np.str_),
         )
         _to_disk(file)

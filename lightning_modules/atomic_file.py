@@ -4,14 +4,16 @@ import contextlib
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 
 @contextlib.contextmanager
-def atomic_file(path: Path) -> Iterator[Path]:
-    """Where to write the new contents of `path`: a neighbour, renamed when the block ends well, gone when it does not.
+def atomic_file(path: Path) -> Iterator[BinaryIO]:
+    """The new contents of `path`, to be written: a neighbour, renamed when the block ends well, gone when it does not.
 
-    A process that is killed, at whatever moment, leaves the old file or the new one. What it leaves beside them is
-    written over by whoever writes the file again.
+    A process that is killed, at whatever moment, leaves the old file or the new one. What it leaves beside them goes
+    with the next writing. The neighbour is always a new file: where somebody has put a link at its name, the link is
+    removed and nothing is written through it.
 
     Args:
         path: the file; its folder is made when missing. One process at a time may write it.
@@ -22,9 +24,11 @@ def atomic_file(path: Path) -> Iterator[Path]:
     partial = path.with_name(f".{path.name}.partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        yield partial
-        with partial.open("rb") as file:  # before the rename: a power cut must not leave the name without the bytes
-            os.fsync(file.fileno())
+        partial.unlink(missing_ok=True)
+        with open(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o666), "wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())  # before the rename: a power cut must not leave the name without the bytes
         partial.replace(path)
     except (OSError, RuntimeError) as error:
         reason = _of_the_system(error)
@@ -45,5 +49,5 @@ def _of_the_system(error: BaseException | None) -> OSError | None:
 
 def write_text_atomically(path: Path, text: str) -> None:
     """Write a text file, as a whole or not at all."""
-    with atomic_file(path) as partial:
-        partial.write_text(text)
+    with atomic_file(path) as file:
+        file.write(text.encode())

@@ -29,7 +29,7 @@ class AtomicCheckpointIO(TorchCheckpointIO):
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None) -> None:
         self._folders.add(Path(path).resolve().parent)
-        with atomic_file(Path(path)) as partial, partial.open("wb") as file:  # torch would note a path's name inside
+        with atomic_file(Path(path)) as file:
             torch.save(checkpoint, file)
 
     def remove_checkpoint(self, path: Any) -> None:

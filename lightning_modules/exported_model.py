@@ -46,8 +46,8 @@ def write_exported(path: Path, card: Card, weights: Mapping[str, Any]) -> Card:
     card = {"format": FORMAT, **card, "weights": described}
     metadata = {ENTRY: json.dumps({"card": card, "sha256": _digest(card)}, allow_nan=False)}
     contents = save({name: weight.detach().cpu().contiguous() for name, weight in weights.items()}, metadata)
-    with atomic_file(path) as partial:
-        partial.write_bytes(contents)
+    with atomic_file(path) as file:
+        file.write(contents)
     return card
 
 

@@ -28,6 +28,7 @@ class RunFiles:
         self.validation, self.test = self.folder / VALIDATION_FILE, self.folder / TEST_FILE
         self.tested = self.folder / TESTED_FILE
         self.curves = self.folder / "curves"
+        self.tensorboard = self.folder / "tensorboard"
         self.wandb, self.wandb_run = self.folder / "wandb", self.folder / "wandb.json"
         self.scores, self.summary = self.folder / SCORES_FILE, self.folder / SUMMARY_FILE
         self.validation_scores = self.folder / VALIDATION_SCORES_FILE

@@ -84,7 +84,7 @@ def with_preset(arguments: list[str]) -> list[str]:
     preset = presets[-1]
     if preset not in PRESETS:
         raise InputError(f"--preset {preset}: one of {', '.join(PRESETS)}{did_you_mean(preset, PRESETS)}")
-    names = [_shipped_name(option[1]) for option in given if option[0] == "--config" and len(option) > 1]
+    names = [shipped_name(option[1]) for option in given if option[0] == "--config" and len(option) > 1]
     # What a preset completes: the configurations of a system's own folder.
     rows = {name for name in shipped_configurations() if name.count("/") == 1}
     if rows.isdisjoint(names):
@@ -93,7 +93,7 @@ def with_preset(arguments: list[str]) -> list[str]:
         names.append("deep_clustering/selection")  # a command of data alone needs no model
     words: list[str] = []
     for option in given:
-        name = _shipped_name(option[1]) if option[0] == "--config" and len(option) > 1 else ""
+        name = shipped_name(option[1]) if option[0] == "--config" and len(option) > 1 else ""
         if name in rows:
             parts = config_options(*(part for part in preset_parts(name, preset, names) if part not in words))
             words += [*parts, *option[2:]]
@@ -121,7 +121,7 @@ def preset_parts(row: str, preset: str, names: Collection[str] = ()) -> list[str
     return [name for name in names if (CONFIGS / f"{name}.yaml").is_file()]  # a size says only what differs
 
 
-def _shipped_name(name: str) -> str:
+def shipped_name(name: str) -> str:
     """The name of the shipped configuration that this one is; empty where it is a file of the user's."""
     with contextlib.suppress(InputError, ValueError):
         return config_path(name).relative_to(CONFIGS).with_suffix("").as_posix()

@@ -1,5 +1,6 @@
 """`separatrix check`: what a corpus holds, what is broken, and the statistics of its mixtures beside the published."""
 
+import glob
 from collections import defaultdict
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
@@ -23,7 +24,7 @@ from datamodules.mixtures import LARGEST_SEED, MOST_MIXTURES, require_measurable
 from datamodules.recipes import SceneRecipes, SceneRules
 from datamodules.rendering import render
 from datamodules.scene_statistics import scene_statistics
-from datamodules.sound_bank import BankOnDemand
+from datamodules.sound_bank import BankOnDemand, UnverifiableBankError, verify_bank
 from datamodules.urban_scenes import URBAN_CLASSES
 from experiments.command_line.parser import command_parser
 from experiments.command_line.text import show_next
@@ -146,6 +147,20 @@ def check_clips(
     return inspections
 
 
+def check_banks(corpus: Corpus, folder: Path, console: Console) -> int:
+    """Compare every sound bank of a corpus with its checksums, print what is found, and return how many are damaged."""
+    damaged = 0
+    for path in sorted(folder.glob(f"{glob.escape(corpus.name)}-*Hz-*")):
+        try:
+            found = f"{path}: {verify_bank(path)} clips, all as they were built"
+        except UnverifiableBankError as error:
+            found = str(error)
+        except InputError as error:
+            damaged, found = damaged + 1, str(error)
+        console.print(f"sound bank {found}", markup=False, soft_wrap=True)
+    return damaged
+
+
 def check_scenes(corpus: Corpus | Path, scenes: Scenes, console: Console) -> list[Inspection]:
     """Print the report on a corpus, or a table of clips, that scenes are made of, with the scenes' statistics."""
     rules, geometry, classes = scenes.rules, scenes.geometry, len(scenes.classes)
@@ -185,17 +200,22 @@ def command(arguments: list[str]) -> None:
         else:
             of_corpus.add_class_arguments(PAIR_CORPORA[name])
             of_corpus.add_argument("--sample_rate", type=SampleRate, default=16000, help="of the mixtures, in Hz")
+        of_corpus.add_argument("--bank_folder", default="runs/banks", help="folder of sound banks to verify")
         corpora.add_subcommand(name, of_corpus, help=summary)
     chosen = parser.parse_args(arguments[1:])
     settings = parser.instantiate(chosen)[chosen.corpus].as_dict()
     following = _trainings(chosen.corpus, settings.get("root"), settings.get("folds"))
-    console = Console(emoji=False, highlight=False)
+    console, banks = Console(emoji=False, highlight=False), Path(settings.pop("bank_folder"))
     if chosen.corpus in SCENE_CORPORA:
         scenes = {name: settings.pop(name) for name in Scenes.__dataclass_fields__}
-        inspections = check_scenes(SCENE_CORPORA[chosen.corpus](**settings), Scenes(**scenes), console)
+        corpus = SCENE_CORPORA[chosen.corpus](**settings)
+        inspections = check_scenes(corpus, Scenes(**scenes), console)
     else:
         sample_rate = settings.pop("sample_rate")
-        inspections = check_clips(PAIR_CORPORA[chosen.corpus](**settings), None, sample_rate, console)
+        corpus = PAIR_CORPORA[chosen.corpus](**settings)
+        inspections = check_clips(corpus, None, sample_rate, console)
+    if isinstance(corpus, Corpus) and (damaged := check_banks(corpus, banks, console)):
+        raise InputError(f"{banks}: damaged sound banks of {corpus.name}: {damaged}, listed above")
     if broken := sum(bool(found.broken) for found in inspections):
         raise InputError(f"{broken} of {len(inspections)} clips are broken; they are listed above")
     show_next([], following)

@@ -115,6 +115,6 @@ def write_program(path: Path, module: SeparatrixModule, card: Card) -> float:
         difference = float((program.module()(features) - expected).abs().max())
     if not difference <= 1e-4 * max(1.0, float(expected.abs().max())):
         raise InputError(f"{path}: on noise the program differs from the model by {difference:.2g}; leave it out")
-    with atomic_file(path) as partial:
-        partial.write_bytes(file.getvalue())
+    with atomic_file(path) as written:
+        written.write(file.getvalue())
     return difference

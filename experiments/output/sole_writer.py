@@ -32,12 +32,14 @@ def sole_writer(target: Path, option: str, inside: bool = False) -> Iterator[Non
     """
     target = target.resolve()
     lock = target / LOCK if inside else target.with_name(f".{target.name}{LOCK}")
+    if lock.is_symlink():
+        raise InputError(f"{lock}: is a link, and this file would be written through it; remove it")
     made = [folder for folder in lock.parents if not folder.exists()]
     file = None
     # The writer itself reports a place that cannot be written to; a file system may know no locks.
     with contextlib.suppress(OSError):
         lock.parent.mkdir(parents=True, exist_ok=True)
-        file = os.open(lock, os.O_RDWR | os.O_CREAT, 0o666)
+        file = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
         try:
             fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except (BlockingIOError, PermissionError):

@@ -1,5 +1,6 @@
 """What lies in the folder that a report is of: a reproduction, or a single run."""
 
+import contextlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -42,11 +43,10 @@ class Run:
 
     def described(self, file: str) -> dict[str, Any]:
         """What a run wrote down of itself as JSON; empty where it did not, or not readably."""
-        try:
+        with contextlib.suppress(OSError, ValueError, RecursionError):
             content = json.loads((self.folder / file).read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            return {}
-        return content if isinstance(content, dict) else {}
+            return content if isinstance(content, dict) else {}
+        return {}
 
     @property
     def files(self) -> RunFiles:
@@ -95,6 +95,10 @@ class RunFolder:
     path: Path
     system: str  # `weak-labels`, `model-selection` or `run`
     runs: tuple[Run, ...]  # in the order in which a report speaks of them
+
+    def __post_init__(self) -> None:
+        for run in self.runs:
+            run.configuration  # noqa: B018  (a damaged one is refused at once, and read once)
 
     @property
     def what(self) -> str:

@@ -16,7 +16,7 @@ from experiments.output.sole_writer import sole_writer
 from experiments.reproduction.model_selection_stages import model_selection_stages
 from experiments.reproduction.stage import Stage
 from experiments.reproduction.weak_labels_stages import weak_labels_stages
-from experiments.training.command import LoggerName
+from experiments.training.command import LoggerName, require_logger
 from experiments.training.ranks import job_tasks, launched
 from lightning_modules.errors import InputError
 from lightning_modules.run_files import RunFiles
@@ -68,6 +68,7 @@ def command(arguments: list[str]) -> None:
     chosen = parser.parse_args(known)
     if chosen.jobs is not None and chosen.jobs < 1:
         raise InputError(f"--jobs: {chosen.jobs}; at least 1 is needed")
+    require_logger(chosen.logger)
     make_stages, corpora = SYSTEMS[chosen.system]
     if any(word.startswith("--model.") for word in settings):
         raise InputError("--model: settings differ from stage to stage; run the commands of --dry-run with your own")

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import separatrix_entry
 from experiments.command_line.configurations import read_configuration, with_preset
 from lightning_modules.atomic_file import write_text_atomically
 from lightning_modules.errors import InputError
@@ -17,7 +18,7 @@ from lightning_modules.run_files import RunFiles
 # These settings change nothing of a stage's results.
 _NO_PART_OF_IT = (
     *("--logger", "--group", "--trainer.enable_progress_bar"),
-    *("--data.workers", "--data.bank_folder", "--data.corpus.follow_links"),
+    *("--data.workers", "--data.bank_folder", "--data.verify_bank", "--data.corpus.follow_links"),
 )
 # Nor do the places of results; those of other stages count by their fingerprints.
 _PLACES = ("--run", "--model.classifier", "--model.checkpoints", "--ckpt_path")
@@ -58,7 +59,8 @@ class Stage:
 
     def words(self, launch: Sequence[str] = ()) -> list[str]:
         """The command as a process of its own."""
-        return [*self._launched(launch), sys.executable, "-m", "experiments.cli", *self.command()]
+        # By its path: with `-m` a package `experiments` in the current folder would come first, also for its ranks.
+        return [*self._launched(launch), sys.executable, separatrix_entry.__file__, *self.command()]
 
     def _launched(self, launch: Sequence[str]) -> Sequence[str]:
         return () if self.arguments[0] == "bank" else launch

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from callbacks.tracker import Tracker, show_rows
+from callbacks.wandb_tracker import WandbTracker
 from experiments.training.wandb_run import wandb_run
 from lightning_modules.run_files import RunFiles
 
@@ -16,17 +16,17 @@ def track_tables(output: Path, group: str, configuration: Mapping[str, Any]) -> 
     with wandb_run(files, "tables", group, configuration) as run:
         if run is None:
             return
-        tracker = Tracker(run)
+        tracker = WandbTracker(run=run)
         for table in tables:
-            tracker.attempt(show_rows, tracker, table)
+            tracker.attempt(tracker.show_rows, table)
         tracker.attempt(_log_files, tracker, figures, [*tables, *figures, files.table_text])
 
 
-def _log_files(tracker: Tracker, figures: list[Path], files: list[Path]) -> None:
+def _log_files(tracker: WandbTracker, figures: list[Path], files: list[Path]) -> None:
     import wandb
 
     if figures:
-        tracker.log_metrics({f"figures/{figure.stem}": wandb.Image(str(figure)) for figure in figures})
+        tracker.log({f"figures/{figure.stem}": wandb.Image(str(figure)) for figure in figures}, 0)
     artifact = wandb.Artifact(f"tables-{tracker.run.id}", "tables")
     for file in files:
         artifact.add_file(str(file))

@@ -1,11 +1,13 @@
 """`separatrix fit|validate|test|predict`: purposes and settings; Lightning is imported to run one of them."""
 
+import importlib.util
 from argparse import SUPPRESS
 from typing import Any, Literal
 
 from experiments.command_line.parser import CONFIG_HELP, PRESET_HELP, Explaining, asks_for_help, description
+from lightning_modules.errors import InputError
 
-LoggerName = Literal["csv", "wandb", "none"]
+LoggerName = Literal["csv", "wandb", "tensorboard", "none"]
 
 PURPOSES = {
     "fit": "Train a model. Everything that it makes lies in the folder --run. Interrupted, the same command resumes "
@@ -65,6 +67,12 @@ def add_run_settings(parser: Any) -> None:
     parser.add_argument("--run", type=str, default="runs/latest", help="folder of everything that the run makes")
     parser.add_argument("--logger", type=LoggerName, default="csv", help="where curves go besides the run's folder")
     parser.add_argument("--group", type=str | None, help="name of the runs in W&B that belong together")
+
+
+def require_logger(name: str) -> None:
+    """Raise InputError where the package of a `--logger` is missing."""
+    if name == "tensorboard" and importlib.util.find_spec("tensorboard") is None:
+        raise InputError("--logger tensorboard: needs the package tensorboard: pip install 'separatrix[tensorboard]'")
 
 
 def parser_settings(command: str) -> dict[str, str]:

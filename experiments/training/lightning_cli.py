@@ -36,15 +36,15 @@ from experiments.command_line.parser import Explaining
 from experiments.command_line.termination import end_on_sigterm, interruption
 from experiments.command_line.text import show_lines
 from experiments.output.sole_writer import sole_writer
-from experiments.training.command import PURPOSES, add_run_settings, parser_settings
+from experiments.training.command import PURPOSES, add_run_settings, parser_settings, require_logger
 from experiments.training.lightning_messages import silence
 from experiments.training.next_steps import resume_command, separates, tell_of_run
 from experiments.training.precision import PreciseTrainer
 from experiments.training.ranks import cluster_environment, of_slurm, refused_trainer, require_ranks_of
 from experiments.training.run_description import write_description
 from experiments.training.run_overview import overview
+from experiments.training.tracking import TRACKERS, Tracking, run_name
 from experiments.training.trainer_options import DEFAULTS, as_list, require_honoured
-from experiments.training.wandb_run import WandbTracking
 from lightning_modules.base_module import SeparatrixModule
 from lightning_modules.checkpoint import read_checkpoint
 from lightning_modules.checkpoint_io import AtomicCheckpointIO
@@ -150,19 +150,23 @@ class SeparatrixCLI(LightningCLI):
         if not loggers and options.get("logger") is not False and logger != "none":
             # Each start has a folder of its own below: a resumed run erases nothing.
             loggers = [CSVLogger(self._files.folder, name=self._files.curves.name)]
-        followed = logger == "wandb" and command != "predict" and not options.get("fast_dev_run")
-        self._tracking = WandbTracking(
+        require_logger(logger)
+        followed = command != "predict" and not options.get("fast_dev_run")
+        tracker = TRACKERS[logger](command) if logger in TRACKERS else None
+        self._tracking = Tracking(
             self._files if followed else None,
-            command,
+            tracker,
             self._get(self.config, "group"),
+            self._run_name,
             lambda: yaml.safe_load(self._configuration()),
         )
-        loggers += [self._tracking.tracker] if logger == "wandb" else []
+        loggers += [tracker] if tracker is not None else []
         # The tracking first: the others log into its run. Lightning adds `early_stopping`.
         callbacks = [self._tracking, *given, *([TrainingProgress()] if shows and not has_bar else [])]
         callbacks += [RunStart(self._files.folder, self._describe), EpochLines()]
         curves = [TrainingCurves(), LearningRateMonitor()] if loggers and command == "fit" else []
-        curves += [AudioExamples(), CheckpointArtifacts(self._files)] if logger == "wandb" else []
+        curves += [AudioExamples()] if tracker is not None else []
+        curves += [CheckpointArtifacts(self._files)] if logger == "wandb" else []
         callbacks += [curve for curve in curves if type(curve) not in map(type, given)]
         if options.get("enable_checkpointing") is not False:
             # Two callbacks: one with `save_last` would write last.ckpt only after epochs that are the best so far.
@@ -243,6 +247,10 @@ class SeparatrixCLI(LightningCLI):
         if self._resumes():
             config["ckpt_path"] = None  # to make the run again, no checkpoint of its own is needed
         return self._parser(self.subcommand).dump(config, skip_link_targets=False, skip_none=False)
+
+    def _run_name(self) -> str:
+        seeds = self._get(self.config, "seed_everything"), getattr(self.datamodule, "seed", None)
+        return run_name(self._arguments, self._files.folder, *seeds)
 
     def _resumes(self) -> bool:
         checkpoint = self._get(self.config, "ckpt_path")

@@ -5,13 +5,11 @@ import json
 import os
 import secrets
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lightning import Callback, LightningModule, Trainer
-
-from callbacks.tracker import Tracker, in_one_line
+from callbacks.tracker import in_one_line
 from lightning_modules.atomic_file import write_text_atomically
 from lightning_modules.errors import InputError
 from lightning_modules.run_files import RunFiles
@@ -22,36 +20,46 @@ if TYPE_CHECKING:
 PROJECT = "separatrix"
 # At the end W&B uploads what is left. It must not hold a machine for ever where the network is gone: `wandb sync` can.
 FINISH_SECONDS = 1800.0
+# Of these a run's summary has the best value of all epochs in place of the last.
+BEST = {"validation_loss": "min", "validation_improvement_db": "max"}
+BEST |= dict.fromkeys(("validation_frame_average_precision", "validation_clip_average_precision"), "max")
 
 
-def run_record(run: RunFiles, job_type: str) -> dict[str, str]:
-    """The `id` and the `job_type` of a folder's W&B run; the first command that asks makes them."""
+def run_record(run: RunFiles, job_type: str, name: str = "") -> dict[str, str]:
+    """The `id`, `job_type` and `name` of a folder's W&B run; the first command that asks makes them.
+
+    Earlier versions stored no name: there, and without one, it is the end of the folder's path.
+    """
+    end_of_path = "/".join(run.folder.absolute().parts[-2:])
     if run.wandb_run.exists():
         try:
-            stored = json.loads(run.wandb_run.read_text())
-            return {name: str(stored[name]) for name in ("id", "job_type")}
-        except (ValueError, KeyError, TypeError):
+            stored = {"name": end_of_path, **json.loads(run.wandb_run.read_text())}
+            return {key: str(stored[key]) for key in ("id", "job_type", "name")}
+        except (ValueError, KeyError, TypeError, RecursionError):
             raise InputError(f"{run.wandb_run}: not a record of this program's; delete it for a new W&B run") from None
     record = {"id": os.environ.get("WANDB_RUN_ID") or secrets.token_hex(6), "job_type": job_type}
+    record["name"] = name or end_of_path
+    if name and "WANDB_SWEEP_ID" in os.environ:  # whose runs are of one experiment
+        record["name"] += f", {record['id']}"
     write_text_atomically(run.wandb_run, json.dumps(record) + "\n")
     return record
 
 
 @contextlib.contextmanager
 def wandb_run(
-    files: RunFiles, job_type: str, group: str | None, configuration: Mapping[str, Any]
+    files: RunFiles, job_type: str, group: str | None, configuration: Mapping[str, Any], name: str = ""
 ) -> Iterator["Run | None"]:
     """The run of a folder, begun or resumed, finished when the block ends; None where W&B cannot start.
 
     The configuration of the command that began the run is the run's; that of a later one, such as the test of a
     training, stands below the name of its job type. All of W&B's files lie in the folder's `wandb`.
     """
-    record, folder = run_record(files, job_type), files.folder.absolute()
+    record, folder = run_record(files, job_type, name), files.folder.absolute()
     own = record["job_type"] == job_type
     init = {
         **record,
-        "resume": "allow",
-        "name": os.environ.get("WANDB_NAME") or "/".join(folder.parts[-2:]),
+        "resume": "allow",  # of an online run; offline it is `wandb sync --append` that continues one
+        "name": os.environ.get("WANDB_NAME") or record["name"],
         "project": os.environ.get("WANDB_PROJECT", PROJECT),
         "group": group,
         "config": dict(configuration) if own else {job_type: dict(configuration)},
@@ -67,44 +75,17 @@ def wandb_run(
         _finish(run, 0)
 
 
-class WandbTracking(Callback):
-    """Follows a command in the W&B run of its folder, on rank 0; comes before all callbacks that log.
+def log_data(run: Any, described: Mapping[str, Any]) -> None:
+    """Note data as an input of the run: an artifact of type `dataset`, the same one for the same data, without sounds.
 
-    The run begins when the command's work does, so that what is refused leaves none.
-
-    Args:
-        run: its files; None follows nothing.
-        command: `fit`, `validate` or `test`.
-        group: of runs that belong together.
-        configuration: makes the resolved configuration, as plain values.
-
-    Attributes:
-        tracker: logs into the run.
-        finished: a context manager at whose end the run is finished, as failed after an exception.
+    Offline, where W&B knows no inputs, the run logs it.
     """
+    import wandb
 
-    def __init__(
-        self, run: RunFiles | None, command: str, group: str | None, configuration: Callable[[], dict[str, Any]]
-    ) -> None:
-        self.tracker = Tracker()
-        self._run = run
-        self._command = command
-        self._group = group
-        self._configuration = configuration
-        self.finished = contextlib.ExitStack()
-
-    def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
-        if self._command != "fit":
-            self.tracker.step = checkpoint["global_step"]
-
-    def on_train_start(self, trainer: Trainer, pl_module: LightningModule, stage: str = "") -> None:
-        """Begin or resume the run."""
-        if self._run is not None and trainer.is_global_zero:
-            run = wandb_run(self._run, self._command, self._group, self._configuration())
-            self.tracker.run, self._run = self.finished.enter_context(run), None
-
-    # The last one for the tables of an evaluation that had no mixture left, for which the others do not come.
-    on_validation_start = on_test_start = teardown = on_train_start
+    artifact = wandb.Artifact(f"{described['corpus']}-{described['digest']}", "dataset", metadata=dict(described))
+    with artifact.new_file("data.json") as file:
+        json.dump(described, file, indent=2)
+    run.log_artifact(artifact) if run.offline else run.use_artifact(artifact)
 
 
 def _begin(init: dict[str, Any]) -> "Run | None":
@@ -112,10 +93,10 @@ def _begin(init: dict[str, Any]) -> "Run | None":
     try:
         import wandb
 
-        # W&B itself prints more than a person needs.
+        # W&B itself prints more than a person needs, and would ask for a key: what counts is its first setup.
         settings = wandb.Settings(console="off", silent=True, save_code=False, disable_job_creation=True)
         settings.init_timeout, settings.reinit = 60.0, "finish_previous"
-        if not wandb.setup().settings.finish_timeout:
+        if not wandb.setup(settings=settings).settings.finish_timeout:
             settings.finish_timeout = FINISH_SECONDS
         asked = wandb.setup(settings=settings).settings.mode
         mode: Any = "disabled" if asked == "disabled" else "offline"
@@ -123,18 +104,22 @@ def _begin(init: dict[str, Any]) -> "Run | None":
         if asked not in ("offline", "dryrun", "disabled"):
             reason = "nobody is logged in: `wandb login`"
             try:
-                if wandb.login(prompt=False):
+                if wandb.login():
                     run, mode = wandb.init(mode="online", settings=settings, **init), "online"
+            except wandb.errors.UsageError:  # no key, and silent W&B asks for none
+                pass
             except wandb.errors.Error as error:  # a key that is refused, or no network: after some 10 s
                 reason = in_one_line(error)
         if run is None:
             run = wandb.init(mode=mode, settings=settings, **init)
         run.define_metric("trainer/global_step")
         run.define_metric("*", step_metric="trainer/global_step", step_sync=True)
+        for name, best in BEST.items():
+            run.define_metric(name, step_metric="trainer/global_step", step_sync=True, summary=best)
         if mode == "online":
             _say(str(run.url))
         elif mode != "disabled":
-            _say(f"offline run {run.id} ({reason}); to upload it: wandb sync {Path(run.dir).parent}")
+            _say(f"offline run {run.id} ({reason}); to upload it: wandb sync --append {Path(run.dir).parent}")
         return run
     except Exception as error:  # of whatever kind: no training ends for its diary
         _say(f"cannot start and is left alone: {in_one_line(error)}")

@@ -139,8 +139,8 @@ def principal_plane(vectors: Floats) -> tuple[Floats, Floats]:
 
 def write_figure(path: Path, figure: Figure) -> None:
     """Write a figure as PNG, as a whole or not at all."""
-    with atomic_file(path) as partial:
-        figure.savefig(partial, format="png")
+    with atomic_file(path) as file:
+        figure.savefig(file, format="png")
 
 
 def _figure(

@@ -27,8 +27,8 @@ def as_csv(columns: Sequence[str], rows: Iterable[Sequence[Any]], header: bool =
 def write_rows(path: Path, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
     """Write a CSV file, as a whole or not at all: readers see the old file or the new one."""
     text = as_csv(columns, rows)
-    with atomic_file(path) as partial:
-        partial.write_bytes(text.encode())
+    with atomic_file(path) as file:
+        file.write(text.encode())
 
 
 def read_table(path: Path, columns: Sequence[str] = ()) -> pd.DataFrame:

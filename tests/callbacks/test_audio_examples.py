@@ -10,13 +10,15 @@ import torch
 from lightning.pytorch.trainer.states import TrainerFn
 
 import callbacks.audio_examples as module_under_test
-from callbacks.audio_examples import COLUMNS, AudioExamples
-from callbacks.tracker import Tracker
+from callbacks.audio_examples import AudioExamples
+from callbacks.tracker import Example
+from callbacks.wandb_tracker import WandbTracker
 from lightning_modules.batch import Batch
 from lightning_modules.deep_clustering.module import DeepClustering
 from lightning_modules.networks import BLSTM
 from lightning_modules.weak_labels.separator_module import WeakLabelSeparator
 
+COLUMNS = list(Example._fields)
 TINY = {"sample_rate": 8000, "window": 64, "hop": 32, "network": partial(BLSTM, units=2, layers=1)}
 SAMPLES = 400
 
@@ -45,7 +47,7 @@ def samples(audio):
 def undrawn(monkeypatch):
     """Without pictures, which take most of the time."""
     monkeypatch.setattr(module_under_test, "separation_figure", lambda *_: None)
-    monkeypatch.setattr(module_under_test, "_picture", lambda _: None)
+    monkeypatch.setattr(module_under_test, "_picture", lambda _: np.zeros((2, 2, 3), np.uint8))
 
 
 @pytest.fixture
@@ -68,7 +70,7 @@ def batch(begin, count, sources):
 def validate(examples, module, batches, outputs, epoch=0, fn=TrainerFn.FITTING, rank=0):
     """The tables that a validation logs."""
     run = Run()
-    loggers = [Tracker(run)] if rank == 0 else []
+    loggers = [WandbTracker(run=run)] if rank == 0 else []
     state = {"state": SimpleNamespace(fn=fn), "current_epoch": epoch, "global_step": 5, "sanity_checking": False}
     trainer = SimpleNamespace(loggers=loggers, **state)
     examples.on_validation_start(trainer, module)
@@ -86,7 +88,7 @@ def test_every_source_of_the_first_mixtures_has_a_row_with_its_sounds_and_a_pict
     batches[1] = batches[1]._replace(mixture=loud)  # not to be clipped
     outputs = [0.5 * of_batch.sources for of_batch in batches]
     (table,) = validate(AudioExamples(mixtures=2), separator, batches, outputs)
-    assert table.columns == list(COLUMNS)
+    assert table.columns == COLUMNS
     assert column(table, "mixture") == [0, 0, 0, 4, 4, 4]  # those of this rank
     assert column(table, "source") == 2 * ["siren", "dog_bark", "gun_shot"]
     assert set(column(table, "model")) == {"WeakLabelSeparator"}

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from callbacks.checkpoint_artifacts import CheckpointArtifacts
-from callbacks.tracker import Tracker
+from callbacks.wandb_tracker import WandbTracker
 from lightning_modules.networks import BLSTM
 from lightning_modules.run_files import RunFiles
 from lightning_modules.weak_labels.separator_module import WeakLabelSeparator
@@ -43,7 +43,7 @@ def versions(tmp_path, monkeypatch):
             SimpleNamespace(monitor=None),
             SimpleNamespace(monitor="validation_loss", best_model_score=best_score),
         ]
-        trainer = SimpleNamespace(loggers=[Tracker(run)], checkpoint_callbacks=callbacks)
+        trainer = SimpleNamespace(loggers=[WandbTracker(run=run)], checkpoint_callbacks=callbacks)
         CheckpointArtifacts(files).on_fit_end(trainer, separator)
         return run.versions
 

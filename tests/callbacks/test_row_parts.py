@@ -106,3 +106,9 @@ def test_a_damaged_part_is_refused_by_name(content, tmp_path):
     (tmp_path / "rank-0-x.csv").write_bytes(content)
     with pytest.raises(InputError, match=r"rank-0-x\.csv: damaged; delete it, its mixtures are then evaluated again"):
         read(tmp_path)
+
+
+def test_parts_are_not_written_into_a_linked_folder(tmp_path):
+    (tmp_path / "scores.parts").symlink_to(tmp_path)
+    with pytest.raises(InputError, match=r"scores\.parts: is a link"):
+        RowParts(tmp_path / "scores.parts", COLUMNS)

@@ -18,7 +18,13 @@ import torch
 from datamodules.corpora.corpus import Clip
 from datamodules.corpora.urbansound8k import UrbanSound8K
 from datamodules.inspection import inspect_clips, inspect_table, integrated_loudness
-from datamodules.sound_bank import BankOnDemand, SoundBank, build_sound_bank
+from datamodules.sound_bank import (
+    BankOnDemand,
+    SoundBank,
+    UnverifiableBankError,
+    build_sound_bank,
+    verify_bank,
+)
 from lightning_modules.errors import InputError
 
 REPOSITORY = Path(__file__).parents[2]
@@ -108,6 +114,32 @@ def test_a_damaged_bank_is_refused(corpus, tmp_path):
             np.savez(path, **{**columns, column: change(columns[column])})
         with pytest.raises(InputError, match="damaged sound bank; delete the folder and build it again"):
             build(corpus, tmp_path)
+
+
+def test_a_flipped_byte_is_found_when_a_bank_is_verified(corpus, tmp_path):
+    bank, clips = build(corpus, tmp_path), corpus.clips()
+    assert verify_bank(bank.path) == len(clips)
+    with open(bank.path / "samples.f32", "r+b") as file:
+        file.seek(4 * int(bank.offsets[4]) + 1)
+        byte = file.read(1)[0]
+        file.seek(-1, os.SEEK_CUR)
+        file.write(bytes([byte ^ 1]))
+    SoundBank.open(corpus, clips, 16_000, tmp_path)  # whose size is right
+    for opened in (SoundBank.open, build_sound_bank):
+        with pytest.raises(InputError, match=f"1 of 12 clips damaged, the first {clips[4].name}; delete the folder"):
+            opened(corpus, clips, 16_000, tmp_path, verify=True)
+    with pytest.raises(InputError, match="1 of 12 clips damaged, the first number 4"):
+        verify_bank(bank.path)
+
+
+def test_a_bank_of_an_earlier_version_can_be_used_and_not_verified(corpus, tmp_path):
+    bank = build(corpus, tmp_path)
+    with np.load(bank.path / "index.npz") as index:
+        columns = {name: index[name] for name in index if name != "checksums"}
+    np.savez(bank.path / "index.npz", **columns)
+    SoundBank.open(corpus, corpus.clips(), 16_000, tmp_path)
+    with pytest.raises(UnverifiableBankError, match="an earlier version built it, without checksums"):
+        SoundBank.open(corpus, corpus.clips(), 16_000, tmp_path, verify=True)
 
 
 def test_silent_and_nearly_silent_clips_are_left_out_and_listed(corpus, tmp_path):

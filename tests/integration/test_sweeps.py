@@ -45,7 +45,7 @@ def agent(separatrix, recordings, tmp_path, monkeypatch):
 
 
 def test_a_run_of_the_sweep_trains_in_a_folder_of_its_own_and_logs_what_the_sweep_follows(
-    agent, separatrix, tmp_path, monkeypatch
+    agent, separatrix, tmp_path, monkeypatch, wandb_records
 ):
     runs = []
     for supervision in SWEEP["parameters"]["model.supervision"]["values"]:
@@ -61,8 +61,9 @@ def test_a_run_of_the_sweep_trains_in_a_folder_of_its_own_and_logs_what_the_swee
     wandb.teardown()  # it reads its settings once
     separatrix.succeed(*words, *tiny)
     assert (folder / "r1/checkpoints/best.ckpt").exists() and list((folder / "r1").glob("wandb/offline-run-*-r1"))
-    (curves,) = (folder / "r1").glob("curves/*/metrics.csv")
-    assert any(row[SWEEP["metric"]["name"]] for row in separatrix.rows(curves))
+    (records,) = wandb_records(folder / "r1")
+    summaries = [record.summary for record in records if record.HasField("summary")]
+    assert SWEEP["metric"]["name"] in {item.key for summary in summaries for item in summary.update}
     model = yaml.safe_load((folder / "r1" / "config.yaml").read_text())["model"]["init_args"]
     assert model["supervision"] == "frame" and model["alpha"] == CHOSEN["model.alpha"]
     assert model["optimizer"]["init_args"]["lr"] == CHOSEN["model.optimizer.lr"]

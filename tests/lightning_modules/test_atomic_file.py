@@ -17,15 +17,24 @@ def test_a_file_comes_to_its_place_with_its_folder_and_nothing_beside_it(tmp_pat
 def test_readers_see_the_old_file_until_the_block_ends_and_where_it_fails(tmp_path):
     path = tmp_path / "table.md"
     path.write_text("old")
-    with pytest.raises(OSError, match="disk full"), atomic_file(path) as partial:
-        partial.write_text("half of a longer file")
+    with pytest.raises(OSError, match="disk full"), atomic_file(path) as file:
+        file.write(b"half of a longer file")
         raise OSError("disk full")
     assert path.read_text() == "old" and list(tmp_path.iterdir()) == [path]
-    partial.write_text("half of a longer file that a kill left")
-    with atomic_file(path) as again:
-        again.write_text("new")
-        assert path.read_text() == "old" and again == partial
+    (tmp_path / ".table.md.partial").write_text("half of a longer file that a kill left")
+    with atomic_file(path) as file:
+        file.write(b"new")
+        assert path.read_text() == "old"
     assert path.read_text() == "new" and list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("name", ["table.md", ".table.md.partial"])
+def test_nothing_is_written_through_a_link(tmp_path, name):
+    (tmp_path / "victim").write_text("mine")
+    (tmp_path / name).symlink_to(tmp_path / "victim")
+    write_text_atomically(tmp_path / "table.md", "new")
+    assert (tmp_path / "victim").read_text() == "mine" and not (tmp_path / "table.md").is_symlink()
+    assert (tmp_path / "table.md").read_text() == "new" and len(list(tmp_path.iterdir())) == 2
 
 
 def test_the_bytes_are_on_the_disk_before_the_name_is(tmp_path, monkeypatch):

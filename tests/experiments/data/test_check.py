@@ -8,9 +8,10 @@ import soundfile
 from rich.console import Console
 
 from datamodules.corpora.folder_per_class import FolderPerClass
+from datamodules.corpora.urbansound8k import UrbanSound8K
 from datamodules.inspection import inspect_table
 from datamodules.scene_statistics import distinct_classes_law, scene_statistics
-from datamodules.sound_bank import BankOnDemand
+from datamodules.sound_bank import BankOnDemand, build_sound_bank
 from datamodules.urban_scenes import URBAN_CLASSES
 from experiments.cli import main
 from experiments.data.check import Scenes, check_clips
@@ -55,6 +56,23 @@ def test_the_report_counts_what_is_there_and_leaves_nothing_behind(urbansound_fa
     assert cells(report, "all") == ["6", "6", "12"]
     assert len(re.findall("recordings +3 +3 +6\\n", report)) == 2 and "12 clips decoded: 0 broken, 0 without" in report
     assert float(cells(report, "overall")[0]) > 0.1
+
+
+def test_sound_banks_of_the_corpus_are_compared_with_their_checksums(urbansound_factory, tmp_path, capsys):
+    corpus = UrbanSound8K(urbansound_factory(clips_per_class=3, seconds=0.5))
+    whole, damaged = (
+        build_sound_bank(corpus, corpus.clips(), rate, tmp_path, progress=False).path for rate in (8000, 16_000)
+    )
+    words = ["urbansound8k", "--root", str(corpus.root), "--bank_folder", str(tmp_path), *FEW]
+    status, report, _ = run(capsys, *words)
+    assert status == 0 and report.count("18 clips, all as they were built") == 2
+    samples = bytearray((damaged / "samples.f32").read_bytes())
+    samples[-1] ^= 128
+    (damaged / "samples.f32").write_bytes(samples)
+    status, report, told = run(capsys, *words)
+    assert status == 2 and f"{whole}: 18 clips, all as they were built" in report
+    assert f"{damaged}: 1 of 18 clips damaged, the first number 17" in report
+    assert told.splitlines()[-1].endswith("damaged sound banks of urbansound8k: 1, listed above")
 
 
 def test_folds_can_be_chosen(urbansound_factory, capsys):

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from experiments.output.sole_writer import InUseError, sole_writer
+from lightning_modules.errors import InputError
 
 # Holds a target with a forked process beside it, as a training has loader workers, until it is told to end.
 HOLDING = """
@@ -98,3 +99,15 @@ def test_a_writer_whose_folder_was_moved_leaves_the_lock_of_the_next_one_alone(t
             first.close()
             with pytest.raises(InUseError), sole_writer(run, "--run", inside=True):
                 pass
+
+
+@pytest.mark.parametrize("inside", [True, False])
+def test_a_lock_is_not_written_through_a_link(tmp_path, inside):
+    (tmp_path / "victim").write_text("mine")
+    run = tmp_path / "run"
+    run.mkdir()
+    lock = run / ".writer" if inside else tmp_path / ".run.writer"
+    lock.symlink_to(tmp_path / "victim")
+    with pytest.raises(InputError, match=rf"{lock}: is a link.*remove it"), sole_writer(run, "--run", inside=inside):
+        pass
+    assert (tmp_path / "victim").read_text() == "mine"

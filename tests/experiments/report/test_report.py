@@ -172,3 +172,15 @@ def test_what_cannot_be_done_is_refused_in_one_line(report, pages, tmp_path, mon
     assert status == 2
     (line,) = printed.splitlines()
     assert line.startswith("separatrix report: ") and message in line
+
+
+@pytest.mark.parametrize("file", ["config.yaml", "environment.json", "scores.csv"])
+def test_brackets_that_never_close_cost_a_line(report, weak_labels, tmp_path, file):
+    folder = shutil.copytree(weak_labels() / "strong", tmp_path / "strong")
+    (folder / file).write_text("[" * 10**5)
+    status, printed, _ = report(folder, "--no-audio")
+    if file == "config.yaml":
+        assert status == 2 and printed.count("\n") == 1 and "config.yaml: not readable as YAML" in printed
+    else:
+        assert status == 0 and ("missing: " in printed) == (file == "scores.csv")
+    assert max(map(len, printed.splitlines())) < 5000

@@ -4,6 +4,7 @@ import sys
 
 import pytest
 
+import separatrix_entry
 from experiments.reproduction import run_stages as module
 from experiments.reproduction.run_stages import run_stages
 from experiments.reproduction.stage import Record, Stage
@@ -122,7 +123,7 @@ def test_a_launcher_starts_the_ranks_of_every_stage_but_the_bank(tmp_path, comma
     program, seen = tmp_path / "launcher", tmp_path / "seen"
     program.write_text(f'#!/bin/sh\necho "$*" >> {seen}\n')
     program.chmod(0o755)
-    launch, own = [str(program), "-n", "4"], [sys.executable, "-m", "experiments.cli"]
+    launch, own = [str(program), "-n", "4"], [sys.executable, separatrix_entry.__file__]
     run_stages([stage(tmp_path, "a"), stage(tmp_path, "b")], jobs=4, launch=launch)
     words = " ".join(["-n 4", *own])
     assert seen.read_text().splitlines() == [f"{words} test --run {tmp_path / name}" for name in "ab"]

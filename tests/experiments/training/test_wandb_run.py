@@ -8,7 +8,7 @@ import wandb
 
 from experiments.reproduction.tracking import track_tables
 from experiments.training import wandb_run as module
-from experiments.training.wandb_run import run_record, wandb_run
+from experiments.training.wandb_run import log_data, run_record, wandb_run
 from lightning_modules.errors import InputError
 from lightning_modules.run_files import RunFiles
 
@@ -23,15 +23,45 @@ def test_a_folder_keeps_the_id_of_its_first_start_and_a_new_one_takes_the_one_th
     first = run_record(RunFiles(tmp_path / "run"), "fit")
     monkeypatch.setenv("WANDB_RUN_ID", "chosen")
     assert run_record(RunFiles(tmp_path / "run"), "test") == first
-    assert run_record(RunFiles(tmp_path / "new"), "test") == {"id": "chosen", "job_type": "test"}
+    named = {"id": "chosen", "job_type": "test", "name": f"{tmp_path.name}/new"}
+    assert run_record(RunFiles(tmp_path / "new"), "test") == named
+    monkeypatch.setenv("WANDB_SWEEP_ID", "sw33p")
+    assert run_record(RunFiles(tmp_path / "swept"), "fit", "frame, seed 0")["name"] == "frame, seed 0, chosen"
     assert first["id"] != "chosen" and [path.name for path in (tmp_path / "run").iterdir()] == ["wandb.json"]
 
 
-@pytest.mark.parametrize("text", ["{", '{"id": "a"}'])
+@pytest.mark.parametrize("text", ["{", '{"id": "a"}', "[" * 10**5])
 def test_a_file_that_is_not_a_record_is_named(text, tmp_path):
     (tmp_path / "wandb.json").write_text(text)
     with pytest.raises(InputError, match=r"wandb\.json: not a record of this program's; delete it"):
         run_record(RunFiles(tmp_path), "fit")
+
+
+def test_a_record_of_an_earlier_version_has_no_name(tmp_path):
+    (tmp_path / "wandb.json").write_text('{"id": "abc", "job_type": "fit"}')
+    name = f"{tmp_path.parent.name}/{tmp_path.name}"
+    assert run_record(RunFiles(tmp_path), "test", "another") == {"id": "abc", "job_type": "fit", "name": name}
+
+
+def test_the_summary_has_the_best_value_of_what_is_ranked_and_data_are_the_same_artifact_each_time(
+    tmp_path, wandb_records
+):
+    described = {"corpus": "birds", "digest": "0123", "classes": ["wren"]}
+    for name in ("a", "b"):
+        with wandb_run(RunFiles(tmp_path / name), "fit", None, {}) as run:
+            log_data(run, described)
+    digests = set()
+    for name in ("a", "b"):
+        (records,) = wandb_records(tmp_path / name)
+        best = {metric.name: metric.summary for metric in kinds(records, "metric") if metric.name.startswith("valid")}
+        assert {name for name, of in best.items() if of.min} == {"validation_loss"}
+        assert {name for name, of in best.items() if of.max} == {*best} - {"validation_loss"} and len(best) == 4
+        (data,) = [artifact for artifact in kinds(records, "artifact") if artifact.type == "dataset"]
+        (file,) = data.manifest.contents
+        assert (data.name, file.path) == ("birds-0123", "data.json") and json.loads(data.metadata) == described
+        assert json.loads(Path(file.local_path).read_text()) == described
+        digests.add(data.digest)
+    assert len(digests) == 1
 
 
 def test_a_block_that_ends_badly_leaves_a_failed_run_and_the_environment_as_it_was(
