@@ -28,7 +28,7 @@ from datamodules.sound_bank import BankOnDemand
 from datamodules.urban_scenes import URBAN_CLASSES
 from experiments.command_line.configurations import read_configuration
 from experiments.command_line.parser import command_parser
-from experiments.command_line.text import show_next
+from experiments.command_line.text import probable, show_next
 from experiments.data.check_command import DESCRIPTION, FOLDERS, USAGE, example
 from experiments.data.check_tables import active_table, corpus_table, distinct_table, per_class_table
 from lightning_modules.batch import Split
@@ -175,7 +175,8 @@ def check_scenes(corpus: Corpus | Path, scenes: Scenes, console: Console) -> lis
 def command(arguments: list[str]) -> None:
     """`separatrix check ...`."""
     known = {**SCENE_CORPORA, **PAIR_CORPORA}
-    if (place := "".join(arguments[1:2])) not in known and (os.sep in place or os.path.isdir(place)):
+    place = "".join(arguments[1:2])
+    if place not in ("", *known) and place[0] != "-" and (os.path.isdir(place) or not probable(place, known)):
         arguments = [arguments[0], *recognised(place), *arguments[2:]]
     parser = command_parser("check", DESCRIPTION, *map(example, FOLDERS), usage=USAGE)
     corpora = parser.add_subcommands(required=True, dest="corpus")
