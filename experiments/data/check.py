@@ -28,7 +28,7 @@ from datamodules.sound_bank import BankOnDemand
 from datamodules.urban_scenes import URBAN_CLASSES
 from experiments.command_line.configurations import read_configuration
 from experiments.command_line.parser import command_parser
-from experiments.command_line.text import probable, show_next
+from experiments.command_line.text import listed, probable, show_next
 from experiments.data.check_command import DESCRIPTION, FOLDERS, USAGE, example
 from experiments.data.check_tables import active_table, corpus_table, distinct_table, per_class_table
 from lightning_modules.batch import Split
@@ -236,7 +236,7 @@ def split_warnings(
         if not there:
             lines.append(f"no clip for {split}{of_folds}")
         elif missing:
-            lines.append(f"no clip of {', '.join(missing)} for {split}{of_folds}")
+            lines.append(f"no clip of {listed(missing)} for {split}{of_folds}")
         elif len(there) < FEWEST:
             lines.append(f"only {there[0]} for {split}{of_folds}; mixtures need two classes")
     return lines

@@ -9,7 +9,7 @@ from jsonargparse import Namespace
 
 from experiments.command_line.configurations import config_options, data_options, options, resolved
 from experiments.command_line.parser import data_parser
-from experiments.command_line.text import counted
+from experiments.command_line.text import counted, listed
 from lightning_modules.errors import InputError
 from lightning_modules.setting_checks import require_names
 
@@ -103,7 +103,7 @@ def _own_classes(folder: str, preset: str, settings: list[str]) -> Source:
     chosen = any(option[0].split("=")[0] == "--data.classes" for option in options(settings))
     classes = data.classes if chosen else list(counts)
     if len(classes) < 2:
-        raise InputError(f"--recordings {folder}: {len(classes)} class ({', '.join(classes)}); 2 at least are needed")
+        raise InputError(f"--recordings {folder}: 1 class ({classes[0]}); 2 at least are needed, in a folder each")
     lacking = []
     for label in classes:
         of_label = counts.get(label) or dict.fromkeys(data.folds, 0)
@@ -111,8 +111,8 @@ def _own_classes(folder: str, preset: str, settings: list[str]) -> Source:
             number = counted(sum(of_label.values()), "recording")
             lacking.append(f"{label} has {number}, none for {' and '.join(without)}")
     if lacking:
-        way_out = "give each class 3 recordings at least, or choose others with --data.classes"
-        raise InputError(f"--recordings {folder}: {'; '.join(lacking)}; {way_out}")
+        way_out = "give each class a folder with 3 recordings at least, or choose others with --data.classes"
+        raise InputError(f"--recordings {folder}: {listed(lacking, '; ')}; {way_out}")
     words += () if chosen else ("--data.classes", json.dumps(classes, ensure_ascii=False))
     return Source(words, data.corpus.fingerprint(clips))
 

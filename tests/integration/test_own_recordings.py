@@ -109,9 +109,10 @@ def test_domains_of_ones_own_become_tables_and_the_printed_commands_do_the_same(
     [
         (
             ["weak-labels", "--recordings", "few"],
-            r"few: a has 2 recordings, none for test; give each class 3 recordings",
+            "few: a has 2 recordings, none for test; give each class a folder with 3",
         ),
         (["weak-labels", "--recordings", "one"], r"one: 1 class \(a\); 2 at least are needed"),
+        (["weak-labels", "--recordings", "flat"], r"0 has 1 recording, none for .*; 2 more; give each class a folder"),
         (["weak-labels", "--recordings", "nowhere"], "nowhere: no such folder; give the folder that holds recordings"),
         (["weak-labels", "--recordings", "few", "--data-root", "."], "--data-root: nothing is read from it"),
         (["weak-labels", "--domain", "a=few"], "--domain: is of model-selection"),
@@ -131,6 +132,7 @@ def test_what_cannot_be_is_refused_in_one_line_before_anything_runs(words, messa
     monkeypatch.chdir(tmp_path)
     write(tmp_path / "few", "a/1.wav", "a/2.wav", *(f"b/{number}.wav" for number in range(3, 9)))
     write(tmp_path / "one", "a/1.wav", "a/2.wav", "a/3.wav", "b.wav")
+    write(tmp_path / "flat", *(f"{number}.wav" for number in range(10)))
     outcome = separatrix.run("reproduce", *words, "--output", "made")
     (line,) = outcome.err.splitlines()
     assert outcome.status == 2 and re.search(message, line) and not (tmp_path / "made").exists()
