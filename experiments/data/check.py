@@ -230,7 +230,7 @@ def split_warnings(
     several = any(sum(of.values()) > 1 for of in counts.values())
     lines = []
     for split, folds in splits.items():
-        of_folds = "" if [*folds] == [split] else f" (folds {', '.join(map(str, folds))})"
+        of_folds = f" (folds {', '.join(map(str, folds))})" if folds and [*folds] != [split] else ""
         there = [label for label, of in counts.items() if of[split]]
         missing = [label for label in classes or counts if label not in there and (classes or several)]
         if not there:
@@ -248,8 +248,8 @@ def _splits(corpus: str, given: Mapping[str, Any], clips: Sequence[Clip]) -> dic
         settings = read_configuration("weak_labels/small/data")["data"]["init_args"]
         return {split: settings[f"{split}_folds"] for split in SHARES}
     if any(isinstance(clip.fold, int) for clip in clips):
-        *train, validation, test = (0, 0, *range(1, given["folds"] + 1))[-max(given["folds"], 2) :]
-        return {"train": train, "validation": [validation], "test": [test]}
+        folds = range(1, given["folds"] + 1)
+        return {"train": folds[:-2], "validation": folds[-2:-1], "test": folds[-1:]}
     return {split: [split] for split in SHARES}
 
 
