@@ -124,7 +124,7 @@ def test_domains_of_ones_own_become_tables_and_the_printed_commands_do_the_same(
         (["model-selection", "--domain", "mean=few", "--domain", "music"], "--domain mean: the tables call something"),
         (
             ["model-selection", "--domain", "a=one", "--domain", "music"],
-            "labels by part: train 1, validation 1, test 1; a mixture needs 2 different ones in each",
+            "labels by split: train 1, validation 1, test 1; a mixture needs 2 different ones in each",
         ),
     ],
 )
