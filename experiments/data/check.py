@@ -72,6 +72,9 @@ PAIR_CORPORA: dict[str, type[Corpus]] = {
     "folder_per_class": FolderPerClass,
 }
 
+# What says which folds and classes of a corpus are used; where nothing does, the folds have the names of the splits.
+CONFIGURATION_OF = {"urbansound8k": "weak_labels/small/data"}
+
 
 @dataclass(frozen=True)
 class Scenes:
@@ -203,7 +206,7 @@ def command(arguments: list[str]) -> None:
         inspections = check_clips(PAIR_CORPORA[chosen.corpus](**settings), None, sample_rate, console)
     usable = [found.clip for found in inspections if not (found.broken or found.silent)]
     if chosen.corpus != "procedural" and not isinstance(given.get("folds"), list):  # all folds were looked at
-        for line in split_warnings(usable, _splits(chosen.corpus, given, usable), given.get("classes", ())):
+        for line in split_warnings(usable, *_splits(chosen.corpus, given, usable)):
             console.print(f"warning: {line}", markup=False, soft_wrap=True)
     if broken := sum(bool(found.broken) for found in inspections):
         raise InputError(f"{broken} of {len(inspections)} clips are broken; they are listed above")
@@ -242,15 +245,18 @@ def split_warnings(
     return lines
 
 
-def _splits(corpus: str, given: Mapping[str, Any], clips: Sequence[Clip]) -> dict[Split, Sequence[Fold]]:
-    """The folds of every split in the trainings that a corpus is for."""
-    if corpus == "urbansound8k":
-        settings = read_configuration("weak_labels/small/data")["data"]["init_args"]
-        return {split: settings[f"{split}_folds"] for split in SHARES}
+def _splits(
+    corpus: str, given: Mapping[str, Any], clips: Sequence[Clip]
+) -> tuple[dict[Split, Sequence[Fold]], Sequence[str]]:
+    """The folds of every split, and the classes, in the trainings that a corpus is for; no classes are all of them."""
+    if corpus in CONFIGURATION_OF:
+        settings = read_configuration(CONFIGURATION_OF[corpus])["data"]["init_args"]
+        classes = given.get("classes") or settings.get("classes", ())
+        return {split: settings[f"{split}_folds"] for split in SHARES}, classes
     if any(isinstance(clip.fold, int) for clip in clips):
         folds = range(1, given["folds"] + 1)
-        return {"train": folds[:-2], "validation": folds[-2:-1], "test": folds[-1:]}
-    return {split: [split] for split in SHARES}
+        return {"train": folds[:-2], "validation": folds[-2:-1], "test": folds[-1:]}, ()
+    return {split: [split] for split in SHARES}, ()
 
 
 def _following(corpus: str, given: Mapping[str, Any], clips: Sequence[Clip]) -> list[list[str]]:
