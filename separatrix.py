@@ -42,6 +42,7 @@ from datamodules.corpora.fsd50k import FSD50K
 from datamodules.corpora.joined import JoinedCorpora
 from datamodules.corpora.librispeech import LibriSpeech
 from datamodules.corpora.musdb18 import MUSDB18
+from datamodules.corpora.own_recordings import OwnRecordings
 from datamodules.corpora.procedural import Procedural, ProceduralMusic, ProceduralVoices
 from datamodules.corpora.urbansound8k import UrbanSound8K
 from datamodules.inspection import integrated_loudness

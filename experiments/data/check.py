@@ -1,22 +1,25 @@
 """`separatrix check`: what a corpus holds, what is broken, and the statistics of its mixtures beside the published."""
 
 import glob
+import os
 from collections import defaultdict
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jsonargparse.typing import restricted_number_type
 from rich.console import Console
 from rich.progress import track
 
-from datamodules.corpora.corpus import Corpus, Fold
+from datamodules.corpora.corpus import Clip, Corpus, Fold
 from datamodules.corpora.esc50 import ESC50
 from datamodules.corpora.folder_per_class import FolderPerClass
 from datamodules.corpora.fsd50k import FSD50K
 from datamodules.corpora.librispeech import LibriSpeech
 from datamodules.corpora.musdb18 import MUSDB18
+from datamodules.corpora.own_recordings import FEWEST, SHARES, OwnRecordings, counted_recordings, reader_of
 from datamodules.corpora.procedural import Procedural
 from datamodules.corpora.urbansound8k import UrbanSound8K
 from datamodules.inspection import Inspection, inspect_clips, inspect_table
@@ -26,10 +29,12 @@ from datamodules.rendering import render
 from datamodules.scene_statistics import scene_statistics
 from datamodules.sound_bank import BankOnDemand, UnverifiableBankError, verify_bank
 from datamodules.urban_scenes import URBAN_CLASSES
+from experiments.command_line.configurations import read_configuration
 from experiments.command_line.parser import command_parser
-from experiments.command_line.text import show_next
+from experiments.command_line.text import listed, probable, show_next
 from experiments.data.check_command import DESCRIPTION, FOLDERS, USAGE, example
 from experiments.data.check_tables import active_table, corpus_table, distinct_table, per_class_table
+from lightning_modules.batch import Split
 from lightning_modules.errors import InputError
 from lightning_modules.separation_scores import LeftOut, score_separation
 from lightning_modules.setting_checks import require_class_names, require_whole
@@ -65,12 +70,16 @@ def procedural(clips_per_class: int = 60) -> Corpus | Path:
 # its clips. Corpora of scenes come with the scenes' statistics.
 SCENE_CORPORA: dict[str, Callable[..., Corpus | Path]] = {"urbansound8k": urbansound8k, "procedural": procedural}
 PAIR_CORPORA: dict[str, type[Corpus]] = {
+    "own_recordings": OwnRecordings,
     "librispeech": LibriSpeech,
     "musdb18": MUSDB18,
     "esc50": ESC50,
     "fsd50k": FSD50K,
     "folder_per_class": FolderPerClass,
 }
+
+# What says which folds and classes of a corpus are used; where nothing does, the folds have the names of the splits.
+CONFIGURATION_OF = {"urbansound8k": "weak_labels/small/data", "esc50": "weak_labels/corpora/esc50"}
 
 
 @dataclass(frozen=True)
@@ -188,9 +197,13 @@ def check_scenes(corpus: Corpus | Path, scenes: Scenes, console: Console) -> lis
 
 def command(arguments: list[str]) -> None:
     """`separatrix check ...`."""
+    known = {**SCENE_CORPORA, **PAIR_CORPORA}
+    place = "".join(arguments[1:2])
+    if place not in ("", *known) and place[0] != "-" and (os.path.isdir(place) or not probable(place, known)):
+        arguments = [arguments[0], *recognised(place, "--follow_links=true" in arguments), *arguments[2:]]
     parser = command_parser("check", DESCRIPTION, *map(example, FOLDERS), usage=USAGE)
     corpora = parser.add_subcommands(required=True, dest="corpus")
-    for name, corpus in {**SCENE_CORPORA, **PAIR_CORPORA}.items():
+    for name, corpus in known.items():
         summary = (corpus.__doc__ or "").splitlines()[0]
         usage = f"separatrix check {name} [--OPTION VALUE ...]"
         of_corpus = command_parser(f"check {name}", f"{summary}\n\n{DESCRIPTION}", example(name), usage=usage)
@@ -204,8 +217,8 @@ def command(arguments: list[str]) -> None:
         corpora.add_subcommand(name, of_corpus, help=summary)
     chosen = parser.parse_args(arguments[1:])
     settings = parser.instantiate(chosen)[chosen.corpus].as_dict()
-    following = _trainings(chosen.corpus, settings.get("root"), settings.get("folds"))
-    console, banks = Console(emoji=False, highlight=False), Path(settings.pop("bank_folder"))
+    given, banks = dict(settings), Path(settings.pop("bank_folder"))
+    console = Console(emoji=False, highlight=False)
     if chosen.corpus in SCENE_CORPORA:
         scenes = {name: settings.pop(name) for name in Scenes.__dataclass_fields__}
         corpus = SCENE_CORPORA[chosen.corpus](**settings)
@@ -214,15 +227,66 @@ def command(arguments: list[str]) -> None:
         sample_rate = settings.pop("sample_rate")
         corpus = PAIR_CORPORA[chosen.corpus](**settings)
         inspections = check_clips(corpus, None, sample_rate, console)
+    usable = [found.clip for found in inspections if not (found.broken or found.silent)]
+    if chosen.corpus != "procedural" and not isinstance(given.get("folds"), list):  # all folds were looked at
+        for line in split_warnings(usable, *_splits(chosen.corpus, given, usable)):
+            console.print(f"warning: {line}", markup=False, soft_wrap=True)
     if isinstance(corpus, Corpus) and (damaged := check_banks(corpus, banks, console)):
         raise InputError(f"{banks}: damaged sound banks of {corpus.name}: {damaged}, listed above")
     if broken := sum(bool(found.broken) for found in inspections):
         raise InputError(f"{broken} of {len(inspections)} clips are broken; they are listed above")
-    show_next([], following)
+    show_next([], _following(chosen.corpus, given, usable))
 
 
-def _trainings(corpus: str, root: str | Path | None, folds: int | None) -> list[list[str]]:
+def recognised(folder: str, follow_links: bool) -> list[str]:
+    """The arguments that check a folder: as the corpus whose layout it has, else as the user's own."""
+    reader = reader_of(folder, follow_links)
+    own = issubclass(reader, FolderPerClass) or (
+        reader is UrbanSound8K and not {*URBAN_CLASSES} <= {clip.label for clip in reader(folder).clips()}
+    )
+    return ["own_recordings" if own else reader.name, "--root", folder]
+
+
+def split_warnings(
+    clips: Sequence[Clip], splits: Mapping[Split, Collection[Fold]], classes: Collection[str] = ()
+) -> list[str]:
+    """Which splits are empty, have a single class, or none of some classes: of those given, else of all.
+
+    Where no class has more than one recording, as those of speakers, none is expected to be in every split.
+    """
+    counts = counted_recordings(clips, splits)
+    several = any(sum(of.values()) > 1 for of in counts.values())
+    lines = []
+    for split, folds in splits.items():
+        of_folds = f" (folds {', '.join(map(str, folds))})" if folds and [*folds] != [split] else ""
+        there = [label for label, of in counts.items() if of[split]]
+        missing = [label for label in classes or counts if label not in there and (classes or several)]
+        if not there:
+            lines.append(f"no clip for {split}{of_folds}")
+        elif missing:
+            lines.append(f"no clip of {listed(missing)} for {split}{of_folds}")
+        elif len(there) < FEWEST:
+            lines.append(f"only {there[0]} for {split}{of_folds}; mixtures need two classes")
+    return lines
+
+
+def _splits(
+    corpus: str, given: Mapping[str, Any], clips: Sequence[Clip]
+) -> tuple[dict[Split, Sequence[Fold]], Sequence[str]]:
+    """The folds of every split, and the classes, in the trainings that a corpus is for; no classes are all of them."""
+    if corpus in CONFIGURATION_OF:
+        settings = read_configuration(CONFIGURATION_OF[corpus])["data"]["init_args"]
+        classes = given.get("classes") or settings.get("classes", ())
+        return {split: settings[f"{split}_folds"] for split in SHARES}, classes
+    if any(isinstance(clip.fold, int) for clip in clips):
+        folds = range(1, given["folds"] + 1)
+        return {"train": folds[:-2], "validation": folds[-2:-1], "test": folds[-1:]}, ()
+    return {split: [split] for split in SHARES}, ()
+
+
+def _following(corpus: str, given: Mapping[str, Any], clips: Sequence[Clip]) -> list[list[str]]:
     """What a corpus in order can be used for; nothing where only its table was given."""
+    root = given.get("root")
     if corpus == "procedural":
         return [["reproduce", "weak-labels", "--preset", "demo"]]
     if root is None:
@@ -232,17 +296,20 @@ def _trainings(corpus: str, root: str | Path | None, folds: int | None) -> list[
     if corpus in ("esc50", "fsd50k"):
         configs = ["--config", "weak_labels/strong", "--config", f"weak_labels/corpora/{corpus}", "--preset", "small"]
         return [["fit", *configs, "--data.corpus.root", str(root), "--run", f"runs/{corpus}"]]
-    if corpus != "folder_per_class":
-        domain = {"librispeech": "speech", "musdb18": "music"}.get(corpus)
-        if domain is None:
-            return []
+    if corpus in ("librispeech", "musdb18"):
+        domain = {"librispeech": "speech", "musdb18": "music"}[corpus]
         words = ["--config", f"deep_clustering/{domain}", "--preset", "small"]
         return [["fit", *words, "--data.corpus.root", str(root), "--run", f"runs/{domain}"]]
-    name = Path(root).resolve().name
-    words = ["--config", "deep_clustering/model", "--config", "deep_clustering/base", "--data.domain", name]
-    words += ["--data.corpus", "FolderPerClass", "--data.corpus.root", str(root)]
-    if folds is not None and folds >= 3 and not (Path(root) / "train").is_dir():
-        split = {"train": list(range(1, folds - 1)), "validation": [folds - 1], "test": [folds]}
-        words += [word for part, numbers in split.items() for word in (f"--data.{part}_folds", str(numbers))]
-        words += ["--data.corpus.folds", str(folds)]
-    return [["fit", *words, "--run", f"runs/{name}"]]
+    separator = given["recording_separator"]
+    names, own = {clip.name for clip in clips}, OwnRecordings(root, separator, given["follow_links"])
+    counts = counted_recordings(
+        [clip for clip in own.clips() if clip.name in names], {split: [split] for split in SHARES}
+    )
+    commands = []
+    if len(counts) >= FEWEST and all(all(of.values()) for of in counts.values()):
+        words = [] if separator is None else ["--data.corpus.recording_separator", separator]
+        commands.append(["reproduce", "weak-labels", "--recordings", str(root), *words])
+    if all(sum(of[split] > 0 for of in counts.values()) >= FEWEST for split in SHARES):
+        domains = ["--domain", f"{Path(root).resolve().name}={root}", "--domain", "OTHER=FOLDER"]
+        commands.append(["reproduce", "model-selection", *domains])
+    return commands

@@ -6,9 +6,10 @@ from experiments.report import model_selection, weak_labels
 from experiments.report.examples import ExampleOptions, ShowLine, selection_examples, separation_examples
 from experiments.report.learning_curves import learning_charts
 from experiments.report.page import Block, Page, Part
-from experiments.report.provenance import facts, made_with, procedural
+from experiments.report.provenance import compared, facts, made_with, procedural
 from experiments.report.run_folder import SELECTION, Run, RunFolder
 from experiments.reproduction.model_selection_table import further_tables, read_findings
+from experiments.reproduction.sources import DOMAINS
 from experiments.reproduction.weak_labels_table import CLASSIFIERS, ROWS
 from lightning_modules.errors import InputError
 from lightning_modules.run_files import CLASSIFIER_FILE, SCORES_FILE
@@ -94,7 +95,7 @@ class Contents:
             dict.fromkeys(row["class"] for row in read_rows(tests[0].files.scores, SCORE_COLUMNS))
         )
         classifier = next((run for run in self.folder.named(CLASSIFIERS) if run.files.best.is_file()), None)
-        self._part("table", "The table", lambda: [weak_labels.coloured_table(scores, classes)])
+        self._part("table", "The table", lambda: [weak_labels.coloured_table(scores, classes, compared(tests))])
         self._part("distributions", "Distributions", lambda: weak_labels.distribution_charts(scores, classes))
         if self.options.examples:
             self._part("listen", "Listen", lambda: [separation_examples(tests, classes, classifier, self.options)])
@@ -102,7 +103,9 @@ class Contents:
     def _model_selection(self, tests: Sequence[Run]) -> None:
         self.options.show("tables: scores, and intervals by the bootstrap over recordings")
         try:
-            found = read_findings(self.folder.path, [run.name.rpartition("/")[2] for run in tests])
+            names = {run.name.rpartition("/")[2]: run for run in tests}
+            papers = [run for name, run in names.items() if name in DOMAINS]
+            found = read_findings(self.folder.path, [*names], compared(papers))
         except InputError as error:
             self.missing.append(f"Tables: {error}")
             return

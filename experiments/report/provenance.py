@@ -13,6 +13,17 @@ from lightning_modules.run_files import CONFIGURATION_FILE, ENVIRONMENT_FILE, TE
 
 ENVIRONMENT = ("Versions", "Revision", "Machine")
 PACKAGES = ("separatrix", "torch", "lightning")
+# Corpora beside whose figures the published ones stand; an earlier run may not say which it was of.
+COMPARED = (
+    "UrbanSound8K",
+    "LibriSpeech",
+    "MUSDB18",
+    "JoinedCorpora",
+    "Procedural",
+    "ProceduralMusic",
+    "ProceduralVoices",
+    "",
+)
 COMMANDS = {CONFIGURATION_FILE: "fit", VALIDATION_FILE: "validate", TEST_FILE: "test"}
 
 
@@ -24,6 +35,11 @@ def procedural(runs: Sequence[Run]) -> str:
         "The sounds are procedural, made by formulas. The figures say that the system works, not how well it separates "
         "recordings; the published figures are of recordings."
     )
+
+
+def compared(runs: Sequence[Run]) -> bool:
+    """Whether the published figures stand beside those of the runs, which are not of the user's own recordings."""
+    return all(corpus_of(run) in COMPARED for run in runs)
 
 
 def corpus_of(run: Run) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from experiments.command_line.configurations import read_configuration
-from experiments.reproduction.model_selection_stages import DOMAINS
+from experiments.reproduction.sources import DOMAINS
 from experiments.reproduction.weak_labels_table import CLASSIFIERS, ROWS
 from lightning_modules.errors import InputError
 from lightning_modules.run_files import (

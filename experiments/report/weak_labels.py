@@ -27,10 +27,10 @@ def system_name(row: str) -> str:
     return NAMES.get(row, row).removeprefix("Δ ").partition(" (")[0]
 
 
-def coloured_table(scores: Mapping[str, Path], classes: Sequence[str]) -> Table:
+def coloured_table(scores: Mapping[str, Path], classes: Sequence[str], compared: bool = True) -> Table:
     """The paper's table with the systems' colours; arguments as for `score_table`."""
     colours = [css_colour(colour_of(system, list(scores))) for system in scores]
-    return replace(score_table(scores, classes), title="SI-SDR in dB", colours=["", *colours, ""])
+    return replace(score_table(scores, classes, compared), title="SI-SDR in dB", colours=["", *colours, ""])
 
 
 def distribution_charts(scores: Mapping[str, Path], classes: Sequence[str]) -> list[Charts]:

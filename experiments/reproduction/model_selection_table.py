@@ -3,12 +3,12 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 
-from experiments.reproduction.model_selection_stages import DOMAINS
+from experiments.reproduction.sources import DOMAINS
 from experiments.tables import Cell, Table, formatted, table_console
 from lightning_modules.atomic_file import write_text_atomically
 from lightning_modules.run_files import RunFiles
@@ -53,19 +53,20 @@ NAMES = {
 PICKS = ("confidence", "standardised", "standardised_masks", "calibrated", "expected")
 
 
-def make_tables(output: Path, note: str = "", names: Sequence[str] = DOMAINS) -> None:
+def make_tables(output: Path, note: str = "", names: Sequence[str] = tuple(DOMAINS), compared: bool = True) -> None:
     """Write all tables as CSV, table.md and confidence.png from the rows; print the tables.
 
     Args:
         output: folder of the reproduction; rows lie in `output`/selection/DOMAIN/scores.csv and validation_scores.csv.
         note: above the tables.
         names: of the domains.
+        compared: whether the published figures stand beside.
 
     Raises:
         InputError: rows are missing, or do not fit together.
     """
-    found, files = read_findings(output, names), RunFiles(output)
-    means, counts, coefficients = published_means(found.evaluated.domains), published_counts(), published_coefficients()
+    found, files = read_findings(output, names, compared), RunFiles(output)
+    means, counts, coefficients = found.published
     pooled = [read_table(files.selection(name).scores)[list(SELECTION_COLUMNS)] for name in names]
     write_rows(files.scores, SELECTION_COLUMNS, pd.concat(pooled).to_numpy())
     found.calibration.write(files.calibration)
@@ -86,6 +87,14 @@ def make_tables(output: Path, note: str = "", names: Sequence[str] = DOMAINS) ->
     console.print(note, markup=False)
 
 
+class Published(NamedTuple):
+    """The paper's figures; none where the domains are others."""
+
+    means: dict[tuple[str, str], float]
+    counts: dict[tuple[str, str], int]
+    coefficients: dict[tuple[str, str, str], float]
+
+
 @dataclass(frozen=True)
 class Findings:
     """What the rows of a reproduction say, of N mixtures and M models."""
@@ -98,6 +107,7 @@ class Findings:
     picks: dict[str, Confusion]  # of those of PICKS that there are
     gains: list[Difference]
     correlated: list[Correlation]
+    published: Published
 
     @property
     def domains(self) -> list[str]:
@@ -105,8 +115,8 @@ class Findings:
         return list(dict.fromkeys(score.domain for score in self.scores))
 
 
-def read_findings(output: Path, names: Sequence[str] = DOMAINS) -> Findings:
-    """Evaluate the rows in `output`/selection/DOMAIN/scores.csv and validation_scores.csv."""
+def read_findings(output: Path, names: Sequence[str] = tuple(DOMAINS), compared: bool = True) -> Findings:
+    """Evaluate the rows in `output`/selection/DOMAIN/scores.csv and validation_scores.csv; see `make_tables`."""
     selections = [RunFiles(output).selection(name) for name in names]
     evaluated = read_evaluated([files.scores for files in selections])
     calibrating = read_evaluated([files.validation_scores for files in selections])
@@ -115,6 +125,7 @@ def read_findings(output: Path, names: Sequence[str] = DOMAINS) -> Findings:
     probabilities |= standardised_ensembles(evaluated, calibrating)
     chosen = choose(expected_si_sdr(evaluated, calibrating), evaluated.confidence)
     probabilities["expected"] = one_hot(chosen, len(evaluated.models))
+    published = Published(published_means(evaluated.domains), published_counts(), published_coefficients())
     return Findings(
         evaluated,
         calibration,
@@ -124,12 +135,13 @@ def read_findings(output: Path, names: Sequence[str] = DOMAINS) -> Findings:
         {row: confusion(evaluated, probabilities[row]) for row in PICKS if row in probabilities},
         differences(evaluated, probabilities),
         correlations(evaluated),
+        published if compared else Published({}, {}, {}),
     )
 
 
 def score_table(found: Findings) -> Table:
     """SI-SDR of every ensemble and model by domain, beside the published figures."""
-    evaluated, published = found.evaluated, published_means(found.evaluated.domains)
+    evaluated, published = found.evaluated, found.published.means
     rows: dict[str, list[str | Cell]] = {}
     for score in found.scores:
         theirs = published.get((score.row, score.domain))
@@ -163,13 +175,16 @@ def name_of(row: str, models: Sequence[str]) -> str:
 
 def further_tables(found: Findings) -> tuple[Table, Table, Table]:
     """Shares of the way from random to oracle, what a choice gains, and correlations."""
-    return share_table(found), difference_table(found.gains), correlation_table(found.correlated)
+    return (
+        share_table(found),
+        difference_table(found.gains),
+        correlation_table(found.correlated, found.published.coefficients),
+    )
 
 
 def share_table(found: Findings) -> Table:
     """How far confidence and its calibration come from random to oracle."""
-    means = published_means(found.evaluated.domains)
-    papers = [EnsembleScore(row, domain, mean, 0, 0) for (row, domain), mean in means.items()]
+    papers = [EnsembleScore(row, domain, mean, 0, 0) for (row, domain), mean in found.published.means.items()]
     published: dict[str, dict[str, float]] = {row: {} for row in found.picks}
     published |= {"confidence": recovered_shares(papers, "confidence")}
     rows: list[list[str | Cell]] = []
@@ -208,7 +223,7 @@ def difference_table(gains: Sequence[Difference]) -> Table:
 def pick_tables(found: Findings) -> list[Table]:
     """Picked models by true domain: by confidence, beside the published counts, and by others of PICKS."""
     titles = {row: NAMES[row] for row in found.picks} | {"confidence": "by confidence"}
-    published = {"confidence": published_counts()}
+    published = {"confidence": found.published.counts}
     return [confusion_table(f"Picked {titles[row]}", of, published.get(row, {})) for row, of in found.picks.items()]
 
 
@@ -237,9 +252,8 @@ def confusion_table(title: str, ours: Confusion, published: Mapping[tuple[str, s
     return Table(title, ["picked \\ true", *ours.domains, "precision"], list(rows.values()), notes, source=SOURCE)
 
 
-def correlation_table(correlated: Sequence[Correlation]) -> Table:
-    """Confidence with SI-SDR by domain, with intervals."""
-    published = published_coefficients()
+def correlation_table(correlated: Sequence[Correlation], published: Mapping[tuple[str, str, str], float]) -> Table:
+    """Confidence with SI-SDR by domain, with intervals, beside the published coefficients."""
     rows: list[list[str | Cell]] = [
         [
             line.domain,

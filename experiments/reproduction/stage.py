@@ -33,12 +33,14 @@ class Stage:
         arguments: of `separatrix`.
         run: folder that the command writes to.
         needs: names of the stages whose results it uses.
+        recordings: digest of the user's own recordings, where it is made of such.
     """
 
     name: str
     arguments: tuple[str, ...]
     run: Path
     needs: tuple[str, ...] = ()
+    recordings: str = ""
 
     @property
     def begun(self) -> bool:
@@ -86,8 +88,8 @@ class Record:
                 where = before == "--data.corpus.root"
                 digest.update((os.path.abspath(argument) if where else argument).encode())
             digest.update(b"\0")
-        for need in needs:
-            digest.update(need.encode())
+        for fingerprint in (*needs, stage.recordings):
+            digest.update(fingerprint.encode())
         self.fingerprint = digest.hexdigest()
 
     def state(self) -> str | None:
@@ -102,9 +104,10 @@ class Record:
         if fingerprint != self.fingerprint:
             if state == "started" and not self.stage.begun:
                 return None  # most likely it was refused: it left nothing
-            raise InputError(
-                f"{self.path.parent}: holds a run of another configuration; choose another --output or delete it"
+            other = (
+                "another configuration, or of other recordings" if self.stage.recordings else "another configuration"
             )
+            raise InputError(f"{self.path.parent}: holds a run of {other}; choose another --output or delete it")
         return str(state)
 
     def write(self, state: str) -> None:

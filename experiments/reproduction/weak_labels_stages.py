@@ -3,18 +3,19 @@
 from pathlib import Path
 
 from experiments.command_line.configurations import config_options, data_options
+from experiments.reproduction.sources import Source
 from experiments.reproduction.stage import Stage
 from lightning_modules.run_files import RunFiles
 
 
-def weak_labels_stages(preset: str, output: Path, settings: list[str], roots: dict[str, str]) -> list[Stage]:
+def weak_labels_stages(preset: str, output: Path, settings: list[str], source: Source) -> list[Stage]:
     """Two classifiers, three separators, two references (Pishdadian et al. 2020).
 
-    `settings` go to every command; `roots` are the corpora's folders by name, none for procedural sounds.
+    `settings` go to every command, after those of the source.
     """
-    settings = [*(("--data.corpus.root", roots["urbansound8k"]) if roots else ()), *settings]
-    size = ("--preset", preset)
-    stages = [Stage("bank", ("bank", *config_options("weak_labels/base"), *size, *data_options(settings)), output)]
+    settings, size = [*source.words, *settings], ("--preset", preset)
+    arguments = ("bank", *config_options("weak_labels/base"), *size, *data_options(settings))
+    stages = [Stage("bank", arguments, output, recordings=source.recordings)]
 
     def add(row: str, learns: bool = True, classifier: str | None = None) -> None:
         run = output / row

@@ -33,12 +33,13 @@ NAMES = {
 }
 
 
-def make_table(output: Path, note: str = "") -> None:
+def make_table(output: Path, note: str = "", compared: bool = True) -> None:
     """Write table.csv, table.md, scores.csv and classifier.csv of a reproduction, and print the table.
 
     Args:
         output: folder of the reproduction; each row's scores lie in `output`/ROW/scores.csv.
         note: what the figures are of.
+        compared: whether the published figures stand beside.
     """
     files, scores = RunFiles(output), {row: RunFiles(output / row).scores for row in ROWS[1:]}
     pooled = [read_table(path, SCORE_COLUMNS).assign(row=row) for row, path in scores.items()]
@@ -48,13 +49,13 @@ def make_table(output: Path, note: str = "") -> None:
     write_rows(files.classifier_scores, CLASSIFIER_COLUMNS, classifiers[list(CLASSIFIER_COLUMNS)].to_numpy())
     # A classifier has a row for every class, in the order of the settings; a mixture only for those that it holds.
     classes = [*classifiers["class"].unique()]
-    published = published_figures(classes)
+    published = published_figures(classes) if compared else {}
     cells = [
         (row, label, s.mean, s.std, s.median, s.n, *published.get((row, label), ("", "")))
         for (row, label), s in summaries(scores, classes).items()
     ]
     write_rows(files.table, TABLE_COLUMNS, cells)
-    table = score_table(scores, classes)
+    table = score_table(scores, classes, compared)
     percentiles = percentile_table(scores)
     texts = [note and f"{note}\n", table.markdown(), percentiles.markdown()]
     write_text_atomically(files.table_text, "\n".join(filter(None, texts)))
@@ -81,9 +82,9 @@ def published_figures(classes: Sequence[str]) -> dict[tuple[str, str], Sequence[
     return {key: figures for key, figures in found.items() if papers or key[1] != OVERALL}
 
 
-def score_table(scores: Mapping[str, Path], classes: Sequence[str]) -> Table:
-    """Mean ± standard deviation in dB by row and class, beside the published figures; arguments as for `summaries`."""
-    found, published = summaries(scores, classes), published_figures(classes)
+def score_table(scores: Mapping[str, Path], classes: Sequence[str], compared: bool = True) -> Table:
+    """Mean ± standard deviation in dB by row and class, beside published figures where compared; see `summaries`."""
+    found, published = summaries(scores, classes), published_figures(classes) if compared else {}
     labels = [label for label in (*classes, OVERALL) if any(label == of for _, of in found)]
 
     def cell(row: str, label: str) -> Cell:
@@ -101,7 +102,8 @@ def score_table(scores: Mapping[str, Path], classes: Sequence[str]) -> Table:
         [NAMES.get(row, f"Δ {row}"), *(cell(row, label) for label in labels)] for row in ("input", *scores)
     ]
     rows.append(["n", *(str(found["input", label].n if ("input", label) in found else 0) for label in labels)])
-    notes = ["Mean ± standard deviation over (mixture, class) rows; in brackets the published figures (ICASSP 2020)."]
+    beside = "; in brackets the published figures (ICASSP 2020)" if published else ""
+    notes = [f"Mean ± standard deviation over (mixture, class) rows{beside}."]
     for row, path in scores.items():
         if counts := left_out_counts(path):
             counted = ", ".join(f"{n} rows ({why})" for why, n in counts.items())

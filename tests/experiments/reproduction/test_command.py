@@ -11,6 +11,7 @@ from experiments.reproduction import command as module
 from experiments.reproduction import model_selection_table, run_stages, tracking, weak_labels_table
 from experiments.reproduction.command import Preset, command
 from experiments.reproduction.model_selection_stages import model_selection_stages
+from experiments.reproduction.sources import Source
 from experiments.reproduction.weak_labels_stages import weak_labels_stages
 from lightning_modules.errors import InputError
 
@@ -22,14 +23,15 @@ def started(monkeypatch):
     """How `run_stages` was called, in place of running it."""
     calls = []
     monkeypatch.setattr(run_stages, "run_stages", lambda *call: calls.append(call))
-    monkeypatch.setattr(weak_labels_table, "make_table", lambda output, note: None)
-    monkeypatch.setattr(model_selection_table, "make_tables", lambda output, note: None)
+    monkeypatch.setattr(weak_labels_table, "make_table", lambda *_, **__: None)
+    monkeypatch.setattr(model_selection_table, "make_tables", lambda *_: None)
     return calls
 
 
 @pytest.mark.parametrize("preset", PRESETS)
 def test_every_row_has_its_stages_after_those_that_it_needs(preset, tmp_path):
-    stages = {stage.name: stage for stage in weak_labels_stages(preset, tmp_path, [], {"urbansound8k": "DATA"})}
+    data = Source(("--data.corpus.root", "DATA"))
+    stages = {stage.name: stage for stage in weak_labels_stages(preset, tmp_path, [], data)}
     done = set()
     for name, stage in stages.items():
         assert set(stage.needs) <= done and ("--data.corpus.root", "DATA") in pairwise(stage.arguments)
@@ -99,18 +101,18 @@ def test_a_launcher_that_is_not_there_is_refused(launch, started, tmp_path):
     assert not started
 
 
-@pytest.mark.parametrize("preset", PRESETS)
-def test_a_selection_needs_every_domains_model(preset, tmp_path):
-    stages = {stage.name: stage for stage in model_selection_stages(preset, tmp_path, [], {})}
-    fits = {f"{domain}.fit" for domain in ("speech", "music", "environmental")}
-    assert len(stages) == 12 and fits <= stages.keys()
-    for domain in ("speech", "music", "environmental"):
+@pytest.mark.parametrize("domains", [("speech", "music", "environmental"), ("birds", "a=b"), "abcdefghij"])
+def test_a_selection_needs_every_domains_model(domains, tmp_path):
+    sources = {domain: Source(("--config", domain)) for domain in domains}
+    stages = {stage.name: stage for stage in model_selection_stages(tmp_path, [], sources)}
+    fits = {f"{domain}.fit" for domain in domains}
+    assert len(stages) == 4 * len(domains) and fits <= stages.keys()
+    for domain in domains:
         for evaluation in (stages[f"{domain}.validate"], stages[f"{domain}.test"]):
             assert fits <= set(evaluation.needs)
             checkpoints = json.loads(dict(pairwise(evaluation.arguments))["--model.checkpoints"])
-            assert checkpoints == [
-                str(tmp_path / model / "checkpoints" / "best.ckpt") for model in ("speech", "music", "environmental")
-            ]
+            assert checkpoints == [str(tmp_path / model / "checkpoints" / "best.ckpt") for model in domains]
+            assert ("--config", domain) in pairwise(evaluation.arguments)
 
 
 def test_every_domain_has_the_root_of_its_own_corpus(started, tmp_path):
@@ -120,6 +122,37 @@ def test_every_domain_has_the_root_of_its_own_corpus(started, tmp_path):
     for stage in stages:
         root = dict(pairwise(stage.arguments))["--data.corpus.root"]
         assert root == ("SPEECH" if stage.name.startswith("speech.") else "ALL")
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_a_folders_classes_and_split_are_in_every_command_whatever_the_preset(preset, started, tmp_path):
+    for name in [f"{label}/{number}.wav" for label in ("b c", "1", "null") for number in range(3)]:
+        (tmp_path / "sounds" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "sounds" / name).touch()
+    own = ["reproduce", "weak-labels", "--preset", preset, "--recordings", str(tmp_path / "sounds")]
+    command([*own, "--output", str(tmp_path)])
+    command([*own, "--output", str(tmp_path), "--data.classes=['b c', '1']"])
+    (tmp_path / "sounds" / "1" / "0.wav").write_text("another one")
+    command([*own, "--output", str(tmp_path)])
+    (every, *_), (some, *_), (changed, *_) = started
+    for stage in every:
+        given = dict(pairwise(stage.arguments))
+        assert json.loads(given["--data.classes"]) == ["1", "b c", "null"]
+        assert given["--data.corpus.root"] == str(tmp_path / "sounds") and given["--data.test_folds"] == "[test]"
+    assert not any("--data.classes" in stage.arguments for stage in some)
+    digests = {stage.recordings for stage in (every[0], some[0], changed[0])}
+    assert len(digests) == 2 and every[0].recordings == some[0].recordings != ""
+
+
+def test_as_many_trainings_run_at_a_time_as_there_are_domains(started, tmp_path, monkeypatch):
+    monkeypatch.setattr(module.os, "cpu_count", lambda: 8)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    for number in range(6):
+        (tmp_path / f"{number}.wav").touch()
+    own = [word for number in range(5) for word in ("--domain", f"mine {number}={tmp_path}")]
+    command(["reproduce", "model-selection", *own, "--output", str(tmp_path / "made")])
+    ((stages, jobs, *_),) = started
+    assert jobs == 5 and len(stages) == 20 and len({stage.recordings for stage in stages}) == 2
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,6 @@ import numpy as np
 import pandas
 import pytest
 
-from experiments.reproduction.model_selection_stages import DOMAINS
 from experiments.reproduction.model_selection_table import (
     confusion_table,
     correlation_table,
@@ -17,6 +16,7 @@ from experiments.reproduction.model_selection_table import (
     published_counts,
     published_means,
 )
+from experiments.reproduction.sources import DOMAINS
 from lightning_modules.errors import InputError
 from lightning_modules.scores.calibration import Calibration
 from lightning_modules.scores.ensembles import MEAN, Confusion
@@ -180,7 +180,7 @@ def test_the_published_figures_agree_with_each_other():
 def test_what_is_not_defined_is_a_dash_and_never_nan():
     nan = float("nan")
     for table in (
-        correlation_table([Correlation("speech", "own", "pearson", nan, nan, nan, 2, 1, 1000)]),
+        correlation_table([Correlation("speech", "own", "pearson", nan, nan, nan, 2, 1, 1000)], {}),
         difference_table([Difference("confidence", "random", "speech", 0.5, nan, nan, 1, 1)]),
         confusion_table("picked", Confusion(("speech",), ("speech", "music"), np.zeros((1, 2), np.int64)), {}),
     ):
