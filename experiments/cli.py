@@ -155,6 +155,8 @@ def _fault(error: BaseException) -> str | None:
         if isinstance(cause, OSError):
             what = f"{cause.filename}: {cause.strerror}" if cause.filename else cause.strerror or message
             return f"{what}; what was complete before is kept"
+        if isinstance(cause, UnicodeEncodeError) or (isinstance(cause, ValueError) and "embedded null" in message):
+            return f"{printable(message)}: no file can have such a name; correct it in the settings"
         cause = cause.__cause__
     return printable(" ".join(str(error).split())) if isinstance(error, ArgumentError) else None
 
