@@ -81,7 +81,7 @@ def test_the_confidences_of_several_models_are_printed_and_saved(separatrix, clu
         assert {path.name for path in (tmp_path / path.stem).glob("*.wav")} == {"source_1.wav", "source_2.wav"}
     soundfile.write(tmp_path / "silence.wav", np.zeros(4000), 8000)
     told = separatrix.succeed("separate", *models(clustering), tmp_path / "silence.wav", "--output", tmp_path)
-    assert "  silent: no model is picked, and the sources are silent" in told.out and "confidence" not in told.out
+    assert "  silent: no model is picked, and the sources are silent" in told.out and "silhouette" not in told.out
     (silent,) = json.loads((tmp_path / "silence" / "separation.json").read_text())["selections"]
     assert silent == {"start": 0, "stop": 0.5, "picked": None, "models": {}}
     assert not soundfile.read(tmp_path / "silence" / "source_2.wav")[0].any()
@@ -144,6 +144,8 @@ def test_what_cannot_be_done_is_refused_in_one_line_before_anything_is(separatri
         outcome = separatrix.run("separate", *arguments, "--output", tmp_path / "out")
         assert outcome.status == 2 and reason in outcome.err and len(outcome.err.splitlines()) == 1, outcome.err
     assert not (tmp_path / "out").exists()
+    outcome = separatrix.run("separate", *models([weak]), street, "--output", tmp_path / "a\0b")
+    assert outcome.status == 2 and outcome.err.endswith(": no file can have such a name; correct it in the settings\n")
 
 
 def test_what_a_file_s_name_holds_cannot_colour_or_break_the_lines(separatrix, tmp_path):
