@@ -131,7 +131,8 @@ def _run_side_by_side(stages: Sequence[Stage], records: dict[str, Record], jobs:
                     took = time.monotonic() - begun
                     forecast.complete(stage, took)
                     done = f"{len(records) - len(unfinished)} of {len(records)}"
-                    CONSOLE.print(f"{stage.name:<24} complete after {duration(took)}, {done}")
+                    left = _about(forecast.seconds(progress))
+                    CONSOLE.print(f"{stage.name:<24} complete after {duration(took)}, {done}{left}")
                 display.show(len(records) - len(unfinished), len(records), progress, forecast.seconds(progress))
         except BaseException:
             for process in list((pool._processes or {}).values()):  # which `shutdown` forgets
@@ -154,11 +155,10 @@ class _Display:
 
     def show(self, done: int, stages: int, running: Mapping[str, Progress], seconds: float | None) -> None:
         """Show how many stages are done, how far those are that run, by name, and the time left for all."""
-        left = "" if seconds is None else f"about {duration(seconds)} left"
         if not CONSOLE.is_terminal:
             if running and time.monotonic() - self._shown > EVERY:
                 self._shown = time.monotonic()
-                total = ", ".join(filter(None, (f"{done} of {stages} stages", left)))
+                total = f"{done} of {stages} stages{_about(seconds)}"
                 CONSOLE.print(wrapped([total, *(f"{name} {progress}" for name, progress in running.items())]))
             return
         for bar in self.bars.task_ids:
@@ -170,8 +170,12 @@ class _Display:
                 completed=round(100 * share),
                 left=f"{duration(own)} left" if own else "",
             )
-        self.bars.add_task(f"{done} of {stages} stages", total=stages, completed=done, left=left)
+        self.bars.add_task(f"{done} of {stages} stages", total=stages, completed=done, left=_about(seconds)[2:])
         self.bars.refresh()
+
+
+def _about(seconds: float | None) -> str:
+    return f", about {duration(seconds)} left" if seconds else ""
 
 
 _told: Any = None  # a worker's queue to the process that shows how far the stages are
