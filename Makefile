@@ -20,6 +20,7 @@ demo: .venv  ## make both papers' tables from procedural sounds, in minutes, and
 	$(BIN)/separatrix synthesize --config weak_labels/base --preset demo --mixtures 1 --overwrite --output runs/demo/mixture
 	$(BIN)/separatrix separate --model runs/demo/weak-labels/strong/checkpoints/best.ckpt --overwrite \
 		runs/demo/mixture/mixtures/test-000000.wav --output runs/demo/separated
+	@echo "          compare with the true sources in runs/demo/mixture/sources"
 
 test: lint types  ## check style and types, run the tests
 	OMP_NUM_THREADS=1 $(BIN)/pytest -q -n $(JOBS) --dist loadfile
