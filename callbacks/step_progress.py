@@ -51,36 +51,22 @@ class StepProgress(Callback):
         if StepProgress.listener is None:  # the epoch before has a line of its own
             self._told = time.monotonic()
 
-    def on_train_batch_end(self, trainer: Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
-        self._tell(trainer, numbered(trainer), batch_idx, trainer.num_training_batches)
-
-    def on_validation_batch_end(
+    def on_train_batch_end(
         self, trainer: Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int, *_: Any
     ) -> None:
-        if not trainer.sanity_checking:
-            doing = f"{numbered(trainer)}, validation" if trainer.state.fn == "fit" else "validation"
-            self._tell(trainer, doing, batch_idx, trainer.num_val_batches[0])
-
-    def on_test_batch_end(
-        self, trainer: Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int, *_: Any
-    ) -> None:
-        self._tell(trainer, "test", batch_idx, trainer.num_test_batches[0])
-
-    def on_predict_batch_end(
-        self, trainer: Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int, *_: Any
-    ) -> None:
-        self._tell(trainer, "prediction", batch_idx, trainer.num_predict_batches[0])
-
-    def _tell(self, trainer: Trainer, doing: str, batch: int, batches: float) -> None:
-        now = time.monotonic()
-        if now - self._told < (EVERY if StepProgress.listener is None else 1) or not trainer.is_global_zero:
+        now, every = time.monotonic(), EVERY if StepProgress.listener is None else 1
+        if now - self._told < every or trainer.sanity_checking or not trainer.is_global_zero:
             return
         self._told, took = now, now - self._begun
-        share = (batch + 1) / batches if math.isfinite(batches) else 0.0
+        prefix = trainer.state.stage.dataloader_prefix  # type: ignore[union-attr]
+        batches = trainer.num_training_batches if trainer.training else getattr(trainer, f"num_{prefix}_batches")[0]
+        share = (batch_idx + 1) / batches if math.isfinite(batches) else 0.0
         if trainer.state.fn == "fit":
+            doing = numbered(trainer) + ("" if trainer.training else ", validation")
             epochs = trainer.current_epoch + (share if trainer.training else 1)
             left = seconds_left(trainer, took, self._first_epoch, epochs)
         else:
+            doing = str(trainer.state.fn.value)  # type: ignore[union-attr]
             left = took * (1 / share - 1) if share else 0.0
         progress = Progress(doing, share, took, left)
         if StepProgress.listener is not None:
@@ -88,3 +74,5 @@ class StepProgress(Callback):
         elif trainer.progress_bar_callback is None:
             line = "  ".join(filter(None, (str(progress), time_left(took, left))))
             rich.get_console().print(line, markup=False, highlight=False, emoji=False, soft_wrap=True)
+
+    on_validation_batch_end = on_test_batch_end = on_predict_batch_end = on_train_batch_end  # type: ignore[assignment]

@@ -33,7 +33,7 @@ def epoch_limit(trainer: Trainer) -> int | None:
 def seconds_left(trainer: Trainer, took: float, first: float, done: float) -> float:
     """Seconds to the end of a training that came from one epoch to another, or within it; 0 where nobody knows."""
     limit = epoch_limit(trainer)
-    of_epochs = math.inf if limit is None else took / (done - first) * max(limit - done, 0)
+    of_epochs = math.inf if limit is None or done == first else took / (done - first) * max(limit - done, 0)
     timers = [each for each in trainer.callbacks if isinstance(each, Timer)]  # type: ignore[attr-defined]
     left = min([of_epochs, *(timer.time_remaining() or 0 for timer in timers)])
     return left if math.isfinite(left) else 0.0

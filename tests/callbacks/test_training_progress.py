@@ -37,6 +37,7 @@ def test_the_time_left_is_that_of_the_epochs_or_of_the_clock_and_of_a_reproducti
     assert seconds_left(trainer, took=60, first=2, done=3.5) == 60 / 1.5 * 6.5  # resumed after two epochs
     trainer.callbacks = [Timer({"seconds": 100})]
     assert seconds_left(trainer, took=60, first=2, done=3.5) == 100
+    assert seconds_left(trainer, took=60, first=2, done=2) == 100  # a loader without a length
     trainer.max_epochs, trainer.callbacks = -1, []
     assert seconds_left(trainer, took=60, first=2, done=3.5) == 0
     assert (time_left(60, 0), time_left(60, 30)) == ("", "30 s left")
