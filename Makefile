@@ -11,9 +11,13 @@ help:  ## list these targets
 .venv:  ## build the Python environment when it is missing or outdated
 	@.ci/prepare_environment $(PYTHON)
 
-demo: .venv  ## make both papers' tables from procedural sounds, in minutes, without a data set
+demo: .venv  ## make both papers' tables from procedural sounds, in minutes, and separate a mixture to listen to
 	$(BIN)/separatrix reproduce weak-labels --preset demo --output runs/demo/weak-labels
 	$(BIN)/separatrix reproduce model-selection --preset demo --output runs/demo/model-selection
+	$(BIN)/separatrix synthesize --config weak_labels/base --preset demo --mixtures 1 --overwrite --output runs/demo/mixture
+	$(BIN)/separatrix separate --model runs/demo/weak-labels/strong/checkpoints/best.ckpt --overwrite \
+		runs/demo/mixture/mixtures/test-000000.wav --output runs/demo/separated
+	@echo "          compare with the true sources in runs/demo/mixture/sources"
 
 test: lint types  ## check style and types, run the tests
 	OMP_NUM_THREADS=1 $(BIN)/pytest -q -n $(JOBS) --dist loadfile

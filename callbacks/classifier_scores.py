@@ -4,13 +4,14 @@ import math
 from typing import Any
 
 import torch
-from lightning import Callback, Trainer
+from lightning import Trainer
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 from torchmetrics import MetricCollection
 from torchmetrics.classification import MultilabelAccuracy, MultilabelAveragePrecision, MultilabelF1Score
 
+from callbacks.returned_scores import ReturnedScores
 from callbacks.tracker import track_rows
 from lightning_modules.batch_invariance import sigmoid
 from lightning_modules.run_files import RunFiles
@@ -19,19 +20,19 @@ from lightning_modules.scores.summary import CLASSIFIER_COLUMNS
 from lightning_modules.weak_labels.labels import clip_logits
 
 
-class ClassifierScores(Callback):
+class ClassifierScores(ReturnedScores):
     """Scores of an EventClassifier, at its own frame rate and per clip (maximum over frames).
 
-    Validation logs the mean average precision; a test writes `classifier.csv`.
+    Validation logs the mean average precision; a test writes `classifier.csv`, and `Trainer.test` returns its scores.
 
     Args:
         folder: of the file; in a command of `separatrix`, that of the run.
     """
 
-    scores_tests = True  # the module itself need not
-
     def __init__(self, folder: str | None = None) -> None:
+        super().__init__()
         self.folder = folder
+        self._scores: dict[str, float] = {}  # of a test
         self._metrics: dict[str, MetricCollection] = {}
         self._seen: dict[str, torch.Tensor] = {}  # frames or clips of each level, and those that hold a class, [2, C]
 
@@ -82,9 +83,19 @@ class ClassifierScores(Callback):
                 rows.append((pl_module.hparams["supervision"], level, label, *scores, *counts))
                 shown = (f"{score:.3f}" if isinstance(score, float) else score for score in scores)
                 table.add_row(level, escape(label), *shown, *map(str, counts))
+        self._scores = {
+            f"test_{level}_{name}/{label}": score
+            for _, level, label, *scores in rows
+            for name, score in zip(CLASSIFIER_COLUMNS[3:6], scores, strict=False)
+            if score != ""
+        }
         if trainer.is_global_zero:
             path = RunFiles(self.folder or "").classifier_scores
             write_rows(path, CLASSIFIER_COLUMNS, rows)
             track_rows(trainer, path)
             Console(emoji=False).print(table)
             print(f"scores: {path}")
+
+    def teardown(self, trainer: Trainer, pl_module: Any, stage: str) -> None:
+        if stage == "test":
+            self.return_scores(self._scores)

@@ -15,6 +15,8 @@ from lightning_modules.run_files import RunFiles
 class EstimateFiles(Callback):
     """Writes estimates/INDEX/mixture.wav and one file a class, 32-bit float, batch by batch on every rank.
 
+    INDEX has six digits, so that names sort as numbers do.
+
     Args:
         folder: that holds `estimates`.
     """
@@ -26,7 +28,7 @@ class EstimateFiles(Callback):
         for index, mixture, estimates in zip(batch.indices.tolist(), batch.mixture, outputs, strict=True):
             for name, signal in zip(("mixture", *pl_module.classes), (mixture, *estimates), strict=True):
                 # Not by libsndfile, which writes the time into float WAV: files would never be the same twice.
-                with atomic_file(self.folder / str(index) / f"{name}.wav") as file:
+                with atomic_file(self.folder / f"{index:06d}" / f"{name}.wav") as file:
                     wavfile.write(file, pl_module.geometry.sample_rate, signal.cpu().numpy())
 
     def on_predict_end(self, trainer: Trainer, pl_module: Any) -> None:

@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
-from lightning import Callback, Trainer
+from lightning import Trainer
 from rich.console import Console
 from rich.table import Table
 
+from callbacks.returned_scores import ReturnedScores
 from callbacks.row_parts import RowParts
 from callbacks.tracker import track_rows
 from lightning_modules.batch import Batch, Split
@@ -20,10 +21,11 @@ from lightning_modules.run_files import SCORES_FILE, RunFiles
 SPLITS: dict[str, Split] = {"validate": "validation", "test": "test"}
 
 
-class RowEvaluation(Callback, ABC):
+class RowEvaluation(ReturnedScores, ABC):
     """Appends the rows of every batch to this rank's part, and merges the parts of all ranks at the end.
 
-    An interrupted evaluation resumes with the mixtures that have no row. Subclasses say what a row is.
+    An interrupted evaluation resumes with the mixtures that have no row. `Trainer.test` returns, on rank 0, what the
+    table says. Subclasses say what a row is.
 
     Args:
         folder: of the row files; in a command of `separatrix`, that of the run.
@@ -33,11 +35,11 @@ class RowEvaluation(Callback, ABC):
         files: name of the row file, by stage (`validate`, `test`); other stages leave none.
     """
 
-    scores_tests = True  # the module itself need not
     columns: Sequence[str]
     files: ClassVar[dict[str, str]] = {"test": SCORES_FILE}
 
     def __init__(self, folder: str | None = None) -> None:
+        super().__init__()
         self.folder = folder
         self._parts: RowParts | None = None
         self._path = Path()
@@ -67,6 +69,7 @@ class RowEvaluation(Callback, ABC):
             leave_out(done)
 
     def on_test_start(self, trainer: Trainer, pl_module: Any) -> None:
+        super().on_test_start(trainer, pl_module)
         if self._parts is not None:
             self._owner = _digest(trainer, pl_module)
             self._parts.belong_to(self._owner)
@@ -97,6 +100,7 @@ class RowEvaluation(Callback, ABC):
         print(*lines, f"rows: {self._path}", sep="\n")
         for logger in trainer.loggers:
             logger.log_metrics(statistics)
+        self.return_scores(statistics)
         track_rows(trainer, self._path)
         self._parts.remove()  # last: killed in its report, an evaluation has that to do again, and nothing else
 

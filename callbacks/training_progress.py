@@ -1,13 +1,14 @@
 """How far a training is: a line an epoch, and on a terminal a bar below the lines, which leaves nothing behind."""
 
 import math
+import os
 import time
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 import rich
 from lightning import Callback, Trainer
-from lightning.pytorch.callbacks import RichProgressBar
+from lightning.pytorch.callbacks import RichProgressBar, Timer
 
 from callbacks.epoch_checkpoint import epoch_is_whole
 
@@ -27,6 +28,29 @@ def epoch_limit(trainer: Trainer) -> int | None:
         steps = math.ceil(trainer.num_training_batches / trainer.accumulate_grad_batches)
         limits.append(math.ceil(trainer.max_steps / max(steps, 1)))
     return min(limits, default=None)
+
+
+def seconds_left(trainer: Trainer, took: float, first: float, done: float) -> float:
+    """Seconds to the end of a training that came from one epoch to another, or within it; 0 where nobody knows."""
+    limit = epoch_limit(trainer)
+    of_epochs = math.inf if limit is None or done == first else took / (done - first) * max(limit - done, 0)
+    timers = [each for each in trainer.callbacks if isinstance(each, Timer)]  # type: ignore[attr-defined]
+    left = min([of_epochs, *(timer.time_remaining() or 0 for timer in timers)])
+    return left if math.isfinite(left) else 0.0
+
+
+# What a reproduction tells its stage in the environment: seconds that later stages take, and how many of them take as
+# long as this one.
+LATER = "SEPARATRIX_LATER"
+
+
+def time_left(took: float, left: float) -> str:
+    """Such as `1 min 05 s left`, with that of the reproduction whose stage this is; nothing where it is not known."""
+    if not left:
+        return ""
+    seconds, alike = map(float, os.environ.get(LATER, "0 0").split())
+    later = seconds + alike * (took + left)
+    return f"{duration(left)} left" + (f", {duration(left + later)} in all" if later else "")
 
 
 WRAPPED = "\n    "  # what the lines of an epoch begin with, but for its first
@@ -65,8 +89,7 @@ class EpochLines(Callback):
         self._validated = False  # whether the epoch under way has been: not every one need be
         self._best = {"epoch": 0, "loss": math.inf}  # of the epochs whose checkpoints are kept
         self._facts: list[str] = []  # of an epoch whose line is still to be printed
-        self._time = ""
-        self._left = 0.0  # seconds to the end of the last epoch, where it is known
+        self._time = self._left = ""  # of the epoch, to the end of the last one
 
     def state_dict(self) -> dict[str, Any]:
         return dict(self._best)
@@ -95,12 +118,12 @@ class EpochLines(Callback):
         elif self._best["epoch"]:
             self._facts.append(f"best: epoch {self._best['epoch']} ({self._best['loss']:.3f})")
         self._validated = False
-        now, limit, done = time.monotonic(), epoch_limit(trainer), trainer.current_epoch + 1
-        self._time = duration(now - self._epoch_begun)
-        self._left = 0.0 if limit is None else (now - self._begun) / (done - self._first_epoch) * (limit - done)
+        now = time.monotonic()
+        self._time, took = duration(now - self._epoch_begun), now - self._begun
+        self._left = time_left(took, seconds_left(trainer, took, self._first_epoch, trainer.current_epoch + 1))
 
     def on_train_end(self, trainer: Trainer, pl_module: Any) -> None:
-        self._left = 0.0
+        self._left = ""
         self._print(trainer)
 
     def _print(self, trainer: Trainer) -> None:
@@ -108,8 +131,7 @@ class EpochLines(Callback):
             stopping = trainer.early_stopping_callback
             if stopping is not None and stopping.wait_count:
                 self._facts[-1] += f", patience {stopping.wait_count}/{stopping.patience}"
-            left = f", {duration(self._left)} left" if self._left else ""
-            lines = wrapped([*self._facts, f"{self._time}{left}"])
+            lines = wrapped([*self._facts, ", ".join(filter(None, (self._time, self._left)))])
             rich.get_console().print(lines, markup=False, highlight=False, emoji=False, soft_wrap=True)
         self._facts = []
 

@@ -159,11 +159,11 @@ def _fault(error: BaseException) -> str | None:
         message = str(cause).split(f"{type(cause).__name__}: ", 1)[-1].strip()
         if isinstance(cause, InputError):
             return message
-        if isinstance(cause, ValueError) and "embedded null" in message:
-            return "a name with a zero byte in it, which no file has; correct the name"
         if isinstance(cause, OSError):
             what = f"{cause.filename}: {cause.strerror}" if cause.filename else cause.strerror or message
             return f"{what}; what was complete before is kept"
+        if isinstance(cause, UnicodeEncodeError) or (isinstance(cause, ValueError) and "embedded null" in message):
+            return f"{printable(message)}: no file can have such a name; correct it in the settings"
         cause = cause.__cause__
     return printable(" ".join(str(error).split())) if isinstance(error, ArgumentError) else None
 

@@ -148,8 +148,11 @@ def _resampler(rate: int, new_rate: int) -> Resample:
 def _opened(path: str | os.PathLike[str], name: str | None, way_out: str) -> Iterator[soundfile.SoundFile]:
     """The file opened for decoding; what goes wrong then and within the context becomes an InputError."""
     try:
-        if b"\0" in os.fsencode(path):
-            raise _UnusableError("a zero byte in the name, which no file has", "correct the name")
+        try:
+            if b"\0" in os.fsencode(path):
+                raise ValueError
+        except ValueError:  # or a UnicodeEncodeError
+            raise _UnusableError("no file can have such a name") from None
         # Not to wait for the writer of a named pipe.
         with open(path, "rb", opener=lambda path, flags: os.open(path, flags | os.O_NONBLOCK)) as file:
             status = os.fstat(file.fileno())

@@ -6,19 +6,24 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import get_context
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
+from rich.progress import BarColumn, TextColumn
+from rich.progress import Progress as Bars
 
-from callbacks.training_progress import WRAPPED, duration, wrapped
+from callbacks.step_progress import EVERY, Progress, StepProgress
+from callbacks.training_progress import LATER, WRAPPED, duration, wrapped
 from experiments.cli import main
 from experiments.command_line.freed_memory import keep_freed_memory
 from experiments.command_line.termination import INTERRUPTED, TERMINATED, end_on_sigterm, end_with_parent, held_back
 from experiments.reproduction.stage import Record, Stage
+from experiments.reproduction.time_left import Forecast
 from lightning_modules.errors import InputError
 from lightning_modules.run_files import RunFiles
 
@@ -47,15 +52,19 @@ def run_stages(stages: Sequence[Stage], jobs: int, apart: bool = False, launch: 
         if which:
             CONSOLE.print(f"{state}: {', '.join(stage.name for stage in which)}", style="dim", soft_wrap=False)
     started = time.monotonic()
+    forecast = Forecast(waiting, 1 if apart else jobs)
     if jobs == 1 or apart:
         for done, stage in enumerate(waiting, len(stages) - len(waiting) + 1):
             CONSOLE.rule(f"{stage.name}, {done} of {len(stages)}")
             records[stage.name].write("started")
+            begun, os.environ[LATER] = time.monotonic(), forecast.later(stage)
             status = _run_apart(stage.words(launch)) if apart else main(stage.command())
+            del os.environ[LATER]
             _require_success(stage, status, "; what was complete before is kept")
             records[stage.name].write("complete")
+            forecast.complete(stage, time.monotonic() - begun)
     else:
-        _run_side_by_side(waiting, records, jobs)
+        _run_side_by_side(waiting, records, jobs, forecast)
     CONSOLE.print(f"{len(waiting)} stages in {duration(time.monotonic() - started)}")
 
 
@@ -78,13 +87,17 @@ def _run_apart(words: list[str]) -> int:
         raise
 
 
-def _run_side_by_side(stages: Sequence[Stage], records: dict[str, Record], jobs: int) -> None:
+def _run_side_by_side(stages: Sequence[Stage], records: dict[str, Record], jobs: int, forecast: Forecast) -> None:
     waiting, unfinished = list(stages), {stage.name for stage in stages}
+    progress: dict[str, Progress] = {}  # of those that run
     running: dict[Future[int], tuple[Stage, float]] = {}
     shown: dict[str, int] = {}  # by stage, how much of its log
     # Fresh processes: forking one that has used torch's threads can hang. One thread each where jobs = cores.
     threads = max(1, (os.cpu_count() or 1) // jobs)
-    with ProcessPoolExecutor(jobs, get_context("spawn"), initializer=_start_worker, initargs=(threads,)) as pool:
+    context = get_context("spawn")
+    told, display = context.SimpleQueue(), _Display()
+    pool = ProcessPoolExecutor(jobs, context, initializer=_start_worker, initargs=(threads, told))
+    with display.bars, pool:
         try:
             while waiting or running:
                 ready = [stage for stage in waiting if not unfinished & set(stage.needs)]
@@ -99,6 +112,9 @@ def _run_side_by_side(stages: Sequence[Stage], records: dict[str, Record], jobs:
                     with held_back(signal.SIGINT, signal.SIGTERM):
                         running[pool.submit(_run_logged, stage)] = (stage, time.monotonic())
                 finished, _ = wait(running, timeout=1, return_when=FIRST_COMPLETED)
+                while not told.empty():
+                    name, found = told.get()
+                    progress[name] = found
                 for stage, _begun in running.values():
                     shown[stage.name] = _show_epochs(stage, shown[stage.name])
                 for future in finished:
@@ -111,8 +127,13 @@ def _run_side_by_side(stages: Sequence[Stage], records: dict[str, Record], jobs:
                     _require_success(stage, status, f": {' '.join(last)} (log: {_log(stage)})")
                     records[stage.name].write("complete")
                     unfinished.discard(stage.name)
-                    done, took = len(records) - len(unfinished), duration(time.monotonic() - begun)
-                    CONSOLE.print(f"{stage.name:<24} complete after {took}, {done} of {len(records)}")
+                    progress.pop(stage.name, None)
+                    took = time.monotonic() - begun
+                    forecast.complete(stage, took)
+                    done = f"{len(records) - len(unfinished)} of {len(records)}"
+                    left = _about(forecast.seconds(progress))
+                    CONSOLE.print(f"{stage.name:<24} complete after {duration(took)}, {done}{left}")
+                display.show(len(records) - len(unfinished), len(records), progress, forecast.seconds(progress))
         except BaseException:
             for process in list((pool._processes or {}).values()):  # which `shutdown` forgets
                 process.terminate()
@@ -124,8 +145,46 @@ def _log(stage: Stage) -> Path:
     return RunFiles(stage.run).stage_log(stage.name)
 
 
-def _start_worker(threads: int) -> None:
+class _Display:
+    """How far the stages are: on a terminal a bar each, below the lines, in a log a line a minute."""
+
+    def __init__(self) -> None:
+        columns = TextColumn("{task.description}"), BarColumn(16), TextColumn("{task.fields[left]}")
+        self.bars = Bars(*columns, console=CONSOLE, transient=True, auto_refresh=False, disable=not CONSOLE.is_terminal)
+        self._shown = time.monotonic()
+
+    def show(self, done: int, stages: int, running: Mapping[str, Progress], seconds: float | None) -> None:
+        """Show how many stages are done, how far those are that run, by name, and the time left for all."""
+        if not CONSOLE.is_terminal:
+            if running and time.monotonic() - self._shown > EVERY:
+                self._shown = time.monotonic()
+                total = f"{done} of {stages} stages{_about(seconds)}"
+                CONSOLE.print(wrapped([total, *(f"{name} {progress}" for name, progress in running.items())]))
+            return
+        for bar in self.bars.task_ids:
+            self.bars.remove_task(bar)
+        for name, (doing, share, _, own) in running.items():
+            self.bars.add_task(
+                f"{name:<24} {doing}",
+                total=100,
+                completed=round(100 * share),
+                left=f"{duration(own)} left" if own else "",
+            )
+        self.bars.add_task(f"{done} of {stages} stages", total=stages, completed=done, left=_about(seconds)[2:])
+        self.bars.refresh()
+
+
+def _about(seconds: float | None) -> str:
+    return f", about {duration(seconds)} left" if seconds else ""
+
+
+_told: Any = None  # a worker's queue to the process that shows how far the stages are
+
+
+def _start_worker(threads: int, told: Any) -> None:
     """Begin a worker as a command's own process begins, with a share of the cores."""
+    global _told
+    _told = told
     end_on_sigterm()
     end_with_parent()
     keep_freed_memory()
@@ -137,6 +196,7 @@ def _start_worker(threads: int) -> None:
 def _run_logged(stage: Stage) -> int:
     """Run the command in a worker, with its output, also that of libraries in C, in the stage's log."""
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})  # which may have come while this process began
+    StepProgress.listener = lambda progress: _told.put((stage.name, progress))
     stage.run.mkdir(parents=True, exist_ok=True)
     with contextlib.ExitStack() as after, _log(stage).open("w") as log:
         for number, stream in ((1, sys.stdout), (2, sys.stderr)):

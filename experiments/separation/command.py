@@ -133,8 +133,12 @@ def _separate(separator: "Separator", path: str, folder: Path, source_format: An
         advance = partial(progress.advance, progress.add_task("", total=seconds))
         done = separate_file(separator, path, folder, source_format, overwrite, advance, audio)
     took = time.perf_counter() - begun
-    if done.selections:
-        Console(emoji=False, highlight=False).print(_table(done.selections))
+    picks = [selection for selection in done.selections if selection.picked]
+    if picks:
+        Console(emoji=False, highlight=False).print(_table(picks))
+    if silent := len(done.selections) - len(picks):
+        part = f" in {silent} of {len(done.selections)} segments" if picks else ""
+        _say(f"  silent{part}: no model is picked, and the sources are silent")
     if done.scale < 1:
         _say(f"  all sources times {done.scale:.3g}, so that the loudest fits into 24 bits")
     names = ", ".join(file.name for file in done.files)

@@ -1,6 +1,7 @@
 """A recording's sources as files of its own rate, channels and length, and what the models said of it."""
 
 import contextlib
+import hashlib
 import json
 import os
 import shutil
@@ -24,6 +25,7 @@ from lightning_modules.recordings.separator import Select, Separator
 SourceFormat = Literal["float", "pcm24", "flac"]
 MANIFEST = "separation.json"
 MOST_FLAC_CHANNELS = 8
+SET_ADD_PEAK_CHUNK = 0x1050  # of libsndfile's commands, which soundfile does not pass on
 LARGEST_WAV = 2**32 - 2**16  # bytes, with room for the header
 
 
@@ -61,6 +63,7 @@ def separate_file(
         InputError: the recording cannot be read, the folder is in use or the format cannot hold the channels.
     """
     audio, folder = audio or scan_audio(path), Path(folder)
+    request = _request(path, separator.checkpoints, separator.select, source_format)
     if source_format == "flac" and audio.channels > MOST_FLAC_CHANNELS:
         raise InputError(f"{path}: {audio.channels} channels, FLAC holds {MOST_FLAC_CHANNELS}; use --format float")
     if Path(path).resolve().is_relative_to(folder.resolve()):
@@ -88,7 +91,9 @@ def separate_file(
             container = "FLAC" if source_format == "flac" else container
             files = [_in_24_bits(file, audio, container, scale) for file in files]
         manifest = {
-            **_request(path, separator.checkpoints, separator.select, source_format),
+            "recording": os.fspath(path),
+            "models": separator.checkpoints,
+            **request,
             **audio._asdict(),
             "sources": [file.name for file in files],
             "scale": scale,
@@ -110,21 +115,24 @@ def separate_file(
 def is_separated(
     folder: Path, path: str, checkpoints: Sequence[str], select: Select, source_format: SourceFormat
 ) -> bool:
-    """Whether a folder holds this recording's sources by the same settings and by models that are no newer."""
-    found, request = _manifest(folder), _request(path, checkpoints, select, source_format)
-    try:
-        newer = max(os.stat(file).st_mtime for file in (path, *checkpoints)) >= (folder / MANIFEST).stat().st_mtime
-    except OSError:
+    """Whether a folder holds this recording's sources by the same models and settings, wherever the files lie."""
+    found = _manifest(folder)
+    if not found or not all(map(os.path.isfile, (path, *checkpoints, *(folder / name for name in found["sources"])))):
         return False
-    return (
-        not newer and request.items() <= found.items() and all((folder / name).is_file() for name in found["sources"])
-    )
+    return _request(path, checkpoints, select, source_format).items() <= found.items()
 
 
 def _request(
     path: str | os.PathLike[str], checkpoints: Sequence[str], select: Select, source_format: SourceFormat
 ) -> dict[str, Any]:
-    return {"recording": os.fspath(path), "models": list(checkpoints), "select": select, "format": source_format}
+    """What decides the sources: the contents of the files, not their names or times."""
+    digests = {"recording_sha256": _sha256(path), "models_sha256": list(map(_sha256, checkpoints))}
+    return {**digests, "select": select, "format": source_format}
+
+
+def _sha256(path: str | os.PathLike[str]) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _manifest(folder: Path) -> dict[str, Any]:
@@ -175,4 +183,7 @@ def _in_24_bits(file: Path, audio: AudioFile, container: str, scale: float) -> P
 
 def _sink(file: Path, audio: AudioFile, subtype: str, container: str) -> soundfile.SoundFile:
     # A name of any bytes, which soundfile itself would not encode.
-    return soundfile.SoundFile(os.fsencode(file), "w", audio.rate, audio.channels, subtype, format=container)
+    sink = soundfile.SoundFile(os.fsencode(file), "w", audio.rate, audio.channels, subtype, format=container)
+    # No PEAK chunk, in which libsndfile notes the time: the same input gives the same bytes.
+    soundfile._snd.sf_command(sink._file, SET_ADD_PEAK_CHUNK, soundfile._ffi.NULL, 0)
+    return sink

@@ -27,6 +27,7 @@ from callbacks.embedding_pictures import EmbeddingPictures
 from callbacks.epoch_checkpoint import EpochCheckpoint, is_of_a_whole_epoch
 from callbacks.estimate_files import EstimateFiles
 from callbacks.row_evaluation import RowEvaluation
+from callbacks.step_progress import StepProgress
 from callbacks.training_curves import TrainingCurves
 from callbacks.training_progress import EpochLines, TrainingProgress
 from datamodules.loader_worker import lost_worker
@@ -163,7 +164,7 @@ class SeparatrixCLI(LightningCLI):
         loggers += [tracker] if tracker is not None else []
         # The tracking first: the others log into its run. Lightning adds `early_stopping`.
         callbacks = [self._tracking, *given, *([TrainingProgress()] if shows and not has_bar else [])]
-        callbacks += [RunStart(self._files.folder, self._describe), EpochLines()]
+        callbacks += [RunStart(self._files.folder, self._describe), EpochLines(), StepProgress()]
         curves = [TrainingCurves(), LearningRateMonitor()] if loggers and command == "fit" else []
         curves += [AudioExamples()] if tracker is not None else []
         curves += [CheckpointArtifacts(self._files)] if logger == "wandb" else []

@@ -17,8 +17,8 @@ class SelectedModel(NamedTuple):
 
     start: float  # in seconds
     stop: float
-    confidences: dict[str, Confidence]  # in each model's separation, by the model's name
-    picked: str
+    confidences: dict[str, Confidence]  # in each model's separation, by the model's name; none in silence
+    picked: str | None  # none in silence
 
 
 def select(selection: ModelSelection, recording: Recording) -> tuple[SelectedModel, DeepClustering, Masks]:
@@ -28,12 +28,15 @@ def select(selection: ModelSelection, recording: Recording) -> tuple[SelectedMod
     clustered at once. Those of a recording of one window are all its frames: it is separated as `ModelSelection` does.
     """
     models = selection.deep_clustering_models
+    start, stop = recording.windows[0].start / recording.rate, recording.windows[-1].stop / recording.rate
+    if recording.silent:
+        nothing = SelectedModel(start, stop, {}, None)
+        return nothing, models[0], lambda part: part.unsqueeze(1).expand(-1, selection.sources, -1, -1)
     drawn = {geometry: recording.drawn_magnitude(geometry) for geometry in {model.geometry for model in models}}
     found = [_cluster(selection, model, recording, drawn[model.geometry]) for model in models]
     by_name = dict(zip(selection.names, (confidence for confidence, _ in found), strict=True))
     # The first of equals, as in ModelSelection.
     picked = max(range(len(models)), key=lambda number: float(found[number][0].confidence))
-    start, stop = recording.windows[0].start / recording.rate, recording.windows[-1].stop / recording.rate
     return SelectedModel(start, stop, by_name, selection.names[picked]), models[picked], found[picked][1]
 
 

@@ -58,6 +58,11 @@ class Recording:
             yield Spectrogram(spectrum, magnitude, slice(first, stop, stride), excerpt.shape[-1])
             self.advance(share)
 
+    @property
+    def silent(self) -> bool:
+        """Whether every sample is 0."""
+        return not any(self.samples[:, window.start : window.stop].any() for window in self.windows)
+
     def drawn_magnitude(self, geometry: Geometry) -> Tensor:
         """The magnitude of the frames that stand for all, [1, bins, F]."""
         windows = self.spectrograms(geometry)

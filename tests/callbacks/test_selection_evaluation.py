@@ -165,6 +165,21 @@ def test_a_row_says_what_each_model_makes_of_each_source_in_the_best_order(
     assert next(rows, None) is None
 
 
+def test_the_trainer_returns_what_the_table_says(checkpoints, data_folder, tmp_path):
+    running, data = trainer(SelectionEvaluation(str(tmp_path))), pairs(data_folder)
+    for stage, (split, file) in zip((running.validate, running.test), FILES, strict=True):
+        (returned,) = stage(ModelSelection(checkpoints), datamodule=data, verbose=False)
+        found = read_evaluated([tmp_path / file])
+        columns = {"si_sdr_db": found.si_sdr, "confidence": found.scores["confidence"], "picked": found.picked}
+        assert returned == pytest.approx(
+            {
+                f"{split}_{name}/environmental/{model}": values[:, number].mean()
+                for name, values in columns.items()
+                for number, model in enumerate(DOMAINS)
+            }
+        )
+
+
 def evaluate(folder: Path, selection: Any, data: Any, *callbacks: Callback, stage: str = "test") -> Any:
     """Evaluate into a folder; return the rows as arrays."""
     getattr(trainer(SelectionEvaluation(str(folder)), *callbacks), stage)(selection, datamodule=data, verbose=False)

@@ -1,10 +1,17 @@
 """How a training tells its progress."""
 
+from functools import partial
 from types import SimpleNamespace
 
 import pytest
+from lightning.pytorch.callbacks import Timer
+from tiny_systems import CLASSES, GEOMETRY_SETTINGS, RandomScenes, trainer
 
-from callbacks.training_progress import duration, epoch_limit
+from callbacks import step_progress
+from callbacks.step_progress import StepProgress
+from callbacks.training_progress import LATER, duration, epoch_limit, seconds_left, time_left
+from lightning_modules.networks import BLSTM
+from lightning_modules.weak_labels.separator_module import WeakLabelSeparator
 
 
 @pytest.mark.parametrize(
@@ -23,3 +30,29 @@ def test_the_last_epoch_is_that_of_the_last_step_where_steps_end_sooner(epochs, 
     trainer = SimpleNamespace(max_epochs=epochs, max_steps=steps, accumulate_grad_batches=accumulate)
     trainer.num_training_batches = 7
     assert epoch_limit(trainer) == limit
+
+
+def test_the_time_left_is_that_of_the_epochs_or_of_the_clock_and_of_a_reproductions_later_stages(monkeypatch):
+    trainer = SimpleNamespace(max_epochs=10, max_steps=-1, callbacks=[])
+    assert seconds_left(trainer, took=60, first=2, done=3.5) == 60 / 1.5 * 6.5  # resumed after two epochs
+    trainer.callbacks = [Timer({"seconds": 100})]
+    assert seconds_left(trainer, took=60, first=2, done=3.5) == 100
+    assert seconds_left(trainer, took=60, first=2, done=2) == 100  # a loader without a length
+    trainer.max_epochs, trainer.callbacks = -1, []
+    assert seconds_left(trainer, took=60, first=2, done=3.5) == 0
+    assert (time_left(60, 0), time_left(60, 30)) == ("", "30 s left")
+    monkeypatch.setenv(LATER, "12.5 2")
+    assert time_left(60, 30) == "30 s left, 3 min 42 s in all"
+
+
+def test_a_log_is_told_within_an_epoch_and_an_evaluation(monkeypatch, capsys):
+    monkeypatch.setattr(step_progress, "EVERY", 0)
+    tiny = partial(BLSTM, units=4, layers=1)
+    module = WeakLabelSeparator("strong", classes=CLASSES, network=tiny, **GEOMETRY_SETTINGS)
+    running = trainer(2, callbacks=[StepProgress()])
+    running.fit(module, datamodule=RandomScenes())
+    running.test(module, datamodule=RandomScenes(), verbose=False)
+    lines = capsys.readouterr().out.splitlines()
+    epochs = [f"epoch {n}/2{doing} {share}%" for n in (1, 2) for doing in ("", ", validation") for share in (50, 100)]
+    assert [line.split("  ")[0] for line in lines] == [*epochs, "test 50%", "test 100%"]
+    assert [line.endswith(" s left") for line in lines] == [True] * 5 + [False] * 3 + [True, False]

@@ -2,11 +2,21 @@
 
 import shutil
 
+import pandas
+import pytest
 import torch
+from lightning import Trainer
 
 from callbacks import separation_evaluation
-from callbacks.separation_evaluation import score_row
+from callbacks.classifier_scores import ClassifierScores
+from callbacks.separation_evaluation import SeparationEvaluation, score_row
+from datamodules.corpora.procedural import Procedural
+from datamodules.urban_scenes import UrbanScenes
 from lightning_modules.errors import InputError
+from lightning_modules.separation_scores import LeftOut, score_separation
+from lightning_modules.trained_module import load_module
+from lightning_modules.weak_labels.classifier_module import EventClassifier
+from lightning_modules.weak_labels.separator_module import WeakLabelSeparator
 
 
 def test_rows_are_the_same_bytes_in_batches_of_any_size_from_any_number_of_workers(stages, separatrix, tmp_path):
@@ -88,3 +98,46 @@ def test_an_exported_model_is_tested_and_listened_to_as_its_checkpoint(separatri
     outcome = separatrix.succeed("export", checkpoints[1], "--output", tmp_path / "frame.safetensors")
     assert "none: sounds made by formulas" in outcome.out and "steps: 2" in outcome.out
     assert str(tmp_path).encode() not in (tmp_path / "frame.safetensors").read_bytes()
+
+
+def test_in_python_the_trainer_returns_what_the_table_says(separatrix, tmp_path):
+    scenes = {"duration": 0.5, "latest_onset": 0.3, "validation_mixtures": 5, "test_mixtures": 7}
+    folds = {"train_folds": [1], "validation_folds": [2], "test_folds": [3], "evaluation_batch_size": 2}
+    rate = {"sample_rate": 8000, "window": 256, "hop": 128}
+    data = UrbanScenes(
+        Procedural(clips_per_class=8, folds=3, sample_rate=8000),
+        **{"bank_folder": str(separatrix.banks), **scenes, **folds, **rate},
+    )
+    data.build()
+    quiet = {"accelerator": "cpu", "logger": False, "enable_progress_bar": False, "enable_model_summary": False}
+    trainer = Trainer(**quiet, callbacks=[SeparationEvaluation(str(tmp_path))])
+    separator = load_module(separatrix.best("strong"), WeakLabelSeparator)
+    (returned,) = trainer.test(separator, datamodule=data)
+    rows = pandas.read_csv(tmp_path / "scores.csv")
+    scored = rows[rows["left_out"].isna()]
+    for label, of_label in [("overall", scored), *scored.groupby("class")]:
+        for quantity, column in (("input", "input_si_sdr_db"), ("improvement", "improvement_db")):
+            assert returned[f"test_{quantity}_mean/{label}"] == pytest.approx(of_label[column].mean())
+            assert returned[f"test_{quantity}_std/{label}"] == pytest.approx(of_label[column].std(ddof=0))
+        assert returned[f"test_improvement_n/{label}"] == len(of_label)
+    (validated,) = trainer.validate(separator, datamodule=data)
+    with torch.inference_mode():
+        scores = [
+            score
+            for batch in data.val_dataloader()
+            for score in score_separation(
+                batch.mixture, batch.sources, separator(batch.mixture), batch.clip_labels, batch.indices, data.classes
+            )
+            if score.left_out is LeftOut.NO
+        ]
+    mean = sum(score.si_sdr - score.input_si_sdr for score in scores) / len(scores)
+    assert validated["validation_improvement_db"] == pytest.approx(mean, abs=1e-4)
+    trainer = Trainer(**quiet, callbacks=[ClassifierScores(str(tmp_path))])
+    (returned,) = trainer.test(load_module(separatrix.best("classifier_frame"), EventClassifier), datamodule=data)
+    table = pandas.read_csv(tmp_path / "classifier.csv")
+    expected = {
+        f"test_{row.level}_{name}/{row[3]}": getattr(row, name)
+        for row in table.itertuples()
+        for name in ("average_precision", "f1", "accuracy")
+    }
+    assert returned == pytest.approx({name: value for name, value in expected.items() if value == value})

@@ -189,7 +189,7 @@ def test_predict_writes_the_picked_estimates_and_models_count_wherever_they_lie(
     whole = (model_selection.output / "selection" / "music" / "scores.csv").read_bytes()
     assert (tmp_path / "run" / "scores.csv").read_bytes() == whole
     estimates = sorted((tmp_path / "run" / "estimates").iterdir())
-    assert len(estimates) == int(separatrix.pairs["data.test_mixtures"])
+    assert [path.name for path in estimates] == [f"{n:06d}" for n in range(int(separatrix.pairs["data.test_mixtures"]))]
     assert {path.name for path in estimates[0].iterdir()} == {"mixture.wav", "source_1.wav", "source_2.wav"}
     hparams = next((tmp_path / "run").glob("curves/*/hparams.yaml")).read_text()
     settings = yaml.safe_load(hparams)

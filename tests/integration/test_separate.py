@@ -79,6 +79,12 @@ def test_the_confidences_of_several_models_are_printed_and_saved(separatrix, clu
                 f"{times} of {len(selections)} segments" in row if select == "segment" else ("picked" in row) == times
             )
         assert {path.name for path in (tmp_path / path.stem).glob("*.wav")} == {"source_1.wav", "source_2.wav"}
+    soundfile.write(tmp_path / "silence.wav", np.zeros(4000), 8000)
+    told = separatrix.succeed("separate", *models(clustering), tmp_path / "silence.wav", "--output", tmp_path)
+    assert "  silent: no model is picked, and the sources are silent" in told.out and "silhouette" not in told.out
+    (silent,) = json.loads((tmp_path / "silence" / "separation.json").read_text())["selections"]
+    assert silent == {"start": 0, "stop": 0.5, "picked": None, "models": {}}
+    assert not soundfile.read(tmp_path / "silence" / "source_2.wav")[0].any()
     for selection in selections:
         confidence = {name: scores["confidence"] for name, scores in selection["models"].items()}
         assert selection["picked"] == max(confidence, key=lambda name: confidence[name])
@@ -128,6 +134,9 @@ def test_what_cannot_be_done_is_refused_in_one_line_before_anything_is(separatri
         ([*models([weak]), street, other], "another recording is named street"),
         ([*models([weak]), tmp_path / "other"], "a folder; give the recordings in it, such as "),
         ([*models([weak]), tmp_path / "...wav"], "...wav: no folder can be named after it"),
+        ([*models([weak]), tmp_path / "a\0b.wav"], r"a\x00b.wav: no file can have such a name; "),
+        ([*models([weak]), tmp_path / "a\ud800b.wav"], r"a\ud800b.wav: no file can have such a name; "),
+        ([*models(["a\0b.ckpt"]), street], r"a\x00b.ckpt: "),
         ([*models([weak])], "files"),
         ([street], "model"),
     ]
@@ -135,6 +144,8 @@ def test_what_cannot_be_done_is_refused_in_one_line_before_anything_is(separatri
         outcome = separatrix.run("separate", *arguments, "--output", tmp_path / "out")
         assert outcome.status == 2 and reason in outcome.err and len(outcome.err.splitlines()) == 1, outcome.err
     assert not (tmp_path / "out").exists()
+    outcome = separatrix.run("separate", *models([weak]), street, "--output", tmp_path / "a\0b")
+    assert outcome.status == 2 and outcome.err.endswith(": no file can have such a name; correct it in the settings\n")
 
 
 def test_what_a_file_s_name_holds_cannot_colour_or_break_the_lines(separatrix, tmp_path):

@@ -44,7 +44,7 @@ FITS = [
         'quote what YAML reads as a number or a truth value: \'["0", "yes"]\'',
     ),
     ("strong", {"data.classes": "[siren, residual]"}, "classes: residual is the name of another file or row"),
-    ("strong", {"data.bank_folder": "a\0b"}, "a name with a zero byte in it, which no file has; correct the name"),
+    ("strong", {"data.bank_folder": "a\0b"}, ": no file can have such a name; correct it in the settings"),
     ("strong", {"data.batch_size": 9}, "epoch_mixtures: 8 over 1 ranks do not fill a batch of 9"),
     ("strong", {"trainer.strategy": "magic"}, "--trainer: You selected an invalid strategy name: `strategy='magic'`"),
     ("strong", {"run": "{tmp}/file/run"}, "cannot be written to; choose another --run"),

@@ -1,13 +1,18 @@
 """Stages of a reproduction: their order, what is done only once, what is refused."""
 
+import io
+import re
 import sys
 
 import pytest
+from rich.console import Console
 
 import separatrix_entry
+from callbacks.step_progress import Progress
 from experiments.reproduction import run_stages as module
 from experiments.reproduction.run_stages import run_stages
 from experiments.reproduction.stage import Record, Stage
+from experiments.reproduction.time_left import Forecast
 from lightning_modules.errors import InputError
 
 
@@ -148,3 +153,37 @@ def test_side_by_side_a_failure_names_its_stage_last_line_and_log(tmp_path):
     )
     assert "\n" not in message and message.endswith(".log)")
     assert not (tmp_path / "c").exists()
+
+
+def test_the_time_left_is_judged_by_stages_of_the_same_command_and_by_what_waits_for_what(tmp_path):
+    first, second = (stage(tmp_path, name, command="fit") for name in ("a", "b"))
+    third = stage(tmp_path, "c", command="fit", needs=("a",))
+    tests = [stage(tmp_path, f"{fit.name}.test", needs=(fit.name,)) for fit in (first, second, third)]
+    one, two = (Forecast([first, second, third, *tests], jobs) for jobs in (1, 2))
+    assert one.seconds({}) is None and one.later(first) == "0 2"  # no training is known; two more as long as this one
+    running = {"a": Progress("epoch 1/2", 0.5, took=10, left=30), "b": Progress("epoch 2/2", 0.5, took=15, left=5)}
+    # c as long as a and b in the mean, tests not known: a, then c; on one core b, too.
+    assert (one.seconds(running), two.seconds(running)) == (30 + 5 + 30, 30 + 30)
+    for forecast in (one, two):
+        forecast.complete(first, 40)
+        forecast.complete(second, 20)
+        forecast.complete(tests[0], 6)
+    assert (one.seconds({}), two.seconds({})) == (30 + 6 + 6, 30 + 6)
+    assert one.later(third) == "12.0 0" and one.later(tests[1]) == "30.0 1"
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_what_moves_is_told_in_80_columns_on_a_terminal_and_in_a_log(terminal, monkeypatch):
+    out = io.StringIO()
+    monkeypatch.setattr(module, "CONSOLE", Console(file=out, force_terminal=terminal, width=80, soft_wrap=True))
+    monkeypatch.setattr(module, "EVERY", 0)
+    running = {"environmental.validate": Progress("validation", 0.25, 100, 300)}
+    running["classifier_frame.fit"] = Progress("epoch 12/16, validation", 0.5, 3000, 3590)
+    display = module._Display()
+    with display.bars:
+        display.show(3, 13, running, 3900)
+        shown = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", out.getvalue())
+    for said in ("3 of 13 stages", "about 1 h 05 min left", "environmental.validate", "epoch 12/16, validation"):
+        assert said in shown
+    assert all(len(line) <= 80 for line in re.split(r"[\r\n]+", shown))
+    assert ("59 min 50 s left" in shown) == terminal and ("validation 25%" in shown) != terminal

@@ -4,6 +4,7 @@ import json
 import os
 import resource
 import shutil
+import time
 from functools import partial
 from typing import Any
 
@@ -150,11 +151,39 @@ def test_a_name_that_is_no_text_is_kept_byte_for_byte(separator, recording, tmp_
     assert set(os.listdir(odd[:-4])) == {MANIFEST.encode(), *(os.fsencode(file.name) for file in done.files)}
 
 
-def test_what_lost_a_source_is_not_separated_any_more(separator, recording, tmp_path):
+def test_what_was_separated_before_is_known_by_its_content_not_by_its_name_or_time(
+    separator, recording, tmp_path, monkeypatch
+):
     path, _ = recording()
+    model = tmp_path / "model.ckpt"
+    model.write_bytes(b"weights")
+    monkeypatch.setattr(separator, "checkpoints", [str(model)])
     done = separate_file(separator, path, tmp_path / "out")
-    settings = (str(path), [], "file", "float")
-    os.utime(done.folder / MANIFEST, (2**31, 2**31))
-    assert is_separated(done.folder, *settings)
+
+    def known(recorded=path, select="file"):
+        return is_separated(done.folder, str(recorded), [str(model)], select, "float")
+
+    assert known() and not known(select="segment")
+    os.utime(path, (2**31, 2**31))
+    assert known() and known(path.rename(tmp_path / "moved.wav"))
+    other, _ = recording(peak=0.4)  # of the same name and length
+    os.utime(other, (0, 0))
+    assert not known() and not known(tmp_path / "none.wav")
+    os.rename(tmp_path / "moved.wav", path)
+    model.write_bytes(b"others!")
+    os.utime(model, (0, 0))
+    assert not known()
+    model.write_bytes(b"weights")
+    assert known()
     done.files[0].unlink()
-    assert not is_separated(done.folder, *settings)
+    assert not known()
+
+
+@pytest.mark.parametrize("source_format", ["float", "pcm24", "flac"])
+def test_the_same_input_gives_the_same_bytes_whenever_it_is_separated(separator, recording, tmp_path, source_format):
+    path, _ = recording()
+    first = separate_file(separator, path, tmp_path / "first", source_format)
+    time.sleep(1.1)  # libsndfile's stamp counts seconds
+    again = separate_file(separator, path, tmp_path / "again", source_format)
+    for name in (MANIFEST, *(file.name for file in first.files)):
+        assert (first.folder / name).read_bytes() == (again.folder / name).read_bytes()

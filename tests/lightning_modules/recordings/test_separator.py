@@ -191,7 +191,23 @@ def test_channels_share_their_masks_and_lose_nothing_that_is_opposite_in_them(se
 
 def test_silence_has_silent_sources(selection):
     for separator in (Separator(class_separator()), Separator(selection(2)), Separator(selection(2), "segment")):
-        assert not stacked(separator, torch.zeros(2, RATE)).any()
+        separated = separator(torch.zeros(2, RATE), RATE)
+        assert not torch.stack(list(separated.sources.values())).any()
+        assert all(each.picked is None and not each.confidences for each in separated.selections)
+
+
+def test_of_a_recording_that_is_silent_in_part_a_model_is_picked_where_it_is_not(selection):
+    models, x = selection(2), mixture(2.2)
+    x[:, RATE:] = 0
+    (whole,) = Separator(models, window=SHORT)(x, RATE).selections
+    segments = Separator(models, "segment", window=SHORT)(x, RATE)
+    assert whole.picked in models.names
+    assert [each.picked is None for each in segments.selections] == [each.start >= 1 for each in segments.selections]
+    assert not any(source[..., -RATE // 2 :].any() for source in segments.sources.values())
+    x[:] = 0
+    x[:, -1] = 1e-6  # hardly anything is no silence, and may lie between the frames that stand for all
+    (hardly,) = Separator(models, window=SHORT)(x, RATE).selections
+    assert hardly.picked in models.names
 
 
 def test_each_segment_is_a_mixture_of_its_own(selection):
