@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 
 from datamodules.corpora.corpus import Clip, Corpus, Fold
-from datamodules.corpora.audio_file import SUFFIXES
 from datamodules.corpora.esc50 import ESC50
 from datamodules.corpora.esc50 import TABLE as TABLE_OF_ESC50
 from datamodules.corpora.file_corpus import FileCorpus
@@ -25,7 +24,7 @@ from datamodules.corpora.urbansound8k import TABLES, UrbanSound8K
 from lightning_modules.batch import Split
 
 # Readers of data sets, by a file that only their layout has.
-LAYOUTS: dict[str, type[FileCorpus]] = {
+LAYOUTS: dict[str, type[FileCorpus | MUSDB18]] = {
     **dict.fromkeys(TABLES, UrbanSound8K),
     TABLE_OF_ESC50: ESC50,
     TABLE_OF_FSD50K.format("dev"): FSD50K,
@@ -36,7 +35,7 @@ SHARES: dict[Split, float] = {"train": 0.7, "validation": 0.15, "test": 0.15}
 FEWEST = 2  # recordings of a part: a mixture of a pair needs so many
 
 
-def reader_of(root: str | os.PathLike[str], follow_links: bool = False) -> type[FileCorpus]:
+def reader_of(root: str | os.PathLike[str], follow_links: bool = False) -> type[FileCorpus | MUSDB18]:
     """The reader of a folder: of a data set's layout, of a folder for each class, or of one without any order."""
     folder = existing_folder(Path(root), "recordings")
     for pattern, reader in LAYOUTS.items():
@@ -77,8 +76,9 @@ class OwnRecordings(Corpus):
     def reader(self) -> Corpus:
         """What reads the folder."""
         reader = reader_of(self.root, self.follow_links)
-        separated = {"recording_separator": self.recording_separator} if issubclass(reader, FolderPerClass) else {}
-        return reader(self.root, follow_links=self.follow_links, **separated)
+        if issubclass(reader, FolderPerClass):
+            return reader(self.root, recording_separator=self.recording_separator, follow_links=self.follow_links)
+        return reader(self.root, follow_links=self.follow_links)
 
     def clips(self) -> list[Clip]:
         clips = self.reader.clips()
