@@ -70,8 +70,8 @@ usage: separatrix COMMAND ...        separatrix COMMAND --help has its options
 
 Start here; procedural sounds, no data set needed, minutes on two CPU cores:
   separatrix reproduce weak-labels --preset demo
-With recordings: are they all there?
-  separatrix check urbansound8k --root UrbanSound8K
+With recordings, a folder for each class: are they all there, what fits them?
+  separatrix check FOLDER
 One separator, trained from isolated sources:
   separatrix fit --config weak_labels/strong --preset small \\
     --data.corpus.root UrbanSound8K"""

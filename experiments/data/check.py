@@ -199,7 +199,8 @@ def command(arguments: list[str]) -> None:
     """`separatrix check ...`."""
     known = {**SCENE_CORPORA, **PAIR_CORPORA}
     place = "".join(arguments[1:2])
-    if place not in ("", *known) and place[0] != "-" and (os.path.isdir(place) or not probable(place, known)):
+    misspelt = probable(place, known.keys() - {"own_recordings"})
+    if place not in ("", *known) and place[0] != "-" and (os.path.isdir(place) or not misspelt):
         arguments = [arguments[0], *recognised(place, "--follow_links=true" in arguments), *arguments[2:]]
     parser = command_parser("check", DESCRIPTION, *map(example, FOLDERS), usage=USAGE)
     corpora = parser.add_subcommands(required=True, dest="corpus")
