@@ -11,23 +11,22 @@ import numpy as np
 
 from datamodules.corpora.corpus import Clip, Corpus, Fold
 from datamodules.corpora.esc50 import ESC50
-from datamodules.corpora.esc50 import TABLE as TABLE_OF_ESC50
 from datamodules.corpora.file_corpus import FileCorpus
 from datamodules.corpora.flat_folder import FlatFolder
 from datamodules.corpora.folder_per_class import FolderPerClass
 from datamodules.corpora.fsd50k import FSD50K
-from datamodules.corpora.fsd50k import TABLE as TABLE_OF_FSD50K
 from datamodules.corpora.layout import audio_files_below, existing_folder, folders_in
 from datamodules.corpora.librispeech import LibriSpeech
 from datamodules.corpora.musdb18 import MUSDB18
-from datamodules.corpora.urbansound8k import TABLES, UrbanSound8K
+from datamodules.corpora.urbansound8k import UrbanSound8K
 from lightning_modules.batch import Split
 
 # Readers of data sets, by a file that only their layout has.
 LAYOUTS: dict[str, type[FileCorpus | MUSDB18]] = {
-    **dict.fromkeys(TABLES, UrbanSound8K),
-    TABLE_OF_ESC50: ESC50,
-    TABLE_OF_FSD50K.format("dev"): FSD50K,
+    "metadata/UrbanSound8K.csv": UrbanSound8K,
+    "UrbanSound8K.csv": UrbanSound8K,
+    "meta/esc50.csv": ESC50,
+    "FSD50K.ground_truth/dev.csv": FSD50K,
     "[td][re][asv]*-[co][lt]*/[0-9]*/[0-9]*/*-*-*.*": LibriSpeech,  # {train,dev,test}-{clean,other}...
     "train/*/vocals.*": MUSDB18,
 }
@@ -41,12 +40,9 @@ def reader_of(root: str | os.PathLike[str], follow_links: bool = False) -> type[
     for pattern, reader in LAYOUTS.items():
         if next(folder.glob(pattern), None):
             return reader
-
-    def has_recordings(place: Path) -> bool:
-        return next(audio_files_below(folder, place, follow_links), "") != ""
-
-    in_folders = any(has_recordings(folder / name) for name in folders_in(folder))
-    return FlatFolder if not in_folders and has_recordings(folder) else FolderPerClass
+    first = next(audio_files_below(folder, folder, follow_links), "/")
+    below = (audio_files_below(folder, folder / name, follow_links) for name in folders_in(folder))
+    return FlatFolder if "/" not in first and not any(next(files, "") for files in below) else FolderPerClass
 
 
 class OwnRecordings(Corpus):
@@ -60,7 +56,8 @@ class OwnRecordings(Corpus):
         root: the folder.
         recording_separator: clips whose file names agree up to its first occurrence come from one recording, as in
             `FolderPerClass`; the table of a data set says it otherwise.
-        follow_links: read what links lead to, wherever it lies.
+        follow_links: read files and folders that links lead to, wherever they lie; links that lead out of the folder
+            are refused unless given.
     """
 
     name = "own_recordings"
@@ -81,15 +78,17 @@ class OwnRecordings(Corpus):
         return reader(self.root, follow_links=self.follow_links)
 
     def clips(self) -> list[Clip]:
-        clips = self.reader.clips()
-        there = {clip.fold for clip in clips}
-        if there == set(SHARES):
-            return clips
+        return self.labelled(None)
+
+    def labelled(self, labels: Collection[str] | None) -> list[Clip]:
+        every = self.reader.clips()
+        there = {clip.fold for clip in every}
+        parts: dict[str, Split] = {}
         if there == {"train", "test"}:
-            parts = dealt([clip for clip in clips if clip.fold == "train"], ("train", "validation"))
-        else:
-            parts = dealt(clips, tuple(SHARES))
-        return [clip._replace(fold=parts.get(clip.recording, clip.fold)) for clip in clips]
+            parts = dealt([clip for clip in every if clip.fold == "train"], ("train", "validation"))
+        elif there != set(SHARES):
+            parts = dealt(every, tuple(SHARES))
+        return [clip._replace(fold=parts.get(clip.recording, clip.fold)) for clip in self.reader.labelled(labels)]
 
     def read(self, clip: Clip) -> tuple[np.ndarray, int]:
         return self.reader.read(clip)

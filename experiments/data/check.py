@@ -79,7 +79,10 @@ PAIR_CORPORA: dict[str, type[Corpus]] = {
 }
 
 # What says which folds and classes of a corpus are used; where nothing does, the folds have the names of the splits.
-CONFIGURATION_OF = {"urbansound8k": "weak_labels/small/data", "esc50": "weak_labels/corpora/esc50"}
+CONFIGURATION_OF = {
+    "urbansound8k": "weak_labels/small/data",
+    **{name: f"weak_labels/corpora/{name}" for name in ("esc50", "fsd50k")},
+}
 
 
 @dataclass(frozen=True)
@@ -295,22 +298,22 @@ def _following(corpus: str, given: Mapping[str, Any], clips: Sequence[Clip]) -> 
     if corpus == "urbansound8k":
         return [["reproduce", "weak-labels", "--preset", "small", "--urbansound8k", str(root)]]
     if corpus in ("esc50", "fsd50k"):
-        configs = ["--config", "weak_labels/strong", "--config", f"weak_labels/corpora/{corpus}", "--preset", "small"]
+        configs = ["--config", "weak_labels/strong", "--config", CONFIGURATION_OF[corpus], "--preset", "small"]
         return [["fit", *configs, "--data.corpus.root", str(root), "--run", f"runs/{corpus}"]]
     if corpus in ("librispeech", "musdb18"):
         domain = {"librispeech": "speech", "musdb18": "music"}[corpus]
         words = ["--config", f"deep_clustering/{domain}", "--preset", "small"]
         return [["fit", *words, "--data.corpus.root", str(root), "--run", f"runs/{domain}"]]
-    separator = given["recording_separator"]
-    names, own = {clip.name for clip in clips}, OwnRecordings(root, separator, given["follow_links"])
+    separator, follow_links = given["recording_separator"], given["follow_links"]
+    names, own = {clip.name for clip in clips}, OwnRecordings(root, separator, follow_links)
     counts = counted_recordings(
         [clip for clip in own.clips() if clip.name in names], {split: [split] for split in SHARES}
     )
-    commands = []
+    commands, links = [], ["--follow-links"] if follow_links else []
     if len(counts) >= FEWEST and all(all(of.values()) for of in counts.values()):
         words = [] if separator is None else ["--data.corpus.recording_separator", separator]
-        commands.append(["reproduce", "weak-labels", "--recordings", str(root), *words])
+        commands.append(["reproduce", "weak-labels", "--recordings", str(root), *words, *links])
     if all(sum(of[split] > 0 for of in counts.values()) >= FEWEST for split in SHARES):
         domains = ["--domain", f"{Path(root).resolve().name}={root}", "--domain", "OTHER=FOLDER"]
-        commands.append(["reproduce", "model-selection", *domains])
+        commands.append(["reproduce", "model-selection", *domains, *links])
     return commands
