@@ -99,8 +99,8 @@ def _own_classes(folder: str, preset: str, settings: list[str]) -> Source:
 
     words = _of_folder(folder)
     data = _data([*config_options("weak_labels/base"), "--preset", preset, *words, *data_options(settings)])
-    counts = counted_recordings(clips := data.corpus.clips(), data.folds)
     chosen = any(option[0].split("=")[0] == "--data.classes" for option in options(settings))
+    counts = counted_recordings(data.corpus.labelled(data.classes if chosen else None), data.folds)
     classes = data.classes if chosen else list(counts)
     if len(classes) < 2:
         raise InputError(f"--recordings {folder}: 1 class ({classes[0]}); 2 at least are needed, in a folder each")
@@ -114,7 +114,7 @@ def _own_classes(folder: str, preset: str, settings: list[str]) -> Source:
         way_out = "give each class a folder with 3 recordings at least, or choose others with --data.classes"
         raise InputError(f"--recordings {folder}: {listed(lacking, '; ')}; {way_out}")
     words += () if chosen else ("--data.classes", json.dumps(classes, ensure_ascii=False))
-    return Source(words, data.corpus.fingerprint(clips))
+    return Source(words, data.corpus.fingerprint(data.corpus.clips()))
 
 
 def _own_domain(name: str, place: str, preset: str, settings: list[str]) -> Source:
