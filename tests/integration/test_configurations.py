@@ -9,9 +9,10 @@ from typing import get_args
 import pytest
 import yaml
 
-from experiments.command_line.configurations import CONFIGS, with_preset
+from experiments.command_line.configurations import CONFIGS, config_options, with_preset
 from experiments.reproduction.command import Preset
 from experiments.reproduction.model_selection_stages import model_selection_stages
+from experiments.reproduction.sources import DOMAINS, Source
 from experiments.reproduction.weak_labels_stages import weak_labels_stages
 
 pytestmark = pytest.mark.any_cpu
@@ -33,12 +34,14 @@ def stages_of(recordings, separatrix, tmp_path_factory):
     """A function that gives the stages of a preset of a system, at a tiny size."""
 
     def of(system, preset):
-        corpora = ("urbansound8k", "librispeech", "musdb18")[: 1 if system == "weak_labels" else 3]
-        roots = {} if preset == "demo" else dict.fromkeys(corpora, str(recordings))
+        root = () if preset == "demo" else ("--data.corpus.root", str(recordings))
         sizes = separatrix.scenes if system == "weak_labels" else separatrix.pairs
         words = separatrix.as_options({**sizes, "data.bank_folder": separatrix.banks, **separatrix.trainer})
-        make = weak_labels_stages if system == "weak_labels" else model_selection_stages
-        return make(preset, tmp_path_factory.mktemp(preset), words, roots)
+        output = tmp_path_factory.mktemp(preset)
+        if system == "weak_labels":
+            return weak_labels_stages(preset, output, words, Source(root))
+        of_domain = {name: (*config_options(f"deep_clustering/{name}"), "--preset", preset, *root) for name in DOMAINS}
+        return model_selection_stages(output, words, {name: Source(words) for name, words in of_domain.items()})
 
     return of
 
