@@ -115,6 +115,7 @@ def _sources(separator: "Separator") -> str:
 
 def _separate(separator: "Separator", path: str, folder: Path, source_format: Any, overwrite: bool) -> None:
     """Separate one recording and say what lies where."""
+    from callbacks.training_progress import wrapped
     from datamodules.corpora.audio_file import scan_audio
     from experiments.separation.separated_files import MANIFEST, separate_file
 
@@ -141,8 +142,8 @@ def _separate(separator: "Separator", path: str, folder: Path, source_format: An
         _say(f"  silent{part}: no model is picked, and the sources are silent")
     if done.scale < 1:
         _say(f"  all sources times {done.scale:.3g}, so that the loudest fits into 24 bits")
-    names = ", ".join(file.name for file in done.files)
-    _say(f"  {folder}: {names}, {MANIFEST}; {took:.1f} s, {seconds / took:.1f} x real time")
+    names = [printable(f"{file.name},") for file in done.files]
+    print(wrapped([printable(f"  {folder}:"), *names, MANIFEST, f"{took:.1f} s, {seconds / took:.1f} x real time"]))
 
 
 def _say(line: str) -> None:

@@ -141,7 +141,7 @@ def test_a_launcher_starts_the_ranks_of_every_stage_but_the_bank(tmp_path, comma
     assert bank.shown(launch) == str(bank) == f"separatrix bank '[1, 2]' --run {bank.run}"
 
 
-def test_side_by_side_a_failure_names_its_stage_last_line_and_log(tmp_path):
+def test_side_by_side_a_failure_names_its_stage_last_line_and_log(tmp_path, capsys):
     # Real processes: two commands that are refused, and one that waits for both.
     first, second = (stage(tmp_path, name, command="nothing") for name in "ab")
     last = stage(tmp_path, "c", needs=("a", "b"))
@@ -153,6 +153,9 @@ def test_side_by_side_a_failure_names_its_stage_last_line_and_log(tmp_path):
     )
     assert "\n" not in message and message.endswith(".log)")
     assert not (tmp_path / "c").exists()
+    log = str(tmp_path / "a" / "a.log")
+    lines = capsys.readouterr().out.splitlines()
+    assert f"    log: {log}" in lines and all(len(line) <= 80 or line.startswith("    log: ") for line in lines)
 
 
 def test_the_time_left_is_judged_by_stages_of_the_same_command_and_by_what_waits_for_what(tmp_path):
