@@ -1,6 +1,7 @@
 """How a training tells its progress."""
 
 from functools import partial
+from itertools import count
 from types import SimpleNamespace
 
 import pytest
@@ -47,6 +48,7 @@ def test_the_time_left_is_that_of_the_epochs_or_of_the_clock_and_of_a_reproducti
 
 def test_a_log_is_told_within_an_epoch_and_an_evaluation(monkeypatch, capsys):
     monkeypatch.setattr(step_progress, "EVERY", 0)
+    monkeypatch.setattr(step_progress, "time", SimpleNamespace(monotonic=count().__next__))  # a second a look
     tiny = partial(BLSTM, units=4, layers=1)
     module = WeakLabelSeparator("strong", classes=CLASSES, network=tiny, **GEOMETRY_SETTINGS)
     running = trainer(2, callbacks=[StepProgress()])
@@ -55,4 +57,6 @@ def test_a_log_is_told_within_an_epoch_and_an_evaluation(monkeypatch, capsys):
     lines = capsys.readouterr().out.splitlines()
     epochs = [f"epoch {n}/2{doing} {share}%" for n in (1, 2) for doing in ("", ", validation") for share in (50, 100)]
     assert [line.split("  ")[0] for line in lines] == [*epochs, "test 50%", "test 100%"]
-    assert [line.endswith(" s left") for line in lines] == [True] * 5 + [False] * 3 + [True, False]
+    # The first epoch took 6 s: its start, two batches, two of validation, and the start of the second.
+    assert [line.split("  ")[1:] for line in lines[4:]] == [*([f"{n} s left"] for n in (5, 4, 3, 2, 1)), []]
+    assert not any("left" in line for line in lines[:4])

@@ -167,6 +167,11 @@ def test_the_time_left_is_judged_by_stages_of_the_same_command_and_by_what_waits
     running = {"a": Progress("epoch 1/2", 0.5, took=10, left=30), "b": Progress("epoch 2/2", 0.5, took=15, left=5)}
     # c as long as a and b in the mean, tests not known: a, then c; on one core b, too.
     assert (one.seconds(running), two.seconds(running)) == (30 + 5 + 30, 30 + 30)
+    # As long as a is in its first epoch, b says how long it takes; nobody, as long as both are.
+    running["a"] = running["a"]._replace(left=None)
+    assert (one.seconds(running), two.seconds(running)) == (20 + 5 + 20, 20 + 20)
+    running["b"] = running["b"]._replace(left=None)
+    assert one.seconds(running) is None
     for forecast in (one, two):
         forecast.complete(first, 40)
         forecast.complete(second, 20)
