@@ -92,10 +92,14 @@ def command(arguments: list[str]) -> None:
 
 def _folders(files: Sequence[str], output: Path) -> dict[str, Path]:
     """The folder of each recording, named after it."""
+    from datamodules.corpora.layout import audio_files_below
+
     folders: dict[str, Path] = {}
     for path in files:
         if Path(path).is_dir():
-            raise InputError(f"{path}: a folder; give the recordings in it, such as {Path(path) / '*.wav'}")
+            first = Path(path, next(audio_files_below(path, path, follow_links=True), ".wav"))
+            such_as = first.with_name(f"*{first.suffix or first.name}")
+            raise InputError(f"{path}: a folder; give the recordings in it, such as {such_as}")
         name = Path(path).stem
         if name in ("", ".", ".."):
             raise InputError(f"{path}: no folder can be named after it; give it another name")
