@@ -67,7 +67,8 @@ def command(arguments: list[str]) -> None:
                 _say(f"{path}: separated before, {folder}; --overwrite does it again")
                 del folders[path]
             elif folder.is_dir() and any(folder.iterdir()):
-                raise InputError(f"{folder}: not empty; choose another --output, or replace it with --overwrite")
+                other = "not empty, perhaps of another model or recording"
+                raise InputError(f"{folder}: {other}; choose another --output, or replace it with --overwrite")
     if not folders:
         return
     separator = Separator.from_checkpoints(models, settings.select, settings.device)

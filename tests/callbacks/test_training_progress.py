@@ -10,7 +10,7 @@ from tiny_systems import CLASSES, GEOMETRY_SETTINGS, RandomScenes, trainer
 
 from callbacks import step_progress
 from callbacks.step_progress import StepProgress
-from callbacks.training_progress import LATER, duration, epoch_limit, seconds_left, time_left
+from callbacks.training_progress import LATER, EpochLines, duration, epoch_limit, seconds_left, time_left
 from lightning_modules.networks import BLSTM
 from lightning_modules.weak_labels.separator_module import WeakLabelSeparator
 
@@ -44,6 +44,16 @@ def test_the_time_left_is_that_of_the_epochs_or_of_the_clock_and_of_a_reproducti
     assert (time_left(60, 0), time_left(60, 30)) == ("", "30 s left")
     monkeypatch.setenv(LATER, "12.5 2")
     assert time_left(60, 30) == "30 s left, 3 min 42 s in all"
+
+
+@pytest.mark.parametrize(("epochs", "told"), [(2, False), (30, False), (31, True), (None, True)])
+def test_patience_is_told_where_it_can_run_out(epochs, told, capsys):
+    running = SimpleNamespace(max_epochs=epochs, max_steps=-1, is_global_zero=True)
+    running.early_stopping_callback = SimpleNamespace(wait_count=1, patience=30)
+    lines = EpochLines()
+    lines._facts = ["epoch 2", "best: epoch 1"]
+    lines.on_train_end(running, None)
+    assert ("patience 1/30" in capsys.readouterr().out) == told
 
 
 def test_a_log_is_told_within_an_epoch_and_an_evaluation(monkeypatch, capsys):
