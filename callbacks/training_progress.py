@@ -129,7 +129,7 @@ class EpochLines(Callback):
     def _print(self, trainer: Trainer) -> None:
         if trainer.is_global_zero and self._facts:
             stopping = trainer.early_stopping_callback
-            if stopping is not None and stopping.wait_count:
+            if stopping and stopping.wait_count and stopping.patience < (epoch_limit(trainer) or math.inf):
                 self._facts[-1] += f", patience {stopping.wait_count}/{stopping.patience}"
             lines = wrapped([*self._facts, ", ".join(filter(None, (self._time, self._left)))])
             rich.get_console().print(lines, markup=False, highlight=False, emoji=False, soft_wrap=True)

@@ -16,6 +16,7 @@ from experiments.command_line.termination import (
     end_on_sigterm,
     end_with_parent,
     interruption,
+    say_at_ctrl_c,
     within_another_command,
 )
 from experiments.command_line.text import command_lines, probable
@@ -102,6 +103,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     tells_how_to_resume = arguments is None and not within_another_command()
     if arguments is None:
         end_on_sigterm()
+        if tells_how_to_resume:
+            say_at_ctrl_c()
         end_with_parent()
         keep_freed_memory()
     arguments = list(sys.argv[1:] if arguments is None else arguments)

@@ -14,7 +14,7 @@ from rich.text import Text
 from lightning_modules.errors import printable
 
 LOG_WIDTH = 120  # columns where there is no terminal
-LEAST_TEXT = 12  # columns of a terminal that a column of text keeps, if it needs so many
+LEAST_TEXT = 14  # columns of a terminal that a column of text keeps, if it needs so many
 
 
 class Cell(NamedTuple):

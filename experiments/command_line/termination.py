@@ -34,6 +34,20 @@ def _raise_terminated(signal_number: int, frame: FrameType | None) -> None:
     raise Terminated(TERMINATED)
 
 
+def say_at_ctrl_c() -> None:
+    """Say at Ctrl-C at once that the command stops: until its processes have ended can take a while."""
+    own = os.getpid()
+
+    def say_and_interrupt(signal_number: int, frame: FrameType | None) -> None:
+        if os.getpid() == own:  # a loader's workers are forks
+            os.write(2, b"\nstopping ...\n")  # `print` may be what was interrupted
+        signal.default_int_handler(signal_number, frame)
+
+    # A shell's background jobs ignore the signal.
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, say_and_interrupt)
+
+
 def interruption(error: BaseException) -> int | None:
     """The exit status where the user or SIGTERM is behind an error, None where neither is.
 

@@ -35,7 +35,7 @@ def explained(error: ArgumentError, parser: ArgumentParser, arguments: list[str]
         _wrong_name(name, dashes, own, kinds) or _wrong_class(name, value, dashes, kinds)
         for name, value, dashes in given
     )
-    told = next(filter(None, found), None) or _message(error)
+    told = next(filter(None, found), None) or _with_dashes(_message(error), parser)
     if own >= {"config", "model"} and not any(name == "--config" for name, *_ in options(arguments)):
         told += "; a --config gives model and data, such as --config weak_labels/strong"
     return printable(told)
@@ -51,6 +51,20 @@ def _message(error: BaseException) -> str:
     text = " ".join(str(message).split())
     unquoted = "Expected a <class 'str'>" in text and "Got value: {" not in text
     return text + '; quote what YAML reads as a number or a truth value: \'["0", "yes"]\'' * unquoted
+
+
+def _with_dashes(message: str, parser: ArgumentParser) -> str:
+    """What is missing, as it is typed: options with their dashes, words with what there is to choose from."""
+    head, told, names = message.partition("arguments are required: ")
+    if not told:
+        return message
+    actions = {action.dest: action for action in parser._actions}
+    typed = []
+    for name in names.split(", "):
+        action = actions.get(name) or actions.get(name.partition(".")[2])  # such as fit.data
+        choices = f" ({' or '.join(action.choices)})" if action and action.choices else ""
+        typed.append((action.option_strings[-1] if action and action.option_strings else name) + choices)
+    return head + told + ", ".join(typed)
 
 
 def _given(arguments: list[str]) -> Iterator[tuple[str, Any, str]]:

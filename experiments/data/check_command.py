@@ -1,6 +1,7 @@
 """`separatrix check`: the list of the corpora; `experiments.data.check` does the work."""
 
 from experiments.command_line.parser import command_parser
+from lightning_modules.errors import InputError
 
 DESCRIPTION = """Decode every clip of a corpus, list what is broken or silent (on a terminal the first twenty of each),
 and compare the mixtures made of it with the published statistics. Exits with status 2 where a clip is broken."""
@@ -33,6 +34,8 @@ def command(arguments: list[str]) -> None:
         parser.add_argument("CORPUS", choices=list(FOLDERS), help="`separatrix check CORPUS --help` has its options")
         print(parser.format_help())
         return
+    if all(word.startswith("-") for word in arguments[1:]):
+        raise InputError(f"a folder of recordings is needed, or one of {', '.join(FOLDERS)}")
     from experiments.data import check
 
     check.command(arguments)

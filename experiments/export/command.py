@@ -43,6 +43,8 @@ def command(arguments: list[str]) -> None:
         print(f"exporting {given.checkpoint}")
         card = export_module(given.checkpoint, given.output, given.data_licence, given.half, given.overwrite)
         print(shown(card))
+        if card["data_licence"] is None:
+            print("data_licence: not known; --data-licence says that of your recordings")
         module = load_module(given.output, *KINDS)
         made = [f"{given.output}, {given.output.stat().st_size / 1e6:.1f} MB"]
         if given.program is not None:

@@ -136,7 +136,10 @@ def _run(
         if chosen.logger == "wandb":
             tracking.track_tables(output, group, {"system": chosen.system, "preset": chosen.preset})
     files = RunFiles(output)
-    show_next([files.table_text, files.table, files.scores, files.confidence], [["report", str(output)]])
+    trained = ["frame"] if chosen.system == WEAK_LABELS else list(places)
+    models = [word for name in trained for word in ("--model", str(RunFiles(output / name).best))]
+    following = [["report", str(output)], ["separate", *models, "RECORDING.wav", "--output", "separated"]]
+    show_next([files.table_text, files.table, files.scores, files.confidence], following)
 
 
 def _split_settings(arguments: list[str]) -> tuple[list[str], list[str]]:

@@ -107,7 +107,7 @@ def _run_side_by_side(stages: Sequence[Stage], records: dict[str, Record], jobs:
                     shown[stage.name] = 0
                     log = _log(stage)
                     log.unlink(missing_ok=True)
-                    CONSOLE.print(f"{stage.name:<24} started, log in {log}")
+                    CONSOLE.print(wrapped([f"{stage.name:<24} started", f"log: {log}"]))
                     # `submit` may start a process. Ctrl-C reaches all in the terminal, and this one ends the others.
                     with held_back(signal.SIGINT, signal.SIGTERM):
                         running[pool.submit(_run_logged, stage)] = (stage, time.monotonic())
@@ -130,9 +130,8 @@ def _run_side_by_side(stages: Sequence[Stage], records: dict[str, Record], jobs:
                     progress.pop(stage.name, None)
                     took = time.monotonic() - begun
                     forecast.complete(stage, took)
-                    done = f"{len(records) - len(unfinished)} of {len(records)}"
-                    left = _about(forecast.seconds(progress))
-                    CONSOLE.print(f"{stage.name:<24} complete after {duration(took)}, {done}{left}")
+                    done = f"{len(records) - len(unfinished)} of {len(records)}{_about(forecast.seconds(progress))}"
+                    CONSOLE.print(wrapped([f"{stage.name:<24} complete after {duration(took)}", done]))
                 display.show(len(records) - len(unfinished), len(records), progress, forecast.seconds(progress))
         except BaseException:
             for process in list((pool._processes or {}).values()):  # which `shutdown` forgets

@@ -34,7 +34,8 @@ class Forecast:
         ends: dict[str, float] = {}
         for stage in self._stages:
             progress = running.get(stage.name)
-            seconds = progress.left if progress else self._mean(stage.arguments[0], running)
+            seconds = progress.left if progress else None
+            seconds = self._mean(stage.arguments[0], running) if seconds is None else seconds
             if seconds is None:
                 return None
             own[stage.name] = seconds
@@ -51,6 +52,7 @@ class Forecast:
     def _mean(self, command: str, running: Mapping[str, Progress]) -> float | None:
         took = [seconds for of, seconds in self._took if of == command]
         for stage in self._stages:
-            if stage.arguments[0] == command and stage.name in running:
-                took.append(running[stage.name].took + running[stage.name].left)
+            progress = running.get(stage.name)
+            if stage.arguments[0] == command and progress and progress.left is not None:
+                took.append(progress.took + progress.left)
         return fmean(took) if took else (None if command == "fit" else 0.0)

@@ -32,6 +32,8 @@ NAMES = {
     "ideal_ratio_mask": "Δ ideal ratio mask",
 }
 
+WORSE = "Where the improvement (Δ) is negative, the estimate is worse than the unprocessed mixture."
+
 
 def make_table(output: Path, note: str = "", compared: bool = True) -> None:
     """Write table.csv, table.md, scores.csv and classifier.csv of a reproduction, and print the table.
@@ -61,7 +63,7 @@ def make_table(output: Path, note: str = "", compared: bool = True) -> None:
     write_text_atomically(files.table_text, "\n".join(filter(None, texts)))
     console = table_console()
     console.print(table, percentiles)
-    console.print(note, markup=False)
+    console.print(" ".join(filter(None, (note, WORSE))), markup=False)
 
 
 def summaries(scores: Mapping[str, Path], classes: Sequence[str]) -> dict[tuple[str, str], Summary]:
@@ -103,7 +105,7 @@ def score_table(scores: Mapping[str, Path], classes: Sequence[str], compared: bo
     ]
     rows.append(["n", *(str(found["input", label].n if ("input", label) in found else 0) for label in labels)])
     beside = "; in brackets the published figures (ICASSP 2020)" if published else ""
-    notes = [f"Mean ± standard deviation over (mixture, class) rows{beside}."]
+    notes = [f"Mean ± standard deviation over (mixture, class) rows{beside}.", WORSE]
     for row, path in scores.items():
         if counts := left_out_counts(path):
             counted = ", ".join(f"{n} rows ({why})" for why, n in counts.items())

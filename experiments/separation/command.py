@@ -67,7 +67,8 @@ def command(arguments: list[str]) -> None:
                 _say(f"{path}: separated before, {folder}; --overwrite does it again")
                 del folders[path]
             elif folder.is_dir() and any(folder.iterdir()):
-                raise InputError(f"{folder}: not empty; choose another --output, or replace it with --overwrite")
+                other = "not empty, perhaps of another model or recording"
+                raise InputError(f"{folder}: {other}; choose another --output, or replace it with --overwrite")
     if not folders:
         return
     separator = Separator.from_checkpoints(models, settings.select, settings.device)
@@ -92,10 +93,14 @@ def command(arguments: list[str]) -> None:
 
 def _folders(files: Sequence[str], output: Path) -> dict[str, Path]:
     """The folder of each recording, named after it."""
+    from datamodules.corpora.layout import audio_files_below
+
     folders: dict[str, Path] = {}
     for path in files:
         if Path(path).is_dir():
-            raise InputError(f"{path}: a folder; give the recordings in it, such as {Path(path) / '*.wav'}")
+            first = Path(path, next(audio_files_below(path, path, follow_links=True), ".wav"))
+            such_as = first.with_name(f"*{first.suffix or first.name}")
+            raise InputError(f"{path}: a folder; give the recordings in it, such as {such_as}")
         name = Path(path).stem
         if name in ("", ".", ".."):
             raise InputError(f"{path}: no folder can be named after it; give it another name")
@@ -115,6 +120,7 @@ def _sources(separator: "Separator") -> str:
 
 def _separate(separator: "Separator", path: str, folder: Path, source_format: Any, overwrite: bool) -> None:
     """Separate one recording and say what lies where."""
+    from callbacks.training_progress import wrapped
     from datamodules.corpora.audio_file import scan_audio
     from experiments.separation.separated_files import MANIFEST, separate_file
 
@@ -141,8 +147,8 @@ def _separate(separator: "Separator", path: str, folder: Path, source_format: An
         _say(f"  silent{part}: no model is picked, and the sources are silent")
     if done.scale < 1:
         _say(f"  all sources times {done.scale:.3g}, so that the loudest fits into 24 bits")
-    names = ", ".join(file.name for file in done.files)
-    _say(f"  {folder}: {names}, {MANIFEST}; {took:.1f} s, {seconds / took:.1f} x real time")
+    names = [printable(f"{file.name},") for file in done.files]
+    print(wrapped([printable(f"  {folder}:"), *names, MANIFEST, f"{took:.1f} s, {seconds / took:.1f} x real time"]))
 
 
 def _say(line: str) -> None:

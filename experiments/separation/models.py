@@ -6,7 +6,7 @@ from experiments.command_line.parser import command_parser
 from experiments.command_line.text import show_next
 from experiments.tables import Table, table_console
 from lightning_modules.exported_model import Card, read_card
-from lightning_modules.pretrained import pretrained_models
+from lightning_modules.pretrained import NONE_INCLUDED, pretrained_models
 
 DESCRIPTION = "List the trained models that are included; `separatrix card NAME` shows the whole card of one."
 
@@ -15,6 +15,9 @@ def command(arguments: list[str]) -> None:
     """`separatrix models`."""
     command_parser("models", DESCRIPTION, "models").parse_args(arguments[1:])
     models = pretrained_models()
+    if not models:
+        print(NONE_INCLUDED)
+        return
     rows = [[name, *_described(read_card(path))] for name, path in models.items()]
     table_console().print(
         Table("", ("model", "sources", "trained on", "SI-SDR, dB", "recordings' licence"), rows, texts=5)

@@ -37,7 +37,8 @@ def overview(trainer: Trainer, module: LightningModule, run: Path) -> Iterator[t
         if words:
             checkpoint = getattr(module, f"{name}_checkpoint", None)
             words += [f"of {checkpoint}"] if checkpoint else []
-            yield "network", ", ".join([f"{name}: {_kind(network)}", *words])
+            named = "" if name == "network" else f"{name}: "
+            yield "network", ", ".join([f"{named}{_kind(network)}", *words])
     rate, window, hop = module.geometry.sample_rate, module.geometry.window, module.geometry.hop
     milliseconds = f"{1000 * window / rate:g} and {1000 * hop / rate:g} ms"
     yield "geometry", f"{rate} Hz, window {window} and hop {hop} samples ({milliseconds})"

@@ -6,6 +6,7 @@ from pathlib import Path
 from lightning_modules.errors import InputError
 
 FOLDER = Path(__file__).parent
+NONE_INCLUDED = "no model is included in this version"
 
 
 def pretrained_models() -> dict[str, Path]:
@@ -25,5 +26,5 @@ def model_file(model: str | os.PathLike[str]) -> str:
     shipped = pretrained_models()
     if given in shipped:
         return str(shipped[given])
-    known = ", ".join(shipped) or "there is none"
-    raise InputError(f"model {given}: no such file, nor an included model; one of {known}")
+    known = f"no included model either; one of {', '.join(shipped)}" if shipped else NONE_INCLUDED
+    raise InputError(f"model {given}: no such file; {known}")

@@ -1,6 +1,7 @@
 """How a training tells its progress."""
 
 from functools import partial
+from itertools import count
 from types import SimpleNamespace
 
 import pytest
@@ -9,7 +10,7 @@ from tiny_systems import CLASSES, GEOMETRY_SETTINGS, RandomScenes, trainer
 
 from callbacks import step_progress
 from callbacks.step_progress import StepProgress
-from callbacks.training_progress import LATER, duration, epoch_limit, seconds_left, time_left
+from callbacks.training_progress import LATER, EpochLines, duration, epoch_limit, seconds_left, time_left
 from lightning_modules.networks import BLSTM
 from lightning_modules.weak_labels.separator_module import WeakLabelSeparator
 
@@ -45,8 +46,19 @@ def test_the_time_left_is_that_of_the_epochs_or_of_the_clock_and_of_a_reproducti
     assert time_left(60, 30) == "30 s left, 3 min 42 s in all"
 
 
+@pytest.mark.parametrize(("epochs", "told"), [(2, False), (30, False), (31, True), (None, True)])
+def test_patience_is_told_where_it_can_run_out(epochs, told, capsys):
+    running = SimpleNamespace(max_epochs=epochs, max_steps=-1, is_global_zero=True)
+    running.early_stopping_callback = SimpleNamespace(wait_count=1, patience=30)
+    lines = EpochLines()
+    lines._facts = ["epoch 2", "best: epoch 1"]
+    lines.on_train_end(running, None)
+    assert ("patience 1/30" in capsys.readouterr().out) == told
+
+
 def test_a_log_is_told_within_an_epoch_and_an_evaluation(monkeypatch, capsys):
     monkeypatch.setattr(step_progress, "EVERY", 0)
+    monkeypatch.setattr(step_progress, "time", SimpleNamespace(monotonic=count().__next__))  # a second a look
     tiny = partial(BLSTM, units=4, layers=1)
     module = WeakLabelSeparator("strong", classes=CLASSES, network=tiny, **GEOMETRY_SETTINGS)
     running = trainer(2, callbacks=[StepProgress()])
@@ -55,4 +67,6 @@ def test_a_log_is_told_within_an_epoch_and_an_evaluation(monkeypatch, capsys):
     lines = capsys.readouterr().out.splitlines()
     epochs = [f"epoch {n}/2{doing} {share}%" for n in (1, 2) for doing in ("", ", validation") for share in (50, 100)]
     assert [line.split("  ")[0] for line in lines] == [*epochs, "test 50%", "test 100%"]
-    assert [line.endswith(" s left") for line in lines] == [True] * 5 + [False] * 3 + [True, False]
+    # The first epoch took 6 s: its start, two batches, two of validation, and the start of the second.
+    assert [line.split("  ")[1:] for line in lines[4:]] == [*([f"{n} s left"] for n in (5, 4, 3, 2, 1)), []]
+    assert not any("left" in line for line in lines[:4])

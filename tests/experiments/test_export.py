@@ -125,7 +125,7 @@ def test_scores_are_only_those_of_the_weights_that_were_tested(run):
     assert read_card(run / "checkpoints" / "best.ckpt")["scores"] is None
 
 
-def test_what_is_not_known_is_none(run, tmp_path):
+def test_what_is_not_known_is_none(run, tmp_path, capsys):
     (tmp_path / "elsewhere").mkdir()
     alone = shutil.copy(run / "checkpoints" / "best.ckpt", tmp_path / "elsewhere" / "best.ckpt")
     configuration = yaml.safe_load((run / "config.yaml").read_text())
@@ -137,6 +137,9 @@ def test_what_is_not_known_is_none(run, tmp_path):
         assert card["scores"] is card["data_licence"] is training["data"] is training["versions"] is None
         assert (training["epochs"], training["steps"], training["seed"]) == (5, 60, None)
     assert export_module(alone, tmp_path / "b.safetensors", data_licence="CC0")["data_licence"] == "CC0"
+    for words, told in ([], True), (["--data-licence", "CC0"], False):
+        assert main(["export", str(alone), "--output", str(tmp_path / "c.safetensors"), "--overwrite", *words]) == 0
+        assert ("--data-licence says that of your recordings" in capsys.readouterr().out) == told
 
 
 def test_every_corpus_of_the_project_has_its_licence_and_joined_ones_have_all_or_none():

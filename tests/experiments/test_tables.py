@@ -71,5 +71,11 @@ def test_a_heading_of_figures_wraps_before_a_table_is_parted():
     assert [line.split()[-1] for line in shown(table, 40).splitlines() if "SI-SDR" in line] == ["SI-SDR,"]
 
 
+def test_names_of_rows_are_not_folded_into_three_lines():
+    figures = [*["-5.8 ± 10.1"] * 4, *["5.8 ± 9.1"] * 2]  # which leave 12 of 80 columns
+    lines = shown(Table("", ["dB", *"abcdef"], [["Δ oracle activity mask", *figures]]), 80).splitlines()
+    assert any("activity mask" in line for line in lines)
+
+
 def test_what_is_not_defined_is_a_dash():
     assert formatted(float("nan"), ".1%") == "–" and formatted(0.5, ".1%") == "50.0%"

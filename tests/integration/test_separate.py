@@ -61,6 +61,7 @@ def test_a_weak_label_model_writes_a_file_for_each_class_and_the_rest(separatrix
         "x real",
     ):
         assert said in told.out
+    assert all(len(line) <= 80 or str(tmp_path) in line for line in told.out.splitlines())
     assert told.err == ""
 
 

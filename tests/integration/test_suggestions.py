@@ -71,7 +71,7 @@ def test_a_misspelt_word_of_a_configuration(content, meant, told, tmp_path):
         ("reproduce weak-labels --jbos 3", "--jbos: no such setting; did you mean --jobs?"),
         ("check urbansound8k --rot X", "did you mean --root?"),
         ("bank --config weak_labels/base --data.duratoin 3", "did you mean --data.duration?"),
-        ("separate recording.wav --output separated", "the following arguments are required: model"),
+        ("separate recording.wav --output separated", "the following arguments are required: --model"),
         ("fit", "a --config gives model and data, such as --config weak_labels/strong"),
         ("fit --preset small", "completes a shipped configuration, such as --config weak_labels/frame"),
         ("benchmark renderin", "did you mean rendering?"),

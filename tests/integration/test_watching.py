@@ -50,7 +50,7 @@ def test_a_training_says_what_it_is_before_the_first_epoch(classifier, separatri
     ]
     weights = torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
     size = sum(value.numel() for name, value in weights.items() if name.startswith("network."))
-    assert column(before, "network") == [f"network: BLSTM, {size:,} parameters to train"]
+    assert column(before, "network") == [f"BLSTM, {size:,} parameters to train"]
     assert column(before, "geometry") == ["8000 Hz, window 256 and hop 128 samples (32 and 16 ms)"]
     assert " ".join(column(before, "data")) == (
         "UrbanScenes of procedural, mixtures of 0.5 s: 20 for training, 8 an epoch, 5 for validation"

@@ -56,3 +56,10 @@ def test_a_file_comes_before_a_name_and_neither_is_refused_with_the_names(shippe
     monkeypatch.chdir(tmp_path)
     (tmp_path / "tiny").touch()
     assert model_file("tiny") == "tiny"
+
+
+def test_where_no_model_ships_that_is_said(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(pretrained, "FOLDER", tmp_path)
+    assert main(["models"]) == 0 and capsys.readouterr().out == "no model is included in this version\n"
+    with pytest.raises(InputError, match=r"^model urban: no such file; no model is included in this version$"):
+        model_file("urban")

@@ -3,6 +3,10 @@
 import subprocess
 import sys
 
+import pytest
+
+from experiments.cli import main
+
 HELP = """
 import sys
 from experiments.cli import COMMANDS, main
@@ -14,3 +18,18 @@ for command in COMMANDS:
 
 def test_help_imports_neither_torch_nor_lightning():
     assert subprocess.run([sys.executable, "-c", HELP], stdout=subprocess.DEVNULL).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["check"], "a folder of recordings is needed, or one of own_recordings, urbansound8k"),
+        (["check", "--follow-links"], "a folder of recordings is needed, or one of own_recordings, urbansound8k"),
+        (["reproduce"], "the following arguments are required: system (weak-labels or model-selection)"),
+        (["report"], "the following arguments are required: run"),
+        (["separate", "walk.mp3"], "the following arguments are required: --model, --output"),
+    ],
+)
+def test_what_is_missing_is_named_as_it_is_typed(arguments, told, capsys):
+    assert main(arguments) == 2
+    assert capsys.readouterr().err.startswith(f"separatrix {arguments[0]}: {told}")

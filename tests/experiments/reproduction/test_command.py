@@ -59,6 +59,16 @@ def test_settings_with_a_dot_go_to_every_stage_and_those_of_the_data_to_the_bank
 
 
 @pytest.mark.parametrize(
+    ("system", "rows"), [("weak-labels", ["frame"]), ("model-selection", ["speech", "music", "environmental"])]
+)
+def test_what_was_trained_is_offered_for_recordings(system, rows, started, tmp_path, capsys):
+    command(["reproduce", system, "--output", str(tmp_path)])
+    following = " ".join(capsys.readouterr().out.replace("\\\n", "").partition("next ")[2].split())
+    models = " ".join(f"--model {tmp_path / row / 'checkpoints' / 'best.ckpt'}" for row in rows)
+    assert following == f"separatrix report {tmp_path} separatrix separate {models} RECORDING.wav --output separated"
+
+
+@pytest.mark.parametrize(
     "gpus, settings, jobs, apart",
     [
         (0, [], 3, False),  # more are never independent of each other

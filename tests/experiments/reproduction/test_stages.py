@@ -141,7 +141,7 @@ def test_a_launcher_starts_the_ranks_of_every_stage_but_the_bank(tmp_path, comma
     assert bank.shown(launch) == str(bank) == f"separatrix bank '[1, 2]' --run {bank.run}"
 
 
-def test_side_by_side_a_failure_names_its_stage_last_line_and_log(tmp_path):
+def test_side_by_side_a_failure_names_its_stage_last_line_and_log(tmp_path, capsys):
     # Real processes: two commands that are refused, and one that waits for both.
     first, second = (stage(tmp_path, name, command="nothing") for name in "ab")
     last = stage(tmp_path, "c", needs=("a", "b"))
@@ -153,6 +153,9 @@ def test_side_by_side_a_failure_names_its_stage_last_line_and_log(tmp_path):
     )
     assert "\n" not in message and message.endswith(".log)")
     assert not (tmp_path / "c").exists()
+    log = str(tmp_path / "a" / "a.log")
+    lines = capsys.readouterr().out.splitlines()
+    assert f"    log: {log}" in lines and all(len(line) <= 80 or line.startswith("    log: ") for line in lines)
 
 
 def test_the_time_left_is_judged_by_stages_of_the_same_command_and_by_what_waits_for_what(tmp_path):
@@ -164,6 +167,11 @@ def test_the_time_left_is_judged_by_stages_of_the_same_command_and_by_what_waits
     running = {"a": Progress("epoch 1/2", 0.5, took=10, left=30), "b": Progress("epoch 2/2", 0.5, took=15, left=5)}
     # c as long as a and b in the mean, tests not known: a, then c; on one core b, too.
     assert (one.seconds(running), two.seconds(running)) == (30 + 5 + 30, 30 + 30)
+    # As long as a is in its first epoch, b says how long it takes; nobody, as long as both are.
+    running["a"] = running["a"]._replace(left=None)
+    assert (one.seconds(running), two.seconds(running)) == (20 + 5 + 20, 20 + 20)
+    running["b"] = running["b"]._replace(left=None)
+    assert one.seconds(running) is None
     for forecast in (one, two):
         forecast.complete(first, 40)
         forecast.complete(second, 20)

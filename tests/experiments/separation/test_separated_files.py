@@ -14,6 +14,7 @@ import soundfile
 import torch
 
 from datamodules.corpora.audio_file import scan_audio
+from experiments.separation.command import command
 from experiments.separation.separated_files import MANIFEST, is_separated, separate_file
 from lightning_modules.errors import InputError
 from lightning_modules.networks import BLSTM
@@ -187,3 +188,16 @@ def test_the_same_input_gives_the_same_bytes_whenever_it_is_separated(separator,
     again = separate_file(separator, path, tmp_path / "again", source_format)
     for name in (MANIFEST, *(file.name for file in first.files)):
         assert (first.folder / name).read_bytes() == (again.folder / name).read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("files", "such_as"),
+    [([], "*.wav"), (["notes.txt", "a.FLAC"], "*.FLAC"), (["rain/1.mp3", "rain/cover.jpg"], "rain/*.mp3")],
+)
+def test_in_place_of_a_folder_the_recordings_that_are_in_it_are_suggested(files, such_as, tmp_path):
+    for file in files:
+        (tmp_path / file).parent.mkdir(exist_ok=True)
+        (tmp_path / file).touch()
+    with pytest.raises(InputError) as refusal:
+        command(["separate", "--model", "any.ckpt", str(tmp_path), "--output", "separated"])
+    assert str(refusal.value) == f"{tmp_path}: a folder; give the recordings in it, such as {tmp_path / such_as}"
