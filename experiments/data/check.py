@@ -201,6 +201,7 @@ def check_scenes(corpus: Corpus | Path, scenes: Scenes, console: Console) -> lis
 def command(arguments: list[str]) -> None:
     """`separatrix check ...`."""
     known = {**SCENE_CORPORA, **PAIR_CORPORA}
+    arguments = [word.replace("--data.corpus.", "--", 1) if word[:2] == "--" else word for word in arguments]
     place = "".join(arguments[1:2])
     misspelt = probable(place, known.keys() - {"own_recordings"})
     if place not in ("", *known) and place[0] != "-" and (os.path.isdir(place) or not misspelt):
@@ -235,6 +236,9 @@ def command(arguments: list[str]) -> None:
     if chosen.corpus != "procedural" and not isinstance(given.get("folds"), list):  # all folds were looked at
         for line in split_warnings(usable, *_splits(chosen.corpus, given, usable)):
             console.print(f"warning: {line}", markup=False, soft_wrap=True)
+    reader = corpus.reader if isinstance(corpus, OwnRecordings) else corpus
+    if isinstance(reader, FolderPerClass) and reader.recording_separator is None and (line := pieces(usable)):
+        console.print(f"warning: {line}", markup=False, soft_wrap=True)
     if isinstance(corpus, Corpus) and (damaged := check_banks(corpus, banks, console)):
         raise InputError(f"{banks}: damaged sound banks of {corpus.name}: {damaged}, listed above")
     if broken := sum(bool(found.broken) for found in inspections):
@@ -272,6 +276,28 @@ def split_warnings(
         elif len(there) < FEWEST:
             lines.append(f"only {there[0]} for {split}{of_folds}; mixtures need two classes")
     return lines
+
+
+def pieces(clips: Sequence[Clip]) -> str:
+    """What to ask where names agree up to a - or _, as those of pieces of one recording do; empty where none do.
+
+    Files that are merely numbered, such as rain_1.wav and rain_2.wav in the class rain, agree in most classes all.
+    """
+    stems: dict[str, set[str]] = defaultdict(set)
+    for clip in clips:
+        stems[clip.label].add(clip.recording.rpartition("/")[2])
+    every = set().union(*stems.values())
+    for separator in "-_":
+        names = {label: {stem.split(separator)[0] for stem in of} for label, of in stems.items()}
+        distinct = set().union(*names.values())
+        enough = [len(names[label]) >= len(SHARES) for label, of in stems.items() if len(of) >= len(SHARES)]
+        if FEWEST * len(SHARES) <= len(distinct) < len(every) and 2 * sum(enough) >= len(enough):
+            return (
+                f"{len(every)} file names, {len(distinct)} up to the first {separator}: if they are of pieces of "
+                f"recordings, add --data.corpus.recording_separator {separator}, which keeps pieces out of the test "
+                "whose recording is trained on"
+            )
+    return ""
 
 
 def _splits(
