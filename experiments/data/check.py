@@ -335,11 +335,11 @@ def _following(corpus: str, given: Mapping[str, Any], clips: Sequence[Clip]) -> 
     counts = counted_recordings(
         [clip for clip in own.clips() if clip.name in names], {split: [split] for split in SHARES}
     )
-    commands, links = [], ["--follow-links"] if follow_links else []
+    commands, words = [], ["--follow-links"] if follow_links else []
+    words += [] if separator is None else ["--data.corpus.recording_separator", separator]
     if len(counts) >= FEWEST and all(all(of.values()) for of in counts.values()):
-        words = [] if separator is None else ["--data.corpus.recording_separator", separator]
-        commands.append(["reproduce", "weak-labels", "--recordings", str(root), *words, *links])
+        commands.append(["reproduce", "weak-labels", "--recordings", str(root), *words])
     if all(sum(of[split] > 0 for of in counts.values()) >= FEWEST for split in SHARES):
         domains = ["--domain", f"{Path(root).resolve().name}={root}", "--domain", "OTHER=FOLDER"]
-        commands.append(["reproduce", "model-selection", *domains, *links])
+        commands.append(["reproduce", "model-selection", *domains, *words])
     return commands
