@@ -31,7 +31,7 @@ from datamodules.sound_bank import BankOnDemand, UnverifiableBankError, verify_b
 from datamodules.urban_scenes import URBAN_CLASSES
 from experiments.command_line.configurations import read_configuration
 from experiments.command_line.parser import command_parser
-from experiments.command_line.text import listed, probable, show_next
+from experiments.command_line.text import listed, probable, show_lines, show_next
 from experiments.data.check_command import DESCRIPTION, FOLDERS, USAGE, example
 from experiments.data.check_tables import active_table, corpus_table, distinct_table, per_class_table
 from lightning_modules.batch import Split
@@ -243,7 +243,10 @@ def command(arguments: list[str]) -> None:
         raise InputError(f"{banks}: damaged sound banks of {corpus.name}: {damaged}, listed above")
     if broken := sum(bool(found.broken) for found in inspections):
         raise InputError(f"{broken} of {len(inspections)} clips are broken; they are listed above")
-    show_next([], _following(chosen.corpus, given, usable))
+    following = _following(chosen.corpus, given, usable)
+    show_next([], following)
+    if not following and (root := given.get("root")) is not None:
+        show_lines([("next", too_little(Path(root), usable))])
 
 
 def recognised(folder: str, follow_links: bool) -> list[str]:
@@ -276,6 +279,20 @@ def split_warnings(
         elif len(there) < FEWEST:
             lines.append(f"only {there[0]} for {split}{of_folds}; mixtures need two classes")
     return lines
+
+
+def too_little(root: Path, clips: Sequence[Clip]) -> str:
+    """What to do about a folder that neither system can be trained on."""
+    labels = sorted({clip.label for clip in clips})
+    if len(labels) == 1 and "/" in clips[0].name:
+        below = {folder for clip in clips for folder in clip.name.split("/")[1:-1]}
+        if len(below) >= FEWEST and (root / labels[0]).is_dir():
+            return f"{labels[0]} is the only class; if the folders in it are: separatrix check {root / labels[0]}"
+        return f"{labels[0]} is the only class; add a folder of recordings for each other class of sound"
+    return (
+        f"too few recordings: each class needs {len(SHARES)}, one each to train, validate and test; a folder without "
+        f"classes needs {FEWEST * len(SHARES)}"
+    )
 
 
 def pieces(clips: Sequence[Clip]) -> str:

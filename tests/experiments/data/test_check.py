@@ -189,14 +189,34 @@ def test_names_that_agree_up_to_a_separator_are_asked_about(names, told):
     assert told in line and bool(told) == bool(line)
 
 
+def record(root, *names):
+    for name in names:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        soundfile.write(root / name, np.random.default_rng(0).uniform(-0.1, 0.1, 8000), 16_000)
+
+
 def test_a_folder_of_pieces_is_checked_with_the_option_that_the_warning_names(tmp_path, capsys):
     names = [f"{label}/{label}{number}-{piece}.wav" for label in "ab" for number in NUMBERS for piece in "xy"]
-    for name in names:
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        soundfile.write(tmp_path / name, np.random.default_rng(0).uniform(-0.1, 0.1, 8000), 16_000)
+    record(tmp_path, *names)
     status, report, _ = run(capsys, str(tmp_path))
     option = "--data.corpus.recording_separator -"
     assert status == 0 and option in report and re.search("recordings +[0-9 ]+ 24\n", report)
     status, report, _ = run(capsys, str(tmp_path), *option.split())
     assert status == 0 and "warning" not in report and re.search("recordings +[0-9 ]+ 12\n", report)
     assert " ".join(report.replace("\\\n", "").split()).count(option) == 2
+
+
+@pytest.mark.parametrize(
+    "names, advice",
+    [
+        ([f"rain/{n}.wav" for n in NUMBERS], "rain is the only class; add a folder of recordings for each other class"),
+        ([f"all/{label}/{n}.wav" for label in "ab" for n in NUMBERS], "in it are: separatrix check {root}/all"),
+        ([f"{label}/{label}{n}.wav" for label in "ab" for n in range(2)], "too few recordings: each class needs 3"),
+        (["1.wav"], "a folder without classes needs 6"),
+    ],
+)
+def test_a_folder_that_nothing_can_be_trained_on_ends_with_advice(names, advice, tmp_path, capsys):
+    record(tmp_path, *names)
+    status, report, _ = run(capsys, str(tmp_path))
+    following = " ".join(report.partition("\nnext ")[2].split())
+    assert status == 0 and advice.format(root=tmp_path) in following
