@@ -27,11 +27,11 @@ from datamodules.mixtures import LARGEST_SEED, MOST_MIXTURES, require_measurable
 from datamodules.recipes import SceneRecipes, SceneRules
 from datamodules.rendering import render
 from datamodules.scene_statistics import scene_statistics
-from datamodules.sound_bank import BankOnDemand, UnverifiableBankError, verify_bank
+from datamodules.sound_bank import BankOnDemand, UnverifiableBankError, bank_path, verify_bank
 from datamodules.urban_scenes import URBAN_CLASSES
 from experiments.command_line.configurations import read_configuration
 from experiments.command_line.parser import command_parser
-from experiments.command_line.text import listed, probable, show_lines, show_next
+from experiments.command_line.text import counted, listed, probable, show_lines, show_next
 from experiments.data.check_command import DESCRIPTION, FOLDERS, USAGE, example
 from experiments.data.check_tables import active_table, corpus_table, distinct_table, per_class_table
 from lightning_modules.batch import Split
@@ -160,9 +160,17 @@ def check_clips(
 
 
 def check_banks(corpus: Corpus, folder: Path, console: Console) -> int:
-    """Compare every sound bank of a corpus with its checksums, print what is found, and return how many are damaged."""
-    damaged = 0
+    """Compare every sound bank of a corpus with its checksums, print what is found, and return how many are damaged.
+
+    Folders of a user's own have a reader in common: of its banks, those of all clips of this folder are compared.
+    """
+    damaged, others = 0, 0
     for path in sorted(folder.glob(f"{glob.escape(corpus.name)}-*Hz-*")):
+        if isinstance(corpus, OwnRecordings | FolderPerClass):
+            rate = int(path.name.removeprefix(f"{corpus.name}-").partition("Hz-")[0])
+            if path != bank_path(corpus, corpus.clips(), rate, folder):
+                others += 1
+                continue
         try:
             found = f"{path}: {verify_bank(path)} clips, all as they were built"
         except UnverifiableBankError as error:
@@ -170,6 +178,9 @@ def check_banks(corpus: Corpus, folder: Path, console: Console) -> int:
         except InputError as error:
             damaged, found = damaged + 1, str(error)
         console.print(f"sound bank {found}", markup=False, soft_wrap=True)
+    if others:
+        line = f"{folder}: {counted(others, 'sound bank')} of other folders or of some clips only, not compared"
+        console.print(line, markup=False, soft_wrap=True)
     return damaged
 
 

@@ -9,7 +9,7 @@ from jsonargparse import Namespace
 
 from experiments.command_line.configurations import config_options, data_options, options, resolved
 from experiments.command_line.parser import data_parser
-from experiments.command_line.text import counted, listed
+from experiments.command_line.text import counted, did_you_mean, listed
 from lightning_modules.errors import InputError
 from lightning_modules.setting_checks import require_names
 
@@ -104,13 +104,17 @@ def _own_classes(folder: str, preset: str, settings: list[str]) -> Source:
     chosen = any(option[0].split("=")[0] == "--data.classes" for option in options(settings))
     counts = counted_recordings(data.corpus.labelled(data.classes if chosen else None), data.folds)
     classes = data.classes if chosen else list(counts)
+    for label in classes:
+        if label not in counts:
+            there = sorted({clip.label for clip in data.corpus.clips()})
+            advice = did_you_mean(label, there, f"; one of {listed(there)}")
+            raise InputError(f"--data.classes: {folder} has no class {label}{advice}")
     if len(classes) < 2:
         raise InputError(f"--recordings {folder}: 1 class ({classes[0]}); 2 at least are needed, in a folder each")
     lacking = []
     for label in classes:
-        of_label = counts.get(label) or dict.fromkeys(data.folds, 0)
-        if without := [split for split, count in of_label.items() if not count]:
-            number = counted(sum(of_label.values()), "recording")
+        if without := [split for split, count in counts[label].items() if not count]:
+            number = counted(sum(counts[label].values()), "recording")
             lacking.append(f"{label} has {number}, none for {' and '.join(without)}")
     if lacking:
         way_out = "give each class a folder with 3 recordings at least, or choose others with --data.classes"

@@ -9,6 +9,7 @@ from rich.console import Console
 
 from datamodules.corpora.corpus import Clip
 from datamodules.corpora.folder_per_class import FolderPerClass
+from datamodules.corpora.own_recordings import OwnRecordings
 from datamodules.corpora.urbansound8k import UrbanSound8K
 from datamodules.inspection import inspect_table
 from datamodules.scene_statistics import distinct_classes_law, scene_statistics
@@ -220,3 +221,17 @@ def test_a_folder_that_nothing_can_be_trained_on_ends_with_advice(names, advice,
     status, report, _ = run(capsys, str(tmp_path))
     following = " ".join(report.partition("\nnext ")[2].split())
     assert status == 0 and advice.format(root=tmp_path) in following
+
+
+def test_of_own_folders_the_banks_of_this_one_are_compared(tmp_path, capsys):
+    banks = tmp_path / "banks"
+    for name in ("mine", "other"):
+        record(tmp_path / name, *(f"{label}/{name}{n}.wav" for label in "ab" for n in range(3)))
+        corpus = OwnRecordings(tmp_path / name)
+        path = build_sound_bank(corpus, corpus.clips(), 8000, banks, progress=False).path
+    (path / "samples.f32").write_bytes(b"")
+    status, report, _ = run(capsys, str(tmp_path / "mine"), "--bank_folder", str(banks))
+    assert status == 0 and report.count("6 clips, all as they were built") == 1
+    assert f"{banks}: 1 sound bank of other folders or of some clips only, not compared" in report
+    status, _, told = run(capsys, str(tmp_path / "other"), "--bank_folder", str(banks))
+    assert status == 2 and "damaged sound banks of own_recordings: 1" in told

@@ -144,6 +144,24 @@ def test_a_folders_classes_and_split_are_in_every_command_whatever_the_preset(pr
     assert len(digests) == 2 and every[0].recordings == some[0].recordings != ""
 
 
+@pytest.mark.parametrize(
+    "folder, classes, told",
+    [
+        ("sounds", "[street_musik, siren]", "sounds has no class street_musik; did you mean street_music?"),
+        ("sounds", "[bell, siren]", "sounds has no class bell; one of siren, street_music"),
+        ("sound", "[siren]", "sound: no such folder; did you mean sounds?"),
+    ],
+)
+def test_a_misspelt_class_or_folder_gets_a_suggestion(folder, classes, told, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in [f"{label}/{number}.wav" for label in ("street_music", "siren") for number in range(3)]:
+        (tmp_path / "sounds" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "sounds" / name).touch()
+    with pytest.raises(InputError) as caught:
+        command(["reproduce", "weak-labels", "--recordings", folder, "--data.classes", classes])
+    assert str(caught.value).endswith(told)
+
+
 def test_as_many_trainings_run_at_a_time_as_there_are_domains(started, tmp_path, monkeypatch):
     monkeypatch.setattr(module.os, "cpu_count", lambda: 8)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
