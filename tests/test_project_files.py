@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 import tomllib
+import zipfile
 from importlib.metadata import PackageNotFoundError, requires
 from pathlib import Path
 
@@ -110,3 +111,19 @@ def test_a_folder_that_is_no_package_hides_nothing(tmp_path, monkeypatch):
     (tmp_path / "callbacks").mkdir()
     monkeypatch.syspath_prepend(str(tmp_path))
     separatrix_entry.require_own_packages()
+
+
+def test_an_editable_install_is_found_from_the_folder_that_contains_the_checkout(tmp_path):
+    (tmp_path / "separatrix").mkdir()
+    for name in ("pyproject.toml", "README.md", "LICENSE", "separatrix_entry.py"):
+        shutil.copy2(ROOT / name, tmp_path / "separatrix")
+    (tmp_path / "separatrix" / "separatrix.py").touch()
+    build = "import sys; from setuptools import build_meta; print(build_meta.build_editable(sys.argv[1]))"
+    words = [sys.executable, "-c", build, str(tmp_path)]
+    subprocess.run(words, cwd=tmp_path / "separatrix", capture_output=True, check=True)
+    (wheel,) = tmp_path.glob("*.whl")
+    zipfile.ZipFile(wheel).extractall(tmp_path / "site")
+    program = "import site, sys; site.addsitedir(sys.argv[1]); import separatrix; print(separatrix.__file__)"
+    words = [sys.executable, "-ES", "-c", program, str(tmp_path / "site")]
+    found = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, check=True).stdout
+    assert Path(found.strip()) == tmp_path / "separatrix" / "separatrix.py"

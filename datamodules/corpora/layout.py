@@ -3,6 +3,8 @@
 import hashlib
 import os
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
+from difflib import get_close_matches
 from pathlib import Path
 
 import numpy as np
@@ -67,7 +69,11 @@ def contents(folder: Location, most: int = 8) -> str:
 def existing_folder(folder: Path, corpus: str) -> Path:
     """The folder itself, where it is there."""
     if not os.path.isdir(folder):
-        raise InputError(f"{folder}: no such folder; give the folder that holds {corpus}")
+        close: list[str] = []
+        with suppress(InputError):  # no folder around it, or one that cannot be listed
+            close = get_close_matches(folder.name, folders_in(folder.parent), n=1, cutoff=0.7)
+        advice = f"did you mean {folder.parent / close[0]}?" if close else f"give the folder that holds {corpus}"
+        raise InputError(f"{folder}: no such folder; {advice}")
     return folder
 
 

@@ -27,11 +27,11 @@ from datamodules.mixtures import LARGEST_SEED, MOST_MIXTURES, require_measurable
 from datamodules.recipes import SceneRecipes, SceneRules
 from datamodules.rendering import render
 from datamodules.scene_statistics import scene_statistics
-from datamodules.sound_bank import BankOnDemand, UnverifiableBankError, verify_bank
+from datamodules.sound_bank import BankOnDemand, UnverifiableBankError, bank_path, verify_bank
 from datamodules.urban_scenes import URBAN_CLASSES
 from experiments.command_line.configurations import read_configuration
 from experiments.command_line.parser import command_parser
-from experiments.command_line.text import listed, probable, show_next
+from experiments.command_line.text import counted, listed, probable, show_lines, show_next
 from experiments.data.check_command import DESCRIPTION, FOLDERS, USAGE, example
 from experiments.data.check_tables import active_table, corpus_table, distinct_table, per_class_table
 from lightning_modules.batch import Split
@@ -160,9 +160,17 @@ def check_clips(
 
 
 def check_banks(corpus: Corpus, folder: Path, console: Console) -> int:
-    """Compare every sound bank of a corpus with its checksums, print what is found, and return how many are damaged."""
-    damaged = 0
+    """Compare every sound bank of a corpus with its checksums, print what is found, and return how many are damaged.
+
+    Folders of a user's own have a reader in common: of its banks, those of all clips of this folder are compared.
+    """
+    damaged, others = 0, 0
     for path in sorted(folder.glob(f"{glob.escape(corpus.name)}-*Hz-*")):
+        if isinstance(corpus, OwnRecordings | FolderPerClass):
+            rate = int(path.name.removeprefix(f"{corpus.name}-").partition("Hz-")[0])
+            if path != bank_path(corpus, corpus.clips(), rate, folder):
+                others += 1
+                continue
         try:
             found = f"{path}: {verify_bank(path)} clips, all as they were built"
         except UnverifiableBankError as error:
@@ -170,6 +178,9 @@ def check_banks(corpus: Corpus, folder: Path, console: Console) -> int:
         except InputError as error:
             damaged, found = damaged + 1, str(error)
         console.print(f"sound bank {found}", markup=False, soft_wrap=True)
+    if others:
+        line = f"{folder}: {counted(others, 'sound bank')} of other folders or of some clips only, not compared"
+        console.print(line, markup=False, soft_wrap=True)
     return damaged
 
 
@@ -201,6 +212,7 @@ def check_scenes(corpus: Corpus | Path, scenes: Scenes, console: Console) -> lis
 def command(arguments: list[str]) -> None:
     """`separatrix check ...`."""
     known = {**SCENE_CORPORA, **PAIR_CORPORA}
+    arguments = [word.replace("--data.corpus.", "--", 1) if word[:2] == "--" else word for word in arguments]
     place = "".join(arguments[1:2])
     misspelt = probable(place, known.keys() - {"own_recordings"})
     if place not in ("", *known) and place[0] != "-" and (os.path.isdir(place) or not misspelt):
@@ -235,11 +247,17 @@ def command(arguments: list[str]) -> None:
     if chosen.corpus != "procedural" and not isinstance(given.get("folds"), list):  # all folds were looked at
         for line in split_warnings(usable, *_splits(chosen.corpus, given, usable)):
             console.print(f"warning: {line}", markup=False, soft_wrap=True)
+    reader = corpus.reader if isinstance(corpus, OwnRecordings) else corpus
+    if isinstance(reader, FolderPerClass) and reader.recording_separator is None and (line := pieces(usable)):
+        console.print(f"warning: {line}", markup=False, soft_wrap=True)
     if isinstance(corpus, Corpus) and (damaged := check_banks(corpus, banks, console)):
         raise InputError(f"{banks}: damaged sound banks of {corpus.name}: {damaged}, listed above")
     if broken := sum(bool(found.broken) for found in inspections):
         raise InputError(f"{broken} of {len(inspections)} clips are broken; they are listed above")
-    show_next([], _following(chosen.corpus, given, usable))
+    following = _following(chosen.corpus, given, usable)
+    show_next([], following)
+    if not following and (root := given.get("root")) is not None:
+        show_lines([("next", too_little(Path(root), usable))])
 
 
 def recognised(folder: str, follow_links: bool) -> list[str]:
@@ -272,6 +290,42 @@ def split_warnings(
         elif len(there) < FEWEST:
             lines.append(f"only {there[0]} for {split}{of_folds}; mixtures need two classes")
     return lines
+
+
+def too_little(root: Path, clips: Sequence[Clip]) -> str:
+    """What to do about a folder that neither system can be trained on."""
+    labels = sorted({clip.label for clip in clips})
+    if len(labels) == 1 and "/" in clips[0].name:
+        below = {folder for clip in clips for folder in clip.name.split("/")[1:-1]}
+        if len(below) >= FEWEST and (root / labels[0]).is_dir():
+            return f"{labels[0]} is the only class; if the folders in it are: separatrix check {root / labels[0]}"
+        return f"{labels[0]} is the only class; add a folder of recordings for each other class of sound"
+    return (
+        f"too few recordings: each class needs {len(SHARES)}, one each to train, validate and test; a folder without "
+        f"classes needs {FEWEST * len(SHARES)}"
+    )
+
+
+def pieces(clips: Sequence[Clip]) -> str:
+    """What to ask where names agree up to a - or _, as those of pieces of one recording do; empty where none do.
+
+    Files that are merely numbered, such as rain_1.wav and rain_2.wav in the class rain, agree in most classes all.
+    """
+    stems: dict[str, set[str]] = defaultdict(set)
+    for clip in clips:
+        stems[clip.label].add(clip.recording.rpartition("/")[2])
+    every = set().union(*stems.values())
+    for separator in "-_":
+        names = {label: {stem.split(separator)[0] for stem in of} for label, of in stems.items()}
+        distinct = set().union(*names.values())
+        enough = [len(names[label]) >= len(SHARES) for label, of in stems.items() if len(of) >= len(SHARES)]
+        if FEWEST * len(SHARES) <= len(distinct) < len(every) and 2 * sum(enough) >= len(enough):
+            return (
+                f"{len(every)} file names, {len(distinct)} up to the first {separator}: if they are of pieces of "
+                f"recordings, add --data.corpus.recording_separator {separator}, which keeps pieces out of the test "
+                "whose recording is trained on"
+            )
+    return ""
 
 
 def _splits(
@@ -309,11 +363,11 @@ def _following(corpus: str, given: Mapping[str, Any], clips: Sequence[Clip]) -> 
     counts = counted_recordings(
         [clip for clip in own.clips() if clip.name in names], {split: [split] for split in SHARES}
     )
-    commands, links = [], ["--follow-links"] if follow_links else []
+    commands, words = [], ["--follow-links"] if follow_links else []
+    words += [] if separator is None else ["--data.corpus.recording_separator", separator]
     if len(counts) >= FEWEST and all(all(of.values()) for of in counts.values()):
-        words = [] if separator is None else ["--data.corpus.recording_separator", separator]
-        commands.append(["reproduce", "weak-labels", "--recordings", str(root), *words, *links])
+        commands.append(["reproduce", "weak-labels", "--recordings", str(root), *words])
     if all(sum(of[split] > 0 for of in counts.values()) >= FEWEST for split in SHARES):
         domains = ["--domain", f"{Path(root).resolve().name}={root}", "--domain", "OTHER=FOLDER"]
-        commands.append(["reproduce", "model-selection", *domains, *links])
+        commands.append(["reproduce", "model-selection", *domains, *words])
     return commands

@@ -3,6 +3,7 @@
 import os
 import shlex
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -45,7 +46,8 @@ EXAMPLES = (
 
 def command(arguments: list[str]) -> None:
     """`separatrix reproduce ...`."""
-    known, settings = _split_settings(arguments[1:])
+    # Settings with a dot in their name, such as --trainer.devices 4, go to the stages.
+    settings, known = _parted(arguments[1:], lambda name: name.startswith("--") and "." in name)
     parser = command_parser("reproduce", DESCRIPTION, *EXAMPLES)
     add = parser.add_argument
     add("system", choices=SYSTEMS, help="which paper")
@@ -72,10 +74,13 @@ def command(arguments: list[str]) -> None:
     require_logger(chosen.logger)
     if any(word.startswith("--model.") for word in settings):
         raise InputError("--model: settings differ from stage to stage; run the commands of --dry-run with your own")
+    places = own_places(chosen)
+    of_folders: list[str] = []
+    if chosen.system == "model-selection" and any(map(os.path.isdir, places.values())):
+        of_folders, settings = _parted(settings, lambda name: name == "--data.corpus.recording_separator")
     of_corpora = (word.split("=")[0] for word in settings if word.startswith("--data.corpus"))
     if chosen.system == "model-selection" and set(of_corpora) - {"--data.corpus.follow_links"}:
         raise InputError("--data.corpus: differs from domain to domain; run the commands of --dry-run with your own")
-    places = own_places(chosen)
     own = [name for name, place in places.items() if place]
     output = Path(chosen.output or f"runs/{'-'.join((*own, chosen.preset))}/{chosen.system}")
     group = chosen.group or "/".join(output.absolute().parts[-2:])
@@ -83,7 +88,7 @@ def command(arguments: list[str]) -> None:
     settings += [] if chosen.logger == "csv" else ["--logger", chosen.logger]
     settings += ["--group", group] if chosen.logger == "wandb" else []
     settings += [] if chosen.seed is None else ["--seed_everything", str(chosen.seed), "--data.seed", str(chosen.seed)]
-    sources = sources_of(chosen, places, settings)
+    sources = sources_of(chosen, places, settings, of_folders)
     if chosen.system == WEAK_LABELS:
         stages = weak_labels_stages(chosen.preset, output, settings, *sources.values())
     else:
@@ -142,14 +147,12 @@ def _run(
     show_next([files.table_text, files.table, files.scores, files.confidence], following)
 
 
-def _split_settings(arguments: list[str]) -> tuple[list[str], list[str]]:
-    """Settings with a dot in their name, such as --trainer.devices 4, go to the stages."""
-    known: list[str] = []
-    settings: list[str] = []
+def _parted(arguments: list[str], chosen: Callable[[str], bool]) -> tuple[list[str], list[str]]:
+    """The options, with their values, whose names are chosen, and all others."""
+    parts: tuple[list[str], list[str]] = ([], [])
     for option in options(arguments):
-        of_stages = option[0].startswith("--") and "." in option[0].split("=")[0]
-        (settings if of_stages else known).extend(option)
-    return known, settings
+        parts[not chosen(option[0].split("=")[0])].extend(option)
+    return parts
 
 
 def _launch_words(launch: str | None) -> list[str]:

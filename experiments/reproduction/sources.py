@@ -9,7 +9,7 @@ from jsonargparse import Namespace
 
 from experiments.command_line.configurations import config_options, data_options, options, resolved
 from experiments.command_line.parser import data_parser
-from experiments.command_line.text import counted, listed
+from experiments.command_line.text import counted, did_you_mean, listed
 from lightning_modules.errors import InputError
 from lightning_modules.setting_checks import require_names
 
@@ -52,8 +52,10 @@ def own_places(chosen: Namespace) -> dict[str, str]:
     return {name: place for name, _, place in given}
 
 
-def sources_of(chosen: Namespace, places: Mapping[str, str], settings: list[str]) -> dict[str, Source]:
-    """The sounds of every place.
+def sources_of(
+    chosen: Namespace, places: Mapping[str, str], settings: list[str], of_folders: Sequence[str] = ()
+) -> dict[str, Source]:
+    """The sounds of every place; `settings` are of all commands, `of_folders` of all domains that are own folders.
 
     Raises:
         InputError: the folder of a corpus is missing or of no use, or one of the user's own has too few recordings.
@@ -66,7 +68,7 @@ def sources_of(chosen: Namespace, places: Mapping[str, str], settings: list[str]
         if chosen.system == WEAK_LABELS:
             sources[name] = _own_classes(place, chosen.preset, settings) if place else Source(root)
         elif place:
-            sources[name] = _own_domain(name, place, chosen.preset, settings)
+            sources[name] = _own_domain(name, place, chosen.preset, settings, of_folders)
         else:
             sources[name] = Source((*config_options(f"deep_clustering/{name}"), "--preset", chosen.preset, *root))
     return sources
@@ -102,13 +104,17 @@ def _own_classes(folder: str, preset: str, settings: list[str]) -> Source:
     chosen = any(option[0].split("=")[0] == "--data.classes" for option in options(settings))
     counts = counted_recordings(data.corpus.labelled(data.classes if chosen else None), data.folds)
     classes = data.classes if chosen else list(counts)
+    for label in classes:
+        if label not in counts:
+            there = sorted({clip.label for clip in data.corpus.clips()})
+            advice = did_you_mean(label, there, f"; one of {listed(there)}")
+            raise InputError(f"--data.classes: {folder} has no class {label}{advice}")
     if len(classes) < 2:
         raise InputError(f"--recordings {folder}: 1 class ({classes[0]}); 2 at least are needed, in a folder each")
     lacking = []
     for label in classes:
-        of_label = counts.get(label) or dict.fromkeys(data.folds, 0)
-        if without := [split for split, count in of_label.items() if not count]:
-            number = counted(sum(of_label.values()), "recording")
+        if without := [split for split, count in counts[label].items() if not count]:
+            number = counted(sum(counts[label].values()), "recording")
             lacking.append(f"{label} has {number}, none for {' and '.join(without)}")
     if lacking:
         way_out = "give each class a folder with 3 recordings at least, or choose others with --data.classes"
@@ -117,7 +123,7 @@ def _own_classes(folder: str, preset: str, settings: list[str]) -> Source:
     return Source(words, data.corpus.fingerprint(data.corpus.clips()))
 
 
-def _own_domain(name: str, place: str, preset: str, settings: list[str]) -> Source:
+def _own_domain(name: str, place: str, preset: str, settings: list[str], of_folders: Sequence[str]) -> Source:
     """A domain of pairs: from a folder of recordings, or as a configuration of the user's own describes it."""
     from datamodules.corpora.own_recordings import counted_recordings
     from experiments.reproduction.model_selection_table import NAMES
@@ -126,7 +132,7 @@ def _own_domain(name: str, place: str, preset: str, settings: list[str]) -> Sour
     if name in (*NAMES, MEAN, "selection"):
         raise InputError(f"--domain {name}: the tables call something else so; choose another name")
     words = (*config_options("deep_clustering/base"), "--preset", preset)
-    words += (*config_options(place),) if Path(place).is_file() else _of_folder(place)
+    words += (*config_options(place),) if Path(place).is_file() else (*_of_folder(place), *of_folders)
     words += ("--data.domain", name)
     data = _data([*words, *data_options(settings)])
     counts = counted_recordings(clips := data.clips(), data.folds)

@@ -7,14 +7,16 @@ import pytest
 import soundfile
 from rich.console import Console
 
+from datamodules.corpora.corpus import Clip
 from datamodules.corpora.folder_per_class import FolderPerClass
+from datamodules.corpora.own_recordings import OwnRecordings
 from datamodules.corpora.urbansound8k import UrbanSound8K
 from datamodules.inspection import inspect_table
 from datamodules.scene_statistics import distinct_classes_law, scene_statistics
 from datamodules.sound_bank import BankOnDemand, build_sound_bank
 from datamodules.urban_scenes import URBAN_CLASSES
 from experiments.cli import main
-from experiments.data.check import Scenes, check_clips
+from experiments.data.check import Scenes, check_clips, pieces
 
 FEW = ["--mixtures", "200", "--scored", "10", "--classes", "[car_horn,dog_bark]"]
 
@@ -167,3 +169,69 @@ def test_speakers_and_songs_are_counted_by_their_split_and_procedural_sounds_by_
     status, report, _ = run(capsys, "musdb18", "--root", str(real_data))
     assert status == 0 and cells(report, "vocals") == ["25", "80", "14", "119"]
     assert "recordings that occur in several folds: 0" in report
+
+
+NUMBERS = range(6)
+
+
+@pytest.mark.parametrize(
+    "names, told",
+    [
+        ([f"{label}/{r}{label}-4-{n}" for label in "ab" for r in NUMBERS for n in range(2)], "24 file names, 12 up to"),
+        ([f"{label}/{r}{label}_{n}" for label in "ab" for r in NUMBERS for n in range(2)], "recording_separator _,"),
+        ([f"{r}/{r}-{n}" for r in NUMBERS for n in range(1)] + ["0/0-1"], "7 file names, 6 up to the first -:"),
+        ([f"{label}/{label}_{n}" for label in "abcdefgh" for n in NUMBERS], ""),  # numbered
+        ([f"{label}/{n}" for label in "ab" for n in NUMBERS], ""),  # one sound in two classes
+        ([f"{label}/{label}{n}-far" for label in "ab" for n in NUMBERS], ""),
+    ],
+)
+def test_names_that_agree_up_to_a_separator_are_asked_about(names, told):
+    line = pieces([Clip(f"{name}.wav", name[0], "train", name[2:]) for name in names])
+    assert told in line and bool(told) == bool(line)
+
+
+def record(root, *names):
+    for name in names:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        soundfile.write(root / name, np.random.default_rng(0).uniform(-0.1, 0.1, 8000), 16_000)
+
+
+def test_a_folder_of_pieces_is_checked_with_the_option_that_the_warning_names(tmp_path, capsys):
+    names = [f"{label}/{label}{number}-{piece}.wav" for label in "ab" for number in NUMBERS for piece in "xy"]
+    record(tmp_path, *names)
+    status, report, _ = run(capsys, str(tmp_path))
+    option = "--data.corpus.recording_separator -"
+    assert status == 0 and option in report and re.search("recordings +[0-9 ]+ 24\n", report)
+    status, report, _ = run(capsys, str(tmp_path), *option.split())
+    assert status == 0 and "warning" not in report and re.search("recordings +[0-9 ]+ 12\n", report)
+    assert " ".join(report.replace("\\\n", "").split()).count(option) == 2
+
+
+@pytest.mark.parametrize(
+    "names, advice",
+    [
+        ([f"rain/{n}.wav" for n in NUMBERS], "rain is the only class; add a folder of recordings for each other class"),
+        ([f"all/{label}/{n}.wav" for label in "ab" for n in NUMBERS], "in it are: separatrix check {root}/all"),
+        ([f"{label}/{label}{n}.wav" for label in "ab" for n in range(2)], "too few recordings: each class needs 3"),
+        (["1.wav"], "a folder without classes needs 6"),
+    ],
+)
+def test_a_folder_that_nothing_can_be_trained_on_ends_with_advice(names, advice, tmp_path, capsys):
+    record(tmp_path, *names)
+    status, report, _ = run(capsys, str(tmp_path))
+    following = " ".join(report.partition("\nnext ")[2].split())
+    assert status == 0 and advice.format(root=tmp_path) in following
+
+
+def test_of_own_folders_the_banks_of_this_one_are_compared(tmp_path, capsys):
+    banks = tmp_path / "banks"
+    for name in ("mine", "other"):
+        record(tmp_path / name, *(f"{label}/{name}{n}.wav" for label in "ab" for n in range(3)))
+        corpus = OwnRecordings(tmp_path / name)
+        path = build_sound_bank(corpus, corpus.clips(), 8000, banks, progress=False).path
+    (path / "samples.f32").write_bytes(b"")
+    status, report, _ = run(capsys, str(tmp_path / "mine"), "--bank_folder", str(banks))
+    assert status == 0 and report.count("6 clips, all as they were built") == 1
+    assert f"{banks}: 1 sound bank of other folders or of some clips only, not compared" in report
+    status, _, told = run(capsys, str(tmp_path / "other"), "--bank_folder", str(banks))
+    assert status == 2 and "damaged sound banks of own_recordings: 1" in told

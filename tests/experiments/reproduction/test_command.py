@@ -154,6 +154,24 @@ def test_a_folders_classes_and_split_are_in_every_command_whatever_the_preset(pr
     assert len(digests) == 2 and every[0].recordings == some[0].recordings != ""
 
 
+@pytest.mark.parametrize(
+    "folder, classes, told",
+    [
+        ("sounds", "[street_musik, siren]", "sounds has no class street_musik; did you mean street_music?"),
+        ("sounds", "[bell, siren]", "sounds has no class bell; one of siren, street_music"),
+        ("sound", "[siren]", "sound: no such folder; did you mean sounds?"),
+    ],
+)
+def test_a_misspelt_class_or_folder_gets_a_suggestion(folder, classes, told, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in [f"{label}/{number}.wav" for label in ("street_music", "siren") for number in range(3)]:
+        (tmp_path / "sounds" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "sounds" / name).touch()
+    with pytest.raises(InputError) as caught:
+        command(["reproduce", "weak-labels", "--recordings", folder, "--data.classes", classes])
+    assert str(caught.value).endswith(told)
+
+
 def test_as_many_trainings_run_at_a_time_as_there_are_domains(started, tmp_path, monkeypatch):
     monkeypatch.setattr(module.os, "cpu_count", lambda: 8)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
@@ -165,12 +183,24 @@ def test_as_many_trainings_run_at_a_time_as_there_are_domains(started, tmp_path,
     assert jobs == 5 and len(stages) == 20 and len({stage.recordings for stage in stages}) == 2
 
 
+def test_what_ends_a_recordings_name_goes_to_all_own_folders_and_to_no_other_domain(started, tmp_path):
+    for number in range(12):
+        (tmp_path / f"{number}_far.wav").touch()
+    own = ["--domain", f"a={tmp_path}", "--domain", f"b={tmp_path}", "--data.corpus.recording_separator", "_"]
+    command(["reproduce", "model-selection", *own, "--domain", "music", "--output", str(tmp_path / "made")])
+    ((stages, *_),) = started
+    option = ("--data.corpus.recording_separator", "_")
+    assert {stage.name.split(".")[0] for stage in stages if option in pairwise(stage.arguments)} == {"a", "b"}
+    assert sum(option in pairwise(stage.arguments) for stage in stages) == 8
+
+
 @pytest.mark.parametrize(
     "system, given, missing",
     [
         ("weak-labels", [], "UrbanSound8K (or --urbansound8k DIR)"),
         ("weak-labels", ["--musdb18", "DIR"], "weak-labels is not made of MUSDB18 (its decoded stems); leave it out"),
         ("model-selection", ["--data.corpus.root", "DIR"], "run the commands of --dry-run with your own"),
+        ("model-selection", ["--data.corpus.recording_separator=-"], "run the commands of --dry-run with your own"),
         (
             "model-selection",
             ["--urbansound8k", "DIR"],
