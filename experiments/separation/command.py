@@ -1,6 +1,7 @@
 """`separatrix separate`: a person's own recordings, separated by trained models."""
 
 import sys
+import textwrap
 import time
 from collections.abc import Sequence
 from functools import partial
@@ -73,7 +74,12 @@ def command(arguments: list[str]) -> None:
         return
     separator = Separator.from_checkpoints(models, settings.select, settings.device)
     where = f"({separator.sample_rate} Hz, {separator.device.type})"
-    _say(f"separating {counted(len(folders), 'recording')} {_sources(separator)} {where}")
+    begins = f"separating {counted(len(folders), 'recording')} {_sources(separator)} {where}"
+    print(
+        "\n".join(
+            textwrap.wrap(printable(begins), 80, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
+        )
+    )
     refused = []
     for path, folder in folders.items():
         try:
