@@ -26,6 +26,7 @@ _require_own_packages()
 
 from callbacks.audio_examples import AudioExamples
 from callbacks.classifier_scores import ClassifierScores
+from callbacks.count_evaluation import CountEvaluation
 from callbacks.embedding_pictures import EmbeddingPictures
 from callbacks.estimate_files import EstimateFiles
 from callbacks.moving_average import MovingAverage
@@ -74,6 +75,7 @@ from lightning_modules.deep_clustering.level_features import level_features
 from lightning_modules.deep_clustering.losses import deep_clustering_loss, dominant_source, whitened_k_means_loss
 from lightning_modules.deep_clustering.module import DeepClustering
 from lightning_modules.deep_clustering.selection import ModelOutput, ModelSelection
+from lightning_modules.deep_clustering.source_count import SourceCount
 from lightning_modules.errors import InputError
 from lightning_modules.networks import BLSTM, CRNN, BandSplit
 from lightning_modules.recordings.separator import Separator

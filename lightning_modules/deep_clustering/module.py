@@ -196,21 +196,24 @@ class DeepClustering(SeparatrixModule):
         """Magnitudes of the true sources in the same order of bins: [B, Q, T] -> [B, Q, N]."""
         return stft(sources, self.geometry).abs().mT.flatten(2)
 
-    def cluster(self, embedded: Embedded, mixture_ids: Tensor) -> Tensor:
-        """Centres of the clusters of the loudest bins, float64, [B, Q, D] (Liu et al. 2020, section 2)."""
+    def cluster(self, embedded: Embedded, mixture_ids: Tensor, sources: int | None = None) -> Tensor:
+        """Centres of the clusters of the loudest bins, float64, [B, Q, D] (Liu et al. 2020, section 2).
+
+        As many as the model has `sources`, unless another number is given.
+        """
         with torch.autocast(mixture_ids.device.type, enabled=False):
             valid = embedded.magnitude.gather(1, embedded.loudest) > 0
             points = points_at(embedded.embedding, embedded.loudest)
-            return k_means(points, self.sources, mixture_ids, valid).centres
+            return k_means(points, sources or self.sources, mixture_ids, valid).centres
 
     def masks(self, embedding: Tensor, centres: Tensor) -> Tensor:
         """Soft masks of all bins, [B, Q, bins, F], from embeddings, [B, N, D], and cluster centres, [B, Q, D]."""
         with torch.autocast(embedding.device.type, enabled=False):
             return soft_masks(embedding, centres, self.mask_sharpness).unflatten(-1, (-1, self.geometry.bins)).mT
 
-    def separate(self, embedded: Embedded, mixture_ids: Tensor, samples: int) -> Separated:
-        """Cluster the loudest bins, mask all of them; `samples` is the estimates' length."""
-        centres = self.cluster(embedded, mixture_ids)
+    def separate(self, embedded: Embedded, mixture_ids: Tensor, samples: int, sources: int | None = None) -> Separated:
+        """Cluster the loudest bins, mask all of them; `samples` is the estimates' length, `sources` their number."""
+        centres = self.cluster(embedded, mixture_ids, sources)
         masked = self.masks(embedded.embedding, centres) * embedded.spectrum.unsqueeze(1)
         return Separated(istft(masked, self.geometry, samples), centres)
 

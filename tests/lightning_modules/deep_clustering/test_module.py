@@ -20,6 +20,7 @@ from lightning_modules.batch import Batch
 from lightning_modules.deep_clustering.level_features import level_features
 from lightning_modules.deep_clustering.losses import deep_clustering_loss, dominant_source, whitened_k_means_loss
 from lightning_modules.deep_clustering.module import DeepClustering
+from lightning_modules.deep_clustering.source_count import SourceCount
 from lightning_modules.errors import InputError
 from lightning_modules.networks import BLSTM
 from lightning_modules.spectrogram import Geometry, istft, stft
@@ -121,6 +122,21 @@ def test_an_embedding_of_the_dominant_sources_gives_what_ideal_binary_masks_give
         assert estimates.shape == batch.sources.shape
         error = best_order(estimates, expected) - expected
         assert (error.square().mean().sqrt() < tolerance * expected.square().mean().sqrt()).all()
+
+
+@pytest.mark.parametrize("sources", [2, 3, 4])
+def test_embeddings_in_separate_clusters_tell_how_many_sources_there_are(sources, tmp_path):
+    batch = random_batch(3)
+    counting = SourceCount(str(save(model(), tmp_path / "model.ckpt")))  # of two sources
+    drawn = torch.randint(sources, (3, FRAMES * GEOMETRY.bins), generator=torch.Generator().manual_seed(0))
+    clusters = torch.eye(D)[drawn]
+    counting.model.network = Given(clusters)
+    counted = counting.separate(batch.mixture, batch.indices)
+    assert counted["count"].tolist() == [sources] * 3
+    separator = model(sources=sources)
+    separator.network = counting.model.network
+    expected = separator(batch.mixture, batch.indices)
+    torch.testing.assert_close(torch.stack(counting(batch.mixture, batch.indices)), expected)
 
 
 @pytest.mark.parametrize("silent", [False, True])

@@ -12,6 +12,7 @@ from lightning import Trainer
 from torch import Tensor, nn
 
 from lightning_modules.base_module import SeparatrixModule
+from lightning_modules.deep_clustering import confidence as measures
 from lightning_modules.deep_clustering.module import DeepClustering
 from lightning_modules.deep_clustering.selection import ModelSelection
 from lightning_modules.errors import InputError
@@ -110,6 +111,32 @@ def test_a_recording_of_one_window_is_separated_exactly_as_the_model_does_it(sel
         for number, name in enumerate(models.names):
             for score, value in selection.confidences[name]._asdict().items():
                 assert torch.equal(value, getattr(selected["refit"], score)[number])
+
+
+def test_the_number_of_sources_of_a_recording_is_the_most_confident_one_or_that_which_is_given(selection):
+    models, x, ids = selection(2, bounded=False), mixture(0.4), torch.zeros(1, dtype=torch.int64)
+    found = {}
+    with torch.inference_mode():
+        for name, model in zip(models.names, models.deep_clustering_models, strict=True):
+            for count in (2, 3, 4, 5):
+                embedded = model.embed(x)
+                separated = model.separate(embedded, ids, x.shape[-1], count)
+                score = measures.confidence(embedded.embedding, embedded.magnitude, ids, count)
+                found[f"{name}, {count} sources"] = score, separated.estimates[0]
+    separated = Separator(models, window=SHORT, sources="auto")(x, RATE)
+    (selected,) = separated.selections
+    assert selected.picked == max(found, key=lambda name: float(found[name][0].confidence))
+    assert torch.equal(torch.cat(list(separated.sources.values())), found[selected.picked][1])
+    assert selected.confidences == {name: score for name, (score, _) in found.items()}
+    three = Separator(selection(1, bounded=False), "segment", window=SHORT, sources=3)(x, RATE)
+    assert torch.equal(torch.cat(list(three.sources.values())), found["domain0, 3 sources"][1])
+    assert [*three.sources] == ["source_1", "source_2", "source_3"]
+    refused = [(1, "sources: 1; at least 2"), ("some", "sources: 'some'; a whole"), ("auto", "sources: auto; segments")]
+    for sources, message in refused:
+        with pytest.raises(InputError, match=f"^{message}[^\n]*$"):
+            Separator(models, "segment", sources=sources)  # type: ignore[arg-type]
+    with pytest.raises(InputError, match=r"^sources: 3; a weak-label model has its classes[^\n]*$"):
+        Separator(class_separator(), sources=3)
 
 
 @pytest.mark.parametrize("normalisation", ["none", "mixture"])
