@@ -10,7 +10,7 @@ from typing import Literal, get_args
 from jsonargparse import Namespace
 from jsonargparse.typing import NonNegativeInt
 
-from experiments.command_line.configurations import options
+from experiments.command_line.configurations import CONFIGS, options
 from experiments.command_line.parser import command_parser
 from experiments.command_line.text import show_next
 from experiments.output.sole_writer import sole_writer
@@ -60,7 +60,12 @@ def command(arguments: list[str]) -> None:
     add("--recordings", metavar="FOLDER", help=f"weak-labels: {of_classes}")
     of_domains = "a folder of your own, or a configuration, whose mixtures are a domain; NAME alone: one of the paper's"
     add("--domain", action="append", metavar="NAME[=FOLDER]", help=f"model-selection: {of_domains}; two at least")
-    add("--output", help="folder of the results (default: runs/PRESET/SYSTEM, of your own runs/NAME-PRESET/SYSTEM)")
+    heads = "model-selection: models with this head in place of embeddings alone (docs/heads.md)"
+    add("--head", choices=[path.stem for path in sorted(CONFIGS.glob("deep_clustering/heads/*.yaml"))], help=heads)
+    results = (
+        "folder of the results (default: runs/PRESET/SYSTEM, of your own runs/NAME-PRESET/SYSTEM; -HEAD behind it)"
+    )
+    add("--output", help=results)
     add("--jobs", type=int, help="stages at a time (default: one per core where there is no GPU, otherwise one)")
     add("--launch", metavar="WORDS", help="start the ranks of every stage through a launcher, for instance srun")
     curves = "where curves go besides the folder of every stage"
@@ -82,7 +87,10 @@ def command(arguments: list[str]) -> None:
     if chosen.system == "model-selection" and set(of_corpora) - {"--data.corpus.follow_links"}:
         raise InputError("--data.corpus: differs from domain to domain; run the commands of --dry-run with your own")
     own = [name for name, place in places.items() if place]
-    output = Path(chosen.output or f"runs/{'-'.join((*own, chosen.preset))}/{chosen.system}")
+    if chosen.head and chosen.system == WEAK_LABELS:
+        raise InputError("--head: is of model-selection; leave it out")
+    system = "-".join(filter(None, (chosen.system, chosen.head)))
+    output = Path(chosen.output or f"runs/{'-'.join((*own, chosen.preset))}/{system}")
     group = chosen.group or "/".join(output.absolute().parts[-2:])
     os.environ.pop("WANDB_RUN_ID", None)  # a run for every stage: one id for all would be one run
     settings += [] if chosen.logger == "csv" else ["--logger", chosen.logger]
@@ -92,7 +100,7 @@ def command(arguments: list[str]) -> None:
     if chosen.system == WEAK_LABELS:
         stages = weak_labels_stages(chosen.preset, output, settings, *sources.values())
     else:
-        stages = model_selection_stages(output, settings, sources)
+        stages = model_selection_stages(output, settings, sources, chosen.head)
     launch = _launch_words(chosen.launch)
     if chosen.dry_run:
         print("\n".join(stage.shown(launch) for stage in stages))
@@ -130,6 +138,7 @@ def _run(
     jobs = chosen.jobs or (1 if torch.cuda.is_available() or apart else min(os.cpu_count() or 1, len(first)))
     own = [name for name, place in places.items() if place]
     notes = [NOTES[chosen.preset]] if len(own) < len(places) else []
+    notes += [f"Models with the head {chosen.head}."] if chosen.head else []
     notes += [f"{', '.join(own)}: your own recordings, at the size of --preset {chosen.preset}."] if own else []
     with sole_writer(output, "--output", inside=True):
         run_stages.run_stages(stages, jobs, apart, launch)

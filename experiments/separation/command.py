@@ -128,7 +128,8 @@ def _sources(separator: "Separator") -> str:
     if names is None:
         return f"into {', '.join(separator.names)}"
     by = f"the most confident model for each {separator.select}: {', '.join(names)}"
-    number = " to ".join(dict.fromkeys(map(str, (separator.counts[0], separator.counts[-1]))))
+    counts = separator.counts or [len(separator.names)]
+    number = " to ".join(dict.fromkeys(map(str, (counts[0], counts[-1]))))
     return f"into {number} sources by {by if len(names) > 1 else f'the {names[0]} model'}"
 
 

@@ -45,6 +45,7 @@ class SourceCount(SeparatrixModule):
 
     def __init__(self, checkpoint: str, counts: Sequence[int] = COUNTS) -> None:
         model = load_module(checkpoint, DeepClustering)
+        model.require_embeddings(f"checkpoint: {checkpoint}")
         super().__init__(model.geometry.sample_rate, model.geometry.window, model.geometry.hop)
         for count in counts:
             require_whole(2, MOST_SOURCES, counts=count)

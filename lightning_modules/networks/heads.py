@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Literal
 
 from torch import Tensor, nn
+from torch.nn.functional import normalize
 
 from lightning_modules.batch_invariance import sigmoid, softmax
 from lightning_modules.errors import InputError
@@ -28,6 +29,23 @@ def class_masks(outputs: Tensor, classes: int, activation: MaskActivation = "sig
     maps = outputs if outputs.ndim == 4 else outputs.unflatten(1, (classes + shares, -1))
     # float32 from here on: the masks multiply magnitudes that the losses compare.
     return softmax(maps.float(), 1)[:, :classes] if shares else sigmoid(maps.float())
+
+
+def source_masks(outputs: Tensor, sources: int) -> Tensor:
+    """Masks of sources in any order, a softmax over them, float32, [B, Q, bins, F]; outputs as above, M = Q."""
+    maps = outputs if outputs.ndim == 4 else outputs.unflatten(1, (sources, -1))
+    return softmax(maps.float(), 1)
+
+
+def unit_masks(masks: Tensor) -> Tensor:
+    """Masks, [B, Q, bins, F], as unit vectors of the bins, frame after frame, [B, F·bins, Q]."""
+    return normalize(masks, dim=1).permute(0, 3, 2, 1).flatten(1, 2)
+
+
+def of_two_heads(outputs: Tensor, first: int, second: int) -> tuple[Tensor, Tensor]:
+    """The outputs of two heads, of so many numbers a bin each: [B, (first + second)·bins, F], or maps."""
+    one, other = outputs.split([share * outputs.shape[1] // (first + second) for share in (first, second)], 1)
+    return one, other
 
 
 def embeddings(outputs: Tensor, dimensions: int, activation: Callable[[Tensor], Tensor]) -> Tensor:

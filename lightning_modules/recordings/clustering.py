@@ -23,26 +23,28 @@ class SelectedModel(NamedTuple):
 
 
 def select(
-    selection: ModelSelection, recording: Recording, counts: Sequence[int]
+    selection: ModelSelection, recording: Recording, counts: Sequence[int] | None
 ) -> tuple[SelectedModel, DeepClustering, Masks]:
     """What the models say of a recording, the most confident one, and its masks of any window.
 
     The whole recording is the mixture: frames drawn from all of its windows are embedded window by window, and then
     clustered at once. Those of a recording of one window are all its frames: it is separated as `ModelSelection` does.
-    Of several `counts`, numbers of sources, each is tried with every model.
+    Of several `counts`, numbers of sources, each is tried with every model; without any a model separates into its own.
     """
     models = selection.deep_clustering_models
     start, stop = recording.windows[0].start / recording.rate, recording.windows[-1].stop / recording.rate
     if recording.silent:
         nothing = SelectedModel(start, stop, {}, None)
-        return nothing, models[0], lambda part: part.unsqueeze(1).expand(-1, counts[0], -1, -1)
+        return (
+            nothing,
+            models[0],
+            lambda part: part.unsqueeze(1).expand(-1, counts[0] if counts else selection.sources, -1, -1),
+        )
     drawn = {geometry: recording.drawn_magnitude(geometry) for geometry in {model.geometry for model in models}}
     found = {
-        name if len(counts) == 1 else f"{name}, {count} sources": (confidence, model, masks)
+        f"{name}, {count} sources" if counts and len(counts) > 1 else name: (confidence, model, masks)
         for name, model in zip(selection.names, models, strict=True)
-        for count, (confidence, masks) in zip(
-            counts, _cluster(selection, model, recording, drawn[model.geometry], counts), strict=True
-        )
+        for count, confidence, masks in _cluster(selection, model, recording, drawn[model.geometry], counts or [None])
     }
     # The first of equals, as in ModelSelection.
     picked = max(found, key=lambda name: float(found[name][0].confidence))
@@ -51,16 +53,20 @@ def select(
 
 
 def _cluster(
-    selection: ModelSelection, model: DeepClustering, recording: Recording, magnitude: Tensor, counts: Sequence[int]
-) -> Iterator[tuple[Confidence, Masks]]:
+    selection: ModelSelection,
+    model: DeepClustering,
+    recording: Recording,
+    magnitude: Tensor,
+    counts: Sequence[int | None],
+) -> Iterator[tuple[int | None, Confidence, Masks]]:
     """Clusters of the frames that stand for all, from their magnitude, [1, bins, F], for each number of sources."""
     statistics, frames = model.input_statistics(magnitude), []
 
-    def embed(part: Tensor) -> Tensor:
-        return model.embedding(model.input_features(part, statistics))
+    def heads(part: Tensor) -> tuple[Tensor, Tensor | None]:
+        return model.heads(model.input_features(part, statistics))
 
     for spectrogram in recording.spectrograms(model.geometry, share=1 / (1 + len(selection.models))):
-        embedding = embed(spectrogram.magnitude).unflatten(1, (-1, model.geometry.bins))
+        embedding = heads(spectrogram.magnitude)[0].unflatten(1, (-1, model.geometry.bins))
         frames.append(embedding[:, spectrogram.drawn].clone())  # a view would keep the rest, too
     bins = magnitude.mT.flatten(1)
     embedded = Embedded(magnitude, bins, loudest(bins, model.clustered_share), torch.cat(frames, 1).flatten(1, 2))
@@ -70,7 +76,8 @@ def _cluster(
         *_, refit, of_masks = confidences(embedded, centres, mixture_id)
         confidence = refit if selection.confidence_clusters == "refit" else of_masks
 
-        def masks(part: Tensor, centres: Tensor = centres) -> Tensor:
-            return model.masks(embed(part), centres)
+        def masks(part: Tensor, count: int | None = count, centres: Tensor = centres) -> Tensor:
+            embedding, of_head = heads(part)
+            return model.masks(embedding, centres, of_head if count is None else None)
 
-        yield Confidence(*(value.cpu() for value in confidence)), masks
+        yield count, Confidence(*(value.cpu() for value in confidence)), masks

@@ -91,8 +91,9 @@ class Separator:
         self.has_residual = isinstance(model, WeakLabelSeparator)
         self.sources = sources
         self.counts = _counts(sources, model, select)
-        clusters = [f"source_{number}" for number in range(1, max(self.counts, default=0) + 1)]
-        self.names = [*model.classes, RESIDUAL] if self.has_residual else clusters
+        self.names = [*model.classes, RESIDUAL] if self.has_residual else list(model.classes)
+        if self.counts:
+            self.names = [f"source_{number}" for number in range(1, self.counts[-1] + 1)]
 
     @classmethod
     def from_checkpoints(
@@ -206,22 +207,28 @@ class Separator:
         for segment in segments:
             selection, picked, masks = select(model, segment, self.counts)
             selections.append(selection)
-            yield from segment.masked(masks, picked.geometry, share=1 / (1 + len(model.models)))
+            pieces = segment.masked(masks, picked.geometry, share=1 / (1 + len(model.models)))
+            if picked.by_masks and self.counts is None:  # each window's sources come in an order of the network's
+                pieces = (piece for _, piece in in_one_order(zip(segment.windows, pieces, strict=True)))
+            yield from pieces
 
 
-def _counts(sources: Sources | None, model: WeakLabelSeparator | ModelSelection, select: Select) -> tuple[int, ...]:
-    """The numbers of sources to choose from; none of a weak-label model, whose classes are its sources."""
+def _counts(
+    sources: Sources | None, model: WeakLabelSeparator | ModelSelection, select: Select
+) -> tuple[int, ...] | None:
+    """The numbers of sources to choose from; none where the models have their own."""
+    if sources is None:
+        return None
     if isinstance(model, WeakLabelSeparator):
-        if sources is not None:
-            raise InputError(f"sources: {sources}; a weak-label model has its classes: leave it out")
-        return ()
+        raise InputError(f"sources: {sources}; a weak-label model has its classes: leave it out")
+    for each in model.deep_clustering_models:
+        each.require_embeddings(f"sources: {sources}")
     if sources == "auto":
         if select == "segment":
             raise InputError("sources: auto; segments of a recording would differ in number: give one, or select file")
         return COUNTS
-    number = model.sources if sources is None else sources
-    require_whole(2, MOST_SOURCES, sources=number)
-    return (number,)
+    require_whole(2, MOST_SOURCES, sources=sources)
+    return (sources,)
 
 
 def _require_no_other_way(model: object) -> None:

@@ -242,6 +242,7 @@ MODULES = {
     "separator": lambda: WeakLabelSeparator(network=BANDS, input_normalisation="mixture", **SETTINGS),
     "classifier": lambda: EventClassifier(network=partial(CRNN, channels=[2, 3, 4], units=3), **SETTINGS),
     "deep clustering": lambda: DeepClustering(network=TWO_LAYERS, dimensions=3, **GEOMETRY),
+    "chimera": lambda: DeepClustering(network=BANDS, dimensions=3, head="both", **GEOMETRY),
 }
 ALONE = """
 import json, sys, torch

@@ -20,7 +20,7 @@ PRESETS = get_args(Preset)
 NAMES = {str(path.relative_to(CONFIGS).with_suffix("")) for path in CONFIGS.rglob("*.yaml")}
 CORPORA = {name for name in NAMES if "/corpora/" in name}
 TESTED_ELSEWHERE = {"deep_clustering/source_count"}
-ABLATIONS = sorted(name for name in NAMES if "/ablations/" in name)
+ABLATIONS = sorted(name for name in NAMES if "/ablations/" in name or "/heads/" in name)
 NETWORK = ("--model.network.units", "6", "--model.network.layers", "1")
 
 

@@ -58,6 +58,17 @@ def test_settings_with_a_dot_go_to_every_stage_and_those_of_the_data_to_the_bank
         assert ("--trainer.max_epochs=2" in given) == (stage.name != "bank")
 
 
+def test_models_of_another_head_are_trained_into_a_folder_of_their_own(started, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    command(["reproduce", "model-selection", "--head", "chimera"])
+    ((stages, *_),) = started
+    chosen = {stage.name for stage in stages if "deep_clustering/heads/chimera" in stage.arguments}
+    assert chosen == {"speech.fit", "music.fit", "environmental.fit"}
+    assert {stage.run.parts[:3] for stage in stages} == {("runs", "demo", "model-selection-chimera")}
+    with pytest.raises(InputError, match=r"^--head: is of model-selection; leave it out$"):
+        command(["reproduce", "weak-labels", "--head", "chimera"])
+
+
 @pytest.mark.parametrize(
     ("system", "rows"), [("weak-labels", ["frame"]), ("model-selection", ["speech", "music", "environmental"])]
 )

@@ -135,6 +135,8 @@ def test_the_number_of_sources_of_a_recording_is_the_most_confident_one_or_that_
     for sources, message in refused:
         with pytest.raises(InputError, match=f"^{message}[^\n]*$"):
             Separator(models, "segment", sources=sources)  # type: ignore[arg-type]
+    with pytest.raises(InputError, match=r"^sources: 3; the domain0 model has masks of 2 sources and no embeddings,"):
+        Separator(selection(settings=[{"head": "masks"}]), sources=3)
     with pytest.raises(InputError, match=r"^sources: 3; a weak-label model has its classes[^\n]*$"):
         Separator(class_separator(), sources=3)
 
@@ -146,7 +148,13 @@ def test_windows_of_class_masks_give_the_whole_where_the_network_needs_nearby_fr
         assert error_db(stacked(Separator(model, window=SHORT), x)[:-1, 0], model(x)[0]) < -60
 
 
-@pytest.mark.parametrize("settings", [[{"input_floor": "absolute"}, {}], [{}, {"window": 96, "hop": 24}]])
+@pytest.mark.parametrize(
+    "settings",
+    [
+        *([{"input_floor": "absolute"}, {}], [{}, {"window": 96, "hop": 24}]),
+        [{"head": head, "network": partial(BLSTM, units=6, layers=1)} for head in ("masks", "both")],
+    ],
+)
 def test_windows_of_clusters_give_the_whole_where_the_network_needs_nearby_frames(selection, settings):
     for models in (selection(settings=settings), selection(settings=settings[::-1])):
         x = mixture(3.3)
@@ -261,6 +269,23 @@ def test_sources_keep_their_order_from_segment_to_segment(selection, monkeypatch
     expected = stacked(separator, x)
     monkeypatch.setattr(DeepClustering, "cluster", turned)
     torch.testing.assert_close(stacked(separator, x), expected, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("head", ["masks", "both"])
+def test_sources_of_a_head_of_masks_keep_their_order_from_window_to_window(head, selection, monkeypatch):
+    separator, x = Separator(selection(settings=[{"head": head}]), window=SHORT), mixture(2.2)
+    heads, calls = DeepClustering.heads, []
+
+    def turned(*given: Any) -> Any:
+        embedding, masks = heads(*given)
+        calls.append(given)
+        return embedding, masks.flip(1) if len(calls) % 2 else masks
+
+    expected = stacked(separator, x)
+    monkeypatch.setattr(DeepClustering, "heads", turned)
+    found = stacked(separator, x)
+    assert len(calls) > 8
+    torch.testing.assert_close(min(found, found.flip(0), key=lambda one: float((one - expected).norm())), expected)
 
 
 def test_hops_longer_than_the_usual_window_only_make_the_windows_longer():
