@@ -89,14 +89,13 @@ class SeparationEvaluation(RowEvaluation):
 
 
 def summary_table(summaries: Sequence[Summary]) -> Table:
-    """Means ± standard deviations, classes across, for a terminal."""
-    labels = list(dict.fromkeys(summary.label for summary in summaries))
-    table = Table("SI-SDR, dB", *map(escape, labels))
-    for quantity in dict.fromkeys(summary.quantity for summary in summaries):
-        table.add_row(quantity, *(f"{s.mean:.1f} ± {s.std:.1f}" for s in summaries if s.quantity == quantity))
-    improvements = [s for s in summaries if s.quantity == "improvement"]
-    table.add_row("median improvement", *(f"{s.median:.1f}" for s in improvements))
-    table.add_row("n", *(str(s.n) for s in improvements))
+    """Means ± standard deviations, a line for each class, for a terminal."""
+    quantities = list(dict.fromkeys(summary.quantity for summary in summaries))
+    table = Table("SI-SDR, dB", *quantities, "median improvement", "n")
+    for label in dict.fromkeys(summary.label for summary in summaries):
+        of = {summary.quantity: summary for summary in summaries if summary.label == label}
+        means = (f"{of[quantity].mean:.1f} ± {of[quantity].std:.1f}" for quantity in quantities)
+        table.add_row(escape(label), *means, f"{of['improvement'].median:.1f}", str(of["improvement"].n))
     return table
 
 
