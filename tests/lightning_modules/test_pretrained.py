@@ -84,7 +84,7 @@ def test_the_included_separators_give_the_tables_rows_again(name, real_data, tmp
     folds = {f"{split}_folds": settings[f"{split}_folds"] for split in ("train", "validation", "test")}
     data = UrbanScenes(UrbanSound8K(real_data / "UrbanSound8K"), str(tmp_path), **folds, test_mixtures=12)
     data.build(split="test")
-    model = load_module(model_file(name), WeakLabelSeparator)
+    model = load_module(name, WeakLabelSeparator)
     trainer(callbacks=[SeparationEvaluation(str(tmp_path))]).test(model, datamodule=data, verbose=False)
     rows = read_table(tmp_path / "scores.csv")
     for column in ("index", "class", "left_out"):
