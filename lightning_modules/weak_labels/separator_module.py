@@ -8,10 +8,11 @@ from torch import Tensor, nn
 
 from lightning_modules.base_module import Interval
 from lightning_modules.batch import Batch
+from lightning_modules.batch_invariance import product
 from lightning_modules.choices import NetworkCallable, OptimizerCallable, SchedulerCallable, choice, made_of
 from lightning_modules.errors import InputError
 from lightning_modules.networks import BLSTM
-from lightning_modules.networks.heads import MaskActivation, class_masks, require_every_frame
+from lightning_modules.networks.heads import MaskActivation, MaskKind, class_masks, mask_maps, require_every_frame
 from lightning_modules.setting_checks import (
     require_agreement,
     require_between,
@@ -28,7 +29,8 @@ from lightning_modules.weak_labels.losses import (
     loud_frames,
     mixture_loss,
     prior_weight,
-    truncated_magnitude_loss,
+    truncated_source_loss,
+    truncated_sources,
 )
 
 InputNormalisation = Literal["none", "mixture"]
@@ -39,7 +41,7 @@ class WeakLabelSeparator(WeakLabelModule):
     """A separator that learns from isolated sources, or from a frozen classifier of its estimates, the `classifier`.
 
     L = classification · Σ_i L_class(Ŝ_i) + α · L_mix for weak labels (Pishdadian et al. 2020, eqs. 2-6); the weighted
-    truncated magnitude error, times `strong_scale`, for isolated sources.
+    error of the truncated sources, times `strong_scale`, for isolated sources.
 
     Args:
         supervision: `strong` (isolated sources), `frame` labels or `clip` labels.
@@ -52,10 +54,14 @@ class WeakLabelSeparator(WeakLabelModule):
         window: of the spectrogram, in samples.
         hop: of the spectrogram, in samples.
         network: from log-magnitudes, [B, bins, F], to the logits of the masks, C·bins numbers a frame.
+        mask: kind of masks. `magnitude`, in [0, 1], learns |S|/|X| from isolated sources, as published;
+            `phase_sensitive`, in [0, 1] too, Re(S/X) (Erdogan et al. 2015); weak labels teach both the same. `complex`
+            masks also have an imaginary part, in [-1, 1] (Williamson et al. 2016), from another C·bins numbers a frame:
+            estimates have phases of their own. A classifier gets magnitudes.
         masks: `sigmoid`, one of each class by itself, as published; or `softmax` over the classes and a residual that
             is dropped, (C + 1)·bins numbers a frame: of masks that share a bin out, not all can close.
-        mask_floor: lowest value of a mask, in place of 0: a class that the network misses is then the mixture, quieter,
-            rather than whatever leaks, and a classifier hears of it.
+        mask_floor: lowest value of a mask, or of its real part, in place of 0: a class that the network misses is then
+            the mixture, quieter, rather than whatever leaks, and a classifier hears of it.
         epsilon: floor of the separator's logarithmic input.
         input_normalisation: of that input: `none`, or to mean 0 and variance 1 over each `mixture`.
         alpha: weight α of the mixture loss; 0 leaves classification alone.
@@ -81,6 +87,7 @@ class WeakLabelSeparator(WeakLabelModule):
         window: int = 512,
         hop: int = 128,
         network: NetworkCallable = choice(BLSTM, units=600, layers=3),
+        mask: MaskKind = "magnitude",
         masks: MaskActivation = "sigmoid",
         mask_floor: float = 0.0,
         epsilon: float = 1e-8,
@@ -99,6 +106,7 @@ class WeakLabelSeparator(WeakLabelModule):
         super().__init__(classes=classes, **geometry, optimizer=optimizer, **schedule)
         require_one_of(get_args(Supervision), supervision=supervision)
         require_one_of(get_args(InputNormalisation), input_normalisation=input_normalisation)
+        require_one_of(get_args(MaskKind), mask=mask)
         require_one_of(get_args(MaskActivation), masks=masks)
         require_positive(epsilon=epsilon, strong_scale=strong_scale)
         require_between(0, 1e9, alpha=alpha, classification=classification)
@@ -115,11 +123,12 @@ class WeakLabelSeparator(WeakLabelModule):
         self.quiet_frames = quiet_frames
         self.epsilon = epsilon
         self.input_normalisation = input_normalisation
+        self.mask_kind = mask
         self.mask_activation = masks
         self.mask_floor = mask_floor
         self.classified_estimates = classified_estimates
-        bins, residual = self.geometry.bins, masks == "softmax"
-        self.network = made_of(network, nn.Module)(bins, (len(classes) + residual) * bins)
+        bins = self.geometry.bins
+        self.network = made_of(network, nn.Module)(bins, mask_maps(len(classes), masks, mask) * bins)
         require_every_frame(self.network)
         self.joint = joint_classifier is not None
         self.classifier: EventClassifier | None = None
@@ -154,7 +163,7 @@ class WeakLabelSeparator(WeakLabelModule):
         return torch.std_mean(self.input_features(magnitude), dim=(1, 2), keepdim=True)
 
     def masks(self, magnitude: Tensor, deviation_and_mean: tuple[Tensor, Tensor] | None = None) -> Tensor:
-        """Masks in [0, 1] of every class, float32, [B, C, bins, F], from mixtures' magnitudes, [B, bins, F].
+        """Masks of every class, float32 or complex64, [B, C, bins, F], from mixtures' magnitudes, [B, bins, F].
 
         `mixture` normalisation of a part of a mixture takes `input_statistics` of the whole.
         """
@@ -162,16 +171,16 @@ class WeakLabelSeparator(WeakLabelModule):
         if self.input_normalisation == "mixture":
             deviation, mean = deviation_and_mean or torch.std_mean(features, dim=(1, 2), keepdim=True)
             features = (features - mean) / deviation.clamp_min(1e-3)
-        masks = class_masks(self.network(features), len(self.classes), self.mask_activation)
+        masks = class_masks(self.network(features), len(self.classes), self.mask_activation, self.mask_kind)
         return self.mask_floor + (1 - self.mask_floor) * masks if self.mask_floor else masks
 
     def forward(self, mixture: Tensor) -> Tensor:
-        """Estimated sources, [B, C, T], of mixtures, [B, T]: each mask times the mixture's spectrum, its phase kept."""
+        """Estimated sources, [B, C, T], of mixtures, [B, T]: each mask times the mixture's spectrum."""
         spectrum = stft(mixture, self.geometry)
         return self._resynthesise(spectrum, self.masks(spectrum.abs()), mixture.shape[-1])
 
     def _resynthesise(self, spectrum: Tensor, masks: Tensor, samples: int) -> Tensor:
-        return istft(masks * spectrum.unsqueeze(1), self.geometry, samples)
+        return istft(product(masks, spectrum.unsqueeze(1)), self.geometry, samples)
 
     def loss(self, magnitude: Tensor, masks: Tensor, batch: Batch) -> Tensor:
         """The loss of each mixture, [B], under this module's supervision. A subclass may give another.
@@ -185,20 +194,21 @@ class WeakLabelSeparator(WeakLabelModule):
         # The classifier may run in reduced precision, the losses never.
         of_estimates = of_mixture = drawn = None
         if self.classifier is not None and self._uses_classifier:
-            given = estimates
+            given = estimates.abs() if estimates.is_complex() else estimates
             if self.training and self.classified_estimates is not None:
                 order = torch.rand(estimates.shape[:2], device=estimates.device).argsort(1)
                 drawn = order[:, : self.classified_estimates]
-                given = estimates.take_along_dim(drawn[..., None, None], 1)
+                given = given.take_along_dim(drawn[..., None, None], 1)
             of_estimates = self.classifier(given.flatten(0, 1)).unflatten(0, given.shape[:2])
         if self.classifier is not None and self.joint:
             of_mixture = self.classifier(magnitude)
         with torch.autocast(magnitude.device.type, enabled=False):
             kept = loud_frames(magnitude, self.quiet_frames)
             if self.supervision == "strong":
-                sources = stft(batch.sources, self.geometry).abs()
+                mixture = magnitude if self.mask_kind == "magnitude" else stft(batch.mixture, self.geometry)
+                sources = truncated_sources(self.mask_kind, mixture, stft(batch.sources, self.geometry))
                 weight = prior_weight(batch.frame_labels, self.prior)
-                return self.strong_scale * truncated_magnitude_loss(magnitude, sources, masks, weight, kept)
+                return self.strong_scale * truncated_source_loss(magnitude, sources, masks, weight, kept)
             active = batch.frame_labels
             if self.supervision == "clip":
                 active = batch.clip_labels.unsqueeze(-1).expand_as(active)

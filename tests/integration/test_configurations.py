@@ -19,7 +19,7 @@ pytestmark = pytest.mark.any_cpu
 PRESETS = get_args(Preset)
 NAMES = {str(path.relative_to(CONFIGS).with_suffix("")) for path in CONFIGS.rglob("*.yaml")}
 CORPORA = {name for name in NAMES if "/corpora/" in name}
-ABLATIONS = sorted(name for name in NAMES if "/ablations/" in name)
+ABLATIONS = sorted(name for name in NAMES if "/ablations/" in name or "/masks/" in name)
 NETWORK = ("--model.network.units", "6", "--model.network.layers", "1")
 
 
@@ -95,6 +95,8 @@ def test_an_ablation_is_added_to_a_training_or_a_selection_and_what_it_says_hold
         command = ("test", *music, *separatrix.as_options(given))
     elif name.startswith("deep_clustering/"):
         command = ("fit", "--config", "deep_clustering/model", *NETWORK, *music[2:])
+    elif kind == "ReferenceSeparator":
+        command = ("test", *separatrix.arguments("ideal_ratio_mask"))
     elif kind == "EventClassifier":
         command = ("fit", *separatrix.arguments("classifier_frame"))
     else:
