@@ -23,6 +23,7 @@ from lightning_modules.setting_checks import (
 from lightning_modules.spectrogram import istft, log_magnitude, stft
 from lightning_modules.trained_module import load_module
 from lightning_modules.weak_labels.classifier_module import EventClassifier
+from lightning_modules.weak_labels.external_classifier import SETTINGS, ExternalClassifier, frozen
 from lightning_modules.weak_labels.labels import WeakLabelModule, logits_at_label_rate
 from lightning_modules.weak_labels.losses import (
     estimate_classification_loss,
@@ -47,6 +48,8 @@ class WeakLabelSeparator(WeakLabelModule):
         supervision: `strong` (isolated sources), `frame` labels or `clip` labels.
         classifier: checkpoint of an EventClassifier trained with the same labels; frozen. Needed for weak labels. In a
             path such as `runs/classifier_{supervision}/checkpoints/best.ckpt` the supervision is filled in.
+        external_classifier: instead of `classifier`, for clip labels, settings of an ExternalClassifier: a `program` of
+            torch.export or the class of a `module`, and which of its outputs stand for our `classes`.
         joint_classifier: instead of `classifier`, settings of an EventClassifier that is trained together with the
             separator from scratch, an ablation: the two co-adapt and separation degrades.
         classes: sound classes, in the order of sources and labels.
@@ -75,12 +78,13 @@ class WeakLabelSeparator(WeakLabelModule):
         scheduler_interval: whether the schedule steps every `epoch` or every optimiser `step`.
     """
 
-    replaceable = frozenset({"classifier"})
+    replaceable = frozenset({"classifier", "external_classifier"})
 
     def __init__(
         self,
         supervision: Supervision = "strong",
         classifier: str | None = None,
+        external_classifier: dict[str, Any] | None = None,
         joint_classifier: dict[str, Any] | None = None,
         classes: Sequence[str] = (),
         sample_rate: int = 16000,
@@ -131,14 +135,21 @@ class WeakLabelSeparator(WeakLabelModule):
         self.network = made_of(network, nn.Module)(bins, mask_maps(len(classes), masks, mask) * bins)
         require_every_frame(self.network)
         self.joint = joint_classifier is not None
-        self.classifier: EventClassifier | None = None
-        if supervision != "strong" and joint_classifier is not None:
-            if classifier is not None:
-                raise InputError("classifier and joint_classifier: give a trained one or the settings of a joint one")
-            unknown = joint_classifier.keys() - {"network", "gain"}
-            if unknown:
-                raise InputError(f"joint_classifier: no setting {', '.join(sorted(unknown))}; it has network and gain")
-            self.classifier = EventClassifier(supervision, classes, **geometry, **joint_classifier)
+        self.classifier: EventClassifier | ExternalClassifier | None = None
+        if supervision == "strong":
+            return
+        own, external, joint = classifier, external_classifier, joint_classifier
+        given = {"classifier": own, "external_classifier": external, "joint_classifier": joint}
+        if len(named := [name for name, value in given.items() if value is not None]) > 1:
+            raise InputError(f"{' and '.join(named)}: give only one of them")
+        if joint is not None:
+            _require_known(joint, ("network", "gain"), "joint_classifier")
+            self.classifier = EventClassifier(supervision, classes, **geometry, **joint)
+        if external is not None:
+            if supervision != "clip":
+                raise InputError(f"external_classifier: is for clip labels, not for {supervision} labels; give another")
+            _require_known(external, SETTINGS, "external_classifier")
+            self.classifier = ExternalClassifier(self.geometry, classes, **external)
 
     def signature(self) -> dict[str, Any]:
         return {**super().signature(), "supervision": self.supervision}
@@ -149,9 +160,12 @@ class WeakLabelSeparator(WeakLabelModule):
         data = getattr(self.trainer, "datamodule", None)
         if stage == "fit" and self.supervision == "strong" and not getattr(data, "train_sources", True):
             raise InputError("train_sources: false; strong supervision learns from isolated sources, set it to true")
-        if stage in ("fit", "validate") and self._uses_classifier and self.classifier is None:
-            self.classifier = _frozen_classifier(self.classifier_checkpoint, self).to(self.device)
-        if self.classifier is not None and self.joint:
+        if stage in ("fit", "validate") and self._uses_classifier:
+            if self.classifier is None:
+                self.classifier = _frozen_classifier(self.classifier_checkpoint, self).to(self.device)
+            elif isinstance(self.classifier, ExternalClassifier):
+                self.classifier.load(self.trainer.strategy.root_device)
+        if isinstance(self.classifier, EventClassifier) and self.joint:
             self.classifier.prior.copy_(self.prior)
 
     def input_features(self, magnitude: Tensor) -> Tensor:
@@ -195,12 +209,14 @@ class WeakLabelSeparator(WeakLabelModule):
         of_estimates = of_mixture = drawn = None
         if self.classifier is not None and self._uses_classifier:
             given = estimates.abs() if estimates.is_complex() else estimates
+            if isinstance(self.classifier, ExternalClassifier) and self.classifier.takes == "waveform":
+                given = self._resynthesise(stft(batch.mixture, self.geometry), masks, batch.mixture.shape[-1])
             if self.training and self.classified_estimates is not None:
                 order = torch.rand(estimates.shape[:2], device=estimates.device).argsort(1)
                 drawn = order[:, : self.classified_estimates]
-                given = given.take_along_dim(drawn[..., None, None], 1)
+                given = given.take_along_dim(drawn.view(*drawn.shape, *[1] * (given.ndim - 2)), 1)
             of_estimates = self.classifier(given.flatten(0, 1)).unflatten(0, given.shape[:2])
-        if self.classifier is not None and self.joint:
+        if isinstance(self.classifier, EventClassifier) and self.joint:
             of_mixture = self.classifier(magnitude)
         with torch.autocast(magnitude.device.type, enabled=False):
             kept = loud_frames(magnitude, self.quiet_frames)
@@ -217,7 +233,7 @@ class WeakLabelSeparator(WeakLabelModule):
                 activity, weight = self.targets(batch, self.supervision, self.classifier.frame_reduction)
                 logits = logits_at_label_rate(of_estimates, self.supervision)
                 loss = loss + self.classification * estimate_classification_loss(logits, activity, weight, drawn)
-            if self.classifier is not None and of_mixture is not None:
+            if isinstance(self.classifier, EventClassifier) and of_mixture is not None:
                 loss = loss + self.classifier.loss(of_mixture, batch)
         return loss
 
@@ -246,13 +262,13 @@ class WeakLabelSeparator(WeakLabelModule):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Leave the frozen classifier out: its own checkpoint holds it."""
         super().on_save_checkpoint(checkpoint)
-        if self.classifier_checkpoint is not None:
+        if not self.joint:
             weights = checkpoint["state_dict"]
             checkpoint["state_dict"] = {k: v for k, v in weights.items() if not k.startswith("classifier.")}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Check the checkpoint; the frozen classifier's weights are this module's own."""
-        if self.classifier_checkpoint is not None and self.classifier is not None:
+        if not self.joint and self.classifier is not None:
             for name, value in self.classifier.state_dict().items():
                 checkpoint["state_dict"][f"classifier.{name}"] = value
         super().on_load_checkpoint(checkpoint)
@@ -267,11 +283,9 @@ def _frozen_classifier(checkpoint: str | None, separator: WeakLabelSeparator) ->
         )
     classifier = load_module(checkpoint, EventClassifier)
     require_agreement(separator.signature(), classifier.signature(), checkpoint, by="the separator")
-    classifier.requires_grad_(False).eval()
-    for layer in classifier.modules():
-        if isinstance(layer, nn.RNNBase):
-            # cuDNN has no backward pass for recurrent layers in evaluation mode; without dropout, training mode
-            # computes the same.
-            layer.dropout = 0.0
-            layer.train()
-    return classifier
+    return frozen(classifier)
+
+
+def _require_known(settings: dict[str, Any], known: Sequence[str], name: str) -> None:
+    if unknown := settings.keys() - {*known}:
+        raise InputError(f"{name}: no setting {', '.join(sorted(unknown))}; it has {', '.join(known)}")
