@@ -1,4 +1,4 @@
-"""A classifier from elsewhere as the judge of clip labels: a program of torch.export, or any torch module."""
+"""A classifier from elsewhere for separation from clip labels: a program of torch.export, or any torch module."""
 
 import os
 import warnings

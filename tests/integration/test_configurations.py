@@ -125,7 +125,7 @@ class Levels(torch.nn.Module):
 
 
 @pytest.mark.parametrize("name", TAGGERS)
-def test_a_tagger_judges_a_training_whose_separator_needs_it_no_longer(name, separatrix, tmp_path):
+def test_a_separator_learns_from_a_tagger_and_needs_it_no_longer(name, separatrix, tmp_path):
     torch.manual_seed(0)
     made = torch.export.export(Levels(), (torch.zeros(2, 16_000),), dynamic_shapes=({0: torch.export.Dim.DYNAMIC},))
     torch.export.save(made, tmp_path / "tagger.pt2")

@@ -1,4 +1,4 @@
-"""Classifiers from elsewhere as judges: what they get, what their outputs mean, what stays as it was."""
+"""Classifiers from elsewhere: what they get, what their outputs mean, what stays as it was."""
 
 import copy
 from functools import partial
@@ -104,7 +104,7 @@ def test_the_loss_is_that_of_the_largest_logit_among_a_class_s_outputs_for_wavef
         assert ours.any()
 
 
-def test_a_program_of_our_own_classifier_with_its_classes_in_another_order_judges_as_its_checkpoint_does(tmp_path):
+def test_a_program_of_our_own_classifier_with_its_classes_in_another_order_gives_the_loss_of_its_checkpoint(tmp_path):
     torch.manual_seed(0)
     settings: dict[str, Any] = {"network": partial(CRNN, channels=[2, 3, 4], units=4), "gain": 10.0}
     classifier = EventClassifier("clip", CLASSES, **GEOMETRY_SETTINGS, **settings)
@@ -174,7 +174,7 @@ def test_training_leaves_the_classifier_as_it_was_keeps_it_out_of_checkpoints_an
         ({"program": "{program}", "classes": MAP, "takes": "magnitude"}, ".*tagger.pt2: does not take magnitudes of"),
     ],
 )  # fmt: skip
-def test_what_cannot_judge_is_refused_in_one_line(external, line, program, tmp_path):
+def test_what_is_no_classifier_of_clips_is_refused_in_one_line(external, line, program, tmp_path):
     (tmp_path / "text.pt2").write_text("text")
     if "program" in external:
         external = {**external, "program": external["program"].format(folder=tmp_path, program=program)}
@@ -182,7 +182,7 @@ def test_what_cannot_judge_is_refused_in_one_line(external, line, program, tmp_p
         trainer(1).fit(separator(external), datamodule=RandomScenes())
 
 
-def test_it_judges_clips_alone_and_one_classifier_is_enough():
+def test_it_is_for_clip_labels_alone_and_one_classifier_is_enough():
     external = {"program": "a", "classes": MAP}
     with pytest.raises(InputError, match=r"^external_classifier: is for clip labels, not for frame labels; [^\n]*$"):
         separator(external, supervision="frame")
