@@ -86,7 +86,7 @@ def _given(arguments: list[str]) -> Iterator[tuple[str, Any, str]]:
 def _flat(section: Any, name: str = "") -> Iterator[tuple[str, Any]]:
     if isinstance(section, dict) and section:
         for key, value in section.items():
-            inner = ".".join(filter(None, (name, str(key))))
+            inner = ".".join(filter(None, (name, str(key).removesuffix("+"))))
             yield from _flat(value, name if key in ("class_path", "init_args") else inner)
     elif isinstance(section, list) and any(isinstance(each, dict) for each in section):
         for each in section:

@@ -81,12 +81,13 @@ def mask_inference_loss(masks: Tensor, magnitude: Tensor, source_magnitudes: Ten
     """
     mixture = magnitude.unsqueeze(1)
     targets, estimates = torch.minimum(mixture, source_magnitudes), masks * mixture
-    errors = torch.stack([(target.unsqueeze(1) - estimates).abs().sum(-1) for target in targets.unbind(1)], 1)
+    differences = ((target.unsqueeze(1) - estimates).abs() for target in targets.unbind(1))
+    errors = torch.stack([of_source.sum(-1, dtype=torch.float64) for of_source in differences], 1)
     # NaN stays in the loss: any order will do.
     orders = [linear_sum_assignment(error)[1] for error in errors.detach().nan_to_num().cpu().numpy()]
     order = torch.tensor(np.array(orders), device=errors.device).unsqueeze(-1)
-    smallest = torch.finfo(magnitude.dtype).tiny  # silent mixtures: 0 / tiny = 0
-    return errors.gather(2, order).sum((1, 2)) / magnitude.sum(-1).clamp_min(smallest)
+    total = magnitude.sum(-1, dtype=torch.float64).clamp_min(torch.finfo(torch.float64).tiny)  # silent: 0 / tiny = 0
+    return (errors.gather(2, order).sum((1, 2)) / total).to(masks.dtype)
 
 
 def _normalised_gram(embedding: Tensor, dominant: Tensor, weight: Tensor) -> tuple[Tensor, Tensor, Tensor]:

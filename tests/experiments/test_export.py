@@ -240,6 +240,7 @@ def test_the_command_line_shows_a_card_of_a_checkpoint_and_of_its_export_alike_t
 BANDS = partial(BandSplit, bands=3, features=4, units=3, layers=1)
 MODULES = {
     "separator": lambda: WeakLabelSeparator(network=BANDS, input_normalisation="mixture", **SETTINGS),
+    "complex separator": lambda: WeakLabelSeparator(network=TWO_LAYERS, mask="complex", masks="softmax", **SETTINGS),
     "classifier": lambda: EventClassifier(network=partial(CRNN, channels=[2, 3, 4], units=3), **SETTINGS),
     "deep clustering": lambda: DeepClustering(network=TWO_LAYERS, dimensions=3, **GEOMETRY),
     "chimera": lambda: DeepClustering(network=BANDS, dimensions=3, head="both", **GEOMETRY),

@@ -39,6 +39,7 @@ FRAME = ("fit", "--config", "weak_labels/base", "--config", "weak_labels/frame")
         ("--model.network own.Net", "--model.network: no module own in "),
         ("--model WeakLabelSeperator", "--model: no class WeakLabelSeperator; did you mean WeakLabelSeparator?"),
         ("--trainer.callbacks+ AudioExample", "no class AudioExample; did you mean AudioExamples?"),
+        ("--preset small --model.msaks softmax", "did you mean --model.masks?"),
         ("--preset smal", "--preset smal: one of demo, small, paper; did you mean small?"),
         ("--trainer.profiler simpel", "it can only be one of ['simple', 'advanced'"),
         ("--config weak_labels/fram", "did you mean weak_labels/frame?"),
