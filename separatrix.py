@@ -72,7 +72,12 @@ from lightning_modules.deep_clustering.confidence import (
 from lightning_modules.deep_clustering.jensen_shannon import jensen_shannon
 from lightning_modules.deep_clustering.k_means import Clusters, k_means
 from lightning_modules.deep_clustering.level_features import level_features
-from lightning_modules.deep_clustering.losses import deep_clustering_loss, dominant_source, whitened_k_means_loss
+from lightning_modules.deep_clustering.losses import (
+    deep_clustering_loss,
+    dominant_source,
+    mask_inference_loss,
+    whitened_k_means_loss,
+)
 from lightning_modules.deep_clustering.module import DeepClustering
 from lightning_modules.deep_clustering.selection import ModelOutput, ModelSelection
 from lightning_modules.deep_clustering.source_count import SourceCount
