@@ -32,7 +32,7 @@ class ExternalClassifier(nn.Module):
         labels: our classes.
         classes: for each of our classes, the number of the output that stands for it, or several, counted from 0.
         program: file of torch.export, such as `separatrix export --program` writes of a classifier.
-        module: in place of a program, class_path and init_args of a torch module that comes with its weights.
+        module: in place of a program, a torch module that comes with its weights, or its class_path and init_args.
         takes: `waveform`, or `magnitude`, of the separator's spectrogram.
         sample_rate: of the waveforms, in Hz; the separator's unless given.
         gain: what it takes is multiplied by it.
@@ -49,7 +49,7 @@ class ExternalClassifier(nn.Module):
         labels: Sequence[str],
         classes: Mapping[str, int | Sequence[int]] | None = None,
         program: str | os.PathLike[str] | None = None,
-        module: dict[str, Any] | None = None,
+        module: dict[str, Any] | nn.Module | None = None,
         takes: Taken = "waveform",
         sample_rate: int | None = None,
         gain: float = 1.0,
@@ -71,17 +71,17 @@ class ExternalClassifier(nn.Module):
                 raise InputError(f"external_classifier: {label} has no output; give the number of one at least")
             for number in numbers:
                 require_whole(0, MOST_OUTPUTS, **{f"external_classifier: {label}": number})
-        self.program, self.chosen_module = program, module
         self.takes, self.gain = takes, gain
         self.rates = geometry.sample_rate, rate
-        self.model: nn.Module | None = None
+        self.program, self.choice = program, None if isinstance(module, nn.Module) else module
+        self.model = frozen(module) if isinstance(module, nn.Module) else None  # LightningCLI has made it
 
     def load(self, device: torch.device) -> None:
         """Read the model, unless that is done; an InputError where it cannot be."""
         if self.model is not None:
             return
         if self.program is None:
-            self.model = frozen(made_of(self.chosen_module, nn.Module)()).to(device)
+            self.model = frozen(made_of(self.choice, nn.Module)()).to(device)
             return
         from torch.export import load, passes  # half a second, which other systems need not wait for
 

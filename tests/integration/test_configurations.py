@@ -126,17 +126,19 @@ class Levels(torch.nn.Module):
 
 
 @pytest.mark.parametrize("name", TAGGERS)
-def test_a_separator_learns_from_a_tagger_and_needs_it_no_longer(name, separatrix, tmp_path):
+@pytest.mark.parametrize("kind", ["program", "module"])
+def test_a_separator_learns_from_a_tagger_and_needs_it_no_longer(name, kind, separatrix, tmp_path):
     torch.manual_seed(0)
     made = torch.export.export(Levels(), (torch.zeros(2, 16_000),), dynamic_shapes=({0: torch.export.Dim.DYNAMIC},))
     torch.export.save(made, tmp_path / "tagger.pt2")
-    program = ("--model.external_classifier.program", tmp_path / "tagger.pt2")
-    separatrix.succeed("fit", *separatrix.arguments("clip"), "--config", name, *program, "--run", tmp_path)
+    given = {"program": tmp_path / "tagger.pt2", "module": f"{{class_path: {__name__}.Levels}}"}[kind]
+    tagger = ("--config", name, f"--model.external_classifier.{kind}", given)
+    separatrix.succeed("fit", *separatrix.arguments("clip"), *tagger, "--run", tmp_path)
     checkpoint, exported = tmp_path / "checkpoints" / "best.ckpt", tmp_path / "model.safetensors"
     (tmp_path / "tagger.pt2").unlink()
     separatrix.succeed("test", "--config", tmp_path / "config.yaml", "--ckpt_path", "best", "--run", tmp_path)
     separatrix.succeed("export", checkpoint, "--output", exported)
-    assert b"tagger.pt2" not in exported.read_bytes()
+    assert b"tagger.pt2" not in exported.read_bytes() and b"Levels" not in exported.read_bytes()
     soundfile.write(tmp_path / "noise.wav", np.random.default_rng(0).uniform(-0.1, 0.1, 8000), 8000)
     separatrix.succeed("separate", "--model", exported, tmp_path / "noise.wav", "--output", tmp_path / "separated")
 

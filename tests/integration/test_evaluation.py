@@ -29,9 +29,9 @@ def test_rows_that_an_interrupted_evaluation_left_are_not_computed_again(separat
     stage = stages("test weak-labels")
     header, *lines = (stage.whole / "scores.csv").read_text().splitlines(keepends=True)
     # Scores that no evaluation gives; then a batch that a kill cut short.
-    marked = {index: f"{index},siren,,1.0,2.0,{index}.0\n" for index in (0, 1, 5, 199)}
+    marked = {index: f"{index},siren,,1.0,2.0,{index}.0,of-{index}\n" for index in (0, 1, 5, 199)}
     (tmp_path / "scores.parts").mkdir()
-    left = f"{marked[0]}{marked[1]}\n{marked[5]}{marked[199]}\n7,siren,,1.0,2.0,7.0\n8,si"
+    left = f"{marked[0]}{marked[1]}\n{marked[5]}{marked[199]}\n7,siren,,1.0,2.0,7.0,of-7\n8,si"
     (tmp_path / "scores.parts" / "rank-0-earlier.csv").write_text(left)
     separatrix.succeed(*stage.into(tmp_path))
     kept = [line for line in lines if int(line.split(",")[0]) not in marked]

@@ -7,6 +7,7 @@ import subprocess
 import sys
 
 import pytest
+import torch
 
 from experiments.cli import COMMANDS, main
 
@@ -48,6 +49,16 @@ FRAME = ("fit", "--config", "weak_labels/base", "--config", "weak_labels/frame")
 )
 def test_a_misspelt_setting_of_a_training(words, meant, told):
     assert meant in told(*FRAME, *words.split())
+
+
+def test_a_schedule_of_ones_own_leaves_the_settings_of_torchs_known(told):
+    class Mine(torch.optim.lr_scheduler.LRScheduler):
+        pass
+
+    assert "--model.msaks: no such setting; did you mean" in told(
+        *FRAME, "--preset", "small", "--model.msaks", "softmax"
+    )
+    del Mine
 
 
 @pytest.mark.parametrize(
