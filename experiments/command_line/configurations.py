@@ -112,8 +112,8 @@ def preset_parts(row: str, preset: str, names: Collection[str] = ()) -> list[str
     """
     system, _, last = row.partition("/")
     if system == "weak_labels":
-        kind = read_configuration(row).get("model", {}).get("class_path")
-        size = {"EventClassifier": ["classifier"], "WeakLabelSeparator": ["separator"]}.get(kind, [])
+        sizes = {"EventClassifier": ["classifier"], "WeakLabelSeparator": ["separator"]}
+        size = sizes.get(model_kind(row) or "", [])
         parts = ["base", f"{preset}/data", last, *(f"{preset}/{part}" for part in (*size, last))]
     elif last in ("model", *EVALUATIONS):
         parts = [last, *([f"{preset}/model"] if last == "model" else [])]
@@ -148,6 +148,17 @@ def options(arguments: Iterable[str]) -> list[tuple[str, ...]]:
 def config_options(*names: str) -> list[str]:
     """`--config` for each of these configurations."""
     return [word for name in names for word in ("--config", name)]
+
+
+def model_kind(name: str) -> str | None:
+    """The class of a configuration's model; none of one that has no model."""
+    kind: str | None = read_configuration(name).get("model", {}).get("class_path")
+    return kind
+
+
+def added_options(names: Iterable[str], kind: str | None = None) -> list[str]:
+    """`--config` for those of the configurations whose model is of this kind, and those of data alone."""
+    return config_options(*(name for name in names if model_kind(name) in (kind, None)))
 
 
 def data_options(arguments: list[str]) -> list[str]:

@@ -58,15 +58,34 @@ def test_settings_with_a_dot_go_to_every_stage_and_those_of_the_data_to_the_bank
         assert ("--trainer.max_epochs=2" in given) == (stage.name != "bank")
 
 
-def test_models_of_another_head_are_trained_into_a_folder_of_their_own(started, tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    ("system", "name", "fitting"),
+    [
+        ("model-selection", "deep_clustering/heads/chimera", {"speech.fit", "music.fit", "environmental.fit"}),
+        (
+            "weak-labels",
+            "weak_labels/ablations/recurrent_classifier",
+            {f"classifier_{labels}.{verb}" for labels in ("frame", "clip") for verb in ("fit", "test")},
+        ),
+        ("weak-labels", "weak_labels/ablations/foreground", None),
+    ],
+)
+def test_a_configuration_is_added_to_the_stages_that_it_fits_in_a_folder_of_its_own(
+    system, name, fitting, started, tmp_path, monkeypatch
+):
     monkeypatch.chdir(tmp_path)
-    command(["reproduce", "model-selection", "--head", "chimera"])
+    command(["reproduce", system, "--config", name])
     ((stages, *_),) = started
-    chosen = {stage.name for stage in stages if "deep_clustering/heads/chimera" in stage.arguments}
-    assert chosen == {"speech.fit", "music.fit", "environmental.fit"}
-    assert {stage.run.parts[:3] for stage in stages} == {("runs", "demo", "model-selection-chimera")}
-    with pytest.raises(InputError, match=r"^--head: is of model-selection; leave it out$"):
-        command(["reproduce", "weak-labels", "--head", "chimera"])
+    chosen = {stage.name for stage in stages if ("--config", name) in pairwise(stage.arguments)}
+    assert chosen == (fitting or {stage.name for stage in stages})  # one of data alone: all, the bank too
+    folder = f"{system}-{name.rpartition('/')[2]}"
+    assert {stage.run.parts[:3] for stage in stages} == {("runs", "demo", folder)}
+
+
+def test_a_configuration_of_no_stage_is_refused():
+    words = r"^--config deep_clustering/heads/chimera: weak-labels has no model of DeepClustering; leave it out$"
+    with pytest.raises(InputError, match=words):
+        command(["reproduce", "weak-labels", "--config", "deep_clustering/heads/chimera"])
 
 
 @pytest.mark.parametrize(
