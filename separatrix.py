@@ -54,6 +54,7 @@ from datamodules.recipes import Recipe, SceneRecipes, SceneRules
 from datamodules.rendering import render
 from datamodules.sound_bank import SoundBank, build_sound_bank
 from datamodules.source_pairs import SourcePairs
+from datamodules.stem_scenes import StemScenes
 from datamodules.urban_scenes import UrbanScenes
 from experiments.export.card import read_card
 from experiments.export.model import export_module

@@ -51,7 +51,7 @@ _BRIEFLY = {
     "--model.network": "BLSTM, CRNN, BandSplit, or MODULE.CLASS of your own; its settings are --model.network.SETTING",
     "--model.optimizer": "a class of torch.optim; its settings are --model.optimizer.SETTING, such as lr",
     "--model.scheduler": "a class of torch.optim.lr_scheduler; its settings are --model.scheduler.SETTING",
-    "--data": "UrbanScenes, SourcePairs, or MODULE.CLASS of your own; its settings are --data.SETTING",
+    "--data": "UrbanScenes, StemScenes, SourcePairs, or MODULE.CLASS of your own; its settings are --data.SETTING",
     "--data.corpus": "UrbanSound8K, ESC50, FSD50K, LibriSpeech, MUSDB18, OwnRecordings, JoinedCorpora, Procedural, "
     "...; its settings are --data.corpus.SETTING, such as root; --follow-links reads what links lead to",
     "--early_stopping.patience": "epochs without a better validation loss before training stops (default: 5)",

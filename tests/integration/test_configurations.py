@@ -89,6 +89,18 @@ def test_a_preset_of_the_model_selection_runs_on_recordings(preset, stages_of, s
     assert len(rows) == int(separatrix.pairs["data.test_mixtures"]) * 3 * 2
 
 
+def test_the_stems_of_songs_are_classes(recordings, separatrix, tmp_path):
+    sizes = separatrix.as_options({**separatrix.pairs, "data.bank_folder": separatrix.banks, **separatrix.trainer})
+    stems = config_options("weak_labels/corpora/musdb18_stems", "weak_labels/corpora/muted_stems")
+    row = ("--config", "weak_labels/frame", "--preset", "small", *stems, "--data.corpus.root", recordings, *sizes)
+    joint = ("--config", "weak_labels/ablations/joint")
+    separatrix.succeed("fit", *row, *joint, *NETWORK, "--run", tmp_path)
+    separatrix.succeed("test", "--config", tmp_path / "config.yaml", "--ckpt_path", "best", "--run", tmp_path)
+    rows = separatrix.rows(tmp_path / "scores.csv")
+    assert {row["class"] for row in rows} == {"drums", "bass", "other", "vocals"}
+    assert {row["recordings"] for row in rows} == {"Three"}
+
+
 @pytest.mark.parametrize("name", ABLATIONS)
 def test_an_ablation_is_added_to_a_training_or_a_selection_and_what_it_says_holds(
     name, separatrix, model_selection, tmp_path
