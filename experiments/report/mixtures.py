@@ -74,7 +74,8 @@ def arithmetic(precision: str) -> torch.autocast:
 def selection_of(run: Run, folder: Path) -> ModelSelection:
     """The selection that a run was tested with; models that were moved with the folder are found in it."""
     paths = [lies_in(folder, path) for path in run.setting("model", "checkpoints") or []]
-    return ModelSelection(paths, run.setting("model", "confidence_clusters", "refit")).eval()
+    settings = {name: run.setting("model", name) for name in ("confidence_clusters", "signal_features")}
+    return ModelSelection(paths, **{name: value for name, value in settings.items() if value is not None}).eval()
 
 
 def lies_in(folder: Path, checkpoint: str) -> str:

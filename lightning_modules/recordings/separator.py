@@ -64,8 +64,8 @@ class Separator:
         window: in seconds.
 
     Raises:
-        InputError: a class is named `residual`, a model's class separates in a way of its own, or the number of sources
-            cannot be chosen.
+        InputError: a class is named `residual`, a model's class separates in a way of its own or has no confidence to
+            be picked by, or the number of sources cannot be chosen.
     """
 
     def __init__(
@@ -79,6 +79,9 @@ class Separator:
         if RESIDUAL in model.classes:
             raise InputError(f"classes: {RESIDUAL} is what the other sources leave; train with another name")
         require_positive(window=window)
+        if isinstance(model, ModelSelection) and (others := set(model.models) - set(model.deep_clustering_models)):
+            kind = type(others.pop()).__name__
+            raise InputError(f"model: a {kind} has no confidence to be picked by; leave it out, or give it alone")
         self._models = model.deep_clustering_models if isinstance(model, ModelSelection) else [model]
         for each in (model, *self._models):
             _require_no_other_way(each)
