@@ -216,7 +216,7 @@ def difference_table(gains: Sequence[Difference]) -> Table:
             f"{NAMES[gain.row]} - {NAMES[gain.reference]}",
             gain.domain,
             f"{gain.mean:+.2f}",
-            _interval(gain.low, gain.high, "+.2f"),
+            interval(gain.low, gain.high, "+.2f"),
             str(gain.mixtures),
             str(gain.recordings),
         ]
@@ -268,7 +268,7 @@ def correlation_table(
             f"{line.domain} model" if line.models == OWN_MODEL else "all models",
             line.coefficient.capitalize(),
             _beside(line.value, published.get(line[:3]), ".2f"),
-            _interval(line.low, line.high, ".2f"),
+            interval(line.low, line.high, ".2f"),
             str(line.points),
             str(line.recordings),
         ]
@@ -294,7 +294,8 @@ def _beside(ours: float, published: float | None, form: str) -> Cell:
     return Cell(formatted(ours, form), "" if published is None else f"{published:{form}}")
 
 
-def _interval(low: float, high: float, form: str) -> str:
+def interval(low: float, high: float, form: str) -> str:
+    """An interval as text."""
     return "–" if np.isnan(low) or np.isnan(high) else f"{low:{form}} to {high:{form}}"
 
 

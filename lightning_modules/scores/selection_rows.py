@@ -79,8 +79,8 @@ class Evaluated:
     @property
     def without_confidence(self) -> tuple[str, ...]:
         """Models that have no confidence in any mixture, such as those without embeddings."""
-        lacks = np.isnan(self.confidence).all(0) & (len(self.confidence) > 0)
-        return tuple(model for model, lacking in zip(self.models, lacks, strict=True) if lacking)
+        known = np.isfinite(self.confidence)
+        return tuple(model for place, model in enumerate(self.models) if len(known) and not known[:, place].any())
 
     @property
     def confidence(self) -> Floats:
