@@ -80,7 +80,7 @@ def drawn(segments: int = 4, seed: int = 0) -> Programme:
     lengths = [4000 + 400 * number for number in range(segments)]
     bounds = [0, *np.cumsum(lengths).tolist()]
     time = torch.arange(bounds[-1]) / RATE
-    noise = 0.1 * torch.randn(bounds[-1], generator=generator) * ((17 * time).sin() > 0.3)
+    noise = 0.1 * torch.randn(bounds[-1], generator=generator) * (0.2 + ((17 * time).sin() > 0.3))
     hum = 0.1 * (2 * torch.pi * (200 + 300 * (time * 2).floor()) * time).sin()
     sources = torch.stack([noise, hum])
     names = ["speech", "music"] * segments
