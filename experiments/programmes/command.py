@@ -2,7 +2,6 @@
 
 import hashlib
 from pathlib import Path
-from typing import get_args
 
 from rich.console import Console
 from rich.progress import track
@@ -10,7 +9,6 @@ from rich.progress import track
 from experiments.command_line.parser import command_parser
 from experiments.command_line.text import show_next
 from experiments.output.sole_writer import sole_writer
-from lightning_modules.batch import Split
 from lightning_modules.errors import InputError
 from lightning_modules.run_files import RunFiles
 from lightning_modules.setting_checks import require_positive, require_whole
@@ -36,7 +34,7 @@ def command(arguments: list[str]) -> None:
     add("--windows", type=float, nargs="+", default=[8.0, 4.0, 2.0], help="lengths of windows, in seconds")
     add("--near", type=float, default=1.0, help="what is near a join, in seconds on either side")
     add("--seed", type=int, default=0, help="of the order of domains")
-    add("--split", choices=get_args(Split)[1:], default="test", help="whose mixtures they are")
+    add("--split", choices=["validation", "test"], default="test", help="whose mixtures they are")
     add("--output", type=Path, help="folder of programmes.csv and programmes.md (default: that of the reproduction)")
     given = parser.parse_args(arguments[1:])
     require_whole(1, MOST, programmes=given.programmes)

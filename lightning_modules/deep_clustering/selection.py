@@ -224,7 +224,7 @@ class LearntSelection(ModelSelection):
         self.save_hyperparameters(dict(self.hparams) | {"learnt_from": hashlib.sha256(rows).hexdigest()})
         self._learnt = ExpectedSiSdr.fit(validation, SIGNAL_FEATURES)
         if missing := [name for name in self.names if name not in self._learnt.forests]:
-            raise InputError(f"{paths[0]}: no rows of the {missing[0]} model to learn from; validate with all the models")
+            raise InputError(f"{paths[0]}: no rows of the {missing[0]} model to learn from; validate all the models")
 
     def selection_score(self, output: ModelOutput) -> Tensor:
         """Expected SI-SDR in dB, [B]."""
