@@ -54,15 +54,15 @@ def gain_table(found: Sequence[Gain]) -> Table:
 
 def joins_table(found: Sequence[Gain], near: float) -> Table:
     """What it costs that windows know nothing of the joins."""
-    regions = dict(zip(REGIONS[1:], ("near", "far"), strict=True))
-    rows: list[list[str | Cell]] = [
-        [rule_name(gain.rule), windows_name(gain.windows), regions[gain.region], *_cells(gain)]
-        for gain in found
-        if gain.reference == JOINS
-    ]
-    columns = ["picked", "windows", "joins", "mean, dB", "95 % interval", "segments", "recordings"]
-    notes = [f"Difference from the separation that knows the joins, up to {near:g} s from a join and beyond."]
-    return Table("The cost of joins that nobody knows of", columns, rows, notes, texts=3)
+    rows: dict[tuple[str, str], list[str | Cell]] = {}
+    for gain in found:
+        if gain.reference == JOINS:
+            cells = rows.setdefault((gain.rule, gain.windows), [rule_name(gain.rule), windows_name(gain.windows)])
+            cells += _cells(gain)[:3]
+    columns = ["difference, dB", "windows", *("near joins", "95 % interval", "segments") * 2]
+    columns[5] = "far from them"
+    notes = [f"From the separation that knows the joins, up to {near:g} s from a join and beyond."]
+    return Table("The cost of joins that nobody knows of", columns, list(rows.values()), notes, texts=2)
 
 
 def rule_name(rule: str) -> str:
