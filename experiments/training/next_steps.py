@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from experiments.command_line.configurations import options
-from experiments.command_line.own_classes import own_modules
+from experiments.command_line.own_classes import import_options, own_modules
 from experiments.command_line.text import command_lines, show_next
 from lightning_modules.base_module import SeparatrixModule
 from lightning_modules.run_files import RunFiles
@@ -29,7 +29,7 @@ def tell_of_run(command: str, arguments: list[str], run: RunFiles, model: Separa
             words = ["--config", str(run.configuration), "--run", str(run.folder), "--ckpt_path", kept.stem]
             following.append(["test", *words])
     elif command == "validate":
-        following.append(["test", *arguments[1:]])
+        following.append(["test", *arguments[1:], *import_options()])
     elif command == "test":
         made = [run.summary]
         if run.summary.exists() or isinstance(model, EventClassifier):
@@ -61,7 +61,7 @@ def _after_classifier(arguments: list[str], run: RunFiles, supervision: str, che
 
 def resume_command(arguments: list[str], run: RunFiles) -> str:
     """The command that resumes an interrupted one: the same, for a training from its last complete epoch."""
-    words = list(arguments)
+    words = [*arguments, *import_options()]
     if arguments[0] == "fit" and run.last.exists():
         words = [word for option in options(words) if option[0].split("=")[0] != "--ckpt_path" for word in option]
         words += ["--ckpt_path", "last"]

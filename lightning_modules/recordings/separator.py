@@ -81,7 +81,7 @@ class Separator:
         require_positive(window=window)
         if isinstance(model, ModelSelection) and (others := set(model.models) - set(model.deep_clustering_models)):
             kind = type(others.pop()).__name__
-            raise InputError(f"model: a {kind} has no confidence to be picked by; leave it out, or give it alone")
+            raise InputError(f"model: a {kind} has no confidence to be picked by; leave it out")
         self._models = model.deep_clustering_models if isinstance(model, ModelSelection) else [model]
         for each in (model, *self._models):
             _require_no_other_way(each)

@@ -71,7 +71,8 @@ def test_any_separators_are_selected_from_by_what_their_signals_let_expect(separ
         "tiny_systems",
     ]
     signals = ("--config", "deep_clustering/selections/signals")
-    separatrix.succeed("validate", *words[:2], *signals, *words[2:], "--run", tmp_path / "validated")
+    shown = separatrix.succeed("validate", *words[:2], *signals, *words[2:], "--run", tmp_path / "validated").out
+    assert "--import tiny_systems" in " ".join(shown.split())
     rows = pandas.read_csv(tmp_path / "validated" / "validation_scores.csv")
     assert [*rows][-16:] == [*SIGNAL_FEATURES] and rows[[*SIGNAL_FEATURES]].notna().all(axis=None)
     assert rows["confidence"].isna().tolist() == (rows["model"] == "Bands").tolist()
