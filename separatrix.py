@@ -75,7 +75,7 @@ from lightning_modules.deep_clustering.losses import deep_clustering_loss, domin
 from lightning_modules.deep_clustering.module import DeepClustering
 from lightning_modules.deep_clustering.selection import ModelOutput, ModelSelection
 from lightning_modules.errors import InputError
-from lightning_modules.networks import BLSTM, CRNN, BandSplit
+from lightning_modules.networks import BLSTM, CRNN, BandSplit, TFLocoformer
 from lightning_modules.recordings.separator import Separator
 from lightning_modules.scores.calibration import Calibration
 from lightning_modules.scores.ensembles import Confusion, EnsembleScore, confusion, ensemble_scores, ensembles

@@ -19,7 +19,7 @@ pytestmark = pytest.mark.any_cpu
 PRESETS = get_args(Preset)
 NAMES = {str(path.relative_to(CONFIGS).with_suffix("")) for path in CONFIGS.rglob("*.yaml")}
 CORPORA = {name for name in NAMES if "/corpora/" in name}
-ABLATIONS = sorted(name for name in NAMES if "/ablations/" in name)
+ABLATIONS = sorted(name for name in NAMES if "/ablations/" in name or "/networks/" in name)
 NETWORK = ("--model.network.units", "6", "--model.network.layers", "1")
 
 
@@ -46,7 +46,7 @@ def stages_of(recordings, separatrix, tmp_path_factory):
     return of
 
 
-def test_every_configuration_is_a_stage_of_a_reproduction_or_an_ablation(stages_of):
+def test_every_configuration_is_a_stage_of_a_reproduction_or_added_to_one(stages_of):
     systems = ("weak_labels", "model_selection")
     assert set().union(*(used(stages_of(s, p)) for s in systems for p in PRESETS)) == NAMES - {*ABLATIONS} - CORPORA
 
@@ -84,7 +84,7 @@ def test_a_preset_of_the_model_selection_runs_on_recordings(preset, stages_of, s
 
 
 @pytest.mark.parametrize("name", ABLATIONS)
-def test_an_ablation_is_added_to_a_training_or_a_selection_and_what_it_says_holds(
+def test_an_ablation_or_a_network_is_added_to_a_training_or_a_selection_and_what_it_says_holds(
     name, separatrix, model_selection, tmp_path
 ):
     says = yaml.safe_load((CONFIGS / f"{name}.yaml").read_text())

@@ -10,7 +10,7 @@ from lightning_modules.batch_invariance import evaluate_batch_invariantly, inner
 from lightning_modules.deep_clustering.confidence import silhouette_samples
 from lightning_modules.deep_clustering.jensen_shannon import jensen_shannon
 from lightning_modules.deep_clustering.unit_sigmoid import unit_sigmoid
-from lightning_modules.networks import BLSTM, CRNN
+from lightning_modules.networks import BLSTM, CRNN, BandSplit, TFLocoformer
 from lightning_modules.networks.heads import class_masks, embeddings
 from lightning_modules.separation_scores import compare
 from lightning_modules.weak_labels.separator_module import WeakLabelSeparator
@@ -65,6 +65,8 @@ PRODUCTS = noise(11, 2048, dtype=torch.float64), noise(5, 2048, seed=1, dtype=to
 CASES = {
     "LSTM": (BLSTM(65, 6, units=300, layers=2), noise(65, 20)),
     "convolutions": (CRNN(33, 3, channels=(4, 8, 8), units=20), noise(33, 24)),
+    "LSTMs of bands": (BandSplit(65, 130, bands=8, merged_frames=2), noise(65, 41)),
+    "transformer of bands": (TFLocoformer(65, 130, bands=8, merged_frames=2), noise(65, 41)),
     "masks": (partial(class_masks, classes=3), OUTPUTS),
     "shared masks": (partial(class_masks, classes=2, activation="softmax"), OUTPUTS),
     "unit vectors": (partial(embeddings, dimensions=3, activation=unit_sigmoid), OUTPUTS),
