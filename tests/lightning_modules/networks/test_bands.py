@@ -94,7 +94,7 @@ def test_in_bfloat16_an_answer_is_nearly_that_of_float32(kind):
     exact = network(features())
     with torch.autocast("cpu", torch.bfloat16):
         answer = network(features())
-    assert float((answer - exact).norm()) < 0.02 * float(exact.norm())
+    assert float((answer - exact).norm()) < 0.03 * float(exact.norm())
 
 
 def test_a_band_is_decoded_into_its_own_bins_of_every_map():
