@@ -94,6 +94,8 @@ from lightning_modules.weak_labels.losses import (
     mixture_loss,
     prior_weight,
     truncated_magnitude_loss,
+    truncated_source_loss,
+    truncated_sources,
 )
 from lightning_modules.weak_labels.references import ReferenceSeparator
 from lightning_modules.weak_labels.separator_module import WeakLabelSeparator

@@ -70,7 +70,7 @@ class ClassifierScores(ReturnedScores):
     on_test_batch_end = on_validation_batch_end  # type: ignore[assignment]
 
     def on_test_epoch_end(self, trainer: Trainer, pl_module: Any) -> None:
-        table = Table(*CLASSIFIER_COLUMNS[1:])
+        table = Table(*(column.replace("_", " ") for column in CLASSIFIER_COLUMNS[1:]))
         rows = []
         for level, metrics in self._metrics.items():
             values = metrics.compute()

@@ -21,6 +21,8 @@ class MovingAverage(WeightAveraging):
 
     def __init__(self, decay: float = 0.999) -> None:
         def average(averaged: Tensor, current: Tensor, steps: Tensor | int) -> Tensor:
+            if not averaged.is_floating_point():  # such as the number of batches that a normalisation has seen
+                return current
             return averaged.lerp(current, 1 - min(decay, (1 + int(steps)) / (10 + int(steps))))
 
         super().__init__(avg_fn=average)

@@ -16,7 +16,8 @@ from lightning_modules.batch import Batch
 from lightning_modules.deep_clustering.jensen_shannon import jensen_shannon
 from lightning_modules.errors import InputError, printable
 from lightning_modules.run_files import SCORES_FILE, VALIDATION_SCORES_FILE
-from lightning_modules.scores.selection_rows import SELECTION_COLUMNS, SELECTION_SCORES, SEPARATOR, read_evaluated
+from lightning_modules.scores.rows import recordings_field
+from lightning_modules.scores.selection_rows import SELECTION_COLUMNS, SELECTION_SCORES, read_evaluated
 from lightning_modules.separation_scores import compare, score_comparison
 
 
@@ -56,7 +57,7 @@ class SelectionEvaluation(RowEvaluation):
         confidences, picked = _scores(outputs, len(labels)).tolist(), outputs["picked"].tolist()
         own = outputs["scores"].mT.unsqueeze(-1)[..., : len(self.columns) - len(SELECTION_COLUMNS)].tolist()
         for place, index in enumerate(batch.indices.tolist()):
-            recordings = SEPARATOR.join(name.replace(SEPARATOR, "/") for name in self._dataset.recordings(index))
+            recordings = recordings_field(self._dataset.recordings(index))
             of_mixture = slice(place * len(labels), (place + 1) * len(labels))
             for number, name in enumerate(names):
                 confident = *confidences[place][number], int(picked[place] == number), *own[place][number]

@@ -1,6 +1,6 @@
 """What is measured while a separator runs: improvement at every validation, rows of scores in a test."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,14 +10,14 @@ from rich.markup import escape
 from rich.table import Table
 from torch import Tensor
 
-from callbacks.row_evaluation import RowEvaluation
+from callbacks.row_evaluation import SPLITS, RowEvaluation
 from callbacks.tracker import track_rows
 from lightning_modules.batch import Batch
 from lightning_modules.errors import printable
 from lightning_modules.mixture_mean import MixtureMean
 from lightning_modules.run_files import RunFiles
-from lightning_modules.scores.rows import write_rows
-from lightning_modules.scores.summary import SCORE_COLUMNS, Summary, left_out_counts, summarise
+from lightning_modules.scores.rows import recordings_field, write_rows
+from lightning_modules.scores.summary import RECORDINGS, SCORE_COLUMNS, Summary, left_out_counts, summarise
 from lightning_modules.separation_scores import LeftOut, Score, compare, score_comparison
 
 
@@ -37,11 +37,18 @@ class SeparationEvaluation(RowEvaluation):
         folder: of the row files; in a command of `separatrix`, that of the run.
     """
 
-    columns = SCORE_COLUMNS
+    columns = (*SCORE_COLUMNS, RECORDINGS)
 
     def __init__(self, folder: str | None = None) -> None:
         super().__init__(folder)
         self._improvements: list[tuple[str, float]] = []
+        self._recordings: Callable[[int, int], list[str]] = lambda index, source: []
+
+    def setup(self, trainer: Trainer, pl_module: Any, stage: str) -> None:
+        super().setup(trainer, pl_module, stage)
+        dataset = getattr(trainer.datamodule, "dataset", None)  # type: ignore[attr-defined]
+        if stage in self.files and dataset is not None:  # of the project's data modules
+            self._recordings = dataset(SPLITS[stage]).recordings
 
     def on_validation_epoch_start(self, trainer: Trainer, pl_module: Any) -> None:
         self._improvements = []
@@ -62,7 +69,9 @@ class SeparationEvaluation(RowEvaluation):
 
     def rows(self, trainer: Trainer, module: Any, outputs: Any, batch: Batch) -> Iterable[Sequence[Any]]:
         """A row for every present class of every mixture."""
-        return map(score_row, _scores(module, outputs, batch))
+        for score in _scores(module, outputs, batch):
+            recordings = self._recordings(score.mixture, list(module.classes).index(score.label))
+            yield *score_row(score), recordings_field(recordings)
 
     def report(self, trainer: Trainer, module: Any, path: Path) -> tuple[Table, Iterable[str], dict[str, float]]:
         """Means, which `summary.csv` holds too, and how many rows have none."""
@@ -80,14 +89,13 @@ class SeparationEvaluation(RowEvaluation):
 
 
 def summary_table(summaries: Sequence[Summary]) -> Table:
-    """Means ± standard deviations, classes across, for a terminal."""
-    labels = list(dict.fromkeys(summary.label for summary in summaries))
-    table = Table("SI-SDR, dB", *map(escape, labels))
-    for quantity in dict.fromkeys(summary.quantity for summary in summaries):
-        table.add_row(quantity, *(f"{s.mean:.1f} ± {s.std:.1f}" for s in summaries if s.quantity == quantity))
-    improvements = [s for s in summaries if s.quantity == "improvement"]
-    table.add_row("median improvement", *(f"{s.median:.1f}" for s in improvements))
-    table.add_row("n", *(str(s.n) for s in improvements))
+    """Means ± standard deviations, a line for each class, for a terminal."""
+    quantities = list(dict.fromkeys(summary.quantity for summary in summaries))
+    table = Table("SI-SDR, dB", *quantities, "median improvement", "n")
+    for label in dict.fromkeys(summary.label for summary in summaries):
+        of = {summary.quantity: summary for summary in summaries if summary.label == label}
+        means = (f"{of[quantity].mean:.1f} ± {of[quantity].std:.1f}" for quantity in quantities)
+        table.add_row(escape(label), *means, f"{of['improvement'].median:.1f}", str(of["improvement"].n))
     return table
 
 

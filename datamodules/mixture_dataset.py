@@ -70,9 +70,11 @@ class MixtureDataset(Dataset[Batch]):
             self.with_sources,
         )
 
-    def recordings(self, index: int) -> list[str]:
-        """The different recordings that a mixture is made of, in the order of its events."""
-        return list(dict.fromkeys(self.bank.clips[clip].recording for clip in self.recipes(index).clips))
+    def recordings(self, index: int, source: int | None = None) -> list[str]:
+        """The different recordings that a mixture is made of, or one of its sources, in the order of its events."""
+        recipe = self.recipes(index)
+        clips = recipe.clips if source is None else recipe.clips[recipe.classes == source]
+        return list(dict.fromkeys(self.bank.clips[clip].recording for clip in clips))
 
     def active_frames(self, rank: int = 0, ranks: int = 1) -> torch.Tensor:
         """In how many frames each class is active, over one of several equal shares of the mixtures, int64 [C]."""

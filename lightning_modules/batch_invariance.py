@@ -64,6 +64,14 @@ def softmax(logits: Tensor, dim: int) -> Tensor:
     return logits.softmax(dim)
 
 
+def product(masks: Tensor, spectrum: Tensor) -> Tensor:
+    """Masks times a complex spectrum; complex masks by real and imaginary parts, for the same reason."""
+    if _evaluating and masks.is_complex() and masks.is_cpu:
+        real = masks.real * spectrum.real - masks.imag * spectrum.imag
+        return torch.complex(real, masks.real * spectrum.imag + masks.imag * spectrum.real)
+    return masks * spectrum
+
+
 def inner_products(rows: Tensor, others: Tensor) -> Tensor:
     """[B, n, T] times [B, m, T]: [B, n, m]; the sums of a single product of matrices are shared out among threads."""
     return one_as_two(lambda of_rows: torch.bmm(of_rows, others.expand(len(of_rows), -1, -1).mT), rows)

@@ -12,6 +12,7 @@ import torch
 from lightning_modules.base_module import SeparatrixModule
 from lightning_modules.checkpoint import read_checkpoint
 from lightning_modules.errors import InputError
+from lightning_modules.pretrained import model_file
 
 M = TypeVar("M", bound=SeparatrixModule)
 
@@ -20,13 +21,13 @@ def load_module(path: str | os.PathLike[str], *kinds: type[M]) -> M:
     """A trained module of one of these kinds or their subclasses, with the hyper-parameters that its file states.
 
     Args:
-        path: of the checkpoint or exported model.
+        path: of the checkpoint or exported model, or the name of an included model.
         kinds: of module. A class of your own is known once it is imported.
 
     Raises:
         InputError: the checkpoint cannot be read or is of another kind of module.
     """
-    checkpoint = read_checkpoint(path)
+    checkpoint = read_checkpoint(model_file(path))
     name, weights = checkpoint.get("module"), checkpoint["state_dict"]
     kind = next((each for kind in kinds for each in _with_subclasses(kind) if each.__name__ == name), None)
     if kind is None:

@@ -118,7 +118,7 @@ def _alternatives(module: System) -> Iterator[tuple[str, Loss, float]]:
     """Their names, their losses, [B], of a network and a batch, and how many times as fast ours is to be."""
     if isinstance(module, WeakLabelSeparator):
         plain = copy.deepcopy(module)
-        if plain.classifier is not None:
+        if isinstance(plain.classifier, EventClassifier):
             plain.classifier.network = published.classifier(plain.classifier.network)
 
         def weak_label_loss(network: nn.Module, batch: Batch) -> Tensor:

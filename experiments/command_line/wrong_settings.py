@@ -86,7 +86,7 @@ def _given(arguments: list[str]) -> Iterator[tuple[str, Any, str]]:
 def _flat(section: Any, name: str = "") -> Iterator[tuple[str, Any]]:
     if isinstance(section, dict) and section:
         for key, value in section.items():
-            inner = ".".join(filter(None, (name, str(key))))
+            inner = ".".join(filter(None, (name, str(key).removesuffix("+"))))
             yield from _flat(value, name if key in ("class_path", "init_args") else inner)
     elif isinstance(section, list) and any(isinstance(each, dict) for each in section):
         for each in section:
@@ -151,10 +151,12 @@ def _wrong_class(name: str, value: Any, dashes: str, kinds: dict[str, type]) -> 
 
 
 def _classes(kind: type) -> list[type]:
-    """Those whose settings can be meant: the project's and the user's, where there are some of a kind."""
+    """Those whose settings can be meant: all, or of a kind that the project has, its own and the user's."""
     concrete = list(_concrete(kind))
-    libraries = ("torch", "torchmetrics", "lightning")
-    return [cls for cls in concrete if cls.__module__.split(".")[0] not in libraries] or concrete
+    libraries, project = ("torch", "torchmetrics", "lightning"), ("lightning_modules", "datamodules", "callbacks")
+    if not any(cls.__module__.split(".")[0] in project for cls in concrete):  # such as schedules
+        return concrete
+    return [cls for cls in concrete if cls.__module__.split(".")[0] not in libraries]
 
 
 def _public(kind: type) -> list[type]:

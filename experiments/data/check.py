@@ -2,7 +2,7 @@
 
 import glob
 import os
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +13,7 @@ from jsonargparse.typing import restricted_number_type
 from rich.console import Console
 from rich.progress import track
 
+from datamodules.corpora.audio_file import SUFFIXES
 from datamodules.corpora.corpus import Clip, Corpus, Fold
 from datamodules.corpora.esc50 import ESC50
 from datamodules.corpora.folder_per_class import FolderPerClass
@@ -156,7 +157,23 @@ def check_clips(
         if most is not None and len(lines) > most:
             console.print(f"... and {len(lines) - most} more; direct the report into a file to list all of them")
     console.print(f"{len(inspections)} clips decoded: {len(broken)} broken, {len(silent)} without a loudness")
+    if (reader := _by_folder(corpus)) and (ignored := _other_files(reader.root)):
+        which = listed(f"{number} {ending}" for ending, number in ignored.most_common())
+        console.print(f"{counted(ignored.total(), 'other file')} ignored: {which}", markup=False, soft_wrap=True)
     return inspections
+
+
+def _by_folder(corpus: Corpus | Path) -> FolderPerClass | None:
+    """The reader of a user's own folder, whose files no table lists."""
+    reader = corpus.reader if isinstance(corpus, OwnRecordings) else corpus
+    return reader if isinstance(reader, FolderPerClass) else None
+
+
+def _other_files(root: Path) -> Counter[str]:
+    """How many files in and below a folder have an ending of no audio format, by ending; hidden ones do not count."""
+    below = (names for folder, _, names in os.walk(root) if "/." not in folder.removeprefix(str(root)))
+    names = [name for names in below for name in names if name[0] != "." and not name.lower().endswith(SUFFIXES)]
+    return Counter(os.path.splitext(name)[1].lower() or "without an ending" for name in names)
 
 
 def check_banks(corpus: Corpus, folder: Path, console: Console) -> int:
@@ -247,8 +264,8 @@ def command(arguments: list[str]) -> None:
     if chosen.corpus != "procedural" and not isinstance(given.get("folds"), list):  # all folds were looked at
         for line in split_warnings(usable, *_splits(chosen.corpus, given, usable)):
             console.print(f"warning: {line}", markup=False, soft_wrap=True)
-    reader = corpus.reader if isinstance(corpus, OwnRecordings) else corpus
-    if isinstance(reader, FolderPerClass) and reader.recording_separator is None and (line := pieces(usable)):
+    reader = _by_folder(corpus)
+    if reader and reader.recording_separator is None and (line := pieces(usable)):
         console.print(f"warning: {line}", markup=False, soft_wrap=True)
     if isinstance(corpus, Corpus) and (damaged := check_banks(corpus, banks, console)):
         raise InputError(f"{banks}: damaged sound banks of {corpus.name}: {damaged}, listed above")

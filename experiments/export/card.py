@@ -66,7 +66,7 @@ def _new_card(checkpoint: Path) -> Card:
     return {
         "module": contents.get("module"),
         # The classifier is a file of the machine that trained; only trainings need it.
-        "hyper_parameters": stated | ({"classifier": None} if "classifier" in stated else {}),
+        "hyper_parameters": stated | dict.fromkeys({"classifier", "external_classifier"} & stated.keys()),
         "training": {
             "epochs": None if epoch is None else epoch + 1,
             "steps": step,

@@ -28,7 +28,6 @@ def command(arguments: list[str]) -> None:
     add("--half", action="store_true", help="keep the weights as float16: half the size, not the same outputs")
     add("--overwrite", action="store_true", help="replace files that are there")
     given = parser.parse_args(arguments[1:])
-    from experiments.export.card import shown
     from experiments.export.model import KINDS, export_module, require_free, write_program
     from lightning_modules.trained_module import load_module
     from lightning_modules.weak_labels.classifier_module import EventClassifier
@@ -42,9 +41,8 @@ def command(arguments: list[str]) -> None:
                 alone.enter_context(sole_writer(path, option))
         print(f"exporting {given.checkpoint}")
         card = export_module(given.checkpoint, given.output, given.data_licence, given.half, given.overwrite)
-        print(shown(card))
         if card["data_licence"] is None:
-            print("data_licence: not known; --data-licence says that of your recordings")
+            print("its card names no data_licence; --data-licence says that of your recordings")
         module = load_module(given.output, *KINDS)
         made = [f"{given.output}, {given.output.stat().st_size / 1e6:.1f} MB"]
         if given.program is not None:
@@ -56,4 +54,4 @@ def command(arguments: list[str]) -> None:
         row = config_options(f"weak_labels/{module.supervision}")
         following = ["fit", *row, "--preset", "small", "--model.classifier", str(given.output)]
         following += ["--data.corpus.root", "DATA"]
-    show_next(made, [following])
+    show_next(made, [["card", str(given.output)], following])

@@ -95,7 +95,7 @@ class Contents:
             dict.fromkeys(row["class"] for row in read_rows(tests[0].files.scores, SCORE_COLUMNS))
         )
         classifier = next((run for run in self.folder.named(CLASSIFIERS) if run.files.best.is_file()), None)
-        self._part("table", "The table", lambda: [weak_labels.coloured_table(scores, classes, compared(tests))])
+        self._part("table", "The table", lambda: weak_labels.tables(scores, classes, compared(tests)))
         self._part("distributions", "Distributions", lambda: weak_labels.distribution_charts(scores, classes))
         if self.options.examples:
             self._part("listen", "Listen", lambda: [separation_examples(tests, classes, classifier, self.options)])

@@ -10,7 +10,7 @@ import pandas
 from experiments.report.charts import BIN_DB, BOXES, boxes, colour_of, css_colour, histograms, score_chart
 from experiments.report.page import Block, Charts
 from experiments.report.run_folder import Run
-from experiments.reproduction.weak_labels_table import NAMES, score_table
+from experiments.reproduction.weak_labels_table import NAMES, interval_tables, score_table
 from experiments.tables import Table, formatted
 from lightning_modules.scores.rows import Floats, numbers, read_table
 from lightning_modules.scores.summary import CLASSIFIER_COLUMNS, OVERALL, SCORE_COLUMNS
@@ -27,10 +27,11 @@ def system_name(row: str) -> str:
     return NAMES.get(row, row).removeprefix("Δ ").partition(" (")[0]
 
 
-def coloured_table(scores: Mapping[str, Path], classes: Sequence[str], compared: bool = True) -> Table:
-    """The paper's table with the systems' colours; arguments as for `score_table`."""
+def tables(scores: Mapping[str, Path], classes: Sequence[str], compared: bool = True) -> list[Table]:
+    """The paper's table with the systems' colours, and the intervals; arguments as for `score_table`."""
     colours = [css_colour(colour_of(system, list(scores))) for system in scores]
-    return replace(score_table(scores, classes, compared), title="SI-SDR in dB", colours=["", *colours, ""])
+    papers = replace(score_table(scores, classes, compared), title="SI-SDR in dB", colours=["", *colours, ""])
+    return [papers, *(replace(table, title="How sure the means are") for table in interval_tables(scores, classes))]
 
 
 def distribution_charts(scores: Mapping[str, Path], classes: Sequence[str]) -> list[Charts]:

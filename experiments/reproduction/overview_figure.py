@@ -2,7 +2,7 @@
 
 python -m experiments.reproduction.overview_figure RUNS docs/images/small.png
 
-RUNS holds the folders `weak-labels` and `model-selection` of two reproductions.
+RUNS holds the folders `weak-labels` and `model-selection` of two reproductions, or one of them.
 """
 
 import sys
@@ -61,10 +61,11 @@ def draw(axes: Axes, table: pd.DataFrame, title: str, quantity: str, rows: dict[
 
 
 def overview_figure(runs: Path) -> Figure:
-    """Both systems side by side, on white: readable on a dark page, too."""
-    figure = Figure(figsize=(11, 4.4), layout="constrained", facecolor="white", dpi=130)
-    for axes, (folder, panel) in zip(figure.subplots(1, 2), PANELS.items(), strict=True):
-        draw(axes, pd.read_csv(RunFiles(runs / folder).table), *panel)
+    """The systems that have a table, side by side, on white: readable on a dark page, too."""
+    panels = {table: panel for folder, panel in PANELS.items() if (table := RunFiles(runs / folder).table).is_file()}
+    figure = Figure(figsize=(5.5 * len(panels), 4.4), layout="constrained", facecolor="white", dpi=130)
+    for axes, (table, panel) in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels.items(), strict=True):
+        draw(axes, pd.read_csv(table), *panel)
     return figure
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import separatrix_entry
 from experiments.command_line.configurations import read_configuration, with_preset
+from experiments.command_line.text import listed
 from lightning_modules.atomic_file import write_text_atomically
 from lightning_modules.errors import InputError
 from lightning_modules.run_files import RunFiles
@@ -77,16 +78,20 @@ class Record:
     def __init__(self, stage: Stage, needs: Iterable[str]) -> None:
         self.stage = stage
         self.path = RunFiles(stage.run).stage_record(stage.name)
-        digest = hashlib.sha256()
+        digest, self.settings = hashlib.sha256(), dict[str, str]()
         arguments = with_preset(list(stage.arguments))
         for before, argument in zip(("", *arguments), arguments, strict=False):
             if argument.split("=")[0] in _NO_PART_OF_IT or before in _NO_PART_OF_IT:
                 continue
             if before == "--config":
-                digest.update(json.dumps(read_configuration(argument), default=str).encode())
+                content = json.dumps(read_configuration(argument), default=str).encode()
+                self.settings[f"--config {argument}"] = hashlib.sha256(content).hexdigest()
+                digest.update(content)
             elif before not in _PLACES:
-                where = before == "--data.corpus.root"
-                digest.update((os.path.abspath(argument) if where else argument).encode())
+                text = os.path.abspath(argument) if before == "--data.corpus.root" else argument
+                name, _, value = text.partition("=")
+                self.settings |= {name: value} if text.startswith("--") else {before: text}
+                digest.update(text.encode())
             digest.update(b"\0")
         for fingerprint in (*needs, stage.recordings):
             digest.update(fingerprint.encode())
@@ -97,6 +102,7 @@ class Record:
         try:
             stored = json.loads(self.path.read_text())
             state, fingerprint = stored["state"], stored["fingerprint"]
+            was = dict(stored.get("settings", {}))  # which earlier records lack
         except FileNotFoundError:
             return None
         except (OSError, ValueError, KeyError, TypeError, RecursionError):
@@ -104,11 +110,13 @@ class Record:
         if fingerprint != self.fingerprint:
             if state == "started" and not self.stage.begun:
                 return None  # most likely it was refused: it left nothing
-            other = (
-                "another configuration, or of other recordings" if self.stage.recordings else "another configuration"
-            )
+            names = was | self.settings if was else ()
+            differing = [name for name in names if was.get(name) != self.settings.get(name)]
+            other = f"another configuration ({listed(differing)})" if differing else "another configuration"
+            other += ", or of other recordings" if self.stage.recordings and not differing else ""
             raise InputError(f"{self.path.parent}: holds a run of {other}; choose another --output or delete it")
         return str(state)
 
     def write(self, state: str) -> None:
-        write_text_atomically(self.path, json.dumps({"state": state, "fingerprint": self.fingerprint}) + "\n")
+        record = {"state": state, "fingerprint": self.fingerprint, "settings": self.settings}
+        write_text_atomically(self.path, json.dumps(record) + "\n")

@@ -9,12 +9,15 @@ import pandas as pd
 from experiments.tables import Cell, Table, table_console
 from lightning_modules.atomic_file import write_text_atomically
 from lightning_modules.run_files import RunFiles
+from lightning_modules.scores.intervals import mean_interval
 from lightning_modules.scores.rows import read_rows, read_table, value_of, write_rows
 from lightning_modules.scores.summary import (
     CLASSIFIER_COLUMNS,
     OVERALL,
+    RECORDINGS,
     SCORE_COLUMNS,
     Summary,
+    improvements_by_row,
     left_out_counts,
     summarise,
 )
@@ -32,6 +35,8 @@ NAMES = {
     "ideal_ratio_mask": "Δ ideal ratio mask",
 }
 
+# What is compared row by row.
+COMPARED = (("frame", "clip"), ("strong", "frame"))
 WORSE = "Where the improvement (Δ) is negative, the estimate is worse than the unprocessed mixture."
 
 
@@ -45,7 +50,8 @@ def make_table(output: Path, note: str = "", compared: bool = True) -> None:
     """
     files, scores = RunFiles(output), {row: RunFiles(output / row).scores for row in ROWS[1:]}
     pooled = [read_table(path, SCORE_COLUMNS).assign(row=row) for row, path in scores.items()]
-    write_rows(files.scores, columns := ["row", *SCORE_COLUMNS], pd.concat(pooled)[columns].to_numpy())
+    rows = pd.concat(pooled).fillna("")
+    write_rows(files.scores, columns := ["row", *rows.columns.drop("row")], rows[columns].to_numpy())
     of_classifiers = [RunFiles(output / classifier).classifier_scores for classifier in CLASSIFIERS]
     classifiers = pd.concat([read_table(path, CLASSIFIER_COLUMNS) for path in of_classifiers])
     write_rows(files.classifier_scores, CLASSIFIER_COLUMNS, classifiers[list(CLASSIFIER_COLUMNS)].to_numpy())
@@ -58,11 +64,11 @@ def make_table(output: Path, note: str = "", compared: bool = True) -> None:
     ]
     write_rows(files.table, TABLE_COLUMNS, cells)
     table = score_table(scores, classes, compared)
-    percentiles = percentile_table(scores)
-    texts = [note and f"{note}\n", table.markdown(), percentiles.markdown()]
+    further = [*interval_tables(scores, classes), percentile_table(scores)]
+    texts = [note and f"{note}\n", table.markdown(), *(each.markdown() for each in further)]
     write_text_atomically(files.table_text, "\n".join(filter(None, texts)))
     console = table_console()
-    console.print(table, percentiles)
+    console.print(table, *further)
     console.print(" ".join(filter(None, (note, WORSE))), markup=False)
 
 
@@ -111,6 +117,37 @@ def score_table(scores: Mapping[str, Path], classes: Sequence[str], compared: bo
             counted = ", ".join(f"{n} rows ({why})" for why, n in counts.items())
             notes.append(f"Left out of {row}: {counted}.")
     return Table("", ["dB", *(label.replace("_", " ") for label in labels)], rows, notes, source="ICASSP 2020")
+
+
+def interval_tables(scores: Mapping[str, Path], classes: Sequence[str]) -> list[Table]:
+    """How sure the mean improvements are, and what one kind of label gains over another; none without recordings."""
+    found = {row: rows for row, path in scores.items() if len(rows := improvements_by_row(path))}
+    shown = {NAMES.get(row, f"Δ {row}"): rows for row, rows in found.items()}
+    for one, other in COMPARED:
+        if one in found and other in found:
+            gain = (found[one]["improvement_db"] - found[other]["improvement_db"]).dropna()  # of rows that both have
+            rows = found[one].loc[gain.index].assign(improvement_db=gain)
+            shown[f"{NAMES[one].removeprefix('Δ ')} - {NAMES[other].removeprefix('Δ ')}"] = rows
+    labels, recordings = [*classes, OVERALL], dict.fromkeys([*classes, OVERALL], 0)
+    lines: list[list[str | Cell]] = []
+    for name, rows in shown.items():
+        lines.append([name])
+        for label in labels:
+            of_label = rows if label == OVERALL else rows[rows.index.get_level_values("class") == label]
+            cell = ""
+            if len(of_label):
+                mean, low, high, count = mean_interval(
+                    of_label["improvement_db"].to_numpy(), list(of_label[RECORDINGS])
+                )
+                cell, recordings[label] = f"{mean:.1f}, {low:.1f} to {high:.1f}", max(count, recordings[label])
+            lines[-1].append(cell)
+    lines.append(["recordings", *map(str, recordings.values())])
+    columns = ["improvement, dB", *(label.replace("_", " ") for label in labels)]
+    notes = [
+        "Mean and 95 % interval: bootstrap over the recordings of a row's class, 1,000 draws; the other classes of a "
+        "mixture stay. Differences are paired by row."
+    ]
+    return [Table("", columns, lines, notes)] if shown else []
 
 
 def percentile_table(scores: Mapping[str, Path]) -> Table:

@@ -139,7 +139,7 @@ def _manifest(folder: Path) -> dict[str, Any]:
     """The content of MANIFEST; nothing where there is none, or one of another kind."""
     try:
         found = json.loads((folder / MANIFEST).read_text())
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) and isinstance(found.get("sources"), list) else {}
 

@@ -57,7 +57,7 @@ _BRIEFLY = {
     "...; its settings are --data.corpus.SETTING, such as root; --follow-links reads what links lead to",
     "--early_stopping.patience": "epochs without a better validation loss before training stops (default: 5)",
     "--trainer.SETTING": "of Lightning's Trainer, such as max_epochs, devices, accelerator, precision, callbacks",
-    "--ckpt_path": "a checkpoint; `best` and `last` are those in the folder --run; fit resumes from it",
+    "--ckpt_path": "a checkpoint, or an included model; `best`, `last`: those in the folder --run; fit resumes from it",
     "--print_config": "print what all settings add up to, and run nothing",
     "--import": "a module of your own, imported first; repeatable",
 }

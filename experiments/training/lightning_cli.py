@@ -51,6 +51,7 @@ from lightning_modules.checkpoint import read_checkpoint
 from lightning_modules.checkpoint_io import AtomicCheckpointIO
 from lightning_modules.errors import InputError
 from lightning_modules.exported_model import weights_digest
+from lightning_modules.pretrained import model_file
 from lightning_modules.run_files import RunFiles
 from lightning_modules.setting_checks import require_unchanged
 
@@ -129,6 +130,7 @@ class SeparatrixCLI(LightningCLI):
             config["ckpt_path"] = str(path) if path.exists() or not fitting else None
         if not config["ckpt_path"]:
             return
+        config["ckpt_path"] = model_file(config["ckpt_path"])
         checkpoint, reason = read_checkpoint(config["ckpt_path"]), ""
         if "card" in checkpoint:
             reason = "an exported model, which is no state of a training; resume from the checkpoint behind it"

@@ -3,12 +3,14 @@
 from collections.abc import Callable
 from typing import Literal
 
+import torch
 from torch import Tensor, nn
 
 from lightning_modules.batch_invariance import sigmoid, softmax
 from lightning_modules.errors import InputError
 
 MaskActivation = Literal["sigmoid", "softmax"]
+MaskKind = Literal["magnitude", "phase_sensitive", "complex"]
 
 
 def require_every_frame(network: nn.Module) -> None:
@@ -19,15 +21,26 @@ def require_every_frame(network: nn.Module) -> None:
         raise InputError(f"network: {name} puts out one frame for {reduction}; one that keeps all of them is needed")
 
 
-def class_masks(outputs: Tensor, classes: int, activation: MaskActivation = "sigmoid") -> Tensor:
-    """Masks in [0, 1], float32, [B, C, bins, F], of outputs [B, M·bins, F], map after map, or maps.
+def mask_maps(classes: int, activation: MaskActivation, kind: MaskKind) -> int:
+    """Number of maps over all bins that `class_masks` takes from a network."""
+    return classes + (activation == "softmax") + classes * (kind == "complex")
 
-    `sigmoid`: one map of each class, M = C. `softmax` over M = C + 1: the last, the residual, is dropped.
+
+def class_masks(
+    outputs: Tensor, classes: int, activation: MaskActivation = "sigmoid", kind: MaskKind = "magnitude"
+) -> Tensor:
+    """Masks of every class, [B, C, bins, F], of outputs [B, M·bins, F], map after map, or maps.
+
+    `sigmoid`: one map of each class, M = C. `softmax` over M = C + 1: the last, the residual, is dropped. Masks lie in
+    [0, 1], float32. `complex` ones, complex64, take C further maps: their tanh, in [-1, 1], is the imaginary part.
     """
-    shares = activation == "softmax"
-    maps = outputs if outputs.ndim == 4 else outputs.unflatten(1, (classes + shares, -1))
+    maps = outputs if outputs.ndim == 4 else outputs.unflatten(1, (mask_maps(classes, activation, kind), -1))
     # float32 from here on: the masks multiply magnitudes that the losses compare.
-    return softmax(maps.float(), 1)[:, :classes] if shares else sigmoid(maps.float())
+    maps = maps.float()
+    real = maps[:, : mask_maps(classes, activation, "magnitude")]
+    masks = softmax(real, 1)[:, :classes] if activation == "softmax" else sigmoid(real)
+    # tanh x = 2σ(2x) - 1, of the sigmoid that computes the same for every batch
+    return torch.complex(masks, 2 * sigmoid(2 * maps[:, -classes:]) - 1) if kind == "complex" else masks
 
 
 def embeddings(outputs: Tensor, dimensions: int, activation: Callable[[Tensor], Tensor]) -> Tensor:

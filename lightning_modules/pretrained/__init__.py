@@ -11,7 +11,7 @@ NONE_INCLUDED = "no model is included in this version"
 
 def pretrained_models() -> dict[str, Path]:
     """The files of the included models by name."""
-    return {path.stem: path for path in sorted(FOLDER.glob("*.safetensors"))}
+    return {path.stem: path for path in sorted(FOLDER.glob("*.safetensors"), key=lambda path: path.stem)}
 
 
 def model_file(model: str | os.PathLike[str]) -> str:

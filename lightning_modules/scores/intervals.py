@@ -1,4 +1,4 @@
-"""Correlation of confidence with SI-SDR and gains of ensembles, with intervals by recording.
+"""Means, correlation of confidence with SI-SDR, and gains of ensembles, with intervals by recording.
 
 Few recordings make many mixtures, and the sources of a mixture share one confidence: rows are not independent.
 Intervals come from the pigeonhole bootstrap (Owen, Annals of Applied Statistics, 2007), which resamples recordings, not
@@ -68,6 +68,25 @@ class Difference(NamedTuple):
     recordings: int
 
 
+class MeanInterval(NamedTuple):
+    """A mean with the 2.5th and the 97.5th percentile over draws of its recordings, of which there are so many."""
+
+    mean: float
+    low: float
+    high: float
+    recordings: int
+
+
+def mean_interval(
+    values: Floats, recordings: Sequence[Sequence[str]], draws: int = 1000, seed: int = 0
+) -> MeanInterval:
+    """The mean of values, [N], each of which comes from one recording or several."""
+    # A draw of few recordings may leave no value: it says nothing.
+    drawn = [w @ values / w.sum() for w in multiplicities(recordings, draws, seed) if w.any()]
+    low, high, _ = _interval(drawn)
+    return MeanInterval(float(values.mean()), low, high, _count(recordings))
+
+
 def correlations(evaluated: Evaluated, draws: int = 1000, seed: int = 0) -> list[Correlation]:
     """Correlations per domain, for its own model (if one has its name) and for all models, where there is a point.
 
@@ -107,11 +126,8 @@ def differences(
             if not len(mixtures):
                 continue
             recordings, gain = [evaluated.recordings[i] for i in mixtures], gains[mixtures]
-            # A draw of few recordings may leave no mixture: it says nothing.
-            drawn = [w @ gain / w.sum() for w in multiplicities(recordings, draws, seed) if w.any()]
-            low, high, _ = _interval(drawn)
-            sizes = len(mixtures), _count(recordings)
-            results.append(Difference(row, reference, domain, float(gain.mean()), low, high, *sizes))
+            mean, low, high, count = mean_interval(gain, recordings, draws, seed)
+            results.append(Difference(row, reference, domain, mean, low, high, len(mixtures), count))
     return results
 
 

@@ -16,6 +16,17 @@ from lightning_modules.atomic_file import atomic_file
 from lightning_modules.errors import InputError
 
 Floats = NDArray[np.float64]
+SEPARATOR = "|"  # of recordings in one field
+
+
+def recordings_field(names: Iterable[str]) -> str:
+    """Names of recordings as one field of a row."""
+    return SEPARATOR.join(name.replace(SEPARATOR, "/") for name in names)
+
+
+def named_recordings(field: str) -> tuple[str, ...]:
+    """The different names in such a field, in order."""
+    return tuple(dict.fromkeys(field.split(SEPARATOR)))
 
 
 def as_csv(columns: Sequence[str], rows: Iterable[Sequence[Any]], header: bool = True) -> str:

@@ -13,7 +13,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from lightning_modules.errors import InputError
-from lightning_modules.scores.rows import Floats, numbers, read_table, whole_numbers
+from lightning_modules.scores.rows import Floats, named_recordings, numbers, read_table, whole_numbers
 from lightning_modules.scores.summary import LARGEST_SI_SDR
 
 SELECTION_SCORES = (
@@ -22,7 +22,6 @@ SELECTION_SCORES = (
 )
 TEXTS = ("index", "domain", "recordings", "model", "source", "left_out")
 SELECTION_COLUMNS = (*TEXTS, "input_si_sdr_db", "si_sdr_db", *SELECTION_SCORES, "picked")
-SEPARATOR = "|"  # of recordings
 SILENT_ESTIMATE = "silent estimate"
 
 
@@ -130,7 +129,7 @@ def read_evaluated(paths: Sequence[Path]) -> Evaluated:
         domains=tuple(dict.fromkeys(domain)),
         index=kept["index"].to_numpy(),
         domain=kept["domain"].to_numpy(dtype=np.str_),
-        recordings=tuple(tuple(dict.fromkeys(each.split(SEPARATOR))) for each in kept["recordings"]),
+        recordings=tuple(map(named_recordings, kept["recordings"])),
         source_si_sdr=si_sdr[scored],
         scores=scores,
         picked=arranged("picked")[scored, :, 0] == 1,

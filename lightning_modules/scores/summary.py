@@ -5,11 +5,14 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import pandas as pd
 
 from lightning_modules.errors import InputError
-from lightning_modules.scores.rows import numbers, read_table
+from lightning_modules.scores.rows import named_recordings, numbers, read_table
 
 SCORE_COLUMNS = ("index", "class", "left_out", "input_si_sdr_db", "si_sdr_db", "improvement_db")
+# Of the events of a row's class; rows of earlier versions lack it.
+RECORDINGS = "recordings"
 CLASSIFIER_COLUMNS = ("supervision", "level", "class", "average_precision", "f1", "accuracy", "n", "positives")
 OVERALL = "overall"
 # In dB, of what double precision can tell apart; beyond it even a mean or a square may not be finite.
@@ -60,6 +63,15 @@ def summarise(path: Path, classes: Sequence[str]) -> list[Summary]:
                 mean, std, median = float(found.mean()), float(found.std()), float(np.median(found))
                 summaries.append(Summary(quantity, label, mean, std, median, len(found)))
     return summaries
+
+
+def improvements_by_row(path: Path) -> pd.DataFrame:
+    """The scored rows' `improvement_db` and RECORDINGS by index and class; no rows where the file lacks recordings."""
+    table = read_table(path, SCORE_COLUMNS)
+    table = table[table["left_out"] == ""] if RECORDINGS in table else table[:0].assign(**{RECORDINGS: ""})
+    (improvements,) = numbers(path, table, ["improvement_db"]).T
+    table = table.assign(improvement_db=improvements, **{RECORDINGS: table[RECORDINGS].map(named_recordings)})
+    return table.set_index(["index", "class"])[["improvement_db", RECORDINGS]]
 
 
 def left_out_counts(path: Path) -> dict[str, int]:

@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits
 
+from lightning_modules.networks.heads import MaskKind
+
 
 def prior_weight(activity: Tensor, prior: Tensor) -> Tensor:
     """W = 1/γ where the class is active, 1/(1 - γ) elsewhere: both kinds of frame weigh the same in total.
@@ -85,21 +87,52 @@ def mixture_loss(mixture: Tensor, estimates: Tensor, activity: Tensor, kept: Ten
 
     Args:
         mixture: magnitude X, [B, F, T].
-        estimates: magnitudes Ŝ, non-negative, [B, C, F, T].
+        estimates: magnitudes Ŝ, non-negative, [B, C, F, T]; or complex, with phases relative to the mixture's.
         activity: A, [B, C, T]; for clip labels the clip's label in every frame.
         kept: frames that count, [B, T].
 
     Returns:
         [B]
     """
-    explained = torch.einsum("bcft,bct->bft", estimates, activity)
-    # Ŝ ≥ 0, so the inactive estimates' absolute sum is the whole sum less the active part.
-    error = (mixture - explained).abs() + (estimates.sum(1) - explained)
-    return _mean_over_kept_frames(error, kept)
+    explained = torch.einsum("bcft,bct->bft", estimates, activity.to(estimates.dtype))
+    if estimates.is_complex():
+        others = torch.einsum("bcft,bct->bft", estimates.abs(), 1 - activity)
+    else:  # Ŝ ≥ 0, so the inactive estimates' absolute sum is the whole sum less the active part.
+        others = estimates.sum(1) - explained
+    return _mean_over_kept_frames((mixture - explained).abs() + others, kept)
+
+
+def truncated_sources(kind: MaskKind, mixture: Tensor, sources: Tensor) -> Tensor:
+    """What masks of a kind are to make of the mixture's magnitude: the sources, as far as such masks reach.
+
+    `magnitude`: min(|X|, |S|). The others take S in its phase relative to the mixture, S·X*/|X|. `phase_sensitive`: its
+    real part, |S| cos θ, truncated to [0, |X|] (Erdogan et al. 2015). `complex`: that and the imaginary part, truncated
+    to [-|X|, |X|] (Williamson et al. 2016, who compress both parts by a tanh, to ±10).
+
+    Args:
+        kind: of masks.
+        mixture: spectrum X, complex, [B, F, T]; its magnitude is enough for `magnitude`.
+        sources: spectra S, complex, [B, C, F, T].
+
+    Returns:
+        Magnitudes, or complex, [B, C, F, T].
+    """
+    mixture = mixture.unsqueeze(1)
+    magnitude = mixture.abs()
+    if kind == "magnitude":
+        return torch.minimum(magnitude, sources.abs())
+    # By parts: a product of complex numbers is not the same to the last bit for every batch.
+    scale = magnitude.clamp_min(1e-12)
+    real = (sources.real * mixture.real + sources.imag * mixture.imag) / scale
+    real = real.clamp_min(0).minimum(magnitude)
+    if kind == "phase_sensitive":
+        return real
+    imaginary = (sources.imag * mixture.real - sources.real * mixture.imag) / scale
+    return torch.complex(real, imaginary.clamp(-magnitude, magnitude))
 
 
 def truncated_magnitude_loss(mixture: Tensor, sources: Tensor, masks: Tensor, weight: Tensor, kept: Tensor) -> Tensor:
-    """Strong supervision: Σ_i,ω |W_i,τ (min(X, S_i) - M_i X)|, averaged over the frames kept.
+    """Strong supervision of magnitudes: Σ_i,ω |W_i,τ (min(X, S_i) - M_i X)|, averaged over the frames kept.
 
     Args:
         mixture: magnitude X, [B, F, T].
@@ -111,8 +144,23 @@ def truncated_magnitude_loss(mixture: Tensor, sources: Tensor, masks: Tensor, we
     Returns:
         [B]
     """
-    mixture = mixture.unsqueeze(1)
-    error = (torch.minimum(mixture, sources) - masks * mixture).abs()
+    return truncated_source_loss(mixture, torch.minimum(mixture.unsqueeze(1), sources), masks, weight, kept)
+
+
+def truncated_source_loss(mixture: Tensor, sources: Tensor, masks: Tensor, weight: Tensor, kept: Tensor) -> Tensor:
+    """Strong supervision: Σ_i,ω |W_i,τ (S_i - M_i X)|, averaged over the frames kept.
+
+    Args:
+        mixture: magnitude X, [B, F, T].
+        sources: S of `truncated_sources`, [B, C, F, T].
+        masks: M of the same kind, [B, C, F, T].
+        weight: W, [B, C, T].
+        kept: frames that count, [B, T].
+
+    Returns:
+        [B]
+    """
+    error = (sources - masks * mixture.unsqueeze(1)).abs()
     return _mean_over_kept_frames(torch.einsum("bcft,bct->bft", error, weight), kept)
 
 

@@ -7,10 +7,24 @@ from torch import Tensor
 
 from lightning_modules.base_module import SeparatrixModule
 from lightning_modules.batch import Batch
+from lightning_modules.batch_invariance import product
+from lightning_modules.networks.heads import MaskKind
 from lightning_modules.setting_checks import require_names, require_one_of
 from lightning_modules.spectrogram import istft, stft
+from lightning_modules.weak_labels.losses import truncated_sources
 
-Method = Literal["oracle_activity_mask", "ideal_ratio_mask"]
+Method = Literal[
+    "oracle_activity_mask",
+    "ideal_ratio_mask",
+    "ideal_amplitude_mask",
+    "ideal_phase_sensitive_mask",
+    "ideal_complex_mask",
+]
+_KINDS: dict[str, MaskKind] = {
+    "ideal_amplitude_mask": "magnitude",
+    "ideal_phase_sensitive_mask": "phase_sensitive",
+    "ideal_complex_mask": "complex",
+}
 
 
 class ReferenceSeparator(SeparatrixModule):
@@ -18,7 +32,8 @@ class ReferenceSeparator(SeparatrixModule):
 
     Args:
         method: `oracle_activity_mask`, the mixture where the class is truly active divided by the number of active
-            classes, or `ideal_ratio_mask`, |S_i| / Σ_j |S_j|.
+            classes; `ideal_ratio_mask`, |S_i| / Σ_j |S_j|; or `ideal_amplitude_mask`, `ideal_phase_sensitive_mask` or
+            `ideal_complex_mask`, what `mask: magnitude`, `phase_sensitive` or `complex` of a separator aims at.
         classes: sound classes, in the order of sources and labels.
         sample_rate: in Hz.
         window: of the spectrogram, in samples.
@@ -48,8 +63,13 @@ class ReferenceSeparator(SeparatrixModule):
 
     def test_step(self, batch: Batch, batch_index: int) -> Tensor:
         """Estimates, [B, C, T]."""
-        by_labels = self.method == "oracle_activity_mask"
-        shares = batch.frame_labels.unsqueeze(2) if by_labels else stft(batch.sources, self.geometry).abs()
-        masks = shares / shares.sum(1, keepdim=True).clamp_min(1e-12)
-        spectrum = stft(batch.mixture, self.geometry).unsqueeze(1)
-        return istft(masks * spectrum, self.geometry, batch.mixture.shape[-1])
+        spectrum = stft(batch.mixture, self.geometry)
+        if self.method in _KINDS:
+            shares = truncated_sources(_KINDS[self.method], spectrum, stft(batch.sources, self.geometry))
+            whole = spectrum.abs().unsqueeze(1)
+        else:
+            by_labels = self.method == "oracle_activity_mask"
+            shares = batch.frame_labels.unsqueeze(2) if by_labels else stft(batch.sources, self.geometry).abs()
+            whole = shares.sum(1, keepdim=True)
+        masks = shares / whole.clamp_min(1e-12)
+        return istft(product(masks, spectrum.unsqueeze(1)), self.geometry, batch.mixture.shape[-1])

@@ -8,10 +8,11 @@ from torch import Tensor, nn
 
 from lightning_modules.base_module import Interval
 from lightning_modules.batch import Batch
+from lightning_modules.batch_invariance import product
 from lightning_modules.choices import NetworkCallable, OptimizerCallable, SchedulerCallable, choice, made_of
 from lightning_modules.errors import InputError
 from lightning_modules.networks import BLSTM
-from lightning_modules.networks.heads import MaskActivation, class_masks, require_every_frame
+from lightning_modules.networks.heads import MaskActivation, MaskKind, class_masks, mask_maps, require_every_frame
 from lightning_modules.setting_checks import (
     require_agreement,
     require_between,
@@ -22,13 +23,15 @@ from lightning_modules.setting_checks import (
 from lightning_modules.spectrogram import istft, log_magnitude, stft
 from lightning_modules.trained_module import load_module
 from lightning_modules.weak_labels.classifier_module import EventClassifier
+from lightning_modules.weak_labels.external_classifier import SETTINGS, ExternalClassifier, frozen
 from lightning_modules.weak_labels.labels import WeakLabelModule, logits_at_label_rate
 from lightning_modules.weak_labels.losses import (
     estimate_classification_loss,
     loud_frames,
     mixture_loss,
     prior_weight,
-    truncated_magnitude_loss,
+    truncated_source_loss,
+    truncated_sources,
 )
 
 InputNormalisation = Literal["none", "mixture"]
@@ -39,12 +42,14 @@ class WeakLabelSeparator(WeakLabelModule):
     """A separator that learns from isolated sources, or from a frozen classifier of its estimates, the `classifier`.
 
     L = classification · Σ_i L_class(Ŝ_i) + α · L_mix for weak labels (Pishdadian et al. 2020, eqs. 2-6); the weighted
-    truncated magnitude error, times `strong_scale`, for isolated sources.
+    error of the truncated sources, times `strong_scale`, for isolated sources.
 
     Args:
         supervision: `strong` (isolated sources), `frame` labels or `clip` labels.
         classifier: checkpoint of an EventClassifier trained with the same labels; frozen. Needed for weak labels. In a
             path such as `runs/classifier_{supervision}/checkpoints/best.ckpt` the supervision is filled in.
+        external_classifier: instead of `classifier`, for clip labels, settings of an ExternalClassifier: a `program` of
+            torch.export or the class of a `module`, and which of its outputs stand for our `classes`.
         joint_classifier: instead of `classifier`, settings of an EventClassifier that is trained together with the
             separator from scratch, an ablation: the two co-adapt and separation degrades.
         classes: sound classes, in the order of sources and labels.
@@ -52,10 +57,14 @@ class WeakLabelSeparator(WeakLabelModule):
         window: of the spectrogram, in samples.
         hop: of the spectrogram, in samples.
         network: from log-magnitudes, [B, bins, F], to the logits of the masks, C·bins numbers a frame.
+        mask: kind of masks. `magnitude`, in [0, 1], learns |S|/|X| from isolated sources, as published;
+            `phase_sensitive`, in [0, 1] too, Re(S/X) (Erdogan et al. 2015); weak labels teach both the same. `complex`
+            masks also have an imaginary part, in [-1, 1] (Williamson et al. 2016), from another C·bins numbers a frame:
+            estimates have phases of their own. A classifier gets magnitudes.
         masks: `sigmoid`, one of each class by itself, as published; or `softmax` over the classes and a residual that
             is dropped, (C + 1)·bins numbers a frame: of masks that share a bin out, not all can close.
-        mask_floor: lowest value of a mask, in place of 0: a class that the network misses is then the mixture, quieter,
-            rather than whatever leaks, and a classifier hears of it.
+        mask_floor: lowest value of a mask, or of its real part, in place of 0: a class that the network misses is then
+            the mixture, quieter, rather than whatever leaks, and a classifier hears of it.
         epsilon: floor of the separator's logarithmic input.
         input_normalisation: of that input: `none`, or to mean 0 and variance 1 over each `mixture`.
         alpha: weight α of the mixture loss; 0 leaves classification alone.
@@ -69,18 +78,20 @@ class WeakLabelSeparator(WeakLabelModule):
         scheduler_interval: whether the schedule steps every `epoch` or every optimiser `step`.
     """
 
-    replaceable = frozenset({"classifier"})
+    replaceable = frozenset({"classifier", "external_classifier"})
 
     def __init__(
         self,
         supervision: Supervision = "strong",
         classifier: str | None = None,
+        external_classifier: dict[str, Any] | None = None,
         joint_classifier: dict[str, Any] | None = None,
         classes: Sequence[str] = (),
         sample_rate: int = 16000,
         window: int = 512,
         hop: int = 128,
         network: NetworkCallable = choice(BLSTM, units=600, layers=3),
+        mask: MaskKind = "magnitude",
         masks: MaskActivation = "sigmoid",
         mask_floor: float = 0.0,
         epsilon: float = 1e-8,
@@ -99,6 +110,7 @@ class WeakLabelSeparator(WeakLabelModule):
         super().__init__(classes=classes, **geometry, optimizer=optimizer, **schedule)
         require_one_of(get_args(Supervision), supervision=supervision)
         require_one_of(get_args(InputNormalisation), input_normalisation=input_normalisation)
+        require_one_of(get_args(MaskKind), mask=mask)
         require_one_of(get_args(MaskActivation), masks=masks)
         require_positive(epsilon=epsilon, strong_scale=strong_scale)
         require_between(0, 1e9, alpha=alpha, classification=classification)
@@ -115,21 +127,29 @@ class WeakLabelSeparator(WeakLabelModule):
         self.quiet_frames = quiet_frames
         self.epsilon = epsilon
         self.input_normalisation = input_normalisation
+        self.mask_kind = mask
         self.mask_activation = masks
         self.mask_floor = mask_floor
         self.classified_estimates = classified_estimates
-        bins, residual = self.geometry.bins, masks == "softmax"
-        self.network = made_of(network, nn.Module)(bins, (len(classes) + residual) * bins)
+        bins = self.geometry.bins
+        self.network = made_of(network, nn.Module)(bins, mask_maps(len(classes), masks, mask) * bins)
         require_every_frame(self.network)
         self.joint = joint_classifier is not None
-        self.classifier: EventClassifier | None = None
-        if supervision != "strong" and joint_classifier is not None:
-            if classifier is not None:
-                raise InputError("classifier and joint_classifier: give a trained one or the settings of a joint one")
-            unknown = joint_classifier.keys() - {"network", "gain"}
-            if unknown:
-                raise InputError(f"joint_classifier: no setting {', '.join(sorted(unknown))}; it has network and gain")
-            self.classifier = EventClassifier(supervision, classes, **geometry, **joint_classifier)
+        self.classifier: EventClassifier | ExternalClassifier | None = None
+        if supervision == "strong":
+            return
+        own, external, joint = classifier, external_classifier, joint_classifier
+        given = {"classifier": own, "external_classifier": external, "joint_classifier": joint}
+        if len(named := [name for name, value in given.items() if value is not None]) > 1:
+            raise InputError(f"{' and '.join(named)}: give only one of them")
+        if joint is not None:
+            _require_known(joint, ("network", "gain"), "joint_classifier")
+            self.classifier = EventClassifier(supervision, classes, **geometry, **joint)
+        if external is not None:
+            if supervision != "clip":
+                raise InputError(f"external_classifier: is for clip labels, not for {supervision} labels; give another")
+            _require_known(external, SETTINGS, "external_classifier")
+            self.classifier = ExternalClassifier(self.geometry, classes, **external)
 
     def signature(self) -> dict[str, Any]:
         return {**super().signature(), "supervision": self.supervision}
@@ -140,9 +160,12 @@ class WeakLabelSeparator(WeakLabelModule):
         data = getattr(self.trainer, "datamodule", None)
         if stage == "fit" and self.supervision == "strong" and not getattr(data, "train_sources", True):
             raise InputError("train_sources: false; strong supervision learns from isolated sources, set it to true")
-        if stage in ("fit", "validate") and self._uses_classifier and self.classifier is None:
-            self.classifier = _frozen_classifier(self.classifier_checkpoint, self).to(self.device)
-        if self.classifier is not None and self.joint:
+        if stage in ("fit", "validate") and self._uses_classifier:
+            if self.classifier is None:
+                self.classifier = _frozen_classifier(self.classifier_checkpoint, self).to(self.device)
+            elif isinstance(self.classifier, ExternalClassifier):
+                self.classifier.load(self.trainer.strategy.root_device)
+        if isinstance(self.classifier, EventClassifier) and self.joint:
             self.classifier.prior.copy_(self.prior)
 
     def input_features(self, magnitude: Tensor) -> Tensor:
@@ -154,7 +177,7 @@ class WeakLabelSeparator(WeakLabelModule):
         return torch.std_mean(self.input_features(magnitude), dim=(1, 2), keepdim=True)
 
     def masks(self, magnitude: Tensor, deviation_and_mean: tuple[Tensor, Tensor] | None = None) -> Tensor:
-        """Masks in [0, 1] of every class, float32, [B, C, bins, F], from mixtures' magnitudes, [B, bins, F].
+        """Masks of every class, float32 or complex64, [B, C, bins, F], from mixtures' magnitudes, [B, bins, F].
 
         `mixture` normalisation of a part of a mixture takes `input_statistics` of the whole.
         """
@@ -162,16 +185,16 @@ class WeakLabelSeparator(WeakLabelModule):
         if self.input_normalisation == "mixture":
             deviation, mean = deviation_and_mean or torch.std_mean(features, dim=(1, 2), keepdim=True)
             features = (features - mean) / deviation.clamp_min(1e-3)
-        masks = class_masks(self.network(features), len(self.classes), self.mask_activation)
+        masks = class_masks(self.network(features), len(self.classes), self.mask_activation, self.mask_kind)
         return self.mask_floor + (1 - self.mask_floor) * masks if self.mask_floor else masks
 
     def forward(self, mixture: Tensor) -> Tensor:
-        """Estimated sources, [B, C, T], of mixtures, [B, T]: each mask times the mixture's spectrum, its phase kept."""
+        """Estimated sources, [B, C, T], of mixtures, [B, T]: each mask times the mixture's spectrum."""
         spectrum = stft(mixture, self.geometry)
         return self._resynthesise(spectrum, self.masks(spectrum.abs()), mixture.shape[-1])
 
     def _resynthesise(self, spectrum: Tensor, masks: Tensor, samples: int) -> Tensor:
-        return istft(masks * spectrum.unsqueeze(1), self.geometry, samples)
+        return istft(product(masks, spectrum.unsqueeze(1)), self.geometry, samples)
 
     def loss(self, magnitude: Tensor, masks: Tensor, batch: Batch) -> Tensor:
         """The loss of each mixture, [B], under this module's supervision. A subclass may give another.
@@ -185,20 +208,23 @@ class WeakLabelSeparator(WeakLabelModule):
         # The classifier may run in reduced precision, the losses never.
         of_estimates = of_mixture = drawn = None
         if self.classifier is not None and self._uses_classifier:
-            given = estimates
+            given = estimates.abs() if estimates.is_complex() else estimates
+            if isinstance(self.classifier, ExternalClassifier) and self.classifier.takes == "waveform":
+                given = self._resynthesise(stft(batch.mixture, self.geometry), masks, batch.mixture.shape[-1])
             if self.training and self.classified_estimates is not None:
                 order = torch.rand(estimates.shape[:2], device=estimates.device).argsort(1)
                 drawn = order[:, : self.classified_estimates]
-                given = estimates.take_along_dim(drawn[..., None, None], 1)
+                given = given.take_along_dim(drawn.view(*drawn.shape, *[1] * (given.ndim - 2)), 1)
             of_estimates = self.classifier(given.flatten(0, 1)).unflatten(0, given.shape[:2])
-        if self.classifier is not None and self.joint:
+        if isinstance(self.classifier, EventClassifier) and self.joint:
             of_mixture = self.classifier(magnitude)
         with torch.autocast(magnitude.device.type, enabled=False):
             kept = loud_frames(magnitude, self.quiet_frames)
             if self.supervision == "strong":
-                sources = stft(batch.sources, self.geometry).abs()
+                mixture = magnitude if self.mask_kind == "magnitude" else stft(batch.mixture, self.geometry)
+                sources = truncated_sources(self.mask_kind, mixture, stft(batch.sources, self.geometry))
                 weight = prior_weight(batch.frame_labels, self.prior)
-                return self.strong_scale * truncated_magnitude_loss(magnitude, sources, masks, weight, kept)
+                return self.strong_scale * truncated_source_loss(magnitude, sources, masks, weight, kept)
             active = batch.frame_labels
             if self.supervision == "clip":
                 active = batch.clip_labels.unsqueeze(-1).expand_as(active)
@@ -207,7 +233,7 @@ class WeakLabelSeparator(WeakLabelModule):
                 activity, weight = self.targets(batch, self.supervision, self.classifier.frame_reduction)
                 logits = logits_at_label_rate(of_estimates, self.supervision)
                 loss = loss + self.classification * estimate_classification_loss(logits, activity, weight, drawn)
-            if self.classifier is not None and of_mixture is not None:
+            if isinstance(self.classifier, EventClassifier) and of_mixture is not None:
                 loss = loss + self.classifier.loss(of_mixture, batch)
         return loss
 
@@ -236,13 +262,13 @@ class WeakLabelSeparator(WeakLabelModule):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Leave the frozen classifier out: its own checkpoint holds it."""
         super().on_save_checkpoint(checkpoint)
-        if self.classifier_checkpoint is not None:
+        if not self.joint:
             weights = checkpoint["state_dict"]
             checkpoint["state_dict"] = {k: v for k, v in weights.items() if not k.startswith("classifier.")}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Check the checkpoint; the frozen classifier's weights are this module's own."""
-        if self.classifier_checkpoint is not None and self.classifier is not None:
+        if not self.joint and self.classifier is not None:
             for name, value in self.classifier.state_dict().items():
                 checkpoint["state_dict"][f"classifier.{name}"] = value
         super().on_load_checkpoint(checkpoint)
@@ -257,11 +283,9 @@ def _frozen_classifier(checkpoint: str | None, separator: WeakLabelSeparator) ->
         )
     classifier = load_module(checkpoint, EventClassifier)
     require_agreement(separator.signature(), classifier.signature(), checkpoint, by="the separator")
-    classifier.requires_grad_(False).eval()
-    for layer in classifier.modules():
-        if isinstance(layer, nn.RNNBase):
-            # cuDNN has no backward pass for recurrent layers in evaluation mode; without dropout, training mode
-            # computes the same.
-            layer.dropout = 0.0
-            layer.train()
-    return classifier
+    return frozen(classifier)
+
+
+def _require_known(settings: dict[str, Any], known: Sequence[str], name: str) -> None:
+    if unknown := settings.keys() - {*known}:
+        raise InputError(f"{name}: no setting {', '.join(sorted(unknown))}; it has {', '.join(known)}")

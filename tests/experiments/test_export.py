@@ -242,6 +242,7 @@ TRANSFORMER = partial(TFLocoformer, bands=3, features=8, hidden=3, layers=1, mer
 MODULES = {
     "separator": lambda: WeakLabelSeparator(network=BANDS, input_normalisation="mixture", **SETTINGS),
     "transformer": lambda: WeakLabelSeparator(network=TRANSFORMER, **SETTINGS),
+    "complex separator": lambda: WeakLabelSeparator(network=TWO_LAYERS, mask="complex", masks="softmax", **SETTINGS),
     "classifier": lambda: EventClassifier(network=partial(CRNN, channels=[2, 3, 4], units=3), **SETTINGS),
     "deep clustering": lambda: DeepClustering(network=TWO_LAYERS, dimensions=3, **GEOMETRY),
 }

@@ -6,7 +6,10 @@ The rows of the weak-label table, and all of `demo`, are run by the reproduction
 from itertools import pairwise
 from typing import get_args
 
+import numpy as np
 import pytest
+import soundfile
+import torch
 import yaml
 
 from experiments.command_line.configurations import CONFIGS, config_options, with_preset
@@ -19,7 +22,8 @@ pytestmark = pytest.mark.any_cpu
 PRESETS = get_args(Preset)
 NAMES = {str(path.relative_to(CONFIGS).with_suffix("")) for path in CONFIGS.rglob("*.yaml")}
 CORPORA = {name for name in NAMES if "/corpora/" in name}
-ABLATIONS = sorted(name for name in NAMES if "/ablations/" in name or "/networks/" in name)
+ABLATIONS = sorted(name for name in NAMES if name.split("/")[1] in ("ablations", "masks", "networks"))
+TAGGERS = sorted(name for name in NAMES if "/taggers/" in name)
 NETWORK = ("--model.network.units", "6", "--model.network.layers", "1")
 
 
@@ -48,7 +52,8 @@ def stages_of(recordings, separatrix, tmp_path_factory):
 
 def test_every_configuration_is_a_stage_of_a_reproduction_or_added_to_one(stages_of):
     systems = ("weak_labels", "model_selection")
-    assert set().union(*(used(stages_of(s, p)) for s in systems for p in PRESETS)) == NAMES - {*ABLATIONS} - CORPORA
+    added = {*ABLATIONS, *TAGGERS, *CORPORA}
+    assert set().union(*(used(stages_of(s, p)) for s in systems for p in PRESETS)) == NAMES - added
 
 
 @pytest.mark.parametrize(
@@ -95,6 +100,8 @@ def test_an_ablation_or_a_network_is_added_to_a_training_or_a_selection_and_what
         command = ("test", *music, *separatrix.as_options(given))
     elif name.startswith("deep_clustering/"):
         command = ("fit", "--config", "deep_clustering/model", *NETWORK, *music[2:])
+    elif kind == "ReferenceSeparator":
+        command = ("test", *separatrix.arguments("ideal_ratio_mask"))
     elif kind == "EventClassifier":
         command = ("fit", *separatrix.arguments("classifier_frame"))
     else:
@@ -104,6 +111,35 @@ def test_an_ablation_or_a_network_is_added_to_a_training_or_a_selection_and_what
     resolved = yaml.safe_load((tmp_path / ("config.yaml" if command[0] == "fit" else "test.yaml")).read_text())
     assert says
     require_within(resolved, says)
+
+
+class Levels(torch.nn.Module):
+    """A tagger of AudioSet's classes, by the levels of neighbouring samples."""
+
+    def __init__(self):
+        super().__init__()
+        self.filters, self.classes = torch.nn.Conv1d(1, 3, 8, stride=8), torch.nn.Linear(3, 527)
+
+    def forward(self, waveform):
+        return self.classes(self.filters(waveform.unsqueeze(1)).square().mean(-1))
+
+
+@pytest.mark.parametrize("name", TAGGERS)
+@pytest.mark.parametrize("kind", ["program", "module"])
+def test_a_separator_learns_from_a_tagger_and_needs_it_no_longer(name, kind, separatrix, tmp_path):
+    torch.manual_seed(0)
+    made = torch.export.export(Levels(), (torch.zeros(2, 16_000),), dynamic_shapes=({0: torch.export.Dim.DYNAMIC},))
+    torch.export.save(made, tmp_path / "tagger.pt2")
+    given = {"program": tmp_path / "tagger.pt2", "module": f"{{class_path: {__name__}.Levels}}"}[kind]
+    tagger = ("--config", name, f"--model.external_classifier.{kind}", given)
+    separatrix.succeed("fit", *separatrix.arguments("clip"), *tagger, "--run", tmp_path)
+    checkpoint, exported = tmp_path / "checkpoints" / "best.ckpt", tmp_path / "model.safetensors"
+    (tmp_path / "tagger.pt2").unlink()
+    separatrix.succeed("test", "--config", tmp_path / "config.yaml", "--ckpt_path", "best", "--run", tmp_path)
+    separatrix.succeed("export", checkpoint, "--output", exported)
+    assert b"tagger.pt2" not in exported.read_bytes() and b"Levels" not in exported.read_bytes()
+    soundfile.write(tmp_path / "noise.wav", np.random.default_rng(0).uniform(-0.1, 0.1, 8000), 8000)
+    separatrix.succeed("separate", "--model", exported, tmp_path / "noise.wav", "--output", tmp_path / "separated")
 
 
 def require_within(resolved, says):

@@ -29,9 +29,9 @@ def test_rows_that_an_interrupted_evaluation_left_are_not_computed_again(separat
     stage = stages("test weak-labels")
     header, *lines = (stage.whole / "scores.csv").read_text().splitlines(keepends=True)
     # Scores that no evaluation gives; then a batch that a kill cut short.
-    marked = {index: f"{index},siren,,1.0,2.0,{index}.0\n" for index in (0, 1, 5, 199)}
+    marked = {index: f"{index},siren,,1.0,2.0,{index}.0,of-{index}\n" for index in (0, 1, 5, 199)}
     (tmp_path / "scores.parts").mkdir()
-    left = f"{marked[0]}{marked[1]}\n{marked[5]}{marked[199]}\n7,siren,,1.0,2.0,7.0\n8,si"
+    left = f"{marked[0]}{marked[1]}\n{marked[5]}{marked[199]}\n7,siren,,1.0,2.0,7.0,of-7\n8,si"
     (tmp_path / "scores.parts" / "rank-0-earlier.csv").write_text(left)
     separatrix.succeed(*stage.into(tmp_path))
     kept = [line for line in lines if int(line.split(",")[0]) not in marked]
@@ -95,7 +95,8 @@ def test_an_exported_model_is_tested_and_listened_to_as_its_checkpoint(separatri
         separatrix.succeed("fit", *separatrix.arguments("frame", {"model.classifier": given}), "--run", tmp_path / name)
     checkpoints = [tmp_path / name / "checkpoints" / "last.ckpt" for name in "cd"]
     assert separatrix.same_weights(*checkpoints)
-    outcome = separatrix.succeed("export", checkpoints[1], "--output", tmp_path / "frame.safetensors")
+    separatrix.succeed("export", checkpoints[1], "--output", tmp_path / "frame.safetensors")
+    outcome = separatrix.succeed("card", tmp_path / "frame.safetensors")
     assert "none: sounds made by formulas" in outcome.out and "steps: 2" in outcome.out
     assert str(tmp_path).encode() not in (tmp_path / "frame.safetensors").read_bytes()
 
@@ -115,6 +116,12 @@ def test_in_python_the_trainer_returns_what_the_table_says(separatrix, tmp_path)
     (returned,) = trainer.test(separator, datamodule=data)
     rows = pandas.read_csv(tmp_path / "scores.csv")
     scored = rows[rows["left_out"].isna()]
+    recordings = rows["recordings"].str.split("|")
+    label_of = {clip.recording: clip.label for clip in data.bank.clips}
+    for label, of_row in zip(rows["class"], recordings, strict=True):
+        assert {label_of[name] for name in of_row} == {label}
+    for index, of_mixture in recordings.groupby(rows["index"]):
+        assert sorted(of_mixture.sum()) == sorted(data.dataset("test").recordings(index))
     for label, of_label in [("overall", scored), *scored.groupby("class")]:
         for quantity, column in (("input", "input_si_sdr_db"), ("improvement", "improvement_db")):
             assert returned[f"test_{quantity}_mean/{label}"] == pytest.approx(of_label[column].mean())

@@ -7,6 +7,7 @@ import subprocess
 import sys
 
 import pytest
+import torch
 
 from experiments.cli import COMMANDS, main
 
@@ -42,6 +43,7 @@ FRAME = ("fit", "--config", "weak_labels/base", "--config", "weak_labels/frame")
         ("--model.network own.Net", "--model.network: no module own in "),
         ("--model WeakLabelSeperator", "--model: no class WeakLabelSeperator; did you mean WeakLabelSeparator?"),
         ("--trainer.callbacks+ AudioExample", "no class AudioExample; did you mean AudioExamples?"),
+        ("--preset small --model.msaks softmax", "did you mean --model.masks?"),
         ("--preset smal", "--preset smal: one of demo, small, paper; did you mean small?"),
         ("--trainer.profiler simpel", "it can only be one of ['simple', 'advanced'"),
         ("--config weak_labels/fram", "did you mean weak_labels/frame?"),
@@ -50,6 +52,16 @@ FRAME = ("fit", "--config", "weak_labels/base", "--config", "weak_labels/frame")
 )
 def test_a_misspelt_setting_of_a_training(words, meant, told):
     assert meant in told(*FRAME, *words.split())
+
+
+def test_a_schedule_of_ones_own_leaves_the_settings_of_torchs_known(told):
+    class Mine(torch.optim.lr_scheduler.LRScheduler):
+        pass
+
+    assert "--model.msaks: no such setting; did you mean" in told(
+        *FRAME, "--preset", "small", "--model.msaks", "softmax"
+    )
+    del Mine
 
 
 @pytest.mark.parametrize(

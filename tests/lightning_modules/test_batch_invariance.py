@@ -6,7 +6,7 @@ import pytest
 import torch
 from tiny_systems import CLASSES, GEOMETRY_SETTINGS, IN_BFLOAT16, RandomScenes, random_batch, trainer
 
-from lightning_modules.batch_invariance import evaluate_batch_invariantly, inner_products
+from lightning_modules.batch_invariance import evaluate_batch_invariantly, inner_products, product
 from lightning_modules.deep_clustering.confidence import silhouette_samples
 from lightning_modules.deep_clustering.jensen_shannon import jensen_shannon
 from lightning_modules.deep_clustering.unit_sigmoid import unit_sigmoid
@@ -69,6 +69,11 @@ CASES = {
     "transformer of bands": (TFLocoformer(65, 130, bands=8, merged_frames=2), noise(65, 41)),
     "masks": (partial(class_masks, classes=3), OUTPUTS),
     "shared masks": (partial(class_masks, classes=2, activation="softmax"), OUTPUTS),
+    "complex masks": (
+        lambda outputs, spectrum: product(class_masks(outputs, 1, "softmax", "complex"), spectrum),
+        OUTPUTS,
+        torch.view_as_complex(noise(1, 129, 38, 2, seed=1)),
+    ),
     "unit vectors": (partial(embeddings, dimensions=3, activation=unit_sigmoid), OUTPUTS),
     "inner products": (inner_products, *PRODUCTS),
     "SI-SDR": (lambda sources, estimates: compare(sources, [estimates])[0].si_sdr, noise(2, 9000), noise(3, 9000)),

@@ -1,15 +1,25 @@
 """Models that ship, by name: found wherever a model can be named, listed, and what is none is refused in one line."""
 
+from pathlib import Path
+
 import numpy as np
+import pandas
 import pytest
 import torch
+from tiny_systems import trainer
 
+from callbacks.separation_evaluation import SeparationEvaluation
+from datamodules.corpora.urbansound8k import UrbanSound8K
+from datamodules.urban_scenes import UrbanScenes
 from experiments.cli import main
+from experiments.command_line.configurations import read_configuration
 from lightning_modules import pretrained
 from lightning_modules.errors import InputError
 from lightning_modules.exported_model import write_exported
 from lightning_modules.pretrained import model_file
 from lightning_modules.recordings.separator import Separator
+from lightning_modules.scores.rows import read_table
+from lightning_modules.trained_module import load_module
 from lightning_modules.weak_labels.separator_module import WeakLabelSeparator
 
 
@@ -63,3 +73,22 @@ def test_where_no_model_ships_that_is_said(tmp_path, monkeypatch, capsys):
     assert main(["models"]) == 0 and capsys.readouterr().out == "no model is included in this version\n"
     with pytest.raises(InputError, match=r"^model urban: no such file; no model is included in this version$"):
         model_file("urban")
+
+
+@pytest.mark.parametrize("name", ["urban", "urban-strong"])
+def test_the_included_separators_give_the_tables_rows_again(name, real_data, tmp_path):
+    """SI-SDR of the first test mixtures, of which the CSV file holds what the trained checkpoints got."""
+    table = pandas.read_csv(Path(__file__).with_name("included_models.csv"), keep_default_na=False)
+    expected = table[table["model"] == name].reset_index(drop=True)
+    settings = read_configuration("weak_labels/small/data")["data"]["init_args"]
+    folds = {f"{split}_folds": settings[f"{split}_folds"] for split in ("train", "validation", "test")}
+    data = UrbanScenes(UrbanSound8K(real_data / "UrbanSound8K"), str(tmp_path), **folds, test_mixtures=12)
+    data.build(split="test")
+    model = load_module(name, WeakLabelSeparator)
+    trainer(callbacks=[SeparationEvaluation(str(tmp_path))]).test(model, datamodule=data, verbose=False)
+    rows = read_table(tmp_path / "scores.csv")
+    for column in ("index", "class", "left_out"):
+        assert rows[column].tolist() == expected[column].astype(str).tolist()
+    scored = rows["left_out"] == ""
+    found, wanted = (each["si_sdr_db"][scored].astype(float).to_numpy() for each in (rows, expected))
+    assert abs((found - wanted).mean()) < 0.05 and np.abs(found - wanted).max() < 0.3

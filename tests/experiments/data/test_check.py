@@ -199,7 +199,11 @@ def record(root, *names):
 def test_a_folder_of_pieces_is_checked_with_the_option_that_the_warning_names(tmp_path, capsys):
     names = [f"{label}/{label}{number}-{piece}.wav" for label in "ab" for number in NUMBERS for piece in "xy"]
     record(tmp_path, *names)
+    for other in ("a/read me", "notes.TXT", "more.txt", ".hidden", ".git/config"):
+        (tmp_path / other).parent.mkdir(exist_ok=True)
+        (tmp_path / other).touch()
     status, report, _ = run(capsys, str(tmp_path))
+    assert "3 other files ignored: 2 .txt, 1 without an ending\n" in report
     option = "--data.corpus.recording_separator -"
     assert status == 0 and option in report and re.search("recordings +[0-9 ]+ 24\n", report)
     status, report, _ = run(capsys, str(tmp_path), *option.split())

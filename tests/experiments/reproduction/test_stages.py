@@ -86,8 +86,12 @@ def test_a_configuration_counts_by_its_content_and_a_folder_not_at_all(tmp_path)
     here, there = (stage(tmp_path / folder, "a", "--config", str(config)) for folder in ("here", "there"))
     fingerprint = Record(here, []).fingerprint
     assert fingerprint == Record(there, []).fingerprint
+    Record(here, []).write("complete")
     config.write_text("a: 2\n")
-    assert fingerprint != Record(here, []).fingerprint
+    again = Record(here, [])
+    assert fingerprint != again.fingerprint
+    with pytest.raises(InputError, match=rf"of another configuration \(--config {config}\); choose"):
+        again.state()
 
 
 def test_how_a_stage_is_followed_and_how_fast_is_no_part_of_what_it_is(tmp_path, monkeypatch):

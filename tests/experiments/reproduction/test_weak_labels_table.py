@@ -7,7 +7,7 @@ import pytest
 
 from experiments.reproduction.weak_labels_table import PUBLISHED, make_table
 from lightning_modules.scores.rows import read_rows, write_rows
-from lightning_modules.scores.summary import CLASSIFIER_COLUMNS, SCORE_COLUMNS
+from lightning_modules.scores.summary import CLASSIFIER_COLUMNS, RECORDINGS, SCORE_COLUMNS
 
 CLASSES = ["dog_bark", "siren"]
 SYSTEMS = ["clip", "frame", "strong", "oracle_activity_mask", "ideal_ratio_mask"]
@@ -91,3 +91,27 @@ def test_all_rows_are_gathered_under_their_systems_name_unchanged(output):
         own = [{k: v for k, v in line.items() if k != "row"} for line in gathered if line["row"] == system]
         assert own == read_rows(output / system / "scores.csv")
     assert [line["supervision"] for line in read_rows(output / "classifier.csv")] == ["frame"] * 4 + ["clip"] * 4
+
+
+def test_intervals_are_of_recordings_and_differences_of_rows_that_both_systems_have(tmp_path):
+    """Two recordings: an interval is as wide as they differ, however many rows each makes."""
+    for system, gain in zip(SYSTEMS, (1.0, 3.0, 3.0, 0.0, 9.0), strict=True):
+        rows = [
+            (mixture, label, "", 0.0, value, value, f"{label}{mixture % 2}")
+            for mixture, label in product(range(40), CLASSES)
+            for value in [gain + (4.0 if mixture % 2 else 0.0)]
+        ]
+        rows[0] = (0, CLASSES[0], *(("single class", *(np.nan,) * 3) if system == "clip" else rows[0][2:6]), rows[0][6])
+        write_rows(tmp_path / system / "scores.csv", (*SCORE_COLUMNS, RECORDINGS), rows)
+    write_classifiers(tmp_path, CLASSES)
+    make_table(tmp_path)
+    lines = (tmp_path / "table.md").read_text().splitlines()
+    (heading,) = [number for number, line in enumerate(lines) if line.startswith("| improvement, dB |")]
+    table = {
+        name: cells for name, *cells in (line.strip("| ").split(" | ") for line in lines[heading + 2 : heading + 10])
+    }
+    assert table["Δ frame labels"][:2] == ["5.0, 3.0 to 7.0"] * 2
+    assert table["frame labels - clip labels"] == ["2.0, 2.0 to 2.0"] * 3
+    assert table["strong labels - frame labels"] == ["0.0, 0.0 to 0.0"] * 3
+    assert table["recordings"] == ["2", "2", "4"]
+    assert list(read_rows(tmp_path / "scores.csv")[0]) == ["row", *SCORE_COLUMNS, RECORDINGS]

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from lightning_modules.deep_clustering.unit_sigmoid import plain_sigmoid, unit_sigmoid
-from lightning_modules.networks.heads import class_masks, embeddings
+from lightning_modules.networks.heads import class_masks, embeddings, mask_maps
 
 B, CLASSES, BINS, FRAMES, D = 2, 3, 5, 7, 4
 
@@ -33,6 +33,16 @@ def test_softmax_masks_share_a_bin_with_a_residual_which_is_dropped():
             torch.testing.assert_close(masks[:, c, f], weights[c] / sum(weights))
     maps = logits.unflatten(1, (CLASSES + 1, BINS))
     assert torch.equal(class_masks(maps, CLASSES, "softmax"), masks)
+
+
+@pytest.mark.parametrize("activation", ["sigmoid", "softmax"])
+def test_complex_masks_are_those_masks_and_imaginary_parts_from_the_maps_after_them(activation):
+    real = CLASSES + (activation == "softmax")
+    assert mask_maps(CLASSES, activation, "complex") == real + CLASSES
+    maps = 3 * outputs((real + CLASSES) * BINS).unflatten(1, (-1, BINS))
+    masks = class_masks(maps.flatten(1, 2), CLASSES, activation, "complex")
+    assert torch.equal(masks.real, class_masks(maps[:, :real], CLASSES, activation, "phase_sensitive"))
+    torch.testing.assert_close(masks.imag, maps[:, real:].tanh())
 
 
 def test_the_vector_of_frame_t_and_bin_f_is_number_t_times_bins_plus_f_made_of_outputs_from_f_times_d_on():

@@ -1,7 +1,8 @@
 """Every loss against loops over the paper's equations in float64, gradients included."""
 
+import cmath
 from collections.abc import Callable
-from itertools import permutations
+from itertools import permutations, product
 
 import pytest
 import torch
@@ -14,6 +15,8 @@ from lightning_modules.weak_labels.losses import (
     mixture_loss,
     prior_weight,
     truncated_magnitude_loss,
+    truncated_source_loss,
+    truncated_sources,
 )
 
 B, C, F, T = 3, 4, 5, 6
@@ -118,9 +121,13 @@ def test_loud_frames_reach_the_threshold_of_the_mixtures_own_loudest_frame(gener
     assert loud_frames(torch.zeros(2, F, T)).tolist() == [[1.0] * T] * 2
 
 
-def test_mixture_loss_explains_the_mixture_by_the_active_and_silences_the_others(generator):
+@pytest.mark.parametrize("kind", ["real", "complex"])
+def test_mixture_loss_explains_the_mixture_by_the_active_and_silences_the_others(kind, generator):
     mixture, activity = uniform(generator, B, F, T), random_activity(generator)
-    estimates = uniform(generator, B, C, F, T).requires_grad_()
+    estimates = uniform(generator, B, C, F, T)
+    if kind == "complex":
+        estimates = torch.polar(estimates, 7 * uniform(generator, B, C, F, T))
+    estimates.requires_grad_()
     kept = torch.tensor([[1, 0, 1, 1, 0, 1], [1] * T, [0, 0, 0, 0, 0, 1]], dtype=torch.float64)
     losses = []
     for b in range(B):
@@ -156,6 +163,40 @@ def test_truncated_magnitude_loss_compares_with_the_source_but_never_asks_for_mo
     assert_same_with_gradients(
         truncated_magnitude_loss(mixture, sources, masks, weight, kept), torch.stack(losses), masks
     )
+
+
+def spectra(generator: torch.Generator, *shape: int) -> Tensor:
+    return torch.polar(uniform(generator, *shape), 7 * uniform(generator, *shape))
+
+
+@pytest.mark.parametrize("kind", ["magnitude", "phase_sensitive", "complex"])
+def test_truncated_sources_are_as_near_to_the_source_as_masks_of_their_kind_come(kind, generator):
+    mixture, sources = spectra(generator, B, F, T), 2 * spectra(generator, B, C, F, T)
+    mixture[0, 0, 0] = 0
+    found = truncated_sources(kind, mixture, sources)
+    assert not found[0, :, 0, 0].any()
+    cut = 0
+    for b, i, f, t in product(range(B), range(C), range(F), range(T)):
+        (x, theta), (s, phase) = (cmath.polar(complex(each[f, t])) for each in (mixture[b], sources[b, i]))
+        level = s * cmath.exp(1j * (phase - theta))
+        if kind == "magnitude":
+            expected = complex(min(x, s))
+        else:
+            expected = complex(min(max(level.real, 0), x), 0)
+            expected += 1j * min(max(level.imag, -x), x) * (kind == "complex")
+            cut += expected.real != level.real
+        assert complex(found[b, i, f, t]) == pytest.approx(expected)
+    assert kind == "magnitude" or cut > 50
+
+
+def test_truncated_source_loss_is_the_weighted_distance_in_the_complex_plane(generator):
+    mixture, sources = uniform(generator, B, F, T), spectra(generator, B, C, F, T)
+    weight, kept = uniform(generator, B, C, T), torch.ones(B, T, dtype=torch.float64)
+    masks = spectra(generator, B, C, F, T).requires_grad_()
+    error = sources - masks * mixture.unsqueeze(1)
+    distance = (error.real**2 + error.imag**2).sqrt() * weight.unsqueeze(2)
+    expected = torch.stack([sum(distance[b, i, f].sum() for i, f in product(range(C), range(F))) / T for b in range(B)])
+    assert_same_with_gradients(truncated_source_loss(mixture, sources, masks, weight, kept), expected, masks)
 
 
 def every_loss(generator: torch.Generator, dtype: torch.dtype, mixture: Tensor) -> dict[str, Callable[..., Tensor]]:

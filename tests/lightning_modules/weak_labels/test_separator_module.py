@@ -28,7 +28,7 @@ from lightning_modules.batch import Batch
 from lightning_modules.checkpoint import read_checkpoint
 from lightning_modules.errors import InputError
 from lightning_modules.networks import BLSTM, CRNN
-from lightning_modules.spectrogram import Geometry, stft
+from lightning_modules.spectrogram import Geometry, istft, stft
 from lightning_modules.trained_module import load_module
 from lightning_modules.weak_labels.classifier_module import EventClassifier
 from lightning_modules.weak_labels.labels import clip_logits, pool_frame_labels
@@ -39,6 +39,8 @@ from lightning_modules.weak_labels.losses import (
     mixture_loss,
     prior_weight,
     truncated_magnitude_loss,
+    truncated_source_loss,
+    truncated_sources,
 )
 from lightning_modules.weak_labels.separator_module import WeakLabelSeparator
 
@@ -140,7 +142,7 @@ def parts_of_the_loss(model: WeakLabelSeparator, magnitude: Tensor, masks: Tenso
     """The pure losses of a batch under weak labels, unweighted."""
     estimates = masks * magnitude.unsqueeze(1)
     kept = loud_frames(magnitude, 0.01)
-    on_estimates, on_mixture = logits_of_estimates(model, estimates), model.classifier(magnitude)  # type: ignore[misc]
+    on_estimates, on_mixture = logits_of_estimates(model, estimates.abs()), model.classifier(magnitude)  # type: ignore[misc]
     if model.supervision == "frame":
         activity, active = pool_frame_labels(batch.frame_labels, 4), batch.frame_labels
         weight = prior_weight(activity, PRIOR)
@@ -155,11 +157,13 @@ def parts_of_the_loss(model: WeakLabelSeparator, magnitude: Tensor, masks: Tenso
     }
 
 
-@pytest.mark.parametrize(("alpha", "classification"), [(100.0, 1.0), (3.0, 0.5)])
+@pytest.mark.parametrize(
+    ("alpha", "classification", "mask"), [(100.0, 1.0, "magnitude"), (3.0, 0.5, "magnitude"), (3.0, 0.5, "complex")]
+)
 def test_weak_loss_is_the_weighted_sum_of_what_the_classifier_says_and_of_the_mixture_loss(
-    ready, supervision, alpha, classification
+    ready, supervision, alpha, classification, mask
 ):
-    model, batch = ready(supervision, alpha=alpha, classification=classification), random_batch(3)
+    model, batch = ready(supervision, alpha=alpha, classification=classification, mask=mask), random_batch(3)
     magnitude = stft(batch.mixture, GEOMETRY).abs()
     masks = model.masks(magnitude)
     parts = parts_of_the_loss(model, magnitude, masks, batch)
@@ -191,6 +195,41 @@ def test_strong_loss_is_the_scaled_truncated_magnitude_error_of_the_isolated_sou
         loud_frames(magnitude, 0.3),
     )
     torch.testing.assert_close(model.loss(magnitude, masks, batch), expected)
+
+
+def test_strong_supervision_of_other_masks_takes_sources_in_phases_relative_to_the_mixture(ready):
+    batch = random_batch(3)
+    mixture = stft(batch.mixture, GEOMETRY)
+    weight, kept = prior_weight(batch.frame_labels, PRIOR), loud_frames(mixture.abs(), 0.01)
+    for kind in ("phase_sensitive", "complex"):
+        model = ready("strong", mask=kind)
+        masks, sources = model.masks(mixture.abs()), truncated_sources(kind, mixture, stft(batch.sources, GEOMETRY))
+        expected = 4 * truncated_source_loss(mixture.abs(), sources, masks, weight, kept)
+        assert torch.equal(model.loss(mixture.abs(), masks, batch), expected)
+
+
+def test_weak_labels_train_phase_sensitive_masks_as_magnitude_masks(classifiers, supervision):
+    models = [
+        separator(supervision, classifier=classifiers[supervision], mask=m) for m in ("magnitude", "phase_sensitive")
+    ]
+    for model in models:
+        trainer().fit(model, datamodule=RandomScenes())
+    assert_unchanged(*map(weights, models))
+
+
+@pytest.mark.parametrize("masks", ["sigmoid", "softmax"])
+def test_complex_masks_train_turn_phases_and_come_back_from_a_checkpoint(masks, tmp_path):
+    model = separator("strong", mask="complex", masks=masks, mask_floor=0.1)
+    before = weights(model.network)
+    path = trained(model, tmp_path / "complex.ckpt")
+    assert not any(torch.equal(before[name], after) for name, after in weights(model.network).items())
+    loaded, mixture = load_module(path, WeakLabelSeparator), random_batch(2).mixture
+    spectrum = stft(mixture, GEOMETRY)
+    found = loaded.masks(spectrum.abs())
+    assert found.dtype == torch.complex64 and found.real.min() >= 0.1 and found.imag.abs().max() > 0.01
+    expected = istft(found * spectrum.unsqueeze(1), GEOMETRY, mixture.shape[-1])
+    torch.testing.assert_close(loaded(mixture), expected)
+    assert torch.equal(loaded(mixture), model(mixture))
 
 
 @pytest.mark.any_cpu
