@@ -10,7 +10,7 @@ from lightning_modules.networks.blstm import BidirectionalLSTM
 
 
 class BandSplit(BandNetwork):
-    """Band split, alternating time and band LSTMs, one decoder a band (Luo and Yu, 2023, section III).
+    """Band split, alternating time and band LSTMs, one decoder a band (Luo and Yu, 2023).
 
     A band's bins become one vector; residual layers exchange information over time and over bands in turn. Bands are
     narrow at low frequencies and grow in proportion to frequency. Here the features are real, bands are not normalised

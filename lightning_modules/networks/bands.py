@@ -8,33 +8,20 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from lightning_modules.batch_invariance import one_by_one
 from lightning_modules.errors import InputError
 from lightning_modules.networks.blstm import MOST_LAYERS, MOST_UNITS
 from lightning_modules.setting_checks import require_positive, require_whole
 
 
 class BandNetwork(nn.Module):
-    """Band split, alternating layers over time and over bands, one decoder a band (Luo and Yu, 2023, section III).
+    """Band split, alternating layers over time and over bands, one decoder a band (Luo and Yu, 2023).
 
     A band's bins become one vector by a linear layer of its own; a decoder, of the band's own as well, is a layer norm
     and a perceptron with one hidden layer of 4·features and tanh.
 
-    Args:
-        inputs: frequency bins of a frame.
-        outputs: numbers a frame. A multiple of the inputs becomes so many maps over all bins; any other number, such
-            as a classifier's, is read from all bands together.
-        mixer: makes a layer, [B, S, L, features] -> the same shape, which takes each of S sequences of L vectors by
-            itself.
-        bands: their number, at most that of the bins; or how many bins each has, from the lowest on.
-        features: size of a band's vector.
-        layers: pairs of a layer over time and one over bands.
-        output_init_scale: standard deviation of the decoders' last weights at first, times √fan-in (BLSTM); torch's
-            own, 1/√3, unless given.
-        merged_frames: so many frames after each other are one step of the layers.
-        gated: whether the decoders end in a gated linear unit, a ⊗ σ(b).
-
-    Raises:
-        InputError: a size that is not possible.
+    The settings are those of BandSplit; `mixer` makes a layer, [B, S, L, features] -> the same shape, which takes each
+    of S sequences of L vectors by itself.
     """
 
     def __init__(
@@ -79,6 +66,9 @@ class BandNetwork(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """[B, inputs, F] -> maps, [B, outputs // inputs, inputs, F], or [B, outputs, F]."""
+        return one_by_one(self._decoded, features)
+
+    def _decoded(self, features: Tensor) -> Tensor:
         frames, merged = features.shape[-1], self.merged_frames
         steps = -(-frames // merged)
         padded = functional.pad(features, (0, steps * merged - frames)).mT
@@ -103,19 +93,18 @@ def band_widths(bins: int, bands: int | Sequence[int]) -> list[int]:
 
     Widths that are given instead of a number are checked.
     """
-    if isinstance(bands, list | tuple):
+    if isinstance(bands, Sequence):
         for width in bands:
             require_whole(1, MOST_UNITS, bands=width)
         if sum(bands) != bins:
             raise InputError(f"bands: {sum(bands)} bins in all; widths that add up to the {bins} of a frame are needed")
         return list(bands)
     require_whole(1, MOST_UNITS, bands=bands)
-    number = int(bands)  # type: ignore[arg-type]
-    if number > bins:
-        raise InputError(f"bands: {number}; at most the {bins} frequency bins of a frame are possible")
+    if bands > bins:
+        raise InputError(f"bands: {bands}; at most the {bins} frequency bins of a frame are possible")
     # Edges e^(3k/K) - 1: linear below a tenth of the range, logarithmic above. Plain numbers: a network may be made on
     # torch's meta device, where tensors have none.
-    edges = [round(math.expm1(3 * band / number) / math.expm1(3) * bins) for band in range(number + 1)]
+    edges = [round(math.expm1(3 * band / bands) / math.expm1(3) * bins) for band in range(bands + 1)]
     widths = [max(1, upper - lower) for lower, upper in pairwise(edges)]
     # Bands that had no bin of their own took one: the widest give them back.
     while sum(widths) > bins:

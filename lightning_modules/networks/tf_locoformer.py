@@ -23,7 +23,7 @@ class TFLocoformer(BandNetwork):
     where ConvSwiGLU(Z) = Conv(Swish(Conv(N(Z))) ⊗ Conv(N(Z))) sees the neighbours, and attention, of several heads with
     rotary positions, the whole sequence. N divides each of the groups of a vector's features by their root mean square.
     The paper has a vector for every bin, begins over frequency, and takes complex spectra; here bands make it a network
-    for a CPU, and features and decoders are those of BandSplit.
+    for a CPU, and features, order and decoders are those of BandSplit.
 
     Args:
         inputs: frequency bins of a frame.
@@ -32,7 +32,7 @@ class TFLocoformer(BandNetwork):
         bands: their number, at most that of the bins; or how many bins each has, from the lowest on.
         features: size of a band's vector.
         hidden: channels between the convolutions.
-        kernel: of the convolutions, in steps or bands; odd.
+        kernel: of the convolutions, in steps or bands.
         heads: of the attention; features / heads is even.
         groups: of the features that are normalised by themselves; features / groups is whole.
         layers: pairs of a block over time and one over bands.
@@ -59,8 +59,6 @@ class TFLocoformer(BandNetwork):
         merged_frames: int = 1,
     ) -> None:
         require_whole(1, MOST_UNITS, features=features, hidden=hidden, kernel=kernel, heads=heads, groups=groups)
-        if kernel % 2 == 0:
-            raise InputError(f"kernel: {kernel}; an odd number is needed, which has a middle")
         if features % (2 * heads):
             raise InputError(f"heads: {heads}; rotary positions need an even share of the {features} features for each")
         if features % groups:
@@ -103,12 +101,10 @@ class _ConvSwiGLU(nn.Module):
     def __init__(self, features: int, hidden: int, kernel: int, groups: int) -> None:
         super().__init__()
         self.norm = _RMSGroupNorm(features, groups)
-        sizes = (features, 2 * hidden), (hidden, features)
-        # Channels last, as the vectors lie: nothing is copied.
-        self.gates, self.output = (
-            nn.Conv2d(*of, (1, kernel), padding=(0, kernel // 2)).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-            for of in sizes
-        )
+        self.gates = nn.Conv2d(features, 2 * hidden, (1, kernel), padding=(0, kernel - 1))
+        # Published as a deconvolution: of stride 1 it is a convolution, which cuts what the first added at the ends.
+        self.output = nn.Conv2d(hidden, features, (1, kernel))
+        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload] # as vectors lie: nothing is copied
 
     def forward(self, vectors: Tensor) -> Tensor:
         gate, value = self.gates(self.norm(vectors).permute(0, 3, 1, 2)).chunk(2, 1)
@@ -122,18 +118,18 @@ class _Attention(nn.Module):
         super().__init__()
         self.heads = heads
         self.norm = _RMSGroupNorm(features, groups)
-        self.projections = nn.Linear(features, 3 * features)
-        self.output = nn.Linear(features, features)
+        self.projections = nn.Linear(features, 3 * features, bias=False)
+        self.output = nn.Linear(features, features, bias=False)
 
     def forward(self, vectors: Tensor) -> Tensor:
-        # In bfloat16 the CPU's attention takes up to ten times as long for short sequences.
         projected = self.projections(self.norm(vectors))
-        projected = projected.to(torch.promote_types(projected.dtype, torch.float32))
+        # In bfloat16 the CPU's attention takes up to ten times as long for short sequences.
+        exact = projected.to(torch.promote_types(projected.dtype, torch.float32))
         # [B·S, heads, L, features / heads] each
-        query, key, value = projected.unflatten(-1, (3, self.heads, -1)).permute(3, 0, 1, 4, 2, 5).flatten(1, 2)
+        query, key, value = exact.unflatten(-1, (3, self.heads, -1)).permute(3, 0, 1, 4, 2, 5).flatten(1, 2)
         with torch.autocast(vectors.device.type, enabled=False):
             mixed = functional.scaled_dot_product_attention(rotated(query), rotated(key), value)
-        return self.output(mixed.transpose(1, 2).flatten(2)).unflatten(0, vectors.shape[:2])
+        return self.output(mixed.transpose(1, 2).flatten(2).to(projected.dtype)).unflatten(0, vectors.shape[:2])
 
 
 def rotated(vectors: Tensor) -> Tensor:

@@ -50,11 +50,13 @@ def test_multiply_adds_are_those_of_the_equations():
     blstm = 2 * 4 * units * (17 + units) + 2 * units * 34
     assert multiply_adds(BLSTM(17, 34, units=units, layers=1), torch.zeros(2, 17, frames)) == 2 * frames * blstm
     transformer = TFLocoformer(17, 34, bands=bands, features=width, hidden=hidden, layers=1, merged_frames=2)
-    steps = frames // 2
-    block = 2 * (3 * width * 2 * hidden + 3 * hidden * width) + 4 * width**2
-    attention = 2 * width * (steps + bands)
+    steps, kernel = frames // 2, 3
+    # Over `length` vectors; the first convolution of each pair also gives those that touch an end.
+    convolutions = [2 * kernel * width * hidden * (2 * (length + kernel - 1) + length) for length in (steps, bands)]
+    attention = [4 * width**2 * length + 2 * width * length**2 for length in (steps, bands)]
+    over_time, over_bands = map(sum, zip(convolutions, attention, strict=True))
     coders = 2 * 17 * width + bands * width * 4 * width + 4 * width * 2 * 34
-    expected = steps * (coders + bands * (2 * block + attention))
+    expected = steps * coders + bands * over_time + steps * over_bands
     assert multiply_adds(transformer, torch.zeros(1, 17, frames)) == expected
 
 

@@ -65,8 +65,8 @@ PRODUCTS = noise(11, 2048, dtype=torch.float64), noise(5, 2048, seed=1, dtype=to
 CASES = {
     "LSTM": (BLSTM(65, 6, units=300, layers=2), noise(65, 20)),
     "convolutions": (CRNN(33, 3, channels=(4, 8, 8), units=20), noise(33, 24)),
-    "LSTMs of bands": (BandSplit(65, 130, bands=8, merged_frames=2), noise(65, 41)),
-    "transformer of bands": (TFLocoformer(65, 130, bands=8, merged_frames=2), noise(65, 41)),
+    "LSTMs of bands": (BandSplit(65, 130, bands=8, features=6, merged_frames=2, gated=True), noise(65, 41)),
+    "transformer of bands": (TFLocoformer(65, 130, bands=8, features=8, hidden=5, merged_frames=2), noise(65, 41)),
     "masks": (partial(class_masks, classes=3), OUTPUTS),
     "shared masks": (partial(class_masks, classes=2, activation="softmax"), OUTPUTS),
     "complex masks": (

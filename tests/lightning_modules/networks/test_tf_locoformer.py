@@ -7,7 +7,7 @@ from torch import Tensor
 
 from lightning_modules.networks.tf_locoformer import _Block, rotated
 
-FEATURES, HIDDEN, KERNEL, HEADS, GROUPS = 12, 5, 3, 3, 2
+FEATURES, HIDDEN, KERNEL, HEADS, GROUPS = 12, 5, 4, 3, 2
 
 
 def normalised(vector: Tensor, weight: Tensor) -> Tensor:
@@ -17,18 +17,16 @@ def normalised(vector: Tensor, weight: Tensor) -> Tensor:
 
 
 def convolved(vectors: list[Tensor], convolution) -> list[Tensor]:
-    """Weighted sums of every vector and its neighbours; beyond the ends there is nothing."""
+    """Weighted sums of as many vectors after each other as the kernel has taps."""
     taps, bias = convolution.weight.squeeze(2), convolution.bias
-    reach = KERNEL // 2
-    return [
-        bias + sum(taps[..., n] @ vectors[i + n - reach] for n in range(KERNEL) if 0 <= i + n - reach < len(vectors))
-        for i in range(len(vectors))
-    ]
+    starts = range(len(vectors) - KERNEL + 1)
+    return [bias + sum(taps[..., n] @ vectors[start + n] for n in range(KERNEL)) for start in starts]
 
 
 def conv_swiglu(vectors: list[Tensor], layer) -> list[Tensor]:
-    """Conv(Swish(Conv(N(Z))) ⊗ Conv(N(Z)))."""
-    both = convolved([normalised(vector, layer.norm.weight) for vector in vectors], layer.gates)
+    """Conv(Swish(Conv(N(Z))) ⊗ Conv(N(Z))); beyond the ends Z is nothing, but what is between the two is not."""
+    beyond = [torch.zeros(FEATURES, dtype=torch.float64)] * (KERNEL - 1)
+    both = convolved([*beyond, *(normalised(vector, layer.norm.weight) for vector in vectors), *beyond], layer.gates)
     gates = ((numbers[:HIDDEN], numbers[HIDDEN:]) for numbers in both)
     return convolved([gate / (1 + torch.exp(-gate)) * value for gate, value in gates], layer.output)
 
