@@ -26,6 +26,7 @@ _require_own_packages()
 
 from callbacks.audio_examples import AudioExamples
 from callbacks.classifier_scores import ClassifierScores
+from callbacks.count_evaluation import CountEvaluation
 from callbacks.embedding_pictures import EmbeddingPictures
 from callbacks.estimate_files import EstimateFiles
 from callbacks.moving_average import MovingAverage
@@ -53,6 +54,7 @@ from datamodules.recipes import Recipe, SceneRecipes, SceneRules
 from datamodules.rendering import render
 from datamodules.sound_bank import SoundBank, build_sound_bank
 from datamodules.source_pairs import SourcePairs
+from datamodules.stem_scenes import StemScenes
 from datamodules.urban_scenes import UrbanScenes
 from experiments.export.card import read_card
 from experiments.export.model import export_module
@@ -71,9 +73,15 @@ from lightning_modules.deep_clustering.confidence import (
 from lightning_modules.deep_clustering.jensen_shannon import jensen_shannon
 from lightning_modules.deep_clustering.k_means import Clusters, k_means
 from lightning_modules.deep_clustering.level_features import level_features
-from lightning_modules.deep_clustering.losses import deep_clustering_loss, dominant_source, whitened_k_means_loss
+from lightning_modules.deep_clustering.losses import (
+    deep_clustering_loss,
+    dominant_source,
+    mask_inference_loss,
+    whitened_k_means_loss,
+)
 from lightning_modules.deep_clustering.module import DeepClustering
 from lightning_modules.deep_clustering.selection import ModelOutput, ModelSelection
+from lightning_modules.deep_clustering.source_count import SourceCount
 from lightning_modules.errors import InputError
 from lightning_modules.networks import BLSTM, CRNN, BandSplit, TFLocoformer
 from lightning_modules.recordings.separator import Separator

@@ -16,7 +16,7 @@ from lightning_modules.setting_checks import MOST_SOURCES, require_between, requ
 
 @dataclass(frozen=True)
 class PairRules:
-    """How mixtures of a fixed number of sources are drawn (Liu et al. 2020, section 4).
+    """How mixtures of a few sources are drawn (Liu et al. 2020, section 4).
 
     Attributes:
         sources: of a mixture, Q.
@@ -24,6 +24,8 @@ class PairRules:
         quietest: lower end of the first source's loudness relative to each other source, uniform, in LU of whole clips.
         loudest: its upper end.
         coherent: share of mixtures whose sources sounded together; for stems only.
+        fewest_sources: where given, a mixture holds from so many to Q sources, each number as likely; the others of its
+            Q are silent.
     """
 
     sources: int = 2
@@ -31,9 +33,12 @@ class PairRules:
     quietest: float = -2.5
     loudest: float = 2.5
     coherent: float = 0.0
+    fewest_sources: int | None = None
 
     def __post_init__(self) -> None:
         require_whole(2, MOST_SOURCES, sources=self.sources)
+        if self.fewest_sources is not None:
+            require_whole(2, self.sources, fewest_sources=self.fewest_sources)
         require_positive(duration=self.duration)
         require_between(-LOUDEST, LOUDEST, quietest=self.quietest, loudest=self.loudest)
         require_between(0, 1, coherent=self.coherent)
@@ -107,13 +112,15 @@ class PairRecipes:
         generator = generator_for(self.seed, self.split, "scene", index)
         coherent = generator.random() < rules.coherent
         clips = self._sections[generator.integers(len(self._sections))] if coherent else self._draw_apart(generator)
+        if rules.fewest_sources is not None:
+            clips = clips[: generator.integers(rules.fewest_sources, rules.sources, endpoint=True)]
         # Clips longer than the mixture are cut from anywhere; those that sounded together, at the same moment.
         spare = np.maximum(self.bank.lengths[clips] / self.bank.sample_rate - rules.duration, 0)
         moments = generator.random(len(clips))
         starts = np.full(len(clips), moments[0] * spare.min()) if coherent else moments * spare
-        loudness = np.full(rules.sources, self._FIRST_LOUDNESS)
-        loudness[1:] -= generator.uniform(rules.quietest, rules.loudest + 0.0, rules.sources - 1)  # NumPy refuses -0
-        return Recipe(clips, np.arange(rules.sources), np.zeros(rules.sources), loudness, starts)
+        loudness = np.full(len(clips), self._FIRST_LOUDNESS)
+        loudness[1:] -= generator.uniform(rules.quietest, rules.loudest + 0.0, len(clips) - 1)  # NumPy refuses -0
+        return Recipe(clips, np.arange(len(clips)), np.zeros(len(clips)), loudness, starts)
 
     def _draw_apart(self, generator: np.random.Generator) -> np.ndarray:
         labels = list(self._clips_of_label)

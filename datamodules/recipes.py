@@ -69,6 +69,7 @@ class Recipe(NamedTuple):
         loudness: of the whole clip, in LUFS, [E].
         starts: where in its clip each event begins, in seconds, [E].
         variants: how each event is played; as recorded unless given.
+        lengths: in seconds as recorded, [E]; each event is the rest of its clip unless given.
     """
 
     clips: np.ndarray
@@ -77,6 +78,7 @@ class Recipe(NamedTuple):
     loudness: np.ndarray
     starts: np.ndarray
     variants: Variants | None = None
+    lengths: np.ndarray | None = None
 
 
 class Recipes(Protocol):

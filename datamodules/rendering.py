@@ -13,9 +13,11 @@ from lightning_modules.spectrogram import Geometry
 
 
 def event_interval(bank: SoundBank, recipe: Recipe, samples: int) -> tuple[np.ndarray, np.ndarray]:
-    """Onset and offset of every event in samples, [E] each: what is left of its clip, cut at the end of the mixture."""
+    """Onset and offset of every event in samples, [E]: its length or the rest of its clip, cut at the mixture's end."""
     onsets = np.rint(recipe.onsets * bank.sample_rate).astype(np.int64)
     lengths = bank.lengths[recipe.clips] - event_starts(bank, recipe)
+    if recipe.lengths is not None:
+        lengths = np.minimum(np.rint(recipe.lengths * bank.sample_rate).astype(np.int64), lengths)
     if recipe.variants is not None:
         lengths = played_lengths(lengths, recipe.variants.speeds)
     return onsets, np.minimum(onsets + lengths, samples)
@@ -29,9 +31,10 @@ def event_starts(bank: SoundBank, recipe: Recipe) -> np.ndarray:
 def events_of(recipes: Sequence[Recipe]) -> tuple[np.ndarray, Recipe]:
     """The events of all these mixtures as one list, and the place of each event's mixture among the recipes, [ΣE]."""
     mixtures = np.repeat(np.arange(len(recipes)), [len(recipe.clips) for recipe in recipes])
-    *columns, variants = zip(*recipes, strict=True)
+    *columns, variants, lengths = zip(*recipes, strict=True)
     joined = None if variants[0] is None else Variants(*map(np.concatenate, zip(*variants, strict=True)))
-    return mixtures, Recipe._make((*map(np.concatenate, columns), joined))
+    given = None if lengths[0] is None else np.concatenate(lengths)
+    return mixtures, Recipe._make((*map(np.concatenate, columns), joined, given))
 
 
 def render_labels(

@@ -31,6 +31,7 @@ class SourcePairs(MixtureDataModule):
         train_loudest: that upper end in training mixtures; the same unless given.
         train_coherent: share of the training mixtures whose stems sounded together; the others' are of different songs.
         evaluation_coherent: that share of the validation and test mixtures.
+        fewest_sources: where given, a mixture holds from so many to `sources` sources, each number as likely.
         **common: the other settings of MixtureDataModule.
     """
 
@@ -51,6 +52,7 @@ class SourcePairs(MixtureDataModule):
         evaluation_coherent: float = 0.0,
         train_quietest: float | None = None,
         train_loudest: float | None = None,
+        fewest_sources: int | None = None,
         **common: Any,
     ) -> None:
         of_training = PairRules(
@@ -59,8 +61,9 @@ class SourcePairs(MixtureDataModule):
             quietest if train_quietest is None else train_quietest,
             loudest if train_loudest is None else train_loudest,
             train_coherent,
+            fewest_sources,
         )
-        of_evaluation = PairRules(sources, duration, quietest, loudest, evaluation_coherent)
+        of_evaluation = PairRules(sources, duration, quietest, loudest, evaluation_coherent, fewest_sources)
         rules: dict[Split, PairRules] = {
             split: of_training if split == "train" else of_evaluation for split in get_args(Split)
         }
@@ -68,6 +71,8 @@ class SourcePairs(MixtureDataModule):
             raise InputError(f"coherent: {coherent}; only stems sound together: set it to 0, or give stems")
         if stems is not None and not len(set(stems)) == len(stems) == sources:
             raise InputError(f"stems: {list(stems)}; {sources} different labels are needed, one for each source")
+        if stems is not None and fewest_sources is not None:
+            raise InputError(f"fewest_sources: {fewest_sources}; a mixture of stems has all of them: leave it out")
         left_out = [stem for stem in stems or () if labels is not None and stem not in labels]
         if left_out:
             raise InputError(f"labels: {list(labels or ())} leave out stems ({', '.join(left_out)}); give stems alone")
@@ -75,6 +80,7 @@ class SourcePairs(MixtureDataModule):
         super().__init__(corpus, names, duration, train_folds, validation_folds, test_folds, **common)
         self.domain = domain
         self.sources = sources
+        self.fewest_sources = fewest_sources
         self.labels = None if (wanted := stems or labels) is None else frozenset(wanted)
         self.stems = None if stems is None else tuple(stems)
         self._rules = rules

@@ -10,6 +10,8 @@ TEST_FILE, TESTED_FILE = "test.yaml", "tested.json"
 # Rows of evaluations, and what is made of them.
 SCORES_FILE, SUMMARY_FILE, CLASSIFIER_FILE = "scores.csv", "summary.csv", "classifier.csv"
 VALIDATION_SCORES_FILE = "validation_scores.csv"
+# Of searches for the number of sources.
+COUNT_SCORES_FILE, VALIDATION_COUNT_SCORES_FILE = "count_scores.csv", "validation_count_scores.csv"
 
 
 class RunFiles:
@@ -32,6 +34,8 @@ class RunFiles:
         self.wandb, self.wandb_run = self.folder / "wandb", self.folder / "wandb.json"
         self.scores, self.summary = self.folder / SCORES_FILE, self.folder / SUMMARY_FILE
         self.validation_scores = self.folder / VALIDATION_SCORES_FILE
+        self.count_scores, self.counts = self.folder / COUNT_SCORES_FILE, self.folder / "counts.csv"
+        self.validation_count_scores = self.folder / VALIDATION_COUNT_SCORES_FILE
         self.classifier_scores = self.folder / CLASSIFIER_FILE
         self.embeddings, self.estimates = self.folder / "embeddings", self.folder / "estimates"
         # Of a reproduction.

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
@@ -63,21 +64,37 @@ class PairScores(NamedTuple):
     silent_source: Tensor  # bool, [B, Q]
 
     def best_order(self) -> Tensor:
-        """The estimate of each source in the order of highest mean SI-SDR, for as many estimates: int64, [B, Q].
+        """The estimate of each source in the order of highest mean SI-SDR: int64, [B, Q].
+
+        Each source has an estimate of its own, and of more estimates some are left over. Fewer are all used, and the
+        audible sources beyond them share the estimates in which they score best.
 
         Where several orders are the best, that which `scipy.optimize.linear_sum_assignment` finds: without any
         difference the estimates' own. NaN counts as 0, as silence does: it leaves the others in their order.
         """
-        matrices = self.si_sdr.detach().nan_to_num().mT.numpy()
-        orders = [linear_sum_assignment(matrix, maximize=True)[1] for matrix in matrices]
+        pairs = zip(self.si_sdr.detach().nan_to_num().mT.numpy(), ~self.silent_source.numpy(), strict=True)
+        orders = [_best_order(si_sdr, audible) for si_sdr, audible in pairs]
         return torch.from_numpy(np.array(orders, dtype=np.int64).reshape(self.silent_source.shape))
 
     def in_best_order(self) -> "PairScores":
-        """The same with estimates in the order of their sources."""
+        """The same with an estimate for each source, E = Q, in their order."""
         order = self.best_order()
-        pairs = order.unsqueeze(-1).expand_as(self.si_sdr)
+        pairs = order.unsqueeze(-1).expand(-1, -1, self.si_sdr.shape[-1])
         si_sdr, exact, inaudible = (each.gather(1, pairs) for each in (self.si_sdr, self.exact, self.inaudible))
         return PairScores(si_sdr, exact, inaudible, self.silent.gather(1, order), self.silent_source)
+
+
+def _best_order(si_sdr: NDArray[np.float64], audible: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """The best order of one mixture: SI-SDR [Q, E] and which sources are audible, [Q], to estimates, [Q]."""
+    sources, estimates = si_sdr.shape
+    if estimates >= sources:
+        return linear_sum_assignment(si_sdr, maximize=True)[1]
+    order, found = np.zeros(sources, np.int64), si_sdr[audible]
+    # For each source too many, a column of what a source that shares its estimate scores at best.
+    shared = found.max(1, keepdims=True).repeat(max(0, len(found) - estimates), 1)
+    column = linear_sum_assignment(np.hstack([found, shared]), maximize=True)[1]
+    order[audible] = np.where(column < estimates, column, found.argmax(1))
+    return order
 
 
 def compare(sources: Tensor, systems: Sequence[Tensor]) -> list[PairScores]:
@@ -155,7 +172,7 @@ def si_sdr(estimate: Tensor, target: Tensor) -> Tensor:
 
 
 def in_best_order(estimates: Tensor, sources: Tensor) -> Tensor:
-    """Estimates in the order of the sources that has the highest mean SI-SDR: [B, Q, T], [B, Q, T] -> [B, Q, T]."""
+    """Estimates in the order of the sources that has the highest mean SI-SDR: [B, E, T], [B, Q, T] -> [B, Q, T]."""
     (comparison,) = compare(sources, [estimates])
     order = comparison.best_order().to(estimates.device)
     return estimates[torch.arange(len(order), device=order.device).unsqueeze(-1), order]

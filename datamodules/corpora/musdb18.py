@@ -1,4 +1,4 @@
-"""MUSDB18 (Rafii, Liutkus, Stöter, Mimilakis, Bittner 2017): songs as stems, here as vocals and accompaniment."""
+"""MUSDB18 (Rafii, Liutkus, Stöter, Mimilakis, Bittner 2017): songs as stems."""
 
 import os
 from collections.abc import Iterator
@@ -12,7 +12,7 @@ from datamodules.corpora.corpus import Clip, Corpus
 from datamodules.corpora.layout import corpus_folder, digest, folders_in, refuse_outside, size_and_time
 from lightning_modules.errors import InputError
 
-STEMS = {"vocals": ("vocals",), "accompaniment": ("drums", "bass", "other")}
+STEMS = ("drums", "bass", "other", "vocals")
 # The authors' choice among the train tracks; copies of the data set differ in case.
 VALIDATION_TRACKS = frozenset(
     track.casefold()
@@ -40,9 +40,10 @@ class MUSDB18(Corpus):
     """The data set in the layout of MUSDB18-HQ: {train,test}/TRACK/{drums,bass,other,vocals}.wav.
 
     Tracks are cut into consecutive sections. Every section is two clips that sounded together: "vocals", and
-    "accompaniment", the sum of the other stems. The recording is the track; the fold is "train", "test", or
-    "validation" for the 14 train tracks that the authors name. Stems may be there as FLAC, or another format, in place
-    of WAV; other files, `mixture` among them, are ignored. Nothing is read before `clips`, `read` or `fingerprint`.
+    "accompaniment", the sum of the other stems; or a clip for each of the four. The recording is the track; the fold is
+    "train", "test", or "validation" for the 14 train tracks that the authors name. Stems may be there as FLAC, or
+    another format, in place of WAV; other files, `mixture` among them, are ignored. Nothing is read before `clips`,
+    `read` or `fingerprint`.
 
     Args:
         root: the folder that holds train/ and test/, or a folder that holds it, under whatever name.
@@ -50,15 +51,24 @@ class MUSDB18(Corpus):
             shorter than it is one section.
         follow_links: read files and folders that links lead to, wherever they lie; links that lead out of the corpus
             are refused unless given.
+        accompaniment: sum drums, bass and other into one clip.
     """
 
     name = "musdb18"
 
-    def __init__(self, root: str | os.PathLike[str], section_seconds: float = 10.0, follow_links: bool = False) -> None:
+    def __init__(
+        self,
+        root: str | os.PathLike[str],
+        section_seconds: float = 10.0,
+        follow_links: bool = False,
+        accompaniment: bool = True,
+    ) -> None:
         if not 0 < section_seconds < float("inf"):
             raise InputError(f"section_seconds: {section_seconds}; a positive number is needed")
         self.root = Path(root)
         self.section_seconds = section_seconds
+        pair = {"vocals": STEMS[3:], "accompaniment": STEMS[:3]}
+        self.stems = pair if accompaniment else {stem: (stem,) for stem in STEMS}
         self.follow_links = follow_links
 
     @cached_property
@@ -67,7 +77,7 @@ class MUSDB18(Corpus):
         return corpus_folder(self.root, "MUSDB18", _holds_tracks, "train/TRACK/vocals.wav as in MUSDB18-HQ")
 
     def clips(self) -> list[Clip]:
-        """Vocals and accompaniment of every section; of the audio, only the headers of the vocals are looked at."""
+        """The clips of every section; of the audio, only the headers of the vocals are looked at."""
         clips = []
         split_of_track: dict[str, str] = {}
         for split in ("train", "test"):
@@ -76,10 +86,10 @@ class MUSDB18(Corpus):
                     raise InputError(f"{self.folder}: {track} is in both train and test; remove one of them")
                 split_of_track[track] = split
                 fold = "validation" if split == "train" and track.casefold() in VALIDATION_TRACKS else split
-                for stem in ("drums", "bass", "other"):
+                for stem in STEMS[:3]:
                     self._file(f"{split}/{track}", stem)
                 for section in range(len(self._sections(f"{split}/{track}"))):
-                    for label in STEMS:
+                    for label in self.stems:
                         clips.append(Clip(f"{split}/{track}/{label}@{section}", label, fold, track, section=section))
         return clips
 
@@ -89,7 +99,7 @@ class MUSDB18(Corpus):
         start, stop = self._sections(track)[int(section)]
         vocals = self._length_and_rate(track, "vocals")
         parts = []
-        for stem in STEMS[label]:
+        for stem in self.stems[label]:
             length, rate = self._length_and_rate(track, stem)
             if (length, rate) != vocals:
                 raise InputError(
@@ -104,8 +114,9 @@ class MUSDB18(Corpus):
 
         @cache
         def stems_of(track: str) -> tuple[int, ...]:
-            stems = (stem for stems in STEMS.values() for stem in stems)
-            return tuple(value for stem in stems for value in size_and_time(*self._candidates(track, stem)))
+            return tuple(
+                value for stem in STEMS[3:] + STEMS[:3] for value in size_and_time(*self._candidates(track, stem))
+            )
 
         return digest((self.section_seconds, *clip, *stems_of(clip.name.rpartition("/")[0])) for clip in clips)
 

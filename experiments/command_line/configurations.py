@@ -19,6 +19,8 @@ from lightning_modules.plain_values import MOST_VALUES, nested_values
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 PRESETS = ("demo", "small", "paper")
+# Rows of deep clustering that evaluate trained models: a domain then brings no model of its own along.
+EVALUATIONS = ("selection", "source_count")
 DESCRIPTION = "List the built-in configurations with what each is for, or show one of them."
 
 
@@ -105,17 +107,19 @@ def with_preset(arguments: list[str]) -> list[str]:
 def preset_parts(row: str, preset: str, names: Collection[str] = ()) -> list[str]:
     """The configurations that a row, such as `weak_labels/frame`, and a preset stand for, in their order.
 
-    `names` are all configurations of the command: a domain brings its model along, unless a selection is among them.
+    `names` are all configurations of the command: a domain brings its model along, unless one of EVALUATIONS is among
+    them.
     """
     system, _, last = row.partition("/")
     if system == "weak_labels":
-        kind = read_configuration(row).get("model", {}).get("class_path")
-        size = {"EventClassifier": ["classifier"], "WeakLabelSeparator": ["separator"]}.get(kind, [])
+        sizes = {"EventClassifier": ["classifier"], "WeakLabelSeparator": ["separator"]}
+        size = sizes.get(model_kind(row) or "", [])
         parts = ["base", f"{preset}/data", last, *(f"{preset}/{part}" for part in (*size, last))]
-    elif last in ("model", "selection"):
+    elif last in ("model", *EVALUATIONS):
         parts = [last, *([f"{preset}/model"] if last == "model" else [])]
     else:
-        model = [] if f"{system}/selection" in names else ["model", f"{preset}/model", f"{preset}/{last}_model"]
+        trained = {f"{system}/{evaluation}" for evaluation in EVALUATIONS} & {*names}
+        model = [] if trained else ["model", f"{preset}/model", f"{preset}/{last}_model"]
         parts = [*model, "base", last, f"{preset}/data", f"{preset}/{last}"]
     names = [f"{system}/{part}" for part in dict.fromkeys(parts)]
     return [name for name in names if (CONFIGS / f"{name}.yaml").is_file()]  # a size says only what differs
@@ -144,6 +148,17 @@ def options(arguments: Iterable[str]) -> list[tuple[str, ...]]:
 def config_options(*names: str) -> list[str]:
     """`--config` for each of these configurations."""
     return [word for name in names for word in ("--config", name)]
+
+
+def model_kind(name: str) -> str | None:
+    """The class of a configuration's model; none of one that has no model."""
+    kind: str | None = read_configuration(name).get("model", {}).get("class_path")
+    return kind
+
+
+def added_options(names: Iterable[str], kind: str | None = None) -> list[str]:
+    """`--config` for those of the configurations whose model is of this kind, and those of data alone."""
+    return config_options(*(name for name in names if model_kind(name) in (kind, None)))
 
 
 def data_options(arguments: list[str]) -> list[str]:

@@ -84,13 +84,16 @@ class Network(nn.Module):
         self.module = module
 
     def forward(self, features: Tensor) -> Tensor:
-        """[B, bins, F] -> masks [B, C, bins, F], logits [B, C, F'] or embeddings [B, F·bins, D]."""
+        """[B, bins, F] -> masks [B, C, bins, F], logits [B, C, F'] or embeddings [B, F·bins, D]: what separates."""
         if torch.compiler.is_exporting():
             # Until it ends, torch.export switches oneDNN off, follows an LSTM frame by frame and so fixes their number.
             torch.backends.mkldnn.set_flags(True)
         if isinstance(self.module, WeakLabelSeparator):
             return self.module.masks(features)
-        return self.module.embedding(features) if isinstance(self.module, DeepClustering) else self.module(features)
+        if isinstance(self.module, DeepClustering):
+            embedding, masks = self.module.heads(features)
+            return masks if masks is not None and self.module.by_masks else embedding
+        return self.module(features)
 
 
 def write_program(path: Path, module: SeparatrixModule, card: Card) -> float:

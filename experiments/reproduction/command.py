@@ -10,7 +10,7 @@ from typing import Literal, get_args
 from jsonargparse import Namespace
 from jsonargparse.typing import NonNegativeInt
 
-from experiments.command_line.configurations import options
+from experiments.command_line.configurations import model_kind, options
 from experiments.command_line.parser import command_parser
 from experiments.command_line.text import show_next
 from experiments.output.sole_writer import sole_writer
@@ -60,7 +60,12 @@ def command(arguments: list[str]) -> None:
     add("--recordings", metavar="FOLDER", help=f"weak-labels: {of_classes}")
     of_domains = "a folder of your own, or a configuration, whose mixtures are a domain; NAME alone: one of the paper's"
     add("--domain", action="append", metavar="NAME[=FOLDER]", help=f"model-selection: {of_domains}; two at least")
-    add("--output", help="folder of the results (default: runs/PRESET/SYSTEM, of your own runs/NAME-PRESET/SYSTEM)")
+    added = (
+        "is added to the stages whose kind of model it describes or, if it describes data alone, to all; several times"
+    )
+    add("--config", action="append", default=[], metavar="NAME", help=f"a configuration that {added}")
+    results = "folder of the results (default: runs/PRESET/SYSTEM, of your own runs/NAME-PRESET/SYSTEM, then -CONFIG)"
+    add("--output", help=results)
     add("--jobs", type=int, help="stages at a time (default: one per core where there is no GPU, otherwise one)")
     add("--launch", metavar="WORDS", help="start the ranks of every stage through a launcher, for instance srun")
     curves = "where curves go besides the folder of every stage"
@@ -82,7 +87,8 @@ def command(arguments: list[str]) -> None:
     if chosen.system == "model-selection" and set(of_corpora) - {"--data.corpus.follow_links"}:
         raise InputError("--data.corpus: differs from domain to domain; run the commands of --dry-run with your own")
     own = [name for name, place in places.items() if place]
-    output = Path(chosen.output or f"runs/{'-'.join((*own, chosen.preset))}/{chosen.system}")
+    system = "-".join((chosen.system, *(Path(name).stem for name in chosen.config)))
+    output = Path(chosen.output or f"runs/{'-'.join((*own, chosen.preset))}/{system}")
     group = chosen.group or "/".join(output.absolute().parts[-2:])
     os.environ.pop("WANDB_RUN_ID", None)  # a run for every stage: one id for all would be one run
     settings += [] if chosen.logger == "csv" else ["--logger", chosen.logger]
@@ -90,9 +96,13 @@ def command(arguments: list[str]) -> None:
     settings += [] if chosen.seed is None else ["--seed_everything", str(chosen.seed), "--data.seed", str(chosen.seed)]
     sources = sources_of(chosen, places, settings, of_folders)
     if chosen.system == WEAK_LABELS:
-        stages = weak_labels_stages(chosen.preset, output, settings, *sources.values())
+        (source,) = sources.values()
+        stages = weak_labels_stages(chosen.preset, output, settings, source, chosen.config)
     else:
-        stages = model_selection_stages(output, settings, sources)
+        stages = model_selection_stages(output, settings, sources, chosen.config)
+    for name in chosen.config:
+        if not any(name in stage.arguments for stage in stages):
+            raise InputError(f"--config {name}: {chosen.system} has no model of {model_kind(name)}; leave it out")
     launch = _launch_words(chosen.launch)
     if chosen.dry_run:
         print("\n".join(stage.shown(launch) for stage in stages))
@@ -130,6 +140,7 @@ def _run(
     jobs = chosen.jobs or (1 if torch.cuda.is_available() or apart else min(os.cpu_count() or 1, len(first)))
     own = [name for name, place in places.items() if place]
     notes = [NOTES[chosen.preset]] if len(own) < len(places) else []
+    notes += [f"With {', '.join(chosen.config)}."] if chosen.config else []
     notes += [f"{', '.join(own)}: your own recordings, at the size of --preset {chosen.preset}."] if own else []
     with sole_writer(output, "--output", inside=True):
         run_stages.run_stages(stages, jobs, apart, launch)

@@ -1,25 +1,30 @@
 """The weak-label paper's experiment as stages."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
-from experiments.command_line.configurations import config_options, data_options
+from experiments.command_line.configurations import added_options, config_options, data_options, model_kind
 from experiments.reproduction.sources import Source
 from experiments.reproduction.stage import Stage
 from lightning_modules.run_files import RunFiles
 
 
-def weak_labels_stages(preset: str, output: Path, settings: list[str], source: Source) -> list[Stage]:
+def weak_labels_stages(
+    preset: str, output: Path, settings: list[str], source: Source, added: Sequence[str] = ()
+) -> list[Stage]:
     """Two classifiers, three separators, two references (Pishdadian et al. 2020).
 
-    `settings` go to every command, after those of the source.
+    `settings` go to every command, after those of the source; `added` are configurations, each for the commands that it
+    fits.
     """
     settings, size = [*source.words, *settings], ("--preset", preset)
-    arguments = ("bank", *config_options("weak_labels/base"), *size, *data_options(settings))
+    arguments = ("bank", *config_options("weak_labels/base"), *size, *added_options(added), *data_options(settings))
     stages = [Stage("bank", arguments, output, recordings=source.recordings)]
 
     def add(row: str, learns: bool = True, classifier: str | None = None) -> None:
         run = output / row
-        arguments = (*config_options(f"weak_labels/{row}"), *size, "--run", str(run), *settings)
+        of_model = added_options(added, model_kind(f"weak_labels/{row}"))
+        arguments = (*config_options(f"weak_labels/{row}"), *size, *of_model, "--run", str(run), *settings)
         needs: tuple[str, ...] = ("bank",)
         checkpoint: tuple[str, ...] = ()
         if learns:

@@ -30,6 +30,7 @@ becomes a folder, with its sources and separation.json."""
 EXAMPLES = (
     "separate --model urban street.wav --output separated",
     "separate --model speech --model music --model environmental talk.wav band.flac --output separated",
+    "separate --model speech --sources auto talk.wav --output separated",
     "separate --model runs/strong/checkpoints/best.ckpt street.wav --output separated",
 )
 
@@ -48,6 +49,8 @@ def command(arguments: list[str]) -> None:
     add("--output", type=Path, required=True, help="folder in which each recording gets one of its own")
     select = "deep clustering: one model and the same clusters for a whole file, or for each segment of 8 s by itself"
     add("--select", choices=["file", "segment"], default="file", help=select)
+    number = "deep clustering: how many sources to separate into; auto: of 2 to 5 the number of highest confidence"
+    add("--sources", metavar="auto|N", help=number)
     formats = "32-bit float WAV, or 24-bit WAV or FLAC: all sources are made softer alike where one exceeds full scale"
     add("--format", choices=["float", "pcm24", "flac"], default="float", help=formats)
     add("--device", choices=["cpu", "cuda"], default=None, help="cuda where there is one unless given")
@@ -58,13 +61,17 @@ def command(arguments: list[str]) -> None:
     from experiments.separation.separated_files import is_separated
     from lightning_modules.recordings.separator import Separator
 
-    models = list(map(model_file, settings.model))
+    models, sources = list(map(model_file, settings.model)), settings.sources
+    if sources not in (None, "auto"):
+        if not sources.isdecimal():
+            raise InputError(f"--sources {sources}: auto, or a number from 2 on, is needed")
+        sources = int(sources)
     if settings.device == "cuda" and not torch.cuda.is_available():
         raise InputError("--device cuda: torch sees no GPU; leave it out to compute on the CPU")
     folders = _folders(settings.files, settings.output)
     if not settings.overwrite:
         for path, folder in list(folders.items()):
-            if is_separated(folder, path, models, settings.select, settings.format):
+            if is_separated(folder, path, models, settings.select, settings.format, sources):
                 _say(f"{path}: separated before, {folder}; --overwrite does it again")
                 del folders[path]
             elif folder.is_dir() and any(folder.iterdir()):
@@ -72,7 +79,7 @@ def command(arguments: list[str]) -> None:
                 raise InputError(f"{folder}: {other}; choose another --output, or replace it with --overwrite")
     if not folders:
         return
-    separator = Separator.from_checkpoints(models, settings.select, settings.device)
+    separator = Separator.from_checkpoints(models, settings.select, settings.device, sources)
     where = f"({separator.sample_rate} Hz, {separator.device.type})"
     begins = f"separating {counted(len(folders), 'recording')} {_sources(separator)} {where}"
     print(
@@ -121,7 +128,9 @@ def _sources(separator: "Separator") -> str:
     if names is None:
         return f"into {', '.join(separator.names)}"
     by = f"the most confident model for each {separator.select}: {', '.join(names)}"
-    return f"into {len(separator.names)} sources by {by if len(names) > 1 else f'the {names[0]} model'}"
+    counts = separator.counts or [len(separator.names)]
+    number = " to ".join(dict.fromkeys(map(str, (counts[0], counts[-1]))))
+    return f"into {number} sources by {by if len(names) > 1 else f'the {names[0]} model'}"
 
 
 def _separate(separator: "Separator", path: str, folder: Path, source_format: Any, overwrite: bool) -> None:
@@ -163,7 +172,7 @@ def _say(line: str) -> None:
 
 
 def _table(selections: Sequence["SelectedModel"]) -> Table:
-    """Each model's confidence, and its parts; means over several segments."""
+    """The confidence of each model, or number of sources, and its parts; means over several segments."""
     table = Table("model", "confidence", "silhouette", "posterior", "picked")
     for name in selections[0].confidences:
         found = [selection.confidences[name] for selection in selections]

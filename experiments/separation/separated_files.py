@@ -20,7 +20,7 @@ from datamodules.corpora.audio_file import AudioFile, audio_blocks, scan_audio
 from experiments.output.new_folder import new_folder
 from lightning_modules.errors import InputError
 from lightning_modules.recordings.clustering import SelectedModel
-from lightning_modules.recordings.separator import Select, Separator
+from lightning_modules.recordings.separator import Select, Separator, Sources
 
 SourceFormat = Literal["float", "pcm24", "flac"]
 MANIFEST = "separation.json"
@@ -63,7 +63,7 @@ def separate_file(
         InputError: the recording cannot be read, the folder is in use or the format cannot hold the channels.
     """
     audio, folder = audio or scan_audio(path), Path(folder)
-    request = _request(path, separator.checkpoints, separator.select, source_format)
+    request = _request(path, separator.checkpoints, separator.select, source_format, separator.sources)
     if source_format == "flac" and audio.channels > MOST_FLAC_CHANNELS:
         raise InputError(f"{path}: {audio.channels} channels, FLAC holds {MOST_FLAC_CHANNELS}; use --format float")
     if Path(path).resolve().is_relative_to(folder.resolve()):
@@ -80,9 +80,12 @@ def separate_file(
         # RF64 is WAV with 64-bit sizes, which some programs do not know: only where it is needed.
         container, scale = "RF64" if size > LARGEST_WAV else "WAV", 1.0
         with contextlib.ExitStack() as opened:
-            sinks = [opened.enter_context(_sink(file, audio, "FLOAT", container)) for file in files]
+            sinks: list[soundfile.SoundFile] = []
             peak = 1.0
             for block in separator.stream(samples, audio.rate, selections, advance):
+                if not sinks:  # how many sources there are may be known only now
+                    files = files[: len(block)]
+                    sinks = [opened.enter_context(_sink(file, audio, "FLOAT", container)) for file in files]
                 peak = max(peak, float(block.abs().max()))
                 for sink, source in zip(sinks, block, strict=True):
                     sink.write(source.T.numpy())
@@ -113,21 +116,32 @@ def separate_file(
 
 
 def is_separated(
-    folder: Path, path: str, checkpoints: Sequence[str], select: Select, source_format: SourceFormat
+    folder: Path,
+    path: str,
+    checkpoints: Sequence[str],
+    select: Select,
+    source_format: SourceFormat,
+    sources: Sources | None = None,
 ) -> bool:
     """Whether a folder holds this recording's sources by the same models and settings, wherever the files lie."""
     found = _manifest(folder)
     if not found or not all(map(os.path.isfile, (path, *checkpoints, *(folder / name for name in found["sources"])))):
         return False
-    return _request(path, checkpoints, select, source_format).items() <= found.items()
+    # Earlier versions knew the number of the models' training alone.
+    given = {"number_of_sources": None, **found}
+    return _request(path, checkpoints, select, source_format, sources).items() <= given.items()
 
 
 def _request(
-    path: str | os.PathLike[str], checkpoints: Sequence[str], select: Select, source_format: SourceFormat
+    path: str | os.PathLike[str],
+    checkpoints: Sequence[str],
+    select: Select,
+    source_format: SourceFormat,
+    sources: Sources | None,
 ) -> dict[str, Any]:
     """What decides the sources: the contents of the files, not their names or times."""
     digests = {"recording_sha256": _sha256(path), "models_sha256": list(map(_sha256, checkpoints))}
-    return {**digests, "select": select, "format": source_format}
+    return {**digests, "select": select, "format": source_format, "number_of_sources": sources}
 
 
 def _sha256(path: str | os.PathLike[str]) -> str:

@@ -46,13 +46,13 @@ EXAMPLES = {
 # Settings of Lightning and of the classes, for `--help`.
 _BRIEFLY = {
     "--seed_everything": "seed of the initial weights; mixtures follow --data.seed (default: 0)",
-    "--model": "EventClassifier, WeakLabelSeparator, ReferenceSeparator, DeepClustering, ModelSelection, or "
-    "MODULE.CLASS of your own; its settings are --model.SETTING",
+    "--model": "EventClassifier, WeakLabelSeparator, ReferenceSeparator, DeepClustering, ModelSelection, "
+    "SourceCount, or MODULE.CLASS of your own; its settings are --model.SETTING",
     "--model.network": "BLSTM, CRNN, BandSplit, TFLocoformer, or MODULE.CLASS of your own; its settings are "
     "--model.network.SETTING",
     "--model.optimizer": "a class of torch.optim; its settings are --model.optimizer.SETTING, such as lr",
     "--model.scheduler": "a class of torch.optim.lr_scheduler; its settings are --model.scheduler.SETTING",
-    "--data": "UrbanScenes, SourcePairs, or MODULE.CLASS of your own; its settings are --data.SETTING",
+    "--data": "UrbanScenes, StemScenes, SourcePairs, or MODULE.CLASS of your own; its settings are --data.SETTING",
     "--data.corpus": "UrbanSound8K, ESC50, FSD50K, LibriSpeech, MUSDB18, OwnRecordings, JoinedCorpora, Procedural, "
     "...; its settings are --data.corpus.SETTING, such as root; --follow-links reads what links lead to",
     "--early_stopping.patience": "epochs without a better validation loss before training stops (default: 5)",

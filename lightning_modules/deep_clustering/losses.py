@@ -1,4 +1,6 @@
-"""Losses of deep clustering: pure functions, one value per mixture, without the matrix of all pairs of bins.
+"""Losses of deep clustering and of mask inference: pure functions, one value per mixture.
+
+Those of embeddings do without the matrix of all pairs of bins.
 
 Axes: B mixtures, N time-frequency bins, D dimensions of the embedding, Q sources. V holds the embeddings and Y the
 dominant sources in their rows, each row times the square root of its bin's weight.
@@ -7,7 +9,9 @@ dominant sources in their rows, each row times the square root of its bin's weig
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
 import torch
+from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
@@ -59,6 +63,31 @@ def whitened_k_means_loss(embedding: Tensor, dominant: Tensor, weight: Tensor) -
     reference = yv / (yy + 1).unsqueeze(-1)
     loss = vv.shape[-1] + yy.shape[-1] - 2 * (whitened.mT * reference).sum((1, 2))
     return (loss * (yy.sum(-1) > 0)).to(embedding.dtype)
+
+
+def mask_inference_loss(masks: Tensor, magnitude: Tensor, source_magnitudes: Tensor) -> Tensor:
+    """L_MI = min_π Σ_q,i |min(x_i, s_q,i) - m_π(q),i x_i| / Σ_i x_i over permutations π (Yu et al. 2017).
+
+    The error of magnitudes is absolute, as in the chimera++ network of Wang, Le Roux, Hershey (2018), and a share of
+    the mixture's: any level gives the same, and its size is that of L_DC.
+
+    Args:
+        masks: in [0, 1], [B, Q, N].
+        magnitude: of the mixture, x, [B, N].
+        source_magnitudes: s, [B, Q, N].
+
+    Returns:
+        [B], at least 0; 0, with gradient 0, where the mixture is silent.
+    """
+    mixture = magnitude.unsqueeze(1)
+    targets, estimates = torch.minimum(mixture, source_magnitudes), masks * mixture
+    differences = ((target.unsqueeze(1) - estimates).abs() for target in targets.unbind(1))
+    errors = torch.stack([of_source.sum(-1, dtype=torch.float64) for of_source in differences], 1)
+    # NaN stays in the loss: any order will do.
+    orders = [linear_sum_assignment(error)[1] for error in errors.detach().nan_to_num().cpu().numpy()]
+    order = torch.tensor(np.array(orders), device=errors.device).unsqueeze(-1)
+    total = magnitude.sum(-1, dtype=torch.float64).clamp_min(torch.finfo(torch.float64).tiny)  # silent: 0 / tiny = 0
+    return (errors.gather(2, order).sum((1, 2)) / total).to(masks.dtype)
 
 
 def _normalised_gram(embedding: Tensor, dominant: Tensor, weight: Tensor) -> tuple[Tensor, Tensor, Tensor]:

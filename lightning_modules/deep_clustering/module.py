@@ -14,12 +14,17 @@ from lightning_modules.deep_clustering.clustering import loudest, points_at, sof
 from lightning_modules.deep_clustering.draws import Stream, uniform_at
 from lightning_modules.deep_clustering.k_means import k_means
 from lightning_modules.deep_clustering.level_features import InputFloor, LevelStatistics, level, level_features
-from lightning_modules.deep_clustering.losses import deep_clustering_loss, dominant_source, whitened_k_means_loss
+from lightning_modules.deep_clustering.losses import (
+    deep_clustering_loss,
+    dominant_source,
+    mask_inference_loss,
+    whitened_k_means_loss,
+)
 from lightning_modules.deep_clustering.unit_sigmoid import plain_sigmoid, unit_sigmoid
 from lightning_modules.errors import InputError
 from lightning_modules.networks import BLSTM
 from lightning_modules.networks.blstm import MOST_UNITS
-from lightning_modules.networks.heads import embeddings, require_every_frame
+from lightning_modules.networks.heads import embeddings, of_two_heads, require_every_frame, source_masks, unit_masks
 from lightning_modules.setting_checks import (
     MOST_SOURCES,
     require_between,
@@ -32,6 +37,8 @@ from lightning_modules.spectrogram import istft, stft
 
 Loss = Literal["deep_clustering", "whitened_k_means"]
 Activation = Literal["unit_sigmoid", "sigmoid"]
+Head = Literal["embeddings", "masks", "both"]
+SeparateBy = Literal["masks", "clusters"]
 LOSSES = {"deep_clustering": deep_clustering_loss, "whitened_k_means": whitened_k_means_loss}
 ACTIVATIONS = {"unit_sigmoid": unit_sigmoid, "sigmoid": plain_sigmoid}
 
@@ -52,10 +59,11 @@ class Embedded(NamedTuple):
     magnitude: Tensor  # [B, N]
     loudest: Tensor  # bins that k-means looks at, int64, [B, n]
     embedding: Tensor  # [B, N, D]
+    masks: Tensor | None = None  # of the head of masks, [B, Q, bins, frames]
 
 
 class Separated(NamedTuple):
-    """Estimates and the clusters that made them."""
+    """Estimates, and the clusters of the embeddings, which made them unless a head of masks did."""
 
     estimates: Tensor  # [B, Q, T]
     centres: Tensor  # float64, [B, Q, D]
@@ -64,6 +72,9 @@ class Separated(NamedTuple):
 class DeepClustering(SeparatrixModule):
     """Deep clustering of one domain's mixtures (Hershey et al. 2016, as in Liu, Seetharaman, Pardo, DCASE 2020).
 
+    With a head of masks in place of the embeddings it is mask inference by permutation-invariant training (Yu et al.
+    2017), with both a chimera network (Luo et al. 2017).
+
     Args:
         domain: what the mixtures are of, such as `speech`; the model's name in a selection.
         sources: in a mixture, Q.
@@ -71,12 +82,17 @@ class DeepClustering(SeparatrixModule):
         window: of the spectrogram, in samples.
         hop: of the spectrogram, in samples.
         dimensions: of the embedding, D.
-        network: from normalised levels, [B, bins, F], to what embeddings are made of, bins·D numbers a frame.
+        head: what the network's outputs are: `embeddings`; `masks`, whose unit vectors take the place of embeddings in
+            the confidence; or `both`.
+        separate_by: of a network with both heads, `masks` or `clusters` of the embeddings.
+        clustering_weight: α of the loss of both heads, α L_DC + (1 - α) L_MI.
+        network: from normalised levels, [B, bins, F], to what the heads are made of: for each frame bins·D numbers of
+            embeddings, then bins·Q of masks.
         activation: `unit_sigmoid`, embeddings of unit norm, or `sigmoid`, without: an ablation. Distances are then up
             to √(D/2) times as large, and with them the sharpness of masks and the confidence.
         input_floor: `relative` to a mixture's loudest bin, or `absolute`, 10⁻⁸ on its power.
         floor_db: how far below the loudest bin the relative floor lies.
-        loss: `deep_clustering` or `whitened_k_means`.
+        loss: of embeddings, `deep_clustering` or `whitened_k_means`.
         excerpt_frames: training looks at so many frames of a mixture, from anywhere; at all of them unless given.
         clustered_share: share of the bins, the loudest, that k-means looks at.
         mask_sharpness: β of the masks exp(-β·distance).
@@ -97,6 +113,9 @@ class DeepClustering(SeparatrixModule):
         window: int = 512,
         hop: int = 128,
         dimensions: int = 20,
+        head: Head = "embeddings",
+        separate_by: SeparateBy = "masks",
+        clustering_weight: float = 0.5,
         network: NetworkCallable = choice(BLSTM, units=300, layers=2, dropout=0.3, output_init_scale=8.0),
         activation: Activation = "unit_sigmoid",
         input_floor: InputFloor = "relative",
@@ -116,6 +135,9 @@ class DeepClustering(SeparatrixModule):
         require_one_of(tuple(LOSSES), loss=loss)
         require_one_of(tuple(ACTIVATIONS), activation=activation)
         require_one_of(get_args(InputFloor), input_floor=input_floor)
+        require_one_of(get_args(Head), head=head)
+        require_one_of(get_args(SeparateBy), separate_by=separate_by)
+        require_between(0, 1, clustering_weight=clustering_weight)
         require_whole(2, MOST_SOURCES, sources=sources)
         require_whole(1, MOST_UNITS, dimensions=dimensions)
         if excerpt_frames is not None:
@@ -137,8 +159,12 @@ class DeepClustering(SeparatrixModule):
         self.mask_sharpness = mask_sharpness
         self.autoclip = None if clip_percentile is None else AutoClip(clip_percentile)
         self.dimensions = dimensions
+        self.head = head
+        self.by_masks = head == "masks" or (head == "both" and separate_by == "masks")
+        self.clustering_weight = clustering_weight
         bins = self.geometry.bins
-        self.network = made_of(network, nn.Module)(bins, bins * dimensions)
+        numbers = {"embeddings": dimensions, "masks": sources, "both": dimensions + sources}
+        self.network = made_of(network, nn.Module)(bins, bins * numbers[head])
         require_every_frame(self.network)
 
     @property
@@ -155,6 +181,12 @@ class DeepClustering(SeparatrixModule):
         data = getattr(self.trainer, "datamodule", None)
         if stage == "fit" and not getattr(data, "train_sources", True):
             raise InputError("train_sources: false; deep clustering learns from isolated sources: leave them in")
+
+    def require_embeddings(self, asked: str) -> None:
+        """Raise InputError where the network has no embeddings, whose clusters may be of any number."""
+        if self.head == "masks":
+            lacking = f"the {self.domain} model has masks of {self.sources} sources and no embeddings"
+            raise InputError(f"{asked}; {lacking}, whose clusters may be of any number")
 
     @property
     def input_settings(self) -> tuple[Any, ...]:
@@ -185,34 +217,58 @@ class DeepClustering(SeparatrixModule):
 
     def embed_analysed(self, analysed: Analysed) -> Embedded:
         """The embeddings of mixtures that this model, or one of the same `input_settings`, has analysed."""
-        embedding = self.embedding(analysed.features)
-        return Embedded(analysed.spectrum, analysed.magnitude, analysed.loudest, embedding)
+        return Embedded(analysed.spectrum, analysed.magnitude, analysed.loudest, *self.heads(analysed.features))
+
+    def heads(self, features: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Embeddings of all bins, frame after frame, [B, N, D], and masks, [B, Q, bins, F], if any: of [B, bins, F].
+
+        Float32. Without a head of embeddings the unit vectors of the masks, D = Q.
+        """
+        outputs, masks = self.network(features), None
+        if self.head == "both":
+            outputs, of_masks = of_two_heads(outputs, self.dimensions, self.sources)
+            masks = source_masks(of_masks, self.sources)
+        elif self.head == "masks":
+            masks = source_masks(outputs, self.sources)
+            return unit_masks(masks), masks
+        return embeddings(outputs, self.dimensions, ACTIVATIONS[self.activation]), masks
 
     def embedding(self, features: Tensor) -> Tensor:
-        """Embeddings of all bins, frame after frame: [B, bins, F] -> [B, N, D], float32."""
-        return embeddings(self.network(features), self.dimensions, ACTIVATIONS[self.activation])
+        """The embeddings alone."""
+        return self.heads(features)[0]
 
     def source_magnitudes(self, sources: Tensor) -> Tensor:
         """Magnitudes of the true sources in the same order of bins: [B, Q, T] -> [B, Q, N]."""
         return stft(sources, self.geometry).abs().mT.flatten(2)
 
-    def cluster(self, embedded: Embedded, mixture_ids: Tensor) -> Tensor:
-        """Centres of the clusters of the loudest bins, float64, [B, Q, D] (Liu et al. 2020, section 2)."""
+    def cluster(self, embedded: Embedded, mixture_ids: Tensor, sources: int | None = None) -> Tensor:
+        """Centres of the clusters of the loudest bins, float64, [B, Q, D] (Liu et al. 2020, section 2).
+
+        As many as the model has `sources`, unless another number is given.
+        """
         with torch.autocast(mixture_ids.device.type, enabled=False):
             valid = embedded.magnitude.gather(1, embedded.loudest) > 0
             points = points_at(embedded.embedding, embedded.loudest)
-            return k_means(points, self.sources, mixture_ids, valid).centres
+            return k_means(points, sources or self.sources, mixture_ids, valid).centres
 
-    def masks(self, embedding: Tensor, centres: Tensor) -> Tensor:
-        """Soft masks of all bins, [B, Q, bins, F], from embeddings, [B, N, D], and cluster centres, [B, Q, D]."""
+    def masks(self, embedding: Tensor, centres: Tensor, of_head: Tensor | None = None) -> Tensor:
+        """Soft masks of all bins, [B, Q, bins, F], from embeddings, [B, N, D], and cluster centres, [B, Q, D].
+
+        Those `of_head`, where the head of masks separates.
+        """
+        if of_head is not None and self.by_masks:
+            return of_head
         with torch.autocast(embedding.device.type, enabled=False):
             return soft_masks(embedding, centres, self.mask_sharpness).unflatten(-1, (-1, self.geometry.bins)).mT
 
-    def separate(self, embedded: Embedded, mixture_ids: Tensor, samples: int) -> Separated:
-        """Cluster the loudest bins, mask all of them; `samples` is the estimates' length."""
-        centres = self.cluster(embedded, mixture_ids)
-        masked = self.masks(embedded.embedding, centres) * embedded.spectrum.unsqueeze(1)
-        return Separated(istft(masked, self.geometry, samples), centres)
+    def separate(self, embedded: Embedded, mixture_ids: Tensor, samples: int, sources: int | None = None) -> Separated:
+        """Cluster the loudest bins, mask all of them; `samples` is the estimates' length.
+
+        Where a number of `sources` is given, the masks are those of so many clusters.
+        """
+        centres = self.cluster(embedded, mixture_ids, sources)
+        masks = self.masks(embedded.embedding, centres, embedded.masks if sources is None else None)
+        return Separated(istft(masks * embedded.spectrum.unsqueeze(1), self.geometry, samples), centres)
 
     def forward(self, mixture: Tensor, mixture_ids: Tensor | None = None) -> Tensor:
         """Estimates of the sources in any order: [B, T] -> [B, Q, T].
@@ -226,7 +282,7 @@ class DeepClustering(SeparatrixModule):
         return self.separate(self.embed(mixture), mixture_ids, mixture.shape[-1]).estimates
 
     def loss(self, embedding: Tensor, magnitude: Tensor, source_magnitudes: Tensor) -> Tensor:
-        """The loss of each mixture, [B]. A subclass may give another.
+        """The loss of the embeddings of each mixture, [B]. A subclass may give another.
 
         Args:
             embedding: [B, N, D].
@@ -235,13 +291,25 @@ class DeepClustering(SeparatrixModule):
         """
         return self.loss_function(embedding, dominant_source(source_magnitudes), magnitude)
 
+    def _loss_of_heads(
+        self, embedding: Tensor, masks: Tensor | None, magnitude: Tensor, source_magnitudes: Tensor
+    ) -> Tensor:
+        if masks is None:
+            return self.loss(embedding, magnitude, source_magnitudes)
+        with torch.autocast(magnitude.device.type, enabled=False):
+            of_masks = mask_inference_loss(masks.mT.flatten(2), magnitude, source_magnitudes)
+        if self.head == "masks":
+            return of_masks
+        weight = self.clustering_weight
+        return weight * self.loss(embedding, magnitude, source_magnitudes) + (1 - weight) * of_masks
+
     def training_step(self, batch: Batch, batch_index: int) -> Tensor:
         magnitude = stft(batch.mixture, self.geometry).abs()
         features = self.input_features(magnitude)
         sources = stft(batch.sources, self.geometry).abs()
         # Features before the cut: an excerpt that falls into silence looks as it does within its mixture.
         features, magnitude, sources = self._excerpt(batch.indices, features, magnitude, sources)
-        losses = self.loss(self.embedding(features), magnitude.mT.flatten(1), sources.mT.flatten(2))
+        losses = self._loss_of_heads(*self.heads(features), magnitude.mT.flatten(1), sources.mT.flatten(2))
         return self.log_loss(losses, batch, "train")
 
     def _excerpt(self, indices: Tensor, *spectrograms: Tensor) -> list[Tensor]:
@@ -260,7 +328,8 @@ class DeepClustering(SeparatrixModule):
         """Log the loss of whole mixtures; hand the estimates, [B, Q, T], to the callbacks."""
         embedded = self.embed(batch.mixture)
         sources = self.source_magnitudes(batch.sources)
-        self.log_loss(self.loss(embedded.embedding, embedded.magnitude, sources), batch, "validation")
+        losses = self._loss_of_heads(embedded.embedding, embedded.masks, embedded.magnitude, sources)
+        self.log_loss(losses, batch, "validation")
         return self.separate(embedded, batch.indices, batch.mixture.shape[-1]).estimates
 
     def test_step(self, batch: Batch, batch_index: int) -> Tensor:

@@ -137,8 +137,8 @@ class ModelSelection(SeparatrixModule):
         scores = torch.stack([self.selection_score(each).double() for each in outputs])
         return Selection(
             estimates=torch.stack(estimates),
-            refit=_stacked(refits),
-            masks=_stacked(masks),
+            refit=stacked(refits),
+            masks=stacked(masks),
             points=list(points),
             labels=list(labels),
             scores=scores,
@@ -180,11 +180,11 @@ def _output(model: DeepClustering, analysed: Analysed, mixture_ids: Tensor, samp
     """Separate mixtures with one model, of whose embedding, by far the largest, nothing but the points stays."""
     embedded = model.embed_analysed(analysed)
     separated = model.separate(embedded, mixture_ids, samples)
-    return ModelOutput(separated.estimates, *confidences(model, embedded, separated.centres, mixture_ids))
+    return ModelOutput(separated.estimates, *confidences(embedded, separated.centres, mixture_ids))
 
 
 def confidences(
-    model: DeepClustering, embedded: Embedded, centres: Tensor, mixture_ids: Tensor
+    embedded: Embedded, centres: Tensor, mixture_ids: Tensor
 ) -> tuple[LoudPoints, Tensor, Confidence, Confidence]:
     """A model's loud points, their labels and its two confidences, as `ModelOutput` has them.
 
@@ -192,7 +192,7 @@ def confidences(
     """
     with torch.autocast(mixture_ids.device.type, enabled=False):
         points = loud_points(embedded.embedding, embedded.magnitude, mixture_ids, among=embedded.loudest)
-        anew = refit(points, mixture_ids, model.sources)
+        anew = refit(points, mixture_ids, centres.shape[1])
         of_masks = score_clusters(points, mask_clusters(points, centres))
         return points, anew.labels, score_clusters(points, anew), of_masks
 
@@ -217,5 +217,6 @@ def _names(models: Sequence[DeepClustering]) -> list[str]:
     return names
 
 
-def _stacked(confidences: Sequence[Confidence]) -> Confidence:
+def stacked(confidences: Sequence[Confidence]) -> Confidence:
+    """Confidences of several separations, [B] each, as one, [M, B]."""
     return Confidence(*(torch.stack(values) for values in zip(*confidences, strict=True)))

@@ -5,6 +5,7 @@ from typing import Literal
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import normalize
 
 from lightning_modules.batch_invariance import sigmoid, softmax
 from lightning_modules.errors import InputError
@@ -41,6 +42,23 @@ def class_masks(
     masks = softmax(real, 1)[:, :classes] if activation == "softmax" else sigmoid(real)
     # tanh x = 2σ(2x) - 1, of the sigmoid that computes the same for every batch
     return torch.complex(masks, 2 * sigmoid(2 * maps[:, -classes:]) - 1) if kind == "complex" else masks
+
+
+def source_masks(outputs: Tensor, sources: int) -> Tensor:
+    """Masks of sources in any order, a softmax over them, float32, [B, Q, bins, F]; outputs as above, M = Q."""
+    maps = outputs if outputs.ndim == 4 else outputs.unflatten(1, (sources, -1))
+    return softmax(maps.float(), 1)
+
+
+def unit_masks(masks: Tensor) -> Tensor:
+    """Masks, [B, Q, bins, F], as unit vectors of the bins, frame after frame, [B, F·bins, Q]."""
+    return normalize(masks, dim=1).permute(0, 3, 2, 1).flatten(1, 2)
+
+
+def of_two_heads(outputs: Tensor, first: int, second: int) -> tuple[Tensor, Tensor]:
+    """The outputs of two heads, of so many numbers a bin each: [B, (first + second)·bins, F], or maps."""
+    one, other = outputs.split([share * outputs.shape[1] // (first + second) for share in (first, second)], 1)
+    return one, other
 
 
 def embeddings(outputs: Tensor, dimensions: int, activation: Callable[[Tensor], Tensor]) -> Tensor:

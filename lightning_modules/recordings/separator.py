@@ -13,17 +13,19 @@ from torch import Tensor
 
 from lightning_modules.deep_clustering.module import DeepClustering
 from lightning_modules.deep_clustering.selection import ModelSelection
+from lightning_modules.deep_clustering.source_count import COUNTS
 from lightning_modules.errors import InputError
 from lightning_modules.pretrained import model_file
 from lightning_modules.recordings.clustering import SelectedModel, select
 from lightning_modules.recordings.recording import Recording
 from lightning_modules.recordings.windows import Window, in_one_order, joined, windows
-from lightning_modules.setting_checks import require_positive, require_whole
+from lightning_modules.setting_checks import MOST_SOURCES, require_positive, require_whole
 from lightning_modules.spectrogram import HIGHEST_RATE
 from lightning_modules.trained_module import load_module
 from lightning_modules.weak_labels.separator_module import WeakLabelSeparator
 
 Select = Literal["file", "segment"]
+Sources = int | Literal["auto"]
 RESIDUAL = "residual"
 WINDOW = 8.0  # seconds, near what models are trained on
 MOST_CHANNELS = 1024  # [n, channels] by mistake has more
@@ -56,11 +58,14 @@ class Separator:
         select: for deep clustering: `file`, one model and the same clusters for the whole recording, or `segment`,
             every window by itself, as if it were a mixture of its own; the sources keep their order by their
             likeness where windows overlap.
+        sources: of deep clustering, the number to separate into; that of the models' training unless given. `auto`: of
+            2 to 5 the number of highest confidence, for whole recordings.
         device: to compute on; CUDA where there is one unless given.
         window: in seconds.
 
     Raises:
-        InputError: a class is named `residual`, or a model's class separates in a way of its own.
+        InputError: a class is named `residual`, a model's class separates in a way of its own, or the number of sources
+            cannot be chosen.
     """
 
     def __init__(
@@ -69,6 +74,7 @@ class Separator:
         select: Select = "file",
         device: str | torch.device | None = None,
         window: float = WINDOW,
+        sources: Sources | None = None,
     ) -> None:
         if RESIDUAL in model.classes:
             raise InputError(f"classes: {RESIDUAL} is what the other sources leave; train with another name")
@@ -83,7 +89,11 @@ class Separator:
         self.window = window
         self.checkpoints: list[str] = []  # where the models came from, if from files
         self.has_residual = isinstance(model, WeakLabelSeparator)
+        self.sources = sources
+        self.counts = _counts(sources, model, select)
         self.names = [*model.classes, RESIDUAL] if self.has_residual else list(model.classes)
+        if self.counts:
+            self.names = [f"source_{number}" for number in range(1, self.counts[-1] + 1)]
 
     @classmethod
     def from_checkpoints(
@@ -91,6 +101,7 @@ class Separator:
         paths: Sequence[str | os.PathLike[str]],
         select: Select = "file",
         device: str | torch.device | None = None,
+        sources: Sources | None = None,
     ) -> "Separator":
         """A separator from files of one WeakLabelSeparator, or of one or several DeepClustering models.
 
@@ -105,20 +116,24 @@ class Separator:
         if isinstance(first, WeakLabelSeparator) and len(paths) > 1:
             raise InputError(f"{paths[0]}: a WeakLabelSeparator, which separates by itself; give it alone")
         model = first if isinstance(first, WeakLabelSeparator) else ModelSelection(checkpoints)
-        separator = cls(model, select, device)
+        separator = cls(model, select, device, sources=sources)
         separator.checkpoints = checkpoints
         return separator
 
     @classmethod
     def from_pretrained(
-        cls, *names: str, select: Select = "file", device: str | torch.device | None = None
+        cls,
+        *names: str,
+        select: Select = "file",
+        device: str | torch.device | None = None,
+        sources: Sources | None = None,
     ) -> "Separator":
         """A separator from included models (`separatrix models`): one weak-label separator, or deep clustering models.
 
         Raises:
             InputError: there is no such model, or the models do not go together.
         """
-        return cls.from_checkpoints([model_file(name) for name in names], select, device)
+        return cls.from_checkpoints([model_file(name) for name in names], select, device, sources)
 
     def __call__(self, samples: Tensor | np.ndarray, rate: int) -> Separation:
         """Separate a recording in memory.
@@ -138,7 +153,7 @@ class Separator:
         selections: list[SelectedModel] = []
         blocks = self.stream(recording.reshape(-1, recording.shape[-1]), rate, selections)
         sources = torch.cat(list(blocks), -1).view(-1, *recording.shape)
-        return Separation(dict(zip(self.names, sources, strict=True)), selections)
+        return Separation(dict(zip(self.names, sources, strict=False)), selections)
 
     @torch.inference_mode()
     def stream(
@@ -157,7 +172,8 @@ class Separator:
             advance: is called with the seconds of the recording that have been processed since the last call.
 
         Yields:
-            Consecutive samples of all sources in the order of `names`, [S, channels, n], on the CPU.
+            Consecutive samples of all sources in the order of `names`, [S, channels, n], on the CPU. Of an automatic
+            number of sources S is that number, and `names` has more.
         """
         # Windows begin where frames of all the models do, or close by at another rate.
         hop = math.lcm(*(model.geometry.hop for model in self._models))
@@ -189,9 +205,30 @@ class Separator:
             alone = (Window(each.start, each.stop, each.start, each.stop) for each in recording.windows)
             segments = [replace(recording, windows=[window]) for window in alone]
         for segment in segments:
-            selection, picked, masks = select(model, segment)
+            selection, picked, masks = select(model, segment, self.counts)
             selections.append(selection)
-            yield from segment.masked(masks, picked.geometry, share=1 / (1 + len(model.models)))
+            pieces = segment.masked(masks, picked.geometry, share=1 / (1 + len(model.models)))
+            if picked.by_masks and self.counts is None:  # each window's sources come in an order of the network's
+                pieces = (piece for _, piece in in_one_order(zip(segment.windows, pieces, strict=True)))
+            yield from pieces
+
+
+def _counts(
+    sources: Sources | None, model: WeakLabelSeparator | ModelSelection, select: Select
+) -> tuple[int, ...] | None:
+    """The numbers of sources to choose from; none where the models have their own."""
+    if sources is None:
+        return None
+    if isinstance(model, WeakLabelSeparator):
+        raise InputError(f"sources: {sources}; a weak-label model has its classes: leave it out")
+    for each in model.deep_clustering_models:
+        each.require_embeddings(f"sources: {sources}")
+    if sources == "auto":
+        if select == "segment":
+            raise InputError("sources: auto; segments of a recording would differ in number: give one, or select file")
+        return COUNTS
+    require_whole(2, MOST_SOURCES, sources=sources)
+    return (sources,)
 
 
 def _require_no_other_way(model: object) -> None:

@@ -417,6 +417,15 @@ def test_the_authors_validation_tracks_are_known_in_any_case_among_the_train_tra
     assert "Ann - Song is in both train and test" in error_of(songs)
 
 
+def test_without_an_accompaniment_every_stem_is_a_clip_and_their_sum_the_accompaniment(songs):
+    four = MUSDB18(songs.root, section_seconds=1.0, accompaniment=False)
+    clips = [clip for clip in four.clips() if clip.name.endswith("@1") and clip.name.startswith(SONG)]
+    assert [clip.label for clip in clips] == list(STEMS)
+    accompaniment = songs.read(clip_named(songs, f"{SONG}/accompaniment@1"))[0]
+    np.testing.assert_allclose(sum(four.read(clip)[0] for clip in clips[:3]), accompaniment, atol=1e-6)
+    assert four.fingerprint(clips) != songs.fingerprint(songs.clips())
+
+
 @given(length=st.integers(1, 10_000), section=st.integers(1, 3_000))
 def test_sections_follow_one_another_and_none_but_a_short_track_is_below_half(length, section):
     bounds = section_bounds(length, section)

@@ -26,6 +26,7 @@ from datamodules.urban_scenes import UrbanScenes
 from experiments.command_line.configurations import CONFIGS
 from lightning_modules.batch import Batch
 from lightning_modules.errors import InputError
+from lightning_modules.setting_checks import require_unchanged
 
 REPOSITORY = Path(__file__).parents[2]
 RATE = 8_000
@@ -244,6 +245,7 @@ def test_songs_are_coherent_where_they_are_evaluated_and_by_a_share_where_they_t
         ("scenes", {"seed": -1}, "seed: -1; at least 0"),
         ("voices", {"sources": 1}, "sources: 1; at least 2"),
         ("voices", {"train_coherent": 0.5}, "coherent: 0.5; only stems sound together"),
+        ("songs", {"fewest_sources": 2}, "fewest_sources: 2; a mixture of stems has all of them: leave it out"),
         ("songs", {"evaluation_coherent": 2.0}, "coherent: 2.0; a number from 0 to 1"),
         ("voices", {"stems": ("vocals",)}, r"stems: \['vocals'\]; 2 different labels are needed, one for each source"),
         ("songs", {"labels": ("vocals", "bass")}, r"labels: .* leave out stems \(accompaniment\); give stems alone"),
@@ -321,6 +323,15 @@ def test_levels_of_training_mixtures_may_be_spread_wider_than_those_of_evaluatio
     assert of_split == {"train": (0, 15), "validation": (10, 10), "test": (10, 10)}
     with pytest.raises(InputError, match="quietest: 10 dB is louder than loudest, 9 dB"):
         SourcePairs(MUSIC, "music", **SONGS, train_loudest=9)
+
+
+def test_a_training_of_before_mixtures_of_several_numbers_of_sources_resumes_and_with_them_is_another(banks):
+    before = built("voices", banks).state_dict()
+    for split in ("train", "validation"):
+        del before[f"{split}_rules"]["fewest_sources"]
+    require_unchanged(built("voices", banks).state_dict(), before)
+    with pytest.raises(InputError, match=r"^train_rules\.fewest_sources: 2, but None when the training began"):
+        require_unchanged(built("voices", banks, fewest_sources=2).state_dict(), before)
 
 
 @pytest.mark.parametrize(("names", "corpus"), [(["base", "speech"], LibriSpeech), (["base", "music"], MUSDB18)])

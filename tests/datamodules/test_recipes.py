@@ -156,6 +156,16 @@ def test_sources_are_of_different_labels_and_recordings(sources):
         assert len({clip.label for clip in clips}) == len({clip.recording for clip in clips}) == sources
 
 
+def test_mixtures_hold_from_the_fewest_to_the_most_sources_each_number_as_likely():
+    recipes = pairs(sources=4, fewest_sources=2)
+    sizes = Counter(len(clips) for clips in clips_of(recipes, range(600)))
+    assert sizes.keys() == {2, 3, 4} and scipy.stats.chisquare(list(sizes.values())).pvalue > 0.001
+    for index in range(50):
+        recipe, whole = recipes(index), pairs(sources=4)(index)
+        assert recipe.clips.tolist() == whole.clips.tolist()[: len(recipe.clips)]
+        assert recipe.classes.tolist() == list(range(len(recipe.clips))) and len(recipe.loudness) == len(recipe.clips)
+
+
 def test_ordered_pairs_of_labels_and_clips_of_a_label_are_equally_likely(drawn_pairs):
     counts = {"a": 9, "b": 3, "c": 1}
     bank = bank_of(*((label, f"{label}{n}", 1.0) for label, count in counts.items() for n in range(count)))
@@ -226,6 +236,8 @@ def test_sections_without_all_stems_are_never_coherent():
         (SceneRules, {"quietest": -20.0}, "quietest: -20.0 LUFS is louder than loudest, -25.0 LUFS"),
         (PairRules, {"duration": 0}, "duration: 0; a number above 0"),
         (PairRules, {"quietest": 3.0}, "quietest: 3.0 dB is louder than loudest, 2.5 dB"),
+        (PairRules, {"fewest_sources": 1}, "fewest_sources: 1; at least 2 is needed"),
+        (PairRules, {"fewest_sources": 3}, "fewest_sources: 3; at most 2 is possible"),
     ],
 )
 def test_impossible_rules_are_named_in_one_line(rules, setting, message):

@@ -245,6 +245,7 @@ MODULES = {
     "complex separator": lambda: WeakLabelSeparator(network=TWO_LAYERS, mask="complex", masks="softmax", **SETTINGS),
     "classifier": lambda: EventClassifier(network=partial(CRNN, channels=[2, 3, 4], units=3), **SETTINGS),
     "deep clustering": lambda: DeepClustering(network=TWO_LAYERS, dimensions=3, **GEOMETRY),
+    "chimera": lambda: DeepClustering(network=BANDS, dimensions=3, head="both", **GEOMETRY),
 }
 ALONE = """
 import json, sys, torch

@@ -22,7 +22,8 @@ pytestmark = pytest.mark.any_cpu
 PRESETS = get_args(Preset)
 NAMES = {str(path.relative_to(CONFIGS).with_suffix("")) for path in CONFIGS.rglob("*.yaml")}
 CORPORA = {name for name in NAMES if "/corpora/" in name}
-ABLATIONS = sorted(name for name in NAMES if name.split("/")[1] in ("ablations", "masks", "networks"))
+TESTED_ELSEWHERE = {"deep_clustering/source_count"}
+ABLATIONS = sorted(name for name in NAMES if {"ablations", "heads", "masks", "networks"} & {*name.split("/")})
 TAGGERS = sorted(name for name in NAMES if "/taggers/" in name)
 NETWORK = ("--model.network.units", "6", "--model.network.layers", "1")
 
@@ -52,7 +53,7 @@ def stages_of(recordings, separatrix, tmp_path_factory):
 
 def test_every_configuration_is_a_stage_of_a_reproduction_or_added_to_one(stages_of):
     systems = ("weak_labels", "model_selection")
-    added = {*ABLATIONS, *TAGGERS, *CORPORA}
+    added = {*ABLATIONS, *TAGGERS, *CORPORA, *TESTED_ELSEWHERE}
     assert set().union(*(used(stages_of(s, p)) for s in systems for p in PRESETS)) == NAMES - added
 
 
@@ -86,6 +87,18 @@ def test_a_preset_of_the_model_selection_runs_on_recordings(preset, stages_of, s
     rows = separatrix.rows(stage.run.parent / "music" / "scores.csv")
     assert {row["domain"] for row in rows} == {"music"}
     assert len(rows) == int(separatrix.pairs["data.test_mixtures"]) * 3 * 2
+
+
+def test_the_stems_of_songs_are_classes(recordings, separatrix, tmp_path):
+    sizes = separatrix.as_options({**separatrix.pairs, "data.bank_folder": separatrix.banks, **separatrix.trainer})
+    stems = config_options("weak_labels/corpora/musdb18_stems", "weak_labels/corpora/muted_stems")
+    row = ("--config", "weak_labels/frame", "--preset", "small", *stems, "--data.corpus.root", recordings, *sizes)
+    joint = ("--config", "weak_labels/ablations/joint")
+    separatrix.succeed("fit", *row, *joint, *NETWORK, "--run", tmp_path)
+    separatrix.succeed("test", "--config", tmp_path / "config.yaml", "--ckpt_path", "best", "--run", tmp_path)
+    rows = separatrix.rows(tmp_path / "scores.csv")
+    assert {row["class"] for row in rows} == {"drums", "bass", "other", "vocals"}
+    assert {row["recordings"] for row in rows} == {"Three"}
 
 
 @pytest.mark.parametrize("name", ABLATIONS)

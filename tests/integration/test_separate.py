@@ -91,6 +91,37 @@ def test_the_confidences_of_several_models_are_printed_and_saved(separatrix, clu
         assert selection["picked"] == max(confidence, key=lambda name: confidence[name])
 
 
+def test_a_number_of_sources_is_given_or_found_and_asked_for_again_is_another_separation(
+    separatrix, clustering, street, tmp_path
+):
+    command = ["separate", *models(clustering), street, "--output", tmp_path]
+    told = separatrix.succeed(*command, "--sources", "auto")
+    manifest = json.loads((tmp_path / "street" / "separation.json").read_text())
+    (selection,) = manifest["selections"]
+    assert f"│ {selection['picked']} " in told.out and len(selection["models"]) == 8
+    number = int(selection["picked"].split()[-2])
+    written = sorted(path.name for path in (tmp_path / "street").glob("*.wav"))
+    assert written == manifest["sources"] == [f"source_{place}.wav" for place in range(1, number + 1)]
+    assert "separated before" in separatrix.succeed(*command, "--sources", "auto").out
+    assert separatrix.run(*command).status == 2
+    for sources in ("3", "2"):
+        separatrix.succeed(*command, "--sources", sources, "--overwrite")
+        assert len(list((tmp_path / "street").glob("*.wav"))) == int(sources)
+    outcome = separatrix.run(*command, "--sources", "many")
+    assert outcome.err == "separatrix separate: --sources many: auto, or a number from 2 on, is needed\n"
+
+
+def test_the_number_of_sources_is_sought_on_mixtures_of_several_numbers(separatrix, clustering, tmp_path):
+    speech = separatrix.selection("speech", {"data.corpus.speakers": 50, "data.test_mixtures": 12})
+    count = ("--config", "deep_clustering/source_count", *speech[2:], "--model.checkpoint", clustering[0])
+    separatrix.succeed("validate", *count, "--run", tmp_path)
+    told = separatrix.succeed("test", *count, "--data.sources", "4", "--run", tmp_path)
+    rows = separatrix.rows(tmp_path / "count_scores.csv")
+    assert len(rows) == 12 * 4 and {row["sources"] for row in rows} == {"2", "3", "4"}
+    assert "by standardised confidence" in told.out and "picked for 4 sources: 2 " in told.out
+    assert [line for line in told.out.splitlines() if len(line) > 80 and "/" not in line] == []
+
+
 def test_a_broken_recording_is_told_in_one_line_and_the_others_are_separated(separatrix, street, tmp_path):
     (tmp_path / "text.wav").write_text("no audio")
     soundfile.write(tmp_path / "nan.wav", [0.1, np.nan], 8000, subtype="FLOAT")

@@ -9,9 +9,10 @@ from tiny_systems import CLASSES, GEOMETRY_SETTINGS, IN_BFLOAT16, RandomScenes, 
 from lightning_modules.batch_invariance import evaluate_batch_invariantly, inner_products, product
 from lightning_modules.deep_clustering.confidence import silhouette_samples
 from lightning_modules.deep_clustering.jensen_shannon import jensen_shannon
+from lightning_modules.deep_clustering.losses import mask_inference_loss
 from lightning_modules.deep_clustering.unit_sigmoid import unit_sigmoid
 from lightning_modules.networks import BLSTM, CRNN, BandSplit, TFLocoformer
-from lightning_modules.networks.heads import class_masks, embeddings
+from lightning_modules.networks.heads import class_masks, embeddings, source_masks, unit_masks
 from lightning_modules.separation_scores import compare
 from lightning_modules.weak_labels.separator_module import WeakLabelSeparator
 
@@ -74,6 +75,8 @@ CASES = {
         OUTPUTS,
         torch.view_as_complex(noise(1, 129, 38, 2, seed=1)),
     ),
+    "masks of sources": (lambda outputs: unit_masks(source_masks(outputs, 3)), OUTPUTS),
+    "loss of masks": (mask_inference_loss, noise(2, 40_000).softmax(1), noise(40_000).abs(), noise(2, 40_000).abs()),
     "unit vectors": (partial(embeddings, dimensions=3, activation=unit_sigmoid), OUTPUTS),
     "inner products": (inner_products, *PRODUCTS),
     "SI-SDR": (lambda sources, estimates: compare(sources, [estimates])[0].si_sdr, noise(2, 9000), noise(3, 9000)),

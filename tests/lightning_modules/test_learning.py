@@ -20,10 +20,13 @@ NETWORKS = {
     "TFLocoformer": partial(TFLocoformer, bands=5, features=8, hidden=6, layers=1),
     "CRNN": partial(CRNN, channels=(2, 3, 4), units=8),
 }
+CLUSTERING = partial(DeepClustering, "noise", sources=len(CLASSES), dimensions=4, clip_percentile=None)
 SYSTEMS: dict[str, Any] = {
     "separator": partial(WeakLabelSeparator, "strong", classes=CLASSES, input_normalisation="mixture"),
     "classifier": partial(EventClassifier, "frame", classes=CLASSES, gain=10.0),
-    "deep clustering": partial(DeepClustering, "noise", sources=len(CLASSES), dimensions=4, clip_percentile=None),
+    "deep clustering": CLUSTERING,
+    "mask inference": partial(CLUSTERING, head="masks"),
+    "chimera": partial(CLUSTERING, head="both"),
 }
 
 

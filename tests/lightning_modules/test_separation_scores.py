@@ -1,7 +1,7 @@
 """SI-SDR against its formula in numpy's float64 and torchmetrics', and which sources get a score."""
 
 import math
-from itertools import permutations
+from itertools import permutations, product
 
 import numpy as np
 import pytest
@@ -160,6 +160,22 @@ def test_the_best_order_is_that_of_highest_mean_si_sdr_among_all(count):
     found = in_best_order(estimates, sources)
     assert torch.equal(found, in_order_by_brute_force(estimates, sources))
     assert torch.equal(in_best_order(estimates.flip(1), sources), found)
+
+
+@pytest.mark.parametrize(("estimates", "present"), list(product([1, 2, 3, 5], [2, 3, 4])))
+def test_fewer_estimates_are_shared_and_of_more_some_left_over_so_that_mean_si_sdr_is_the_highest(estimates, present):
+    sources = noise(6, 4, 400)
+    sources[:, present:] = 0  # mixtures hold fewer sources than there is room for
+    given = torch.einsum("beq,bqt->bet", noise(6, estimates, 4, seed=1), sources) + noise(6, estimates, 400, seed=2)
+    found = compare(sources, [given])[0]
+    orders, ordered = found.best_order(), found.in_best_order()
+    for b, order in enumerate(orders[:, :present].tolist()):
+        scores = [[formula(e, s) for s in sources[b, :present]] for e in given[b]]
+        possible = [o for o in product(range(estimates), repeat=present) if len({*o}) == min(estimates, present)]
+        assert tuple(order) == max(possible, key=lambda o: sum(scores[e][q] for q, e in enumerate(o)))
+        expected = [scores[e][q] for q, e in enumerate(order)]
+        np.testing.assert_allclose(ordered.si_sdr[b].diagonal()[:present], expected, atol=1e-6)
+    assert ordered.si_sdr.shape == (6, 4, 4) and torch.equal(ordered.silent, found.silent.gather(1, orders))
 
 
 @pytest.mark.parametrize("count", [2, 3, 4])

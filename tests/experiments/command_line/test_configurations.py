@@ -69,6 +69,10 @@ def test_every_way_of_writing_a_configuration_is_resolved_and_nothing_else():
             "selection base speech small/data small/speech",
         ),
         (
+            "test --config deep_clustering/source_count --config deep_clustering/music",
+            "source_count base music small/data small/music",
+        ),
+        (
             "fit --config weak_labels/frame --config weak_labels/ablations/joint",
             "base small/data frame small/separator small/frame ablations/joint",
         ),

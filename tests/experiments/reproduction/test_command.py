@@ -59,6 +59,36 @@ def test_settings_with_a_dot_go_to_every_stage_and_those_of_the_data_to_the_bank
 
 
 @pytest.mark.parametrize(
+    ("system", "name", "fitting"),
+    [
+        ("model-selection", "deep_clustering/heads/chimera", {"speech.fit", "music.fit", "environmental.fit"}),
+        (
+            "weak-labels",
+            "weak_labels/ablations/recurrent_classifier",
+            {f"classifier_{labels}.{verb}" for labels in ("frame", "clip") for verb in ("fit", "test")},
+        ),
+        ("weak-labels", "weak_labels/ablations/foreground", None),
+    ],
+)
+def test_a_configuration_is_added_to_the_stages_that_it_fits_in_a_folder_of_its_own(
+    system, name, fitting, started, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    command(["reproduce", system, "--config", name])
+    ((stages, *_),) = started
+    chosen = {stage.name for stage in stages if ("--config", name) in pairwise(stage.arguments)}
+    assert chosen == (fitting or {stage.name for stage in stages})  # one of data alone: all, the bank too
+    folder = f"{system}-{name.rpartition('/')[2]}"
+    assert {stage.run.parts[:3] for stage in stages} == {("runs", "demo", folder)}
+
+
+def test_a_configuration_of_no_stage_is_refused():
+    words = r"^--config deep_clustering/heads/chimera: weak-labels has no model of DeepClustering; leave it out$"
+    with pytest.raises(InputError, match=words):
+        command(["reproduce", "weak-labels", "--config", "deep_clustering/heads/chimera"])
+
+
+@pytest.mark.parametrize(
     ("system", "rows"), [("weak-labels", ["frame"]), ("model-selection", ["speech", "music", "environmental"])]
 )
 def test_what_was_trained_is_offered_for_recordings(system, rows, started, tmp_path, capsys):

@@ -1,6 +1,10 @@
-"""Losses of deep clustering against sums over all pairs of bins, and against the trace as written, in float64."""
+"""Losses of deep clustering against sums over all pairs of bins, and against the trace as written, in float64.
+
+That of masks against all permutations.
+"""
 
 from collections.abc import Callable
+from itertools import permutations
 
 import numpy as np
 import pytest
@@ -9,7 +13,12 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from lightning_modules.deep_clustering import losses
-from lightning_modules.deep_clustering.losses import deep_clustering_loss, dominant_source, whitened_k_means_loss
+from lightning_modules.deep_clustering.losses import (
+    deep_clustering_loss,
+    dominant_source,
+    mask_inference_loss,
+    whitened_k_means_loss,
+)
 
 Loss = Callable[[Tensor, Tensor, Tensor], Tensor]
 
@@ -135,6 +144,39 @@ def test_losses_lie_within_their_bounds(sources, seed):
     assert (pairs >= 0).all() and (pairs <= 1).all()
     whitened = whitened_k_means_loss(embedding, dominant, weight)
     assert (whitened >= D - sources).all() and (whitened <= D + sources).all()
+
+
+def random_masks(sources: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Masks of two to four sources, the mixture's magnitudes and theirs, of which some exceed the mixture's."""
+    generator = torch.Generator().manual_seed(sources)
+    masks = torch.rand(4, sources, N, generator=generator, dtype=torch.float64).softmax(1)
+    magnitudes = torch.randn(4, sources, N, generator=generator, dtype=torch.float64).exp()
+    return masks.requires_grad_(), magnitudes.mean(1), magnitudes
+
+
+@pytest.mark.parametrize("sources", [2, 3, 4])
+def test_masks_are_compared_with_the_sources_in_the_permutation_of_least_error(sources):
+    masks, mixture, magnitudes = random_masks(sources)
+    expected = []
+    for m, x, s in zip(masks, mixture, magnitudes, strict=True):
+        errors = [sum((torch.minimum(x, s[q]) - m[p] * x).abs().sum() for q, p in enumerate(order)) / x.sum()
+                  for order in permutations(range(sources))]  # fmt: skip
+        expected.append(torch.stack(errors).amin())
+    found = mask_inference_loss(masks, mixture, magnitudes)
+    assert_same_with_gradients(found, torch.stack(expected), masks)
+    torch.testing.assert_close(mask_inference_loss(masks.flip(1), 9 * mixture, 9 * magnitudes.roll(1, 1)), found)
+    ideal = torch.minimum(mixture.unsqueeze(1), magnitudes) / mixture.unsqueeze(1)
+    assert (mask_inference_loss(ideal.flip(1), mixture, magnitudes) < 1e-12).all()
+
+
+def test_masks_of_silence_cost_nothing_and_what_is_not_finite_stays_so():
+    masks, mixture, magnitudes = random_masks(2)
+    mixture[1], magnitudes[1] = 0, 0
+    loss = mask_inference_loss(masks, mixture, magnitudes)
+    (gradient,) = torch.autograd.grad(loss.sum(), masks)
+    assert loss[1] == 0 and not gradient[1].any() and gradient.isfinite().all() and (loss[[0, 2, 3]] > 0).all()
+    mixture[2, 3] = torch.nan
+    assert mask_inference_loss(masks, mixture, magnitudes).isnan().tolist() == [False, False, True, False]
 
 
 @pytest.mark.parametrize("sources", [2, 3, 4])

@@ -18,8 +18,14 @@ from torch.utils.data import DataLoader
 from callbacks.separation_evaluation import SeparationEvaluation
 from lightning_modules.batch import Batch
 from lightning_modules.deep_clustering.level_features import level_features
-from lightning_modules.deep_clustering.losses import deep_clustering_loss, dominant_source, whitened_k_means_loss
+from lightning_modules.deep_clustering.losses import (
+    deep_clustering_loss,
+    dominant_source,
+    mask_inference_loss,
+    whitened_k_means_loss,
+)
 from lightning_modules.deep_clustering.module import DeepClustering
+from lightning_modules.deep_clustering.source_count import SourceCount
 from lightning_modules.errors import InputError
 from lightning_modules.networks import BLSTM
 from lightning_modules.spectrogram import Geometry, istft, stft
@@ -121,6 +127,66 @@ def test_an_embedding_of_the_dominant_sources_gives_what_ideal_binary_masks_give
         assert estimates.shape == batch.sources.shape
         error = best_order(estimates, expected) - expected
         assert (error.square().mean().sqrt() < tolerance * expected.square().mean().sqrt()).all()
+
+
+class TwoHeads(Given):
+    """Embeddings, and behind them the logits of given masks."""
+
+    def __init__(self, embedding: Tensor, masks: Tensor) -> None:
+        super().__init__(embedding)
+        self.logits = masks.clamp_min(1e-30).log()
+
+    def forward(self, features: Tensor) -> Tensor:
+        return torch.cat([super().forward(features), self.logits], 1)
+
+
+@pytest.mark.parametrize("head", ["masks", "both"])
+def test_a_head_of_masks_separates_and_the_embeddings_give_the_confidence(head):
+    batch = random_batch(3, sources=3)
+    masks, embedding = ideal(batch)
+    flipped = masks.flip(1)
+    expected = istft(flipped * stft(batch.mixture, GEOMETRY).unsqueeze(1), GEOMETRY, SAMPLES)
+    separator = model(sources=3, head=head)
+    separator.network = TwoHeads(embedding if head == "both" else embedding[..., :0], flipped)
+    embedded = separator.embed(batch.mixture)
+    torch.testing.assert_close(separator(batch.mixture, batch.indices), expected, atol=1e-5, rtol=0)
+    clusters = model(sources=3)
+    clusters.network = Given(embedding)
+    if head == "masks":  # as unit vectors: the dominant sources, in the order of the masks
+        torch.testing.assert_close(embedded.embedding, embedding[..., [2, 1, 0]], atol=1e-6, rtol=0)
+    else:
+        torch.testing.assert_close(embedded.embedding, clusters.embed(batch.mixture).embedding)
+        by_clusters = model(sources=3, head=head, separate_by="clusters")
+        by_clusters.network = separator.network
+        asked = separator.separate(embedded, batch.indices, SAMPLES, 3).estimates
+        for found in (by_clusters(batch.mixture, batch.indices), asked):
+            assert torch.equal(found, clusters(batch.mixture, batch.indices))
+
+
+@pytest.mark.parametrize("weight", [0.0, 0.3, 1.0])
+def test_the_loss_of_both_heads_is_their_weighted_sum(weight, monkeypatch):
+    separator, batch = model(head="both", clustering_weight=weight, excerpt_frames=None), random_batch(2)
+    separator.eval()
+    monkeypatch.setattr(separator, "log_loss", lambda loss, batch, split: loss)
+    embedded, sources = separator.embed(batch.mixture), separator.source_magnitudes(batch.sources)
+    of_embeddings = deep_clustering_loss(embedded.embedding, dominant_source(sources), embedded.magnitude)
+    of_masks = mask_inference_loss(embedded.masks.mT.flatten(2), embedded.magnitude, sources)
+    torch.testing.assert_close(separator.training_step(batch, 0), weight * of_embeddings + (1 - weight) * of_masks)
+
+
+@pytest.mark.parametrize("sources", [2, 3, 4])
+def test_embeddings_in_separate_clusters_tell_how_many_sources_there_are(sources, tmp_path):
+    batch = random_batch(3)
+    counting = SourceCount(str(save(model(), tmp_path / "model.ckpt")))  # of two sources
+    drawn = torch.randint(sources, (3, FRAMES * GEOMETRY.bins), generator=torch.Generator().manual_seed(0))
+    clusters = torch.eye(D)[drawn]
+    counting.model.network = Given(clusters)
+    counted = counting.separate(batch.mixture, batch.indices)
+    assert counted["count"].tolist() == [sources] * 3
+    separator = model(sources=sources)
+    separator.network = counting.model.network
+    expected = separator(batch.mixture, batch.indices)
+    torch.testing.assert_close(torch.stack(counting(batch.mixture, batch.indices)), expected)
 
 
 @pytest.mark.parametrize("silent", [False, True])
@@ -327,14 +393,14 @@ def test_without_unit_norm_the_embedding_is_the_sigmoids_that_unit_vectors_are_m
 
 
 OUT_OF_RANGE = {"sources": 1, "window": 63, "dimensions": 0, "excerpt_frames": 0, "clustered_share": 1.1}
-OUT_OF_RANGE |= {"mask_sharpness": 0.0, "clip_percentile": 101.0}
+OUT_OF_RANGE |= {"mask_sharpness": 0.0, "clip_percentile": 101.0, "clustering_weight": 1.5}
 
 
 def test_a_setting_out_of_its_range_and_an_unknown_choice_are_refused_by_name():
     for setting, value in OUT_OF_RANGE.items():
         with pytest.raises(InputError, match=rf"^{setting}: {value}; [^\n]*needed[^\n]*$"):
             model(**{setting: value})
-    for setting in ("activation", "loss", "input_floor", "scheduler_interval"):
+    for setting in ("activation", "loss", "input_floor", "scheduler_interval", "head", "separate_by"):
         with pytest.raises(InputError, match=rf"^{setting}: 'other'; one of [^\n]* is needed$"):
             model(**{setting: "other"})
 

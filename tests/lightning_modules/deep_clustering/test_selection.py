@@ -17,6 +17,7 @@ from lightning_modules.batch import Batch
 from lightning_modules.deep_clustering.confidence import confidence, loud_points, mask_clusters, score_clusters
 from lightning_modules.deep_clustering.module import DeepClustering
 from lightning_modules.deep_clustering.selection import ModelSelection
+from lightning_modules.deep_clustering.source_count import SourceCount
 from lightning_modules.errors import InputError
 from lightning_modules.networks import BLSTM
 from lightning_modules.spectrogram import Geometry
@@ -175,6 +176,25 @@ def test_models_share_what_they_hear_alike_and_nothing_else(setting, analyses, s
     for m, (estimates, scores) in enumerate(expected):
         assert torch.equal(chosen["estimates"][m], estimates)
         assert torch.equal(chosen["masks"].confidence[m], scores.confidence)
+
+
+def test_models_of_any_heads_are_compared_by_the_confidence_of_embeddings_or_of_masks_in_their_place(saved):
+    batch = random_batch(4)
+    paths = [saved("speech"), saved("music", 1, head="both"), saved("environmental", 2, head="masks")]
+    with torch.no_grad():
+        chosen = ModelSelection(paths).select(batch.mixture, batch.indices)
+    for m, path in enumerate(paths):
+        estimates, scores = alone(path, batch, "refit")
+        model = load_module(path, DeepClustering).eval()
+        assert torch.equal(chosen["estimates"][m], estimates) and torch.equal(
+            model(batch.mixture, batch.indices), estimates
+        )
+        assert torch.equal(chosen["refit"].confidence[m], scores.confidence) and (scores.confidence > 0).all()
+        torch.testing.assert_close(estimates.sum(1), batch.mixture, atol=1e-6, rtol=0)
+    with pytest.raises(
+        InputError, match=rf"^checkpoint: {paths[2]}; the environmental model has masks of 2 sources and"
+    ):
+        SourceCount(paths[2])
 
 
 def test_models_of_three_sources_can_be_compared_and_those_of_one_domain_are_told_apart_by_number(saved):

@@ -6,7 +6,14 @@ import pytest
 import torch
 
 from lightning_modules.deep_clustering.unit_sigmoid import plain_sigmoid, unit_sigmoid
-from lightning_modules.networks.heads import class_masks, embeddings, mask_maps
+from lightning_modules.networks.heads import (
+    class_masks,
+    embeddings,
+    mask_maps,
+    of_two_heads,
+    source_masks,
+    unit_masks,
+)
 
 B, CLASSES, BINS, FRAMES, D = 2, 3, 5, 7, 4
 
@@ -54,6 +61,27 @@ def test_the_vector_of_frame_t_and_bin_f_is_number_t_times_bins_plus_f_made_of_o
             vector = logits[:, f * D : (f + 1) * D, t].sigmoid()
             expected = vector / vector.norm(dim=-1, keepdim=True) if activation is unit_sigmoid else vector
             torch.testing.assert_close(made[:, t * BINS + f], expected)
+
+
+def test_masks_of_sources_share_each_bin_and_their_unit_vectors_lie_like_embeddings():
+    logits = outputs(CLASSES * BINS)
+    masks = source_masks(logits, CLASSES)
+    weights = logits.unflatten(1, (CLASSES, BINS)).exp()
+    torch.testing.assert_close(masks, weights / weights.sum(1, keepdim=True))
+    vectors = unit_masks(masks)
+    for t, f in product(range(FRAMES), range(BINS)):
+        expected = masks[:, :, f, t] / masks[:, :, f, t].norm(dim=-1, keepdim=True)
+        torch.testing.assert_close(vectors[:, t * BINS + f], expected)
+
+
+def test_the_outputs_of_two_heads_come_one_after_the_other():
+    first, second = outputs(D * BINS), outputs(CLASSES * BINS)
+    joined = torch.cat([first, second], 1)
+    for found, expected in zip(of_two_heads(joined, D, CLASSES), (first, second), strict=True):
+        assert torch.equal(found, expected)
+    maps = joined.unflatten(1, (D + CLASSES, BINS))
+    assert [part.shape[1] for part in of_two_heads(maps, D, CLASSES)] == [D, CLASSES]
+    assert torch.equal(source_masks(of_two_heads(maps, D, CLASSES)[1], CLASSES), source_masks(second, CLASSES))
 
 
 def test_maps_mean_the_same_as_numbers_in_a_row():

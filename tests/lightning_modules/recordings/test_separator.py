@@ -12,6 +12,7 @@ from lightning import Trainer
 from torch import Tensor, nn
 
 from lightning_modules.base_module import SeparatrixModule
+from lightning_modules.deep_clustering import confidence as measures
 from lightning_modules.deep_clustering.module import DeepClustering
 from lightning_modules.deep_clustering.selection import ModelSelection
 from lightning_modules.errors import InputError
@@ -117,6 +118,34 @@ def test_a_recording_of_one_window_is_separated_exactly_as_the_model_does_it(sel
                 assert torch.equal(value, getattr(selected["refit"], score)[number])
 
 
+def test_the_number_of_sources_of_a_recording_is_the_most_confident_one_or_that_which_is_given(selection):
+    models, x, ids = selection(2, bounded=False), mixture(0.4), torch.zeros(1, dtype=torch.int64)
+    found = {}
+    with torch.inference_mode():
+        for name, model in zip(models.names, models.deep_clustering_models, strict=True):
+            for count in (2, 3, 4, 5):
+                embedded = model.embed(x)
+                separated = model.separate(embedded, ids, x.shape[-1], count)
+                score = measures.confidence(embedded.embedding, embedded.magnitude, ids, count)
+                found[f"{name}, {count} sources"] = score, separated.estimates[0]
+    separated = Separator(models, window=SHORT, sources="auto")(x, RATE)
+    (selected,) = separated.selections
+    assert selected.picked == max(found, key=lambda name: float(found[name][0].confidence))
+    assert torch.equal(torch.cat(list(separated.sources.values())), found[selected.picked][1])
+    assert selected.confidences == {name: score for name, (score, _) in found.items()}
+    three = Separator(selection(1, bounded=False), "segment", window=SHORT, sources=3)(x, RATE)
+    assert torch.equal(torch.cat(list(three.sources.values())), found["domain0, 3 sources"][1])
+    assert [*three.sources] == ["source_1", "source_2", "source_3"]
+    refused = [(1, "sources: 1; at least 2"), ("some", "sources: 'some'; a whole"), ("auto", "sources: auto; segments")]
+    for sources, message in refused:
+        with pytest.raises(InputError, match=f"^{message}[^\n]*$"):
+            Separator(models, "segment", sources=sources)  # type: ignore[arg-type]
+    with pytest.raises(InputError, match=r"^sources: 3; the domain0 model has masks of 2 sources and no embeddings,"):
+        Separator(selection(settings=[{"head": "masks"}]), sources=3)
+    with pytest.raises(InputError, match=r"^sources: 3; a weak-label model has its classes[^\n]*$"):
+        Separator(class_separator(), sources=3)
+
+
 @pytest.mark.parametrize("normalisation", ["none", "mixture"])
 def test_windows_of_class_masks_give_the_whole_where_the_network_needs_nearby_frames(normalisation):
     model, x = class_separator(normalisation), mixture(3.3)
@@ -124,7 +153,13 @@ def test_windows_of_class_masks_give_the_whole_where_the_network_needs_nearby_fr
         assert error_db(stacked(Separator(model, window=SHORT), x)[:-1, 0], model(x)[0]) < -60
 
 
-@pytest.mark.parametrize("settings", [[{"input_floor": "absolute"}, {}], [{}, {"window": 96, "hop": 24}]])
+@pytest.mark.parametrize(
+    "settings",
+    [
+        *([{"input_floor": "absolute"}, {}], [{}, {"window": 96, "hop": 24}]),
+        [{"head": head, "network": partial(BLSTM, units=6, layers=1)} for head in ("masks", "both")],
+    ],
+)
 def test_windows_of_clusters_give_the_whole_where_the_network_needs_nearby_frames(selection, settings):
     for models in (selection(settings=settings), selection(settings=settings[::-1])):
         x = mixture(3.3)
@@ -239,6 +274,23 @@ def test_sources_keep_their_order_from_segment_to_segment(selection, monkeypatch
     expected = stacked(separator, x)
     monkeypatch.setattr(DeepClustering, "cluster", turned)
     torch.testing.assert_close(stacked(separator, x), expected, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("head", ["masks", "both"])
+def test_sources_of_a_head_of_masks_keep_their_order_from_window_to_window(head, selection, monkeypatch):
+    separator, x = Separator(selection(settings=[{"head": head}]), window=SHORT), mixture(2.2)
+    heads, calls = DeepClustering.heads, []
+
+    def turned(*given: Any) -> Any:
+        embedding, masks = heads(*given)
+        calls.append(given)
+        return embedding, masks.flip(1) if len(calls) % 2 else masks
+
+    expected = stacked(separator, x)
+    monkeypatch.setattr(DeepClustering, "heads", turned)
+    found = stacked(separator, x)
+    assert len(calls) > 8
+    torch.testing.assert_close(min(found, found.flip(0), key=lambda one: float((one - expected).norm())), expected)
 
 
 def test_hops_longer_than_the_usual_window_only_make_the_windows_longer():

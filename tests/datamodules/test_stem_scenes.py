@@ -1,0 +1,106 @@
+"""Songs as scenes: when stems are heard, and that labels, sources and mixtures say the same of it."""
+
+from collections import Counter
+
+import numpy as np
+import pyloudnorm
+import pytest
+import torch
+
+from datamodules.augmentation import Augmentation
+from datamodules.corpora.procedural import ProceduralMusic
+from datamodules.stem_recipes import momentary_loudness
+from datamodules.stem_scenes import StemScenes
+from lightning_modules.errors import InputError
+
+RATE, STEMS = 8000, ("vocals", "accompaniment")
+SIZE = {"sample_rate": RATE, "window": 256, "hop": 128, "duration": 2.0, "train_mixtures": 300, "test_mixtures": 30}
+
+
+@pytest.fixture(scope="module")
+def bank_folder(tmp_path_factory):
+    return str(tmp_path_factory.mktemp("banks"))
+
+
+@pytest.fixture
+def songs(bank_folder):
+    def build(**settings) -> StemScenes:
+        folds = {"train_folds": [1, 2, 3], "validation_folds": [4], "test_folds": [5]}
+        corpus = ProceduralMusic(songs=10, sample_rate=RATE, folds=5)
+        data = StemScenes(corpus, STEMS, **folds, **{**SIZE, **settings}, bank_folder=bank_folder)
+        data.build()
+        return data
+
+    return build
+
+
+def test_momentary_loudness_is_that_of_the_meter_in_every_400_ms():
+    rng = np.random.default_rng(0)
+    levels = np.repeat([0.1, 0.001, 0.03], RATE)
+    samples = (rng.normal(size=3 * RATE) * levels).astype(np.float32)
+    found = momentary_loudness(samples, RATE)
+    meter = pyloudnorm.Meter(RATE)
+    for middle in (50, 150, 250):  # far from the changes, where filters ring
+        around = samples[(middle - 20) * RATE // 100 : (middle + 20) * RATE // 100]
+        assert found[middle] == pytest.approx(meter.integrated_loudness(around.astype(float)), abs=0.2)
+    assert np.isneginf(momentary_loudness(np.zeros(1001, np.float32), RATE)).all()
+
+
+def test_sources_are_the_songs_where_they_are_heard_and_labels_say_where(songs):
+    data = songs(threshold=-30.0)  # so high that stems come and go
+    dataset, bank, samples, seen = data.dataset("test"), data.bank, data.samples, Counter()
+    for index in range(len(dataset)):
+        recipe, batch = dataset.recipes(index), dataset[index]
+        (section,) = {(bank.clips[clip].recording, bank.clips[clip].section) for clip in recipe.clips}
+        of_section = [n for n, clip in enumerate(bank.clips) if (clip.recording, clip.section) == section]
+        song = 10 * np.log10(sum(10 ** (bank.loudness[clip] / 10) for clip in of_section))
+        level = (recipe.loudness - bank.loudness[recipe.clips])[0] + song
+        assert -30 <= level <= -25
+        begin = round((recipe.starts - recipe.onsets)[0] * RATE)
+        for stem, source in enumerate(batch.sources.numpy()):
+            (clip,) = (clip for clip in of_section if bank.clips[clip].label == STEMS[stem])
+            loud = momentary_loudness(bank.clip(clip), RATE) - song - 23 > -30
+            heard = np.repeat(loud, RATE // 100)[begin : begin + samples]
+            whole = bank.clip(clip)[begin : begin + samples] * 10 ** ((level - song) / 20)
+            # Moments are not on the grid of blocks, but for half a sample.
+            differs = np.abs(source - whole * heard) > 1e-6
+            assert not (differs & (np.abs(np.diff(heard, prepend=heard[0])) == 0)[: len(differs)]).any()
+            frames = np.arange(data.geometry.frames(samples)) * 128
+            labels = [heard[max(frame - 128, 0) : frame + 128].any() for frame in frames]
+            assert np.mean(batch.frame_labels[stem].numpy() != np.array(labels)) < 0.02
+            seen[heard.all(), heard.any()] += 1
+        assert torch.allclose(batch.sources.sum(0), batch.mixture, atol=1e-6)
+    assert seen[True, True] and seen[False, True]
+
+
+def test_training_stems_are_muted_and_mixed_as_asked_for_and_never_those_of_the_test(songs):
+    data = songs(threshold=-60.0, train_fewest_stems=1, train_coherent=0.5)
+    for split, fewest in (("train", 1), ("test", 2)):
+        dataset = data.dataset(split)
+        recipes = [dataset.recipes(index) for index in range(len(dataset))]
+        numbers = Counter(len(set(recipe.classes.tolist())) for recipe in recipes)
+        assert set(numbers) == set(range(fewest, 3))
+        pairs = [{data.bank.clips[clip][3:] for clip in recipe.clips} for recipe in recipes]
+        apart = sum(len(of) > 1 for of in pairs)
+        if split == "train":
+            assert 110 < numbers[1] < 190 and 40 < apart < 110  # of 300: half, a quarter
+        else:
+            assert not apart
+    assert data.class_prior().tolist() == pytest.approx(
+        data.dataset("train").batch(range(300)).frame_labels.mean((0, 2)).tolist(), abs=1e-6
+    )
+
+
+def test_a_recipe_is_a_function_of_seed_split_and_index(songs):
+    one, other = songs().dataset("train"), songs().dataset("train")
+    assert all(map(np.array_equal, one.recipes(7), other.recipes(7)))
+    assert torch.equal(one.batch([3, 8]).mixture[1], other[8].mixture)
+
+
+def test_what_cannot_be_drawn_is_told_at_the_start(songs):
+    with pytest.raises(InputError, match=r"^threshold: 0.0 LUFS; no stem of the train split is as loud: lower it"):
+        songs(threshold=0.0)
+    with pytest.raises(InputError, match=r"^augmentation: speed and start take stems out of their song's time"):
+        songs(augmentation=Augmentation(speed=0.1))
+    with pytest.raises(InputError, match=r"^fewest_stems: 3"):
+        songs(train_fewest_stems=3)
