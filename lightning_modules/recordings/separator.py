@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from lightning_modules.batch import RESIDUAL
 from lightning_modules.deep_clustering.module import DeepClustering
 from lightning_modules.deep_clustering.selection import ModelSelection
 from lightning_modules.errors import InputError
@@ -24,7 +25,6 @@ from lightning_modules.trained_module import load_module
 from lightning_modules.weak_labels.separator_module import WeakLabelSeparator
 
 Select = Literal["file", "segment"]
-RESIDUAL = "residual"
 WINDOW = 8.0  # seconds, near what models are trained on
 MOST_CHANNELS = 1024  # [n, channels] by mistake has more
 LARGEST_SAMPLE = 2.0**31  # squares stay finite
