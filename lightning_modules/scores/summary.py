@@ -55,8 +55,8 @@ def summarise(path: Path, classes: Sequence[str]) -> list[Summary]:
         label, index, name = table["class"].iloc[row], table["index"].iloc[row], list(QUANTITIES.values())[column]
         raise InputError(f"{path}: {label} in mixture {index} has no finite {name} and nothing says why")
     chosen = {label: (table["class"] == label).to_numpy() for label in classes}
-    chosen[RESIDUAL] = (table["class"] == RESIDUAL).to_numpy()
-    chosen[OVERALL] = ~chosen[RESIDUAL]
+    residual = (table["class"] == RESIDUAL).to_numpy()
+    chosen |= {OVERALL: ~residual, RESIDUAL: residual}
     summaries = []
     for quantity, column in zip(QUANTITIES, values.T.copy(), strict=True):
         for label, rows in chosen.items():
