@@ -9,7 +9,7 @@ import numpy as np
 
 from datamodules.corpora.corpus import Clip, Corpus, Fold
 from datamodules.mixtures import MixtureDataModule
-from datamodules.recipes import MOST_EVENTS, PartlyLabelledRecipes, Recipes, SceneRecipes, SceneRules
+from datamodules.recipes import LOUDEST, MOST_EVENTS, PartlyLabelledRecipes, Recipes, SceneRecipes, SceneRules
 from lightning_modules.batch import Split
 from lightning_modules.errors import InputError
 from lightning_modules.setting_checks import require_between, require_one_of
@@ -69,6 +69,7 @@ class UrbanScenes(MixtureDataModule):
         )
         require_one_of(get_args(Draw), train_draw=train_draw)
         require_between(0, MOST_EVENTS, unlabelled_events=unlabelled_events)
+        require_between(-LOUDEST, LOUDEST, unlabelled_level=unlabelled_level)
         if both := sorted({*classes} & {*(unlabelled_classes or ())}):
             raise InputError(f"unlabelled_classes: {', '.join(both)} among `classes`, too; leave it out of one of them")
         self.train_draw = train_draw

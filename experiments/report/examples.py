@@ -96,15 +96,15 @@ def separation_examples(
             said = [f"mixture: {row.before:.1f} dB" if row and row.before == row.before else "" for row in before]
             sources = [Sources("true source", "currentColor", batch.sources[0], said)]
             for name, (module, precision) in systems.items():
-                batch, estimate, scored = with_residual(batch, estimates_of(module, batch, precision), classes)
+                whole, estimate, scored = with_residual(batch, estimates_of(module, batch, precision), classes)
                 colour = css_colour(colour_of(name, list(systems)))
                 sources.append(Sources(system_name(name), colour, estimate[0], [*map(_score, of_mixture[name])]))
-                parts = batch.clip_labels, batch.indices, scored
+                parts = whole.clip_labels, whole.indices, scored
                 for score in score_separation(batch.mixture, batch.sources, estimate, *parts):
                     row = rows[name].get((index, score.label))
                     if row and not row.left_out and not score.left_out:
                         differences.append(abs(score.si_sdr - row.after))
-            present = np.flatnonzero(batch.clip_labels[0]).tolist()
+            present = np.flatnonzero(whole.clip_labels[0]).tolist()
             present.sort(key=lambda source: source != place)  # the class that it is an example of comes first
             heading = f"mixture {index}: {shown[place]} {gains[index]:+.1f} dB under {system_name(by)}"
             example = make_example(
