@@ -16,9 +16,10 @@ from lightning_modules.batch import Batch
 from lightning_modules.errors import printable
 from lightning_modules.mixture_mean import MixtureMean
 from lightning_modules.run_files import RunFiles
+from lightning_modules.scores import RESIDUAL
 from lightning_modules.scores.rows import recordings_field, write_rows
 from lightning_modules.scores.summary import RECORDINGS, SCORE_COLUMNS, Summary, left_out_counts, summarise
-from lightning_modules.separation_scores import LeftOut, Score, compare, score_comparison
+from lightning_modules.separation_scores import LeftOut, Score, compare, score_comparison, with_residual
 
 
 def score_row(score: Score) -> tuple[Any, ...]:
@@ -31,7 +32,8 @@ class SeparationEvaluation(RowEvaluation):
     """SI-SDR of a separator's estimates, for modules whose validation and test steps return them, [B, C, T].
 
     In validation the mean improvement is logged, overall and per class: shown, for a weak system must not follow it. In
-    a test every present class of every mixture becomes a row of `scores.csv`.
+    a test every present class of every mixture becomes a row of `scores.csv`. Where mixtures may hold sounds of no
+    class, what the estimates leave of them is scored against these sounds, as `residual`, which is not in the overall.
 
     Args:
         folder: of the row files; in a command of `separatrix`, that of the run.
@@ -59,8 +61,9 @@ class SeparationEvaluation(RowEvaluation):
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: Any) -> None:
         name = "validation_improvement_db"
-        for label in ("", *pl_module.classes):
-            improvements = [improvement for of, improvement in self._improvements if label in ("", of)]
+        for label in ("", *pl_module.classes, RESIDUAL):
+            labels = (label,) if label else pl_module.classes
+            improvements = [improvement for of, improvement in self._improvements if of in labels]
             mean = MixtureMean().to(pl_module.device)
             mean.update(torch.tensor(improvements, device=pl_module.device))
             value = mean.compute().float()
@@ -70,7 +73,7 @@ class SeparationEvaluation(RowEvaluation):
     def rows(self, trainer: Trainer, module: Any, outputs: Any, batch: Batch) -> Iterable[Sequence[Any]]:
         """A row for every present class of every mixture."""
         for score in _scores(module, outputs, batch):
-            recordings = self._recordings(score.mixture, list(module.classes).index(score.label))
+            recordings = self._recordings(score.mixture, [*module.classes, RESIDUAL].index(score.label))
             yield *score_row(score), recordings_field(recordings)
 
     def report(self, trainer: Trainer, module: Any, path: Path) -> tuple[Table, Iterable[str], dict[str, float]]:
@@ -100,7 +103,8 @@ def summary_table(summaries: Sequence[Summary]) -> Table:
 
 
 def _scores(module: Any, estimates: Tensor, batch: Batch) -> list[Score]:
+    batch, estimates, names = with_residual(batch, estimates, module.classes)
     unprocessed, found = compare(batch.sources, [batch.mixture.unsqueeze(1), estimates])
     if module.permutation_invariant:
         found = found.in_best_order()
-    return score_comparison(unprocessed, found, batch.clip_labels, batch.indices, module.classes)
+    return score_comparison(unprocessed, found, batch.clip_labels, batch.indices, names)

@@ -28,6 +28,7 @@ class MixtureDataset(Dataset[Batch]):
         samples: length of a mixture.
         classes: number of classes or sources.
         with_sources: whether isolated sources are rendered.
+        with_residual: whether events of no class may be in the mixtures; their sum is then the last of the sources.
     """
 
     def __init__(
@@ -39,6 +40,7 @@ class MixtureDataset(Dataset[Batch]):
         samples: int,
         classes: int,
         with_sources: bool = True,
+        with_residual: bool = False,
     ) -> None:
         self.recipes = recipes
         self.mixtures = mixtures
@@ -47,6 +49,7 @@ class MixtureDataset(Dataset[Batch]):
         self.samples = samples
         self.classes = classes
         self.with_sources = with_sources
+        self.with_residual = with_residual
 
     def __len__(self) -> int:
         return self.mixtures
@@ -68,6 +71,7 @@ class MixtureDataset(Dataset[Batch]):
             self.samples,
             self.classes,
             self.with_sources,
+            self.with_residual,
         )
 
     def recordings(self, index: int, source: int | None = None) -> list[str]:

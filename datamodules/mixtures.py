@@ -48,7 +48,7 @@ def _listed(values: Collection[Fold], most: int = 50) -> str:
 class MixtureDataModule(LightningDataModule, ABC):
     """Mixtures of a corpus's clips, a function of (seed, split, index).
 
-    Subclasses say which clips they include (`labels`, `includes`), how mixtures are drawn (`recipes`), and what a
+    Subclasses say which clips they include (`labels`, `included`), how mixtures are drawn (`recipes`), and what a
     mixture is a function of besides (`rules`).
 
     Args:
@@ -75,7 +75,8 @@ class MixtureDataModule(LightningDataModule, ABC):
         verify_bank: compare all samples of a bank with its checksums when it is opened.
     """
 
-    labels: frozenset[str] | None = None  # of the corpus, those that take part; all unless a subclass says which
+    labels: frozenset[str] | None = None  # of the corpus, those of the sources; all unless a subclass says which
+    unlabelled = False  # whether mixtures may hold events of no class
 
     def __init__(
         self,
@@ -148,9 +149,9 @@ class MixtureDataModule(LightningDataModule, ABC):
         require_whole(0, LARGEST_SEED, seed=self.seed)
         require_whole(0, MOST_WORKERS, workers=self.workers)
 
-    def includes(self, clip: Clip) -> bool:
-        """Whether a clip of one of the labels takes part."""
-        return True
+    def included(self) -> list[Clip]:
+        """The clips of all folds that take part, in the corpus's order, those of no source last."""
+        return self.corpus.labelled(self.labels)
 
     @abstractmethod
     def recipes(self, split: Split) -> Recipes:
@@ -161,8 +162,8 @@ class MixtureDataModule(LightningDataModule, ABC):
         """How a split's mixtures are drawn, as a frozen dataclass of plain values."""
 
     def clips(self) -> list[Clip]:
-        """The corpus's clips that take part, in the corpus's order; InputError where a split has none of a label."""
-        clips = [clip for clip in self.corpus.labelled(self.labels) if self.includes(clip)]
+        """Those of `included` in the folds of the splits; InputError where a split has none of a label."""
+        clips = self.included()
         for split, folds in self.folds.items():
             found = {clip.label for clip in clips if clip.fold in folds}
             if folds and (missing := sorted((self.labels or frozenset()) - found)):
@@ -229,7 +230,8 @@ class MixtureDataModule(LightningDataModule, ABC):
         if self.augmentation is not None and split == "train":
             seconds = self.samples / self.geometry.sample_rate
             recipes = AugmentedRecipes(recipes, self.augmentation, self.bank, mixtures, seconds, self.seed, split)
-        return MixtureDataset(recipes, mixtures, self.bank, self.geometry, self.samples, classes, with_sources)
+        sizes = self.geometry, self.samples, classes
+        return MixtureDataset(recipes, mixtures, self.bank, *sizes, with_sources, self.unlabelled)
 
     def class_prior(self) -> torch.Tensor:
         """γ, the share of frames in which each class is active, over all training mixtures exactly, [C].

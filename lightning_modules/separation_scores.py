@@ -14,7 +14,9 @@ from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
+from lightning_modules.batch import Batch
 from lightning_modules.batch_invariance import inner_products
+from lightning_modules.scores import RESIDUAL
 
 BLOCK = 2048  # samples that fit into the cache for all signals of a batch, and whose sums no thread shares
 EXACT = 1e-10  # -100 dB
@@ -232,9 +234,34 @@ def score_separation(
     return score_comparison(unprocessed, found, present, indices, classes)
 
 
-def defined_scores(mixture: Tensor, sources: Tensor, estimates: Tensor, present: Tensor) -> Tensor:
-    """SI-SDR and its improvement over the mixture, in dB, of the present sources that have them, [n, 2]."""
-    indices, names = torch.arange(len(mixture)), [""] * sources.shape[1]
-    rows = score_separation(mixture, sources, estimates, present, indices, names)
-    scores = [(row.si_sdr, row.si_sdr - row.input_si_sdr) for row in rows if row.left_out is LeftOut.NO]
-    return torch.tensor(scores).reshape(-1, 2)
+def with_residual(batch: Batch, estimates: Tensor, classes: Sequence[str]) -> tuple[Batch, Tensor, list[str]]:
+    """The same with the residual for a further class, where the sources hold the sounds of none, their last.
+
+    Its estimate is what those of the classes leave of the mixture; it is present where such sounds are.
+
+    Args:
+        batch: B mixtures.
+        estimates: of the classes, [B, C, T].
+        classes: C names.
+
+    Returns:
+        The batch with clip labels, [B, C + 1], estimates, [B, C + 1, T], and names; as given without such sources.
+    """
+    count = len(classes)
+    if batch.sources.shape[1] == count:
+        return batch, estimates, list(classes)
+    present = ~is_silent(batch.sources[:, count:])
+    rest = batch.mixture - estimates.sum(1)
+    batch = batch._replace(clip_labels=torch.cat((batch.clip_labels, present.to(batch.clip_labels)), 1))
+    return batch, torch.cat((estimates, rest.unsqueeze(1)), 1), [*classes, RESIDUAL]
+
+
+def defined_scores(batch: Batch, estimates: Tensor) -> Tensor:
+    """SI-SDR and its improvement over the mixture, in dB, of the present classes that have them, [n, 2].
+
+    Estimates, [B, C, T], are in the order of the sources.
+    """
+    batch, estimates, names = with_residual(batch, estimates, [""] * estimates.shape[1])
+    rows = score_separation(*batch[:2], estimates, batch.clip_labels, batch.indices, names)
+    rows = [row for row in rows if row.left_out is LeftOut.NO and row.label != RESIDUAL]
+    return torch.tensor([(row.si_sdr, row.si_sdr - row.input_si_sdr) for row in rows]).reshape(-1, 2)

@@ -9,14 +9,16 @@ import pandas as pd
 from experiments.tables import Cell, Table, table_console
 from lightning_modules.atomic_file import write_text_atomically
 from lightning_modules.run_files import RunFiles
+from lightning_modules.scores import RESIDUAL
 from lightning_modules.scores.intervals import mean_interval
-from lightning_modules.scores.rows import read_rows, read_table, value_of, write_rows
+from lightning_modules.scores.rows import numbers, read_table, write_rows
 from lightning_modules.scores.summary import (
     CLASSIFIER_COLUMNS,
     OVERALL,
     RECORDINGS,
     SCORE_COLUMNS,
     Summary,
+    class_rows,
     improvements_by_row,
     left_out_counts,
     summarise,
@@ -93,7 +95,7 @@ def published_figures(classes: Sequence[str]) -> dict[tuple[str, str], Sequence[
 def score_table(scores: Mapping[str, Path], classes: Sequence[str], compared: bool = True) -> Table:
     """Mean ± standard deviation in dB by row and class, beside published figures where compared; see `summaries`."""
     found, published = summaries(scores, classes), published_figures(classes) if compared else {}
-    labels = [label for label in (*classes, OVERALL) if any(label == of for _, of in found)]
+    labels = [label for label in (*classes, OVERALL, RESIDUAL) if any(label == of for _, of in found)]
 
     def cell(row: str, label: str) -> Cell:
         if (row, label) not in found:
@@ -155,8 +157,8 @@ def percentile_table(scores: Mapping[str, Path]) -> Table:
     shares = (5, 25, 50, 75, 95)
     rows = []
     for row, path in scores.items():
-        values = [value_of(path, line, "si_sdr_db") for line in read_rows(path, SCORE_COLUMNS) if not line["left_out"]]
-        points = [f"{value:.1f}" for value in np.percentile(values, shares)] if values else [""] * len(shares)
+        values = numbers(path, class_rows(path), ["si_sdr_db"])
+        points = [f"{value:.1f}" for value in np.percentile(values, shares)] if len(values) else [""] * len(shares)
         rows.append([NAMES.get(row, row).removeprefix("Δ "), *points])
     columns = ["output SI-SDR, dB", *(f"{share} %" for share in shares)]
     return Table("", columns, rows, ["Percentiles over (mixture, class) rows."])

@@ -5,6 +5,7 @@ from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import pad
 
 from lightning_modules.base_module import Interval
 from lightning_modules.batch import Batch
@@ -65,6 +66,11 @@ class WeakLabelSeparator(WeakLabelModule):
             is dropped, (C + 1)·bins numbers a frame: of masks that share a bin out, not all can close.
         mask_floor: lowest value of a mask, or of its real part, in place of 0: a class that the network misses is then
             the mixture, quieter, rather than whatever leaks, and a classifier hears of it.
+        residual: whether what the estimates leave of the mixture is learnt, too: from the sounds of no class among the
+            sources, or by weak labels, so that a classifier finds no class in it. For `masks: softmax`.
+        residual_weight: ρ, price of the residual in the mixture loss of weak labels, which would rather have a sound in
+            class i than in the residual where i is labelled more than 1 - ρ/2 of the times that it sounds; 1 makes it
+            the published loss.
         epsilon: floor of the separator's logarithmic input.
         input_normalisation: of that input: `none`, or to mean 0 and variance 1 over each `mixture`.
         alpha: weight α of the mixture loss; 0 leaves classification alone.
@@ -94,6 +100,8 @@ class WeakLabelSeparator(WeakLabelModule):
         mask: MaskKind = "magnitude",
         masks: MaskActivation = "sigmoid",
         mask_floor: float = 0.0,
+        residual: bool = False,
+        residual_weight: float = 0.5,
         epsilon: float = 1e-8,
         input_normalisation: InputNormalisation = "none",
         alpha: float = 100.0,
@@ -114,10 +122,15 @@ class WeakLabelSeparator(WeakLabelModule):
         require_one_of(get_args(MaskActivation), masks=masks)
         require_positive(epsilon=epsilon, strong_scale=strong_scale)
         require_between(0, 1e9, alpha=alpha, classification=classification)
-        require_between(0, 1, quiet_frames=quiet_frames, mask_floor=mask_floor)
+        require_between(0, 1, quiet_frames=quiet_frames, residual_weight=residual_weight)
+        if residual and masks != "softmax":
+            raise InputError(f"residual: masks: {masks} leave no share of each bin to it; set masks to softmax")
         classes = list(classes)
+        # The residual has a floor, too: all shares of a bin add up to 1.
+        floors = len(classes) + 1 if residual else 1
+        require_between(0, 1 / floors, mask_floor=mask_floor)
         if classified_estimates is not None:
-            require_whole(1, len(classes), classified_estimates=classified_estimates)
+            require_whole(1, len(classes) + residual, classified_estimates=classified_estimates)
         self.save_hyperparameters()
         self.supervision = supervision
         self.classifier_checkpoint = classifier and str(classifier).replace("{supervision}", supervision)
@@ -130,6 +143,9 @@ class WeakLabelSeparator(WeakLabelModule):
         self.mask_kind = mask
         self.mask_activation = masks
         self.mask_floor = mask_floor
+        self.above_floors = 1 - floors * mask_floor
+        self.residual = residual
+        self.residual_weight = residual_weight
         self.classified_estimates = classified_estimates
         bins = self.geometry.bins
         self.network = made_of(network, nn.Module)(bins, mask_maps(len(classes), masks, mask) * bins)
@@ -186,7 +202,7 @@ class WeakLabelSeparator(WeakLabelModule):
             deviation, mean = deviation_and_mean or torch.std_mean(features, dim=(1, 2), keepdim=True)
             features = (features - mean) / deviation.clamp_min(1e-3)
         masks = class_masks(self.network(features), len(self.classes), self.mask_activation, self.mask_kind)
-        return self.mask_floor + (1 - self.mask_floor) * masks if self.mask_floor else masks
+        return self.mask_floor + self.above_floors * masks if self.mask_floor else masks
 
     def forward(self, mixture: Tensor) -> Tensor:
         """Estimated sources, [B, C, T], of mixtures, [B, T]: each mask times the mixture's spectrum."""
@@ -204,6 +220,9 @@ class WeakLabelSeparator(WeakLabelModule):
             masks: [B, C, bins, F].
             batch: the labels, and for strong supervision the sources.
         """
+        if self.residual:
+            rest = 1 - masks.sum(1, keepdim=True)
+            masks = torch.cat((masks, rest if masks.is_complex() else rest.clamp_min(0)), 1)
         estimates = masks * magnitude.unsqueeze(1)
         # The classifier may run in reduced precision, the losses never.
         of_estimates = of_mixture = drawn = None
@@ -222,17 +241,20 @@ class WeakLabelSeparator(WeakLabelModule):
             kept = loud_frames(magnitude, self.quiet_frames)
             if self.supervision == "strong":
                 mixture = magnitude if self.mask_kind == "magnitude" else stft(batch.mixture, self.geometry)
-                sources = truncated_sources(self.mask_kind, mixture, stft(batch.sources, self.geometry))
-                weight = prior_weight(batch.frame_labels, self.prior)
+                # Mixtures may have no sounds of no class; a weight of 2 is the mean of each class's over frames.
+                sources = pad(batch.sources, (0, 0, 0, int(self.residual)))[:, : masks.shape[1]]
+                sources = truncated_sources(self.mask_kind, mixture, stft(sources, self.geometry))
+                weight = pad(prior_weight(batch.frame_labels, self.prior), (0, 0, 0, int(self.residual)), value=2.0)
                 return self.strong_scale * truncated_source_loss(magnitude, sources, masks, weight, kept)
             active = batch.frame_labels
             if self.supervision == "clip":
                 active = batch.clip_labels.unsqueeze(-1).expand_as(active)
-            loss = self.alpha * mixture_loss(magnitude, estimates, active, kept)
+            loss = self.alpha * mixture_loss(magnitude, estimates, active, kept, self.residual_weight)
             if self.classifier is not None and of_estimates is not None:
                 activity, weight = self.targets(batch, self.supervision, self.classifier.frame_reduction)
                 logits = logits_at_label_rate(of_estimates, self.supervision)
-                loss = loss + self.classification * estimate_classification_loss(logits, activity, weight, drawn)
+                on_estimates = estimate_classification_loss(logits, activity, weight, drawn, self.residual)
+                loss = loss + self.classification * on_estimates
             if isinstance(self.classifier, EventClassifier) and of_mixture is not None:
                 loss = loss + self.classifier.loss(of_mixture, batch)
         return loss

@@ -23,7 +23,8 @@ PRESETS = get_args(Preset)
 NAMES = {str(path.relative_to(CONFIGS).with_suffix("")) for path in CONFIGS.rglob("*.yaml")}
 CORPORA = {name for name in NAMES if "/corpora/" in name}
 TESTED_ELSEWHERE = {"deep_clustering/source_count"}
-ABLATIONS = sorted(name for name in NAMES if {"ablations", "heads", "masks", "networks"} & {*name.split("/")})
+ADDED = ("ablations", "heads", "masks", "networks", "unlabelled")
+ABLATIONS = sorted(name for name in NAMES if name.split("/")[1] in ADDED)
 TAGGERS = sorted(name for name in NAMES if "/taggers/" in name)
 NETWORK = ("--model.network.units", "6", "--model.network.layers", "1")
 
@@ -115,6 +116,8 @@ def test_an_ablation_or_a_network_is_added_to_a_training_or_a_selection_and_what
         command = ("fit", "--config", "deep_clustering/model", *NETWORK, *music[2:])
     elif kind == "ReferenceSeparator":
         command = ("test", *separatrix.arguments("ideal_ratio_mask"))
+    elif "/unlabelled/" in name:  # of the procedural sounds, some must be of no class
+        command = ("fit", *separatrix.arguments("strong", {"data.classes": "[car_horn, siren]"}))
     elif kind == "EventClassifier":
         command = ("fit", *separatrix.arguments("classifier_frame"))
     else:
