@@ -12,13 +12,14 @@ from torch import Tensor
 
 from callbacks.row_evaluation import SPLITS, RowEvaluation
 from callbacks.tracker import track_rows
-from lightning_modules.batch import RESIDUAL, Batch
+from lightning_modules.batch import Batch
 from lightning_modules.errors import printable
 from lightning_modules.mixture_mean import MixtureMean
 from lightning_modules.run_files import RunFiles
 from lightning_modules.scores.rows import recordings_field, write_rows
 from lightning_modules.scores.summary import RECORDINGS, SCORE_COLUMNS, Summary, left_out_counts, summarise
 from lightning_modules.separation_scores import LeftOut, Score, compare, score_comparison, with_residual
+from lightning_modules.setting_checks import RESIDUAL
 
 
 def score_row(score: Score) -> tuple[Any, ...]:

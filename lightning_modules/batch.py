@@ -5,7 +5,6 @@ from typing import Literal, NamedTuple
 from torch import Tensor
 
 Split = Literal["train", "validation", "test"]
-RESIDUAL = "residual"  # in files and rows beside the classes: what the sources of all classes leave of a mixture
 
 
 class Batch(NamedTuple):

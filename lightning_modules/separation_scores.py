@@ -13,8 +13,9 @@ import torch
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
-from lightning_modules.batch import RESIDUAL, Batch
+from lightning_modules.batch import Batch
 from lightning_modules.batch_invariance import inner_products
+from lightning_modules.setting_checks import RESIDUAL
 
 BLOCK = 2048  # samples that fit into the cache for all signals of a batch, and whose sums no thread shares
 EXACT = 1e-10  # -100 dB

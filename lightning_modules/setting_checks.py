@@ -6,13 +6,13 @@ from collections.abc import Collection
 from numbers import Integral, Real
 from typing import Any
 
-from lightning_modules.batch import RESIDUAL
 from lightning_modules.errors import InputError
 
 LONGEST_NAME = 100
 MOST_SOURCES = 100
 # Files and rows of their own beside those of the classes: what the sources leave of a recording, all classes together,
 # and the mixture beside its estimates.
+RESIDUAL = "residual"
 RESERVED_NAMES = (RESIDUAL, "overall", "mixture")
 
 

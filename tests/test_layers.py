@@ -19,7 +19,7 @@ TAKEN = {
     "experiments": {"lightning_modules", "datamodules", "callbacks", "separatrix"},
 }
 # Rows, tables and figures are functions of files: they know neither models nor data.
-SCORES = {"lightning_modules.scores", "lightning_modules.atomic_file", "lightning_modules.errors"}
+SCORES = {f"lightning_modules.{name}" for name in ("scores", "atomic_file", "errors", "setting_checks")}
 # What wires networks and data to the trainer, or saves its files; all else below experiments knows no Lightning.
 WIRING = {
     "datamodules/mixtures.py",

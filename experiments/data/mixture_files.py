@@ -16,8 +16,9 @@ from datamodules.mixture_dataset import MixtureDataset
 from datamodules.mixtures import MixtureDataModule
 from datamodules.recipes import Recipe
 from datamodules.rendering import render
-from lightning_modules.batch import RESIDUAL, Split
+from lightning_modules.batch import Split
 from lightning_modules.errors import InputError
+from lightning_modules.setting_checks import RESIDUAL
 
 AudioFormat = Literal["wav", "flac"]
 STRONG_LABELS, WEAK_LABELS = "labels.tsv", "weak_labels.tsv"

@@ -11,12 +11,12 @@ from experiments.report.run_folder import SELECTION, Run, RunFolder
 from experiments.reproduction.model_selection_table import further_tables, read_findings
 from experiments.reproduction.sources import DOMAINS
 from experiments.reproduction.weak_labels_table import CLASSIFIERS, ROWS
-from lightning_modules.batch import RESIDUAL
 from lightning_modules.errors import InputError
 from lightning_modules.run_files import CLASSIFIER_FILE, SCORES_FILE
 from lightning_modules.scores.rows import read_rows
 from lightning_modules.scores.selection_rows import Evaluated, read_evaluated
 from lightning_modules.scores.summary import SCORE_COLUMNS
+from lightning_modules.setting_checks import RESIDUAL
 
 TITLES = {
     "weak-labels": "Separation from weak labels",

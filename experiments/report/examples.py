@@ -18,13 +18,14 @@ from experiments.report.page import Example, Listening, Sound
 from experiments.report.run_folder import Run
 from experiments.report.weak_labels import system_name
 from experiments.tables import Table
-from lightning_modules.batch import RESIDUAL, Batch
+from lightning_modules.batch import Batch
 from lightning_modules.batch_invariance import sigmoid
 from lightning_modules.errors import InputError
 from lightning_modules.scores.rows import numbers, read_table, whole_numbers
 from lightning_modules.scores.selection_rows import Evaluated
 from lightning_modules.scores.summary import SCORE_COLUMNS
 from lightning_modules.separation_scores import compare, in_best_order, score_separation, with_residual
+from lightning_modules.setting_checks import RESIDUAL
 from lightning_modules.spectrogram import Geometry, stft
 from lightning_modules.trained_module import load_module
 from lightning_modules.weak_labels.classifier_module import EventClassifier

@@ -8,7 +8,6 @@ import pandas as pd
 
 from experiments.tables import Cell, Table, table_console
 from lightning_modules.atomic_file import write_text_atomically
-from lightning_modules.batch import RESIDUAL
 from lightning_modules.run_files import RunFiles
 from lightning_modules.scores.intervals import mean_interval
 from lightning_modules.scores.rows import numbers, read_table, write_rows
@@ -23,6 +22,7 @@ from lightning_modules.scores.summary import (
     left_out_counts,
     summarise,
 )
+from lightning_modules.setting_checks import RESIDUAL
 
 ROWS = ("input", "clip", "frame", "strong", "oracle_activity_mask", "ideal_ratio_mask")
 CLASSIFIERS = ("classifier_frame", "classifier_clip")

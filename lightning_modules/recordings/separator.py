@@ -11,7 +11,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lightning_modules.batch import RESIDUAL
 from lightning_modules.deep_clustering.module import DeepClustering
 from lightning_modules.deep_clustering.selection import ModelSelection
 from lightning_modules.errors import InputError
@@ -19,7 +18,7 @@ from lightning_modules.pretrained import model_file
 from lightning_modules.recordings.clustering import SelectedModel, select
 from lightning_modules.recordings.recording import Recording
 from lightning_modules.recordings.windows import Window, in_one_order, joined, windows
-from lightning_modules.setting_checks import require_positive, require_whole
+from lightning_modules.setting_checks import RESIDUAL, require_positive, require_whole
 from lightning_modules.spectrogram import HIGHEST_RATE
 from lightning_modules.trained_module import load_module
 from lightning_modules.weak_labels.separator_module import WeakLabelSeparator

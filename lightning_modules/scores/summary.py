@@ -7,9 +7,9 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from lightning_modules.batch import RESIDUAL
 from lightning_modules.errors import InputError
 from lightning_modules.scores.rows import named_recordings, numbers, read_table
+from lightning_modules.setting_checks import RESIDUAL
 
 SCORE_COLUMNS = ("index", "class", "left_out", "input_si_sdr_db", "si_sdr_db", "improvement_db")
 # Of the events of a row's class; rows of earlier versions lack it.
