@@ -168,7 +168,7 @@ class WeakLabelSeparator(WeakLabelModule):
             self.classifier = ExternalClassifier(self.geometry, classes, **external)
 
     def signature(self) -> dict[str, Any]:
-        return {**super().signature(), "supervision": self.supervision}
+        return {**super().signature(), "supervision": self.supervision, "residual": self.residual}
 
     def setup(self, stage: str) -> None:
         """Check the data, take the class prior, and load the classifier where a loss needs it."""

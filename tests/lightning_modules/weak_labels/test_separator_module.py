@@ -323,6 +323,9 @@ def test_a_separator_with_a_residual_trains_and_comes_back_with_estimates_of_its
     mixture = random_batch(2).mixture
     assert loaded.residual and torch.equal(loaded(mixture), model(mixture))
     assert loaded(mixture).shape == (2, len(CLASSES), mixture.shape[-1])
+    with pytest.raises(InputError, match=r"^residual: the model has False, the checkpoint True; "):
+        without = separator(supervision, masks="softmax", mask=mask)
+        trainer().test(without, datamodule=RandomScenes(), ckpt_path=tmp_path / "residual.ckpt", weights_only=True)
 
 
 def test_a_residual_needs_masks_that_share_each_bin():
