@@ -82,9 +82,9 @@ class ClassTree:
 def _nodes(branch: Any, above: tuple[str, ...] = ()) -> Iterator[tuple[str, tuple[str, ...]]]:
     """Every node of a branch, and the parents above it from the top on."""
     if isinstance(branch, Mapping):
-        require_names("hierarchy", [*map(str, branch)])
         for name, below in branch.items():
-            parent = of_parent(str(name))
+            require_names("hierarchy", [name := str(name)])
+            parent = of_parent(name)
             yield parent, above
             yield from _nodes(below, (*above, parent))
     elif isinstance(branch, list | tuple):
