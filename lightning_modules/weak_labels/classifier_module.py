@@ -11,6 +11,7 @@ from lightning_modules.base_module import Interval
 from lightning_modules.batch import Batch
 from lightning_modules.batch_invariance import sigmoid
 from lightning_modules.choices import NetworkCallable, OptimizerCallable, SchedulerCallable, choice, made_of
+from lightning_modules.errors import InputError
 from lightning_modules.networks import CRNN
 from lightning_modules.setting_checks import require_between, require_one_of, require_whole
 from lightning_modules.spectrogram import stft
@@ -96,6 +97,8 @@ class EventClassifier(WeakLabelModule):
         require_between(0, 1, silent_mixtures=silent_mixtures)
         self.silent_mixtures = silent_mixtures
         self.network = made_of(network, nn.Module)(features.bands, nodes := len(self.tree.names))
+        if getattr(self.network, "maps", None):  # each class would be read from one band
+            raise InputError(f"mel_bands: {features.bands} divide the {nodes} classes; choose another number")
         self.test_average_precision = BinaryAveragePrecision() if nodes == 1 else MultilabelAveragePrecision(nodes)
 
     def signature(self) -> dict[str, Any]:

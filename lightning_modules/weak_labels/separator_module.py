@@ -102,7 +102,7 @@ class WeakLabelSeparator(WeakLabelModule):
         masks: MaskActivation = "sigmoid",
         mask_floor: float = 0.0,
         residual: bool = False,
-        residual_weight: float = 0.5,
+        residual_weight: float = 0.1,
         epsilon: float = 1e-8,
         input_normalisation: InputNormalisation = "none",
         alpha: float = 100.0,
