@@ -44,7 +44,7 @@ from datamodules.corpora.joined import JoinedCorpora
 from datamodules.corpora.librispeech import LibriSpeech
 from datamodules.corpora.musdb18 import MUSDB18
 from datamodules.corpora.own_recordings import OwnRecordings
-from datamodules.corpora.procedural import Procedural, ProceduralMusic, ProceduralVoices
+from datamodules.corpora.procedural import Procedural, ProceduralKinds, ProceduralMusic, ProceduralVoices
 from datamodules.corpora.urbansound8k import UrbanSound8K
 from datamodules.inspection import integrated_loudness
 from datamodules.mixture_dataset import MixtureDataset

@@ -18,6 +18,7 @@ from torch.utils.data import DataLoader
 from datamodules.augmentation import Augmentation, AugmentedRecipes
 from datamodules.corpora.audio_file import LONGEST_SECONDS
 from datamodules.corpora.corpus import Clip, Corpus, Fold
+from datamodules.label_levels import LabelLevels
 from datamodules.loader_worker import fail_in_sight
 from datamodules.mixture_dataset import MixtureDataset
 from datamodules.recipes import Recipes
@@ -231,20 +232,28 @@ class MixtureDataModule(LightningDataModule, ABC):
             seconds = self.samples / self.geometry.sample_rate
             recipes = AugmentedRecipes(recipes, self.augmentation, self.bank, mixtures, seconds, self.seed, split)
         sizes = self.geometry, self.samples, classes
-        return MixtureDataset(recipes, mixtures, self.bank, *sizes, with_sources, self.unlabelled)
+        return MixtureDataset(
+            recipes, mixtures, self.bank, *sizes, with_sources, self.unlabelled, self.label_levels(split)
+        )
+
+    def label_levels(self, split: Split) -> LabelLevels | None:
+        """What the labels of a hierarchy's nodes are; None without one."""
+        return None
 
     def class_prior(self) -> torch.Tensor:
         """γ, the share of frames in which each class is active, over all training mixtures exactly, [C].
 
+        Of a hierarchy's nodes, [N], over the mixtures whose labels reach down to them; 0.5 where none do.
+
         Each rank counts its share of the mixtures: all of them call this.
         """
         ranks, rank = self._ranks()
-        active = self.dataset("train").active_frames(rank, ranks)
+        counts = self.dataset("train").active_frames(rank, ranks)
         if self.trainer:
             strategy = self.trainer.strategy
-            active = strategy.reduce(active.to(strategy.root_device), reduce_op="sum").cpu()
-        frames = self.mixtures["train"] * self.geometry.frames(self.samples)
-        return (active.double() / frames).float()
+            counts = strategy.reduce(counts.to(strategy.root_device), reduce_op="sum").cpu()
+        active, known = counts.double()
+        return (active / known).nan_to_num(0.5).float()
 
     def train_dataloader(self) -> DataLoader[Batch]:
         ranks, rank = self._ranks()

@@ -8,9 +8,11 @@ from typing import Any, Literal, get_args
 import numpy as np
 
 from datamodules.corpora.corpus import Clip, Corpus, Fold
+from datamodules.label_levels import LabelLevels
 from datamodules.mixtures import MixtureDataModule
 from datamodules.recipes import LOUDEST, MOST_EVENTS, PartlyLabelledRecipes, Recipes, SceneRecipes, SceneRules
 from lightning_modules.batch import Split
+from lightning_modules.class_tree import ClassTree
 from lightning_modules.errors import InputError
 from lightning_modules.setting_checks import require_between, require_one_of
 
@@ -41,6 +43,11 @@ class UrbanScenes(MixtureDataModule):
             the labels do not mention. None as published; the classes' events are the same for any number.
         unlabelled_level: of these events, in LU above that of the others.
         unlabelled_classes: labels of these events; all others of the corpus unless given.
+        hierarchy: parents of the classes with their children, to any depth: `{siren: [police, fire], dog: [...]}`. A
+            batch's labels are then those of all nodes, the classes and behind them the parents.
+        level_shares: of the training and validation mixtures, those that are labelled to each depth of the hierarchy,
+            from the top on, adding up to 1: `[0.9, 0.1]` labels a tenth to the classes and the others to their parents.
+            All to the classes unless given. The sounds are the same for any shares.
         **common: the other settings of MixtureDataModule.
     """
 
@@ -62,6 +69,8 @@ class UrbanScenes(MixtureDataModule):
         unlabelled_events: float = 0.0,
         unlabelled_level: float = 0.0,
         unlabelled_classes: Sequence[str] | None = None,
+        hierarchy: dict[str, Any] | None = None,
+        level_shares: Sequence[float] | None = None,
         **common: Any,
     ) -> None:
         super().__init__(
@@ -72,6 +81,18 @@ class UrbanScenes(MixtureDataModule):
         require_between(-LOUDEST, LOUDEST, unlabelled_level=unlabelled_level)
         if both := sorted({*classes} & {*(unlabelled_classes or ())}):
             raise InputError(f"unlabelled_classes: {', '.join(both)} among `classes`, too; leave it out of one of them")
+        self.hierarchy = hierarchy
+        self.tree = ClassTree(self.classes, hierarchy)
+        self.parents = self.tree.parents
+        depths = int(self.tree.depths.max()) + 1
+        self.level_shares = [float(depth == depths - 1) for depth in range(depths)]
+        if level_shares is not None:
+            self.level_shares = list(level_shares)
+            for share in self.level_shares:
+                require_between(0, 1, level_shares=share)
+            if len(self.level_shares) != depths or abs(sum(self.level_shares) - 1) > 1e-6:
+                needed = f"{depths}, one for each depth of the hierarchy, which add up to 1, are needed"
+                raise InputError(f"level_shares: {self.level_shares}; {needed}")
         self.train_draw = train_draw
         self.labels = frozenset(classes)
         self.saliences = frozenset(saliences)
@@ -129,6 +150,9 @@ class UrbanScenes(MixtureDataModule):
         unlabelled = SceneRecipes(rules, clips_of_other, self.seed, split, shares, fewest=0, purpose="unlabelled")
         return PartlyLabelledRecipes(scenes, unlabelled)
 
+    def label_levels(self, split: Split) -> LabelLevels | None:
+        return LabelLevels(self.tree, self.level_shares, self.seed, split) if self.parents else None
+
     def _shares(self, split: Split, clips_of_class: Sequence[np.ndarray]) -> list[np.ndarray] | None:
         if split != "train" or self.train_draw == "clips":
             return None
@@ -141,8 +165,10 @@ class UrbanScenes(MixtureDataModule):
 
     def signature(self, split: Split) -> tuple[Any, ...]:
         unlabelled = (self.unlabelled_events, self.unlabelled_level) if self.unlabelled else ()
-        return *super().signature(split), *unlabelled
+        labelled = (repr(self.hierarchy), tuple(self.level_shares)) if self.parents else ()
+        return *super().signature(split), *unlabelled, *labelled
 
     def state_dict(self) -> dict[str, Any]:
         unlabelled = {"unlabelled_events": self.unlabelled_events, "unlabelled_level": self.unlabelled_level}
-        return {**super().state_dict(), "train_draw": self.train_draw, **unlabelled}
+        labelled = {"hierarchy": self.hierarchy, "level_shares": self.level_shares}
+        return {**super().state_dict(), "train_draw": self.train_draw, **unlabelled, **labelled}

@@ -4,7 +4,7 @@ Axes: B mixtures, Q sources, E estimates, T samples.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from typing import NamedTuple
 
@@ -194,7 +194,7 @@ def score_comparison(
     Args:
         of_mixture: the mixtures compared with their sources, E = 1.
         found: estimates compared with the same sources, in their order, E = Q.
-        present: clip labels, [B, Q].
+        present: clip labels, [B, Q]; NaN, which nobody has said, is taken for 1, and a silent source left out.
         indices: of the mixtures, [B].
         classes: Q names.
 
@@ -245,15 +245,40 @@ def with_residual(batch: Batch, estimates: Tensor, classes: Sequence[str]) -> tu
         classes: C names.
 
     Returns:
-        The batch with clip labels, [B, C + 1], estimates, [B, C + 1, T], and names; as given without such sources.
+        The batch with clip labels, [B, C + 1], without those of parents, estimates, [B, C + 1, T], and names. Without
+        such sources C in place of C + 1.
     """
     count = len(classes)
+    if batch.clip_labels.shape[1] > count:
+        batch = batch._replace(clip_labels=batch.clip_labels[:, :count])
     if batch.sources.shape[1] == count:
         return batch, estimates, list(classes)
     present = ~is_silent(batch.sources[:, count:])
     rest = batch.mixture - estimates.sum(1)
     batch = batch._replace(clip_labels=torch.cat((batch.clip_labels, present.to(batch.clip_labels)), 1))
     return batch, torch.cat((estimates, rest.unsqueeze(1)), 1), [*classes, RESIDUAL]
+
+
+def parent_scores(batch: Batch, estimates: Tensor, parents: Mapping[str, Sequence[int]]) -> list[Score]:
+    """Score parents: the sums of their children's estimates against those of their sources.
+
+    Args:
+        batch: B mixtures, whose clip labels have the parents behind the classes.
+        estimates: of the classes, [B, C, T].
+        parents: places of the classes below each, by name.
+
+    Returns:
+        Rows of the parents that are present.
+    """
+    rows = []
+    for number, (label, places) in enumerate(parents.items(), estimates.shape[1]):
+        of_parent, estimate = batch.sources[:, places].sum(1), estimates[:, places].sum(1)
+        # All else that the mixture holds is one more source: where that is silent, the parent is alone.
+        sources, separated = (torch.stack((own, batch.mixture - own), 1) for own in (of_parent, estimate))
+        present = batch.clip_labels[:, [number, number]]
+        scores = score_separation(batch.mixture, sources, separated, present, batch.indices, (label, ""))
+        rows += [score for score in scores if score.label]
+    return rows
 
 
 def defined_scores(batch: Batch, estimates: Tensor) -> Tensor:

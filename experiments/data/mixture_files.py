@@ -58,9 +58,9 @@ def write_mixtures(
         name = f"{split}-{index:06d}"
         audio_file = f"{name}.{audio_format}"
         write_audio(beside / audio_file, mixture.mixture.numpy(), rate, audio_format)
-        heard = (*mixture.clip_labels, (recipe.classes == len(data.classes)).any())
-        for label, source, present in zip((*data.classes, RESIDUAL), mixture.sources, heard, strict=False):
-            if present:
+        heard = (*mixture.clip_labels[: len(data.classes)], True)  # 1 or, where it is for nobody to know, NaN, too
+        for number, (label, source) in enumerate(zip((*data.classes, RESIDUAL), mixture.sources, strict=False)):
+            if heard[number] and number in recipe.classes:
                 path = folder / "sources" / name / f"{label}.{audio_format}"
                 write_audio(path, source.numpy(), rate, audio_format)
         events = sound_events(recipe, bank, dataset.samples)

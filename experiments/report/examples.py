@@ -228,7 +228,7 @@ def listening(
 def _timeline(
     heading: str, batch: Batch, classifier: EventClassifier | None, classes: Sequence[str], sample_rate: int
 ) -> Markup | None:
-    active = batch.frame_labels[0].double().numpy()
+    active = batch.frame_labels[0, : len(classes)].double().numpy()  # of the classes, without parents
     if "source 1" in classes:  # sources of pairs start together, at 0
         return None
     duration = batch.mixture.shape[-1] / sample_rate
@@ -238,7 +238,7 @@ def _timeline(
     if classifier is not None:
         with torch.inference_mode():
             spectrogram = stft(batch.mixture, classifier.geometry).abs()
-            probability = sigmoid(classifier(spectrogram))[0].double().numpy()
+            probability = sigmoid(classifier(spectrogram))[0, : len(classes)].double().numpy()
         alternative += " The line is the classifier's probability of the class."
     return timeline_chart(active, probability, classes, duration, alternative)
 

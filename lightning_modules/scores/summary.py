@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from lightning_modules.errors import InputError
-from lightning_modules.scores import RESIDUAL
+from lightning_modules.scores import is_class
 from lightning_modules.scores.rows import named_recordings, numbers, read_table
 
 SCORE_COLUMNS = ("index", "class", "left_out", "input_si_sdr_db", "si_sdr_db", "improvement_db")
@@ -26,7 +26,7 @@ class Summary(NamedTuple):
 
     Attributes:
         quantity: `input` (SI-SDR of the mixture), `output` (of the estimate) or `improvement`.
-        label: sound class; `overall`: all (mixture, class) rows pooled; or `residual`, which is no class.
+        label: sound class; `overall`: all (mixture, class) rows pooled; or what is none: `residual`, a parent.
         mean: in dB.
         std: population standard deviation over rows, in dB.
         median: in dB.
@@ -55,8 +55,9 @@ def summarise(path: Path, classes: Sequence[str]) -> list[Summary]:
         label, index, name = table["class"].iloc[row], table["index"].iloc[row], list(QUANTITIES.values())[column]
         raise InputError(f"{path}: {label} in mixture {index} has no finite {name} and nothing says why")
     chosen = {label: (table["class"] == label).to_numpy() for label in classes}
-    residual = (table["class"] == RESIDUAL).to_numpy()
-    chosen |= {OVERALL: ~residual, RESIDUAL: residual}
+    of_class = _of_class(table)
+    others = table["class"][~of_class].unique()
+    chosen |= {OVERALL: of_class} | {label: (table["class"] == label).to_numpy() for label in others}
     summaries = []
     for quantity, column in zip(QUANTITIES, values.T.copy(), strict=True):
         for label, rows in chosen.items():
@@ -68,9 +69,13 @@ def summarise(path: Path, classes: Sequence[str]) -> list[Summary]:
 
 
 def class_rows(path: Path) -> pd.DataFrame:
-    """The scored rows of a file but those of the residual, all columns as text."""
+    """The scored rows of a file that are of a class, all columns as text."""
     table = read_table(path, SCORE_COLUMNS)
-    return table[(table["left_out"] == "") & (table["class"] != RESIDUAL)]
+    return table[(table["left_out"] == "") & _of_class(table)]
+
+
+def _of_class(table: pd.DataFrame) -> np.ndarray:
+    return np.array([is_class(label) for label in table["class"]], bool)
 
 
 def improvements_by_row(path: Path) -> pd.DataFrame:

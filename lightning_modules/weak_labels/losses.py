@@ -43,12 +43,20 @@ def classification_loss(logits: Tensor, activity: Tensor, weight: Tensor) -> Ten
 
 
 def estimate_classification_loss(
-    logits: Tensor, activity: Tensor, weight: Tensor, drawn: Tensor | None = None, residual: bool = False
+    logits: Tensor,
+    activity: Tensor,
+    weight: Tensor,
+    drawn: Tensor | None = None,
+    residual: bool = False,
+    related: Tensor | None = None,
 ) -> Tensor:
     """The classifier on the estimates: Σ_i L_class(Ŝ_i), estimate i to hold class i when active, nothing else.
 
     W_j,τ follows the mixture's label of j also where the target is 0. A residual is to hold no class. Averaged over
     frames.
+
+    In a hierarchy C counts parents, too, and an estimate is to hold what is active of its node, above it and below. A
+    weight of 0 says that a label is not known: then neither the node's estimate counts nor the node in others.
 
     Args:
         logits: of p(Ŝ_i), [B, E, C, T].
@@ -57,18 +65,23 @@ def estimate_classification_loss(
         drawn: which estimates the logits are of, int64 [B, E], where they are fewer, drawn at random: the loss is C/E
             times theirs, and in the mean over draws that of all. With a residual, C + 1 times over E.
         residual: whether one of all estimates, the last, is the residual.
+        related: 1 where one of two nodes contains the other, [C, C]; no two unless given.
 
     Returns:
         [B]
     """
-    target = torch.diag_embed(activity.mT).permute(0, 2, 3, 1)  # [B, E, C, T]: l_i at j = i, 0 elsewhere
+    related = torch.eye(activity.shape[1]).to(activity) if related is None else related
+    # [B, E, C, T]: l_i at j = i, 0 elsewhere; in a hierarchy also at the nodes above and below.
+    target = related.unsqueeze(-1) * activity.unsqueeze(2) * activity.unsqueeze(1)
+    known = pad((weight > 0).to(weight), (0, 0, 0, int(residual)), value=1.0)
     if residual:
         target = pad(target, (0, 0, 0, 0, 0, 1))
     estimates = target.shape[1]
     if drawn is not None:
         target = target.take_along_dim(drawn[..., None, None], 1)
+        known = known.take_along_dim(drawn[..., None], 1)
     cross_entropy = binary_cross_entropy_with_logits(logits, target, reduction="none")
-    loss = (weight.unsqueeze(1) * cross_entropy).sum((-3, -2)).mean(-1)
+    loss = (weight.unsqueeze(1) * known.unsqueeze(2) * cross_entropy).sum((-3, -2)).mean(-1)
     return loss * (estimates / logits.shape[1])
 
 

@@ -30,7 +30,6 @@ from lightning_modules.weak_labels.losses import (
     estimate_classification_loss,
     loud_frames,
     mixture_loss,
-    prior_weight,
     truncated_source_loss,
     truncated_sources,
 )
@@ -54,6 +53,8 @@ class WeakLabelSeparator(WeakLabelModule):
         joint_classifier: instead of `classifier`, settings of an EventClassifier that is trained together with the
             separator from scratch, an ablation: the two co-adapt and separation degrades.
         classes: sound classes, in the order of sources and labels.
+        hierarchy: parents of the classes. A parent's estimate is the sum of its children's; it is what the loss speaks
+            of where a mixture is labelled no finer.
         sample_rate: in Hz.
         window: of the spectrogram, in samples.
         hop: of the spectrogram, in samples.
@@ -112,10 +113,11 @@ class WeakLabelSeparator(WeakLabelModule):
         optimizer: OptimizerCallable = choice(torch.optim.Adam, lr=1e-4),
         scheduler: SchedulerCallable | None = None,
         scheduler_interval: Interval = "epoch",
+        hierarchy: dict[str, Any] | None = None,
     ) -> None:
         geometry: dict[str, Any] = {"sample_rate": sample_rate, "window": window, "hop": hop}
         schedule: dict[str, Any] = {"scheduler": scheduler, "scheduler_interval": scheduler_interval}
-        super().__init__(classes=classes, **geometry, optimizer=optimizer, **schedule)
+        super().__init__(classes=classes, hierarchy=hierarchy, **geometry, optimizer=optimizer, **schedule)
         require_one_of(get_args(Supervision), supervision=supervision)
         require_one_of(get_args(InputNormalisation), input_normalisation=input_normalisation)
         require_one_of(get_args(MaskKind), mask=mask)
@@ -130,7 +132,7 @@ class WeakLabelSeparator(WeakLabelModule):
         floors = len(classes) + 1 if residual else 1
         require_between(0, 1 / floors, mask_floor=mask_floor)
         if classified_estimates is not None:
-            require_whole(1, len(classes) + residual, classified_estimates=classified_estimates)
+            require_whole(1, len(self.tree.names) + residual, classified_estimates=classified_estimates)
         self.save_hyperparameters()
         self.supervision = supervision
         self.classifier_checkpoint = classifier and str(classifier).replace("{supervision}", supervision)
@@ -160,12 +162,12 @@ class WeakLabelSeparator(WeakLabelModule):
             raise InputError(f"{' and '.join(named)}: give only one of them")
         if joint is not None:
             _require_known(joint, ("network", "gain"), "joint_classifier")
-            self.classifier = EventClassifier(supervision, classes, **geometry, **joint)
+            self.classifier = EventClassifier(supervision, classes, hierarchy=hierarchy, **geometry, **joint)
         if external is not None:
             if supervision != "clip":
                 raise InputError(f"external_classifier: is for clip labels, not for {supervision} labels; give another")
             _require_known(external, SETTINGS, "external_classifier")
-            self.classifier = ExternalClassifier(self.geometry, classes, **external)
+            self.classifier = ExternalClassifier(self.geometry, self.tree.names, **external)
 
     def signature(self) -> dict[str, Any]:
         return {**super().signature(), "supervision": self.supervision, "residual": self.residual}
@@ -227,11 +229,13 @@ class WeakLabelSeparator(WeakLabelModule):
         # The classifier may run in reduced precision, the losses never.
         of_estimates = of_mixture = drawn = None
         if self.classifier is not None and self._uses_classifier:
-            given = estimates.abs() if estimates.is_complex() else estimates
+            given = self.tree.sums(estimates)
+            given = given.abs() if given.is_complex() else given
             if isinstance(self.classifier, ExternalClassifier) and self.classifier.takes == "waveform":
-                given = self._resynthesise(stft(batch.mixture, self.geometry), masks, batch.mixture.shape[-1])
+                spectrum, of_nodes = stft(batch.mixture, self.geometry), self.tree.sums(masks)
+                given = self._resynthesise(spectrum, of_nodes, batch.mixture.shape[-1])
             if self.training and self.classified_estimates is not None:
-                order = torch.rand(estimates.shape[:2], device=estimates.device).argsort(1)
+                order = torch.rand(given.shape[:2], device=estimates.device).argsort(1)
                 drawn = order[:, : self.classified_estimates]
                 given = given.take_along_dim(drawn.view(*drawn.shape, *[1] * (given.ndim - 2)), 1)
             of_estimates = self.classifier(given.flatten(0, 1)).unflatten(0, given.shape[:2])
@@ -243,17 +247,21 @@ class WeakLabelSeparator(WeakLabelModule):
                 mixture = magnitude if self.mask_kind == "magnitude" else stft(batch.mixture, self.geometry)
                 # Mixtures may have no sounds of no class; a weight of 2 is the mean of each class's over frames.
                 sources = pad(batch.sources, (0, 0, 0, int(self.residual)))[:, : masks.shape[1]]
-                sources = truncated_sources(self.mask_kind, mixture, stft(sources, self.geometry))
-                weight = pad(prior_weight(batch.frame_labels, self.prior), (0, 0, 0, int(self.residual)), value=2.0)
+                sources = truncated_sources(self.mask_kind, mixture, stft(self.tree.sums(sources), self.geometry))
+                _, weight = self.targets(batch, "frame", 1)
+                if self.tree.parents:
+                    weight, masks = weight * self.tree.lowest(batch.frame_labels), self.tree.sums(masks)
+                weight = pad(weight, (0, 0, 0, int(self.residual)), value=2.0)
                 return self.strong_scale * truncated_source_loss(magnitude, sources, masks, weight, kept)
-            active = batch.frame_labels
+            active = self.tree.of_leaves(batch.frame_labels)
             if self.supervision == "clip":
-                active = batch.clip_labels.unsqueeze(-1).expand_as(active)
+                active = self.tree.of_leaves(batch.clip_labels).unsqueeze(-1).expand_as(active)
             loss = self.alpha * mixture_loss(magnitude, estimates, active, kept, self.residual_weight)
             if self.classifier is not None and of_estimates is not None:
                 activity, weight = self.targets(batch, self.supervision, self.classifier.frame_reduction)
                 logits = logits_at_label_rate(of_estimates, self.supervision)
-                on_estimates = estimate_classification_loss(logits, activity, weight, drawn, self.residual)
+                related = self.tree.related.to(weight)
+                on_estimates = estimate_classification_loss(logits, activity, weight, drawn, self.residual, related)
                 loss = loss + self.classification * on_estimates
             if isinstance(self.classifier, EventClassifier) and of_mixture is not None:
                 loss = loss + self.classifier.loss(of_mixture, batch)

@@ -189,7 +189,8 @@ def test_the_class_prior_is_the_share_of_active_frames_over_all_training_mixture
     labels = dataset.batch(range(len(dataset))).frame_labels
     for ranks in (1, 3, 40):
         counted = sum(dataset.active_frames(rank, ranks) for rank in range(ranks))
-        assert counted.dtype == torch.int64 and torch.equal(counted, labels.sum((0, 2)).long())
+        assert counted.dtype == torch.int64 and torch.equal(counted[0], labels.sum((0, 2)).long())
+        assert (counted[1] == labels[:, 0].numel()).all()
     torch.testing.assert_close(module.class_prior(), labels.mean((0, 2)))
 
 
@@ -245,6 +246,13 @@ def test_songs_are_coherent_where_they_are_evaluated_and_by_a_share_where_they_t
         ("scenes", {"window": 255}, "window: 255; an even number"),
         ("scenes", {"seed": -1}, "seed: -1; at least 0"),
         ("scenes", {"unlabelled_events": -1}, "unlabelled_events: -1; a number from 0 to"),
+        ("scenes", {"hierarchy": {"alarm": ["siren", "bell"]}}, "hierarchy: bell is not among the classes"),
+        ("scenes", {"level_shares": [0.5, 0.5]}, r"level_shares: \[0.5, 0.5\]; 1, one for each depth"),
+        (
+            "scenes",
+            {"level_shares": [0.5]},
+            r"level_shares: \[0.5\]; 1, one for each depth of the hierarchy, which add",
+        ),
         ("scenes", {"unlabelled_classes": ["siren"]}, "unlabelled_classes: siren among `classes`, too; leave it out"),
         ("voices", {"sources": 1}, "sources: 1; at least 2"),
         ("voices", {"train_coherent": 0.5}, "coherent: 0.5; only stems sound together"),
@@ -326,6 +334,28 @@ def test_events_of_other_classes_are_added_to_the_same_scenes_and_their_sum_is_t
     states = [built("scenes", banks, **more).state_dict() for more in ({}, {"unlabelled_events": 2})]
     changed = {name for name, value in states[0].items() if value != states[1][name]}
     assert changed == {"unlabelled_events", "train_clips", "validation_clips"}
+
+
+def test_labels_of_a_hierarchy_reach_down_to_the_level_of_each_mixture(banks):
+    plain = built("scenes", banks)
+    scenes = built("scenes", banks, hierarchy={"alarm": ["car_horn", "siren"]}, level_shares=[0.6, 0.4])
+    for split in ("train", "validation", "test"):
+        without, batch = (module.dataset(split).batch(range(9)) for module in (plain, scenes))
+        assert torch.equal(batch.mixture, without.mixture) and torch.equal(batch.sources, without.sources)
+        labels = torch.cat((without.frame_labels, without.frame_labels[:, [0, 2]].amax(1, keepdim=True)), 1)
+        coarse = batch.frame_labels[:, 0, 0].isnan()
+        assert coarse.any() == (split != "test") and not coarse.all()
+        labels[coarse.nonzero(), torch.tensor([0, 2])] = torch.nan
+        torch.testing.assert_close(batch.frame_labels, labels, equal_nan=True)
+        torch.testing.assert_close(batch.clip_labels, labels.amax(-1), equal_nan=True)
+        assert torch.equal(scenes.dataset(split)[5].frame_labels.isnan(), labels[5].isnan())  # of the index alone
+    known = scenes.dataset("train").batch(range(23)).frame_labels
+    torch.testing.assert_close(scenes.class_prior(), known.nanmean((0, 2)))
+    coarse = built("scenes", banks, hierarchy=scenes.hierarchy, level_shares=[1, 0])
+    assert coarse.class_prior()[[0, 2]].tolist() == [0.5, 0.5]
+    assert len({module.signature("train") for module in (plain, scenes, coarse)}) == 3
+    with pytest.raises(InputError, match="level_shares"):
+        require_unchanged(coarse.state_dict(), scenes.state_dict())
 
 
 def test_unlabelled_clips_are_of_recordings_that_lie_in_one_fold_and_have_no_clip_of_a_class(tmp_path):
