@@ -44,7 +44,7 @@ from datamodules.corpora.joined import JoinedCorpora
 from datamodules.corpora.librispeech import LibriSpeech
 from datamodules.corpora.musdb18 import MUSDB18
 from datamodules.corpora.own_recordings import OwnRecordings
-from datamodules.corpora.procedural import Procedural, ProceduralMusic, ProceduralVoices
+from datamodules.corpora.procedural import Procedural, ProceduralKinds, ProceduralMusic, ProceduralVoices
 from datamodules.corpora.urbansound8k import UrbanSound8K
 from datamodules.inspection import integrated_loudness
 from datamodules.mixture_dataset import MixtureDataset
@@ -83,7 +83,7 @@ from lightning_modules.deep_clustering.module import DeepClustering
 from lightning_modules.deep_clustering.selection import LearntSelection, ModelOutput, ModelSelection
 from lightning_modules.deep_clustering.source_count import SourceCount
 from lightning_modules.errors import InputError
-from lightning_modules.networks import BLSTM, CRNN, BandSplit
+from lightning_modules.networks import BLSTM, CRNN, BandSplit, TFLocoformer
 from lightning_modules.recordings.separator import Separator
 from lightning_modules.scores.calibration import Calibration
 from lightning_modules.scores.ensembles import Confusion, EnsembleScore, confusion, ensemble_scores, ensembles

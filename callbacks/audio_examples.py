@@ -13,7 +13,7 @@ from torch import Tensor
 from callbacks.tracker import Example, trackers
 from lightning_modules.batch import Batch
 from lightning_modules.scores.figures import separation_figure
-from lightning_modules.separation_scores import in_best_order, score_separation
+from lightning_modules.separation_scores import in_best_order, score_separation, with_residual
 from lightning_modules.setting_checks import require_whole
 from lightning_modules.spectrogram import stft
 
@@ -73,6 +73,7 @@ class AudioExamples(Callback):
         if module.permutation_invariant:
             estimates = in_best_order(estimates, batch.sources)
         batch, estimates = Batch(*(field.cpu() for field in batch)), estimates.float().cpu()
+        batch, estimates, labels = with_residual(batch, estimates, labels)
         present = torch.ones_like(batch.clip_labels)
         scores = iter(score_separation(batch.mixture, batch.sources, estimates, present, batch.indices, labels))
         spectra = stft(torch.cat((batch.mixture[:, None], batch.sources, estimates), 1), module.geometry)

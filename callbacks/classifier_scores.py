@@ -23,7 +23,8 @@ from lightning_modules.weak_labels.labels import clip_logits
 class ClassifierScores(ReturnedScores):
     """Scores of an EventClassifier, at its own frame rate and per clip (maximum over frames).
 
-    Validation logs the mean average precision; a test writes `classifier.csv`, and `Trainer.test` returns its scores.
+    Parents in a hierarchy have theirs, too; labels that nobody has given count for none. Validation logs the mean
+    average precision; a test writes `classifier.csv`, and `Trainer.test` returns its scores.
 
     Args:
         folder: of the file; in a command of `separatrix`, that of the run.
@@ -37,7 +38,7 @@ class ClassifierScores(ReturnedScores):
         self._seen: dict[str, torch.Tensor] = {}  # frames or clips of each level, and those that hold a class, [2, C]
 
     def on_validation_epoch_start(self, trainer: Trainer, pl_module: Any) -> None:
-        labels = len(pl_module.classes)
+        labels = len(pl_module.tree.names)
         scores = {
             "average_precision": MultilabelAveragePrecision(labels, average=None),
             "f1": MultilabelF1Score(labels, average=None),
@@ -53,13 +54,16 @@ class ClassifierScores(ReturnedScores):
         self._update("clip", sigmoid(clip_logits(logits)), outputs["clip_labels"])
 
     def _update(self, level: str, scores: torch.Tensor, labels: torch.Tensor) -> None:
+        # What nobody has labelled is a negative of the lowest score, which changes no precision: in validation alone.
+        scores, labels = scores.masked_fill(labels.isnan(), 0), labels.nan_to_num(0)
         self._metrics[level].update(scores, labels.int())
         self._seen[level] += torch.stack((torch.full_like(labels[0], len(labels)), labels.sum(0))).long()
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: Any) -> None:
         for level, metrics in self._metrics.items():
-            precision = metrics.compute()["average_precision"].nanmean()
-            if not precision.isnan():  # no class occurs in the validation mixtures
+            precisions = metrics.compute()["average_precision"]
+            precision = precisions[precisions > 0].mean()  # of classes that occur, as far as labels tell
+            if not precision.isnan():  # none does
                 pl_module.log(f"validation_{level}_average_precision", precision, prog_bar=level == "frame")
 
     def on_test_epoch_start(self, trainer: Trainer, pl_module: Any) -> None:
@@ -75,7 +79,7 @@ class ClassifierScores(ReturnedScores):
         for level, metrics in self._metrics.items():
             values = metrics.compute()
             seen = trainer.strategy.reduce(self._seen[level], reduce_op="sum")
-            for i, label in enumerate(pl_module.classes):
+            for i, label in enumerate(pl_module.tree.names):
                 # A class that never occurs, or was never predicted, has no average precision.
                 computed = (float(values[name][i]) for name in CLASSIFIER_COLUMNS[3:6])
                 scores = ["" if math.isnan(score) else score for score in computed]

@@ -16,9 +16,17 @@ from lightning_modules.batch import Batch
 from lightning_modules.errors import printable
 from lightning_modules.mixture_mean import MixtureMean
 from lightning_modules.run_files import RunFiles
+from lightning_modules.scores import RESIDUAL
 from lightning_modules.scores.rows import recordings_field, write_rows
 from lightning_modules.scores.summary import RECORDINGS, SCORE_COLUMNS, Summary, left_out_counts, summarise
-from lightning_modules.separation_scores import LeftOut, Score, compare, score_comparison
+from lightning_modules.separation_scores import (
+    LeftOut,
+    Score,
+    compare,
+    parent_scores,
+    score_comparison,
+    with_residual,
+)
 
 
 def score_row(score: Score) -> tuple[Any, ...]:
@@ -31,7 +39,9 @@ class SeparationEvaluation(RowEvaluation):
     """SI-SDR of a separator's estimates, for modules whose validation and test steps return them, [B, C, T].
 
     In validation the mean improvement is logged, overall and per class: shown, for a weak system must not follow it. In
-    a test every present class of every mixture becomes a row of `scores.csv`.
+    a test every present class of every mixture becomes a row of `scores.csv`. Where mixtures may hold sounds of no
+    class, what the estimates leave of them is scored against these sounds, as `residual`; the parents of the data's
+    hierarchy are scored as the sums of their children. Neither is in the overall.
 
     Args:
         folder: of the row files; in a command of `separatrix`, that of the run.
@@ -42,10 +52,12 @@ class SeparationEvaluation(RowEvaluation):
     def __init__(self, folder: str | None = None) -> None:
         super().__init__(folder)
         self._improvements: list[tuple[str, float]] = []
+        self._parents: dict[str, list[int]] = {}
         self._recordings: Callable[[int, int], list[str]] = lambda index, source: []
 
     def setup(self, trainer: Trainer, pl_module: Any, stage: str) -> None:
         super().setup(trainer, pl_module, stage)
+        self._parents = getattr(trainer.datamodule, "parents", {})  # type: ignore[attr-defined]
         dataset = getattr(trainer.datamodule, "dataset", None)  # type: ignore[attr-defined]
         if stage in self.files and dataset is not None:  # of the project's data modules
             self._recordings = dataset(SPLITS[stage]).recordings
@@ -54,13 +66,14 @@ class SeparationEvaluation(RowEvaluation):
         self._improvements = []
 
     def on_validation_batch_end(self, trainer: Trainer, pl_module: Any, outputs: Any, batch: Batch, *_: Any) -> None:
-        scores = (score for score in _scores(pl_module, outputs, batch) if score.left_out is LeftOut.NO)
+        scores = (score for score in self._scores(pl_module, outputs, batch) if score.left_out is LeftOut.NO)
         self._improvements += [(score.label, score.si_sdr - score.input_si_sdr) for score in scores]
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: Any) -> None:
         name = "validation_improvement_db"
-        for label in ("", *pl_module.classes):
-            improvements = [improvement for of, improvement in self._improvements if label in ("", of)]
+        for label in ("", *pl_module.classes, RESIDUAL, *self._parents):
+            labels = (label,) if label else pl_module.classes
+            improvements = [improvement for of, improvement in self._improvements if of in labels]
             mean = MixtureMean().to(pl_module.device)
             mean.update(torch.tensor(improvements, device=pl_module.device))
             value = mean.compute().float()
@@ -69,9 +82,10 @@ class SeparationEvaluation(RowEvaluation):
 
     def rows(self, trainer: Trainer, module: Any, outputs: Any, batch: Batch) -> Iterable[Sequence[Any]]:
         """A row for every present class of every mixture."""
-        for score in _scores(module, outputs, batch):
-            recordings = self._recordings(score.mixture, list(module.classes).index(score.label))
-            yield *score_row(score), recordings_field(recordings)
+        sources = {label: [place] for place, label in enumerate((*module.classes, RESIDUAL))} | self._parents
+        for score in self._scores(module, outputs, batch):
+            recordings = [name for source in sources[score.label] for name in self._recordings(score.mixture, source)]
+            yield *score_row(score), recordings_field(list(dict.fromkeys(recordings)))
 
     def report(self, trainer: Trainer, module: Any, path: Path) -> tuple[Table, Iterable[str], dict[str, float]]:
         """Means, which `summary.csv` holds too, and how many rows have none."""
@@ -87,6 +101,14 @@ class SeparationEvaluation(RowEvaluation):
         }
         return summary_table(summaries), left_out, statistics
 
+    def _scores(self, module: Any, estimates: Tensor, batch: Batch) -> list[Score]:
+        of_parents = parent_scores(batch, estimates, self._parents)
+        batch, estimates, names = with_residual(batch, estimates, module.classes)
+        unprocessed, found = compare(batch.sources, [batch.mixture.unsqueeze(1), estimates])
+        if module.permutation_invariant:
+            found = found.in_best_order()
+        return score_comparison(unprocessed, found, batch.clip_labels, batch.indices, names) + of_parents
+
 
 def summary_table(summaries: Sequence[Summary]) -> Table:
     """Means ± standard deviations, a line for each class, for a terminal."""
@@ -97,10 +119,3 @@ def summary_table(summaries: Sequence[Summary]) -> Table:
         means = (f"{of[quantity].mean:.1f} ± {of[quantity].std:.1f}" for quantity in quantities)
         table.add_row(escape(label), *means, f"{of['improvement'].median:.1f}", str(of["improvement"].n))
     return table
-
-
-def _scores(module: Any, estimates: Tensor, batch: Batch) -> list[Score]:
-    unprocessed, found = compare(batch.sources, [batch.mixture.unsqueeze(1), estimates])
-    if module.permutation_invariant:
-        found = found.in_best_order()
-    return score_comparison(unprocessed, found, batch.clip_labels, batch.indices, module.classes)

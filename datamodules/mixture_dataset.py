@@ -3,10 +3,10 @@
 import operator
 from collections.abc import Sequence
 
-import numpy as np
 import torch
 from torch.utils.data import Dataset
 
+from datamodules.label_levels import LabelLevels
 from datamodules.recipes import Recipes
 from datamodules.rendering import render, render_labels
 from datamodules.sound_bank import SoundBank
@@ -28,6 +28,8 @@ class MixtureDataset(Dataset[Batch]):
         samples: length of a mixture.
         classes: number of classes or sources.
         with_sources: whether isolated sources are rendered.
+        with_residual: whether events of no class may be in the mixtures; their sum is then the last of the sources.
+        levels: what the labels of a hierarchy's nodes are, and how many nodes; those of the classes unless given.
     """
 
     def __init__(
@@ -39,6 +41,8 @@ class MixtureDataset(Dataset[Batch]):
         samples: int,
         classes: int,
         with_sources: bool = True,
+        with_residual: bool = False,
+        levels: LabelLevels | None = None,
     ) -> None:
         self.recipes = recipes
         self.mixtures = mixtures
@@ -47,6 +51,8 @@ class MixtureDataset(Dataset[Batch]):
         self.samples = samples
         self.classes = classes
         self.with_sources = with_sources
+        self.with_residual = with_residual
+        self.levels = levels
 
     def __len__(self) -> int:
         return self.mixtures
@@ -60,7 +66,7 @@ class MixtureDataset(Dataset[Batch]):
 
     def batch(self, indices: Sequence[int]) -> Batch:
         """Several mixtures, rendered at once."""
-        return render(
+        batch = render(
             [self.recipes(index) for index in indices],
             indices,
             self.bank,
@@ -68,7 +74,12 @@ class MixtureDataset(Dataset[Batch]):
             self.samples,
             self.classes,
             self.with_sources,
+            self.with_residual,
         )
+        if self.levels is None:
+            return batch
+        labels = self.levels(batch.frame_labels, indices)
+        return batch._replace(frame_labels=labels, clip_labels=labels.amax(-1))
 
     def recordings(self, index: int, source: int | None = None) -> list[str]:
         """The different recordings that a mixture is made of, or one of its sources, in the order of its events."""
@@ -77,11 +88,16 @@ class MixtureDataset(Dataset[Batch]):
         return list(dict.fromkeys(self.bank.clips[clip].recording for clip in clips))
 
     def active_frames(self, rank: int = 0, ranks: int = 1) -> torch.Tensor:
-        """In how many frames each class is active, over one of several equal shares of the mixtures, int64 [C]."""
-        active = np.zeros(self.classes)
+        """In how many frames each class, or node, is active, and in how many that is known, int64 [2, C].
+
+        Counted over one of several equal shares of the mixtures.
+        """
+        counts = torch.zeros(2, self.classes if self.levels is None else len(self.levels.tree.names), dtype=torch.int64)
         indices = range(rank, self.mixtures, ranks)
         for begin in range(0, len(indices), 100):
-            recipes = [self.recipes(index) for index in indices[begin : begin + 100]]
-            labels = render_labels(recipes, self.bank, self.geometry, self.samples, self.classes)
-            active += labels.sum((0, 2), dtype=np.float64)
-        return torch.from_numpy(active.astype(np.int64))
+            chosen = indices[begin : begin + 100]
+            recipes = [self.recipes(index) for index in chosen]
+            labels = torch.from_numpy(render_labels(recipes, self.bank, self.geometry, self.samples, self.classes))
+            labels = labels if self.levels is None else self.levels(labels, chosen)
+            counts += torch.stack(((labels == 1).sum((0, 2)), (~labels.isnan()).sum((0, 2))))
+        return counts

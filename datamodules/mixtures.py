@@ -18,6 +18,7 @@ from torch.utils.data import DataLoader
 from datamodules.augmentation import Augmentation, AugmentedRecipes
 from datamodules.corpora.audio_file import LONGEST_SECONDS
 from datamodules.corpora.corpus import Clip, Corpus, Fold
+from datamodules.label_levels import LabelLevels
 from datamodules.loader_worker import fail_in_sight
 from datamodules.mixture_dataset import MixtureDataset
 from datamodules.recipes import Recipes
@@ -48,7 +49,7 @@ def _listed(values: Collection[Fold], most: int = 50) -> str:
 class MixtureDataModule(LightningDataModule, ABC):
     """Mixtures of a corpus's clips, a function of (seed, split, index).
 
-    Subclasses say which clips they include (`labels`, `includes`), how mixtures are drawn (`recipes`), and what a
+    Subclasses say which clips they include (`labels`, `included`), how mixtures are drawn (`recipes`), and what a
     mixture is a function of besides (`rules`).
 
     Args:
@@ -75,7 +76,8 @@ class MixtureDataModule(LightningDataModule, ABC):
         verify_bank: compare all samples of a bank with its checksums when it is opened.
     """
 
-    labels: frozenset[str] | None = None  # of the corpus, those that take part; all unless a subclass says which
+    labels: frozenset[str] | None = None  # of the corpus, those of the sources; all unless a subclass says which
+    unlabelled = False  # whether mixtures may hold events of no class
 
     def __init__(
         self,
@@ -148,9 +150,9 @@ class MixtureDataModule(LightningDataModule, ABC):
         require_whole(0, LARGEST_SEED, seed=self.seed)
         require_whole(0, MOST_WORKERS, workers=self.workers)
 
-    def includes(self, clip: Clip) -> bool:
-        """Whether a clip of one of the labels takes part."""
-        return True
+    def included(self) -> list[Clip]:
+        """The clips of all folds that take part, in the corpus's order, those of no source last."""
+        return self.corpus.labelled(self.labels)
 
     @abstractmethod
     def recipes(self, split: Split) -> Recipes:
@@ -161,8 +163,8 @@ class MixtureDataModule(LightningDataModule, ABC):
         """How a split's mixtures are drawn, as a frozen dataclass of plain values."""
 
     def clips(self) -> list[Clip]:
-        """The corpus's clips that take part, in the corpus's order; InputError where a split has none of a label."""
-        clips = [clip for clip in self.corpus.labelled(self.labels) if self.includes(clip)]
+        """Those of `included` in the folds of the splits; InputError where a split has none of a label."""
+        clips = self.included()
         for split, folds in self.folds.items():
             found = {clip.label for clip in clips if clip.fold in folds}
             if folds and (missing := sorted((self.labels or frozenset()) - found)):
@@ -229,20 +231,29 @@ class MixtureDataModule(LightningDataModule, ABC):
         if self.augmentation is not None and split == "train":
             seconds = self.samples / self.geometry.sample_rate
             recipes = AugmentedRecipes(recipes, self.augmentation, self.bank, mixtures, seconds, self.seed, split)
-        return MixtureDataset(recipes, mixtures, self.bank, self.geometry, self.samples, classes, with_sources)
+        sizes = self.geometry, self.samples, classes
+        return MixtureDataset(
+            recipes, mixtures, self.bank, *sizes, with_sources, self.unlabelled, self.label_levels(split)
+        )
+
+    def label_levels(self, split: Split) -> LabelLevels | None:
+        """What the labels of a hierarchy's nodes are; None without one."""
+        return None
 
     def class_prior(self) -> torch.Tensor:
         """γ, the share of frames in which each class is active, over all training mixtures exactly, [C].
 
+        Of a hierarchy's nodes, [N], over the mixtures whose labels reach down to them; 0.5 where none do.
+
         Each rank counts its share of the mixtures: all of them call this.
         """
         ranks, rank = self._ranks()
-        active = self.dataset("train").active_frames(rank, ranks)
+        counts = self.dataset("train").active_frames(rank, ranks)
         if self.trainer:
             strategy = self.trainer.strategy
-            active = strategy.reduce(active.to(strategy.root_device), reduce_op="sum").cpu()
-        frames = self.mixtures["train"] * self.geometry.frames(self.samples)
-        return (active.double() / frames).float()
+            counts = strategy.reduce(counts.to(strategy.root_device), reduce_op="sum").cpu()
+        active, known = counts.double()
+        return (active / known).nan_to_num(0.5).float()
 
     def train_dataloader(self) -> DataLoader[Batch]:
         ranks, rank = self._ranks()

@@ -13,7 +13,7 @@ from lightning_modules.setting_checks import require_between, require_positive
 
 # Levels beyond ±200 dB have no place beside each other in single precision; 1,000 events at a time are noise.
 LOUDEST, MOST_EVENTS = 200.0, 1000.0
-Purpose = Literal["scene", "order", "augmentation", "programme"]
+Purpose = Literal["scene", "order", "augmentation", "unlabelled", "labels", "programme"]
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,8 @@ class Recipe(NamedTuple):
 
     Attributes:
         clips: each event's clip, as its number in the sound bank, [E].
-        classes: the source that each event belongs to, as its place in the list of classes or sources, [E].
+        classes: the source that each event belongs to, as its place in the list of classes or sources; behind the last
+            of them where it is of none, [E].
         onsets: in seconds, [E].
         loudness: of the whole clip, in LUFS, [E].
         starts: where in its clip each event begins, in seconds, [E].
@@ -111,6 +112,8 @@ class SceneRecipes:
         seed: of the data set.
         split: its part.
         shares_of_class: for every class, how likely each of its clips is, adding up to 1; equally unless given.
+        fewest: events of a mixture; where fewer are drawn, it is drawn again.
+        purpose: of the random numbers.
     """
 
     rules: SceneRules
@@ -118,13 +121,15 @@ class SceneRecipes:
     seed: int
     split: Split
     shares_of_class: Sequence[np.ndarray] | None = None
+    fewest: int = 1
+    purpose: Purpose = "scene"
 
     # A scene is drawn again at most so often; one that fits comes in a few draws unless the corpus is far too small.
     _MOST_DRAWS = 10_000
 
     def __call__(self, index: int) -> Recipe:
         rules = self.rules
-        generator = generator_for(self.seed, self.split, "scene", index)
+        generator = generator_for(self.seed, self.split, self.purpose, index)
         classes = self._draw_classes(generator)
         clips = np.empty_like(classes)
         for class_index, events in sorted(Counter(classes.tolist()).items()):
@@ -143,14 +148,34 @@ class SceneRecipes:
         return Recipe(clips, classes, onsets, loudness, starts=np.zeros(len(classes)))
 
     def _draw_classes(self, generator: np.random.Generator) -> np.ndarray:
-        # Drawing again what does not fit is exact for a truncated distribution: a scene without events, or one that
+        # Drawing again what does not fit is exact for a truncated distribution: a scene of too few events, or one that
         # asks for more clips of a class than there are (a clip occurs once in a mixture: matters for tiny corpora).
         available = np.array([len(clips) for clips in self.clips_of_class])
         for _ in range(self._MOST_DRAWS):
             classes = generator.integers(len(available), size=generator.poisson(self.rules.event_rate))
-            if len(classes) and (np.bincount(classes, minlength=len(available)) <= available).all():
+            if len(classes) >= self.fewest and (np.bincount(classes, minlength=len(available)) <= available).all():
                 return classes
+        setting = "event_rate" if self.purpose == "scene" else "unlabelled_events"
         raise InputError(
-            f"event_rate: {self.rules.event_rate} events a mixture, but the classes have only {available.tolist()} "
+            f"{setting}: {self.rules.event_rate} events a mixture, but the classes have only {available.tolist()} "
             f"clips in the {self.split} split; lower the rate or give more clips"
         )
+
+
+@dataclass(frozen=True)
+class PartlyLabelledRecipes:
+    """The recipes of a split with further events, which belong to no class: the classes' events are as without them.
+
+    Args:
+        labelled: events of the classes.
+        unlabelled: the further events, drawn by random numbers of their own.
+    """
+
+    labelled: SceneRecipes
+    unlabelled: SceneRecipes
+
+    def __call__(self, index: int) -> Recipe:
+        recipe, others = self.labelled(index), self.unlabelled(index)
+        others = others._replace(classes=np.full_like(others.classes, len(self.labelled.clips_of_class)))
+        # Neither has variants or lengths.
+        return Recipe._make((*map(np.concatenate, zip(recipe[:5], others[:5], strict=True)), None, None))

@@ -42,7 +42,8 @@ def render_labels(
 ) -> np.ndarray:
     """Frame labels from the event lists, never from an energy threshold, float32, [B, C, F].
 
-    A frame is 1 where the event's [onset, offset) meets the window of the spectrogram's frame.
+    A frame is 1 where the event's [onset, offset) meets the window of the spectrogram's frame. Events of no class have
+    no labels.
     """
     labels = np.zeros((len(recipes), classes, geometry.frames(samples)), np.float32)
     mixtures, events = events_of(recipes)
@@ -50,7 +51,8 @@ def render_labels(
     for mixture, class_index, begin, end in zip(
         mixtures.tolist(), events.classes.tolist(), first.tolist(), stop.tolist(), strict=True
     ):
-        labels[mixture, class_index, begin:end] = 1
+        if class_index < classes:
+            labels[mixture, class_index, begin:end] = 1
     return labels
 
 
@@ -62,6 +64,7 @@ def render(
     samples: int,
     classes: int,
     with_sources: bool = True,
+    with_residual: bool = False,
 ) -> Batch:
     """Render a batch of scenes.
 
@@ -73,12 +76,13 @@ def render(
         samples: length of a mixture.
         classes: number of classes.
         with_sources: whether the isolated sources are kept; the mixture is the same either way.
+        with_residual: whether the sum of the events of no class is one of them, the last.
 
     Returns:
         The batch. Where a class has several events its source is their sum.
     """
     count = len(recipes)
-    tracks = np.zeros((count, classes if with_sources else 0, samples), np.float32)
+    tracks = np.zeros((count, classes + with_residual if with_sources else 0, samples), np.float32)
     mixture = np.zeros((count, samples), np.float32)
     scaled = np.empty(samples, np.float32)
     begun = set()

@@ -84,7 +84,7 @@ class SeparatrixModule(MeanTestScores, LightningModule):
         # An InputError where rate, geometry, classes, domain or number of sources differ.
         data = getattr(self.trainer, "datamodule", None)
         if data is not None:
-            names = {name: getattr(data, name, None) for name in ("classes", "domain", "sources")}
+            names = {name: getattr(data, name, None) for name in ("classes", "hierarchy", "domain", "sources")}
             require_agreement(self.signature(), asdict(data.geometry) | names, "the data")
 
     def configure_optimizers(self) -> OptimizerLRScheduler:

@@ -34,7 +34,7 @@ class MeanTestScores(Base):
             batch: with their sources.
         """
         estimates = in_best_order(outputs, batch.sources) if self.permutation_invariant else outputs
-        scores = defined_scores(batch.mixture, batch.sources, estimates, batch.clip_labels).to(self.device)
+        scores = defined_scores(batch, estimates).to(self.device)
         self.test_si_sdr.update(scores[:, 0])
         self.test_improvement.update(scores[:, 1])
         means = {"test_si_sdr_db": self.test_si_sdr, "test_improvement_db": self.test_improvement}

@@ -4,7 +4,7 @@ Axes: B mixtures, Q sources, E estimates, T samples.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from typing import NamedTuple
 
@@ -14,7 +14,9 @@ from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
+from lightning_modules.batch import Batch
 from lightning_modules.batch_invariance import inner_products
+from lightning_modules.scores import RESIDUAL
 
 BLOCK = 2048  # samples that fit into the cache for all signals of a batch, and whose sums no thread shares
 EXACT = 1e-10  # -100 dB
@@ -192,7 +194,7 @@ def score_comparison(
     Args:
         of_mixture: the mixtures compared with their sources, E = 1.
         found: estimates compared with the same sources, in their order, E = Q.
-        present: clip labels, [B, Q].
+        present: clip labels, [B, Q]; NaN, which nobody has said, is taken for 1, and a silent source left out.
         indices: of the mixtures, [B].
         classes: Q names.
 
@@ -232,9 +234,59 @@ def score_separation(
     return score_comparison(unprocessed, found, present, indices, classes)
 
 
-def defined_scores(mixture: Tensor, sources: Tensor, estimates: Tensor, present: Tensor) -> Tensor:
-    """SI-SDR and its improvement over the mixture, in dB, of the present sources that have them, [n, 2]."""
-    indices, names = torch.arange(len(mixture)), [""] * sources.shape[1]
-    rows = score_separation(mixture, sources, estimates, present, indices, names)
-    scores = [(row.si_sdr, row.si_sdr - row.input_si_sdr) for row in rows if row.left_out is LeftOut.NO]
-    return torch.tensor(scores).reshape(-1, 2)
+def with_residual(batch: Batch, estimates: Tensor, classes: Sequence[str]) -> tuple[Batch, Tensor, list[str]]:
+    """The same with the residual for a further class, where the sources hold the sounds of none, their last.
+
+    Its estimate is what those of the classes leave of the mixture; it is present where such sounds are.
+
+    Args:
+        batch: B mixtures.
+        estimates: of the classes, [B, C, T].
+        classes: C names.
+
+    Returns:
+        The batch with clip labels, [B, C + 1], without those of parents, estimates, [B, C + 1, T], and names. Without
+        such sources C in place of C + 1.
+    """
+    count = len(classes)
+    if batch.clip_labels.shape[1] > count:
+        batch = batch._replace(clip_labels=batch.clip_labels[:, :count])
+    if batch.sources.shape[1] == count:
+        return batch, estimates, list(classes)
+    present = ~is_silent(batch.sources[:, count:])
+    rest = batch.mixture - estimates.sum(1)
+    batch = batch._replace(clip_labels=torch.cat((batch.clip_labels, present.to(batch.clip_labels)), 1))
+    return batch, torch.cat((estimates, rest.unsqueeze(1)), 1), [*classes, RESIDUAL]
+
+
+def parent_scores(batch: Batch, estimates: Tensor, parents: Mapping[str, Sequence[int]]) -> list[Score]:
+    """Score parents: the sums of their children's estimates against those of their sources.
+
+    Args:
+        batch: B mixtures, whose clip labels have the parents behind the classes.
+        estimates: of the classes, [B, C, T].
+        parents: places of the classes below each, by name.
+
+    Returns:
+        Rows of the parents that are present.
+    """
+    rows = []
+    for number, (label, places) in enumerate(parents.items(), estimates.shape[1]):
+        of_parent, estimate = batch.sources[:, places].sum(1), estimates[:, places].sum(1)
+        # All else that the mixture holds is one more source: where that is silent, the parent is alone.
+        sources, separated = (torch.stack((own, batch.mixture - own), 1) for own in (of_parent, estimate))
+        present = batch.clip_labels[:, [number, number]]
+        scores = score_separation(batch.mixture, sources, separated, present, batch.indices, (label, ""))
+        rows += [score for score in scores if score.label]
+    return rows
+
+
+def defined_scores(batch: Batch, estimates: Tensor) -> Tensor:
+    """SI-SDR and its improvement over the mixture, in dB, of the present classes that have them, [n, 2].
+
+    Estimates, [B, C, T], are in the order of the sources.
+    """
+    batch, estimates, names = with_residual(batch, estimates, [""] * estimates.shape[1])
+    rows = score_separation(*batch[:2], estimates, batch.clip_labels, batch.indices, names)
+    rows = [row for row in rows if row.left_out is LeftOut.NO and row.label != RESIDUAL]
+    return torch.tensor([(row.si_sdr, row.si_sdr - row.input_si_sdr) for row in rows]).reshape(-1, 2)

@@ -7,12 +7,13 @@ from numbers import Integral, Real
 from typing import Any
 
 from lightning_modules.errors import InputError
+from lightning_modules.scores import RESIDUAL
 
 LONGEST_NAME = 100
 MOST_SOURCES = 100
 # Files and rows of their own beside those of the classes: what the sources leave of a recording, all classes together,
 # and the mixture beside its estimates.
-RESERVED_NAMES = ("residual", "overall", "mixture")
+RESERVED_NAMES = (RESIDUAL, "overall", "mixture")
 
 
 def require_positive(**settings: Any) -> None:

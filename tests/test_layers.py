@@ -11,6 +11,7 @@ TAKEN = {
     "lightning_modules": set(),
     "datamodules": {
         "lightning_modules.batch",
+        "lightning_modules.class_tree",
         "lightning_modules.errors",
         "lightning_modules.setting_checks",
         "lightning_modules.spectrogram",

@@ -16,7 +16,7 @@ from lightning_modules.errors import InputError
 # Of each the module, whose function `benchmark_NAME` yields rows one by one, and keeps what they need (files, a bank)
 # for as long as they are measured.
 BENCHMARKS = {
-    **{"rendering": "data", "bank": "data", "loss": "deep_clustering", "training": "training"},
+    **{"rendering": "data", "bank": "data", "loss": "deep_clustering", "training": "training", "networks": "networks"},
     **{"clustering": "deep_clustering", "scores": "evaluation", "evaluation": "evaluation", "separate": "separation"},
 }
 

@@ -51,7 +51,7 @@ def benchmark_training(device: torch.device) -> Iterator[Comparison]:
             yield Comparison(work, ours, plain, name, (len(batches) - 1) * data.batch_size, wanted=wanted, runs=3)
 
 
-def train(module: SeparatrixModule, data: MixtureDataModule, device: torch.device) -> Timed:
+def train(module: SeparatrixModule, data: MixtureDataModule, device: torch.device, **settings: Any) -> Timed:
     """An epoch as `separatrix fit` trains: loading counts, starting and the first step do not."""
     times: list[float] = []
     steps = data.mixtures["train"] // data.batch_size
@@ -60,7 +60,7 @@ def train(module: SeparatrixModule, data: MixtureDataModule, device: torch.devic
         if trainer.global_step in (1, steps):
             times.append(clock(device))
 
-    trainer = quiet_trainer(device, LambdaCallback(on_train_batch_end=look), max_steps=steps)
+    trainer = quiet_trainer(device, LambdaCallback(on_train_batch_end=look), max_steps=steps, **settings)
     with warnings.catch_warnings(action="ignore"):
         trainer.fit(module, data)
     return Timed(times[1] - times[0])

@@ -18,6 +18,7 @@ from datamodules.recipes import Recipe
 from datamodules.rendering import render
 from lightning_modules.batch import Split
 from lightning_modules.errors import InputError
+from lightning_modules.scores import RESIDUAL
 
 AudioFormat = Literal["wav", "flac"]
 STRONG_LABELS, WEAK_LABELS = "labels.tsv", "weak_labels.tsv"
@@ -38,13 +39,14 @@ def write_mixtures(
 ) -> None:
     """Write mixtures, their sources and JAMS, and the strong and weak labels of all of them as DCASE's tables.
 
-    With `isolated_events` every event is written by itself too, as Scaper does; with `merge_overlaps` the strong labels
-    have overlapping events of one class as a single one. InputError where a label cannot stand in DCASE's tables, or
-    samples do not fit into FLAC.
+    Events of no class are in no annotation; their sum is the source `residual`. With `isolated_events` every other
+    event is written by itself too, as Scaper does; with `merge_overlaps` the strong labels have overlapping events of
+    one class as a single one. InputError where a label cannot stand in DCASE's tables, or samples do not fit into FLAC.
     """
     dataset = data.dataset(split)
     bank, rate, duration = dataset.bank, dataset.geometry.sample_rate, dataset.samples / dataset.geometry.sample_rate
-    labels = sorted({bank.clips[number].label for number in data.clip_numbers(split)})
+    there = {bank.clips[number].label for number in data.clip_numbers(split)}
+    labels = sorted(there if data.labels is None else there & data.labels)
     for label in labels:
         if "," in label:
             raise InputError(f"label {label!r}: a comma separates labels in DCASE's tables; rename it in the corpus")
@@ -56,11 +58,13 @@ def write_mixtures(
         name = f"{split}-{index:06d}"
         audio_file = f"{name}.{audio_format}"
         write_audio(beside / audio_file, mixture.mixture.numpy(), rate, audio_format)
-        for label, source, present in zip(data.classes, mixture.sources, mixture.clip_labels, strict=True):
-            if present:
+        heard = (*mixture.clip_labels[: len(data.classes)], True)  # 1 or, where it is for nobody to know, NaN, too
+        for number, (label, source) in enumerate(zip((*data.classes, RESIDUAL), mixture.sources, strict=False)):
+            if heard[number] and number in recipe.classes:
                 path = folder / "sources" / name / f"{label}.{audio_format}"
                 write_audio(path, source.numpy(), rate, audio_format)
         events = sound_events(recipe, bank, dataset.samples)
+        events = [event for event in events if recipe.classes[event.number] < len(data.classes)]
         if isolated_events:
             tracks = _isolated(dataset, recipe)
             for number, event in enumerate(events):

@@ -27,7 +27,10 @@ LICENCES = {
     "MUSDB18": "academic use only",
     "ESC50": "CC BY-NC 3.0",
     "FSD50K": "CC BY 4.0, of single clips CC0, CC BY, CC BY-NC or Sampling+",
-    **dict.fromkeys(("Procedural", "ProceduralMusic", "ProceduralVoices"), "none: sounds made by formulas (MIT code)"),
+    **dict.fromkeys(
+        ("Procedural", "ProceduralKinds", "ProceduralMusic", "ProceduralVoices"),
+        "none: sounds made by formulas (MIT code)",
+    ),
 }
 # Settings of the trainer that decide what the weights become.
 OF_TRAINING = ("max_epochs", "precision", "accumulate_grad_batches", "gradient_clip_val", "devices", "num_nodes")

@@ -13,6 +13,7 @@ from experiments.reproduction.sources import DOMAINS
 from experiments.reproduction.weak_labels_table import CLASSIFIERS, ROWS
 from lightning_modules.errors import InputError
 from lightning_modules.run_files import CLASSIFIER_FILE, SCORES_FILE
+from lightning_modules.scores import is_class
 from lightning_modules.scores.rows import read_rows
 from lightning_modules.scores.selection_rows import Evaluated, read_evaluated
 from lightning_modules.scores.summary import SCORE_COLUMNS
@@ -92,9 +93,10 @@ class Contents:
         if not tests:
             return
         scores = {run.name: run.files.scores for run in tests}
-        classes = [str(label) for label in tests[0].setting("data", "classes") or []] or list(
-            dict.fromkeys(row["class"] for row in read_rows(tests[0].files.scores, SCORE_COLUMNS))
-        )
+        classes = [str(label) for label in tests[0].setting("data", "classes") or []]
+        if not classes:
+            found = dict.fromkeys(row["class"] for row in read_rows(tests[0].files.scores, SCORE_COLUMNS))
+            classes = [label for label in found if is_class(label)]
         classifier = next((run for run in self.folder.named(CLASSIFIERS) if run.files.best.is_file()), None)
         self._part("table", "The table", lambda: weak_labels.tables(scores, classes, compared(tests)))
         self._part("distributions", "Distributions", lambda: weak_labels.distribution_charts(scores, classes))

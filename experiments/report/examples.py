@@ -21,10 +21,11 @@ from experiments.tables import Table
 from lightning_modules.batch import Batch
 from lightning_modules.batch_invariance import sigmoid
 from lightning_modules.errors import InputError
+from lightning_modules.scores import RESIDUAL
 from lightning_modules.scores.rows import numbers, read_table, whole_numbers
 from lightning_modules.scores.selection_rows import Evaluated
 from lightning_modules.scores.summary import SCORE_COLUMNS
-from lightning_modules.separation_scores import compare, in_best_order, score_separation
+from lightning_modules.separation_scores import compare, in_best_order, score_separation, with_residual
 from lightning_modules.spectrogram import Geometry, stft
 from lightning_modules.trained_module import load_module
 from lightning_modules.weak_labels.classifier_module import EventClassifier
@@ -78,7 +79,8 @@ def separation_examples(
             event_classifier = load_module(classifier.files.best, EventClassifier).eval()
         except InputError as error:
             options.missing(f"The classifier's probabilities: {error}")
-    shown = [label.replace("_", " ") for label in classes]
+    names = [*classes, RESIDUAL]
+    shown = [label.replace("_", " ") for label in names]
     rows = {run.name: _read_rows(run) for run in runs if run.name in systems}
     by = next((name for name in ("frame", "clip", "strong") if name in systems), next(iter(systems)))
     examples, differences = [], [0.0]
@@ -90,26 +92,26 @@ def separation_examples(
         options.show(f"mixtures to listen to: {label}, {len(chosen)} of {len(gains)}")
         for rank, index in ((rank, list(gains)[number]) for rank, number in chosen):
             batch = mixtures.batch([index])
-            of_mixture = {name: [of.get((index, label)) for label in classes] for name, of in rows.items()}
+            of_mixture = {name: [of.get((index, label)) for label in names] for name, of in rows.items()}
             before = next(iter(of_mixture.values()))
             said = [f"mixture: {row.before:.1f} dB" if row and row.before == row.before else "" for row in before]
             sources = [Sources("true source", "currentColor", batch.sources[0], said)]
             for name, (module, precision) in systems.items():
-                estimate = estimates_of(module, batch, precision)
+                whole, estimate, scored = with_residual(batch, estimates_of(module, batch, precision), classes)
                 colour = css_colour(colour_of(name, list(systems)))
                 sources.append(Sources(system_name(name), colour, estimate[0], [*map(_score, of_mixture[name])]))
-                parts = batch.clip_labels, batch.indices, classes
+                parts = whole.clip_labels, whole.indices, scored
                 for score in score_separation(batch.mixture, batch.sources, estimate, *parts):
                     row = rows[name].get((index, score.label))
                     if row and not row.left_out and not score.left_out:
                         differences.append(abs(score.si_sdr - row.after))
-            present = np.flatnonzero(batch.clip_labels[0]).tolist()
+            present = np.flatnonzero(whole.clip_labels[0]).tolist()
             present.sort(key=lambda source: source != place)  # the class that it is an example of comes first
             heading = f"mixture {index}: {shown[place]} {gains[index]:+.1f} dB under {system_name(by)}"
             example = make_example(
                 heading, batch, mixtures.geometry, {source: shown[source] for source in present}, sources
             )
-            timeline = _timeline(heading, batch, event_classifier, shown, mixtures.geometry.sample_rate)
+            timeline = _timeline(heading, batch, event_classifier, shown[: len(classes)], mixtures.geometry.sample_rate)
             examples.append(example._replace(group=shown[place], rank=rank, timeline=timeline))
     chosen_by = f"Per class, from best to worst by its SI-SDR improvement under {system_name(by)}"
     scores = "SI-SDR, and in brackets its improvement over the mixture; below the true source the mixture's own"
@@ -226,7 +228,7 @@ def listening(
 def _timeline(
     heading: str, batch: Batch, classifier: EventClassifier | None, classes: Sequence[str], sample_rate: int
 ) -> Markup | None:
-    active = batch.frame_labels[0].double().numpy()
+    active = batch.frame_labels[0, : len(classes)].double().numpy()  # of the classes, without parents
     if "source 1" in classes:  # sources of pairs start together, at 0
         return None
     duration = batch.mixture.shape[-1] / sample_rate
@@ -236,7 +238,7 @@ def _timeline(
     if classifier is not None:
         with torch.inference_mode():
             spectrogram = stft(batch.mixture, classifier.geometry).abs()
-            probability = sigmoid(classifier(spectrogram))[0].double().numpy()
+            probability = sigmoid(classifier(spectrogram))[0, : len(classes)].double().numpy()
         alternative += " The line is the classifier's probability of the class."
     return timeline_chart(active, probability, classes, duration, alternative)
 

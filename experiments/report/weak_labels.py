@@ -13,7 +13,7 @@ from experiments.report.run_folder import Run
 from experiments.reproduction.weak_labels_table import NAMES, interval_tables, score_table
 from experiments.tables import Table, formatted
 from lightning_modules.scores.rows import Floats, numbers, read_table
-from lightning_modules.scores.summary import CLASSIFIER_COLUMNS, OVERALL, SCORE_COLUMNS
+from lightning_modules.scores.summary import CLASSIFIER_COLUMNS, OVERALL, class_rows
 
 DISTRIBUTIONS = (
     ("Output SI-SDR", "si_sdr_db", histograms, f"Bins of {BIN_DB} dB; the outermost also count what lies beyond them."),
@@ -56,8 +56,7 @@ def distribution_charts(scores: Mapping[str, Path], classes: Sequence[str]) -> l
 
 def _values(path: Path, column: str) -> dict[str, Floats]:
     """Scores of a row file by class, and over all, [n] each."""
-    table = read_table(path, SCORE_COLUMNS)
-    table = table[table["left_out"] == ""]
+    table = class_rows(path)
     values = pandas.Series(numbers(path, table, [column])[:, 0], table["class"])
     by_class = {str(label): of.to_numpy() for label, of in values.groupby(level=0)}
     return {OVERALL: values.to_numpy(), **by_class} if len(values) else {}

@@ -142,12 +142,13 @@ def _run(
     notes = [NOTES[chosen.preset]] if len(own) < len(places) else []
     notes += [f"With {', '.join(chosen.config)}."] if chosen.config else []
     notes += [f"{', '.join(own)}: your own recordings, at the size of --preset {chosen.preset}."] if own else []
+    of_paper = all(map(model_kind, chosen.config))  # other data make other mixtures than the published figures are of
     with sole_writer(output, "--output", inside=True):
         run_stages.run_stages(stages, jobs, apart, launch)
         if chosen.system == WEAK_LABELS:
-            weak_labels_table.make_table(output, " ".join(notes), compared=not own)
+            weak_labels_table.make_table(output, " ".join(notes), compared=of_paper and not own)
         else:
-            compared = DOMAINS.keys().isdisjoint(own)
+            compared = of_paper and DOMAINS.keys().isdisjoint(own)
             model_selection_table.make_tables(output, " ".join(notes), tuple(places), compared)
         if chosen.logger == "wandb":
             tracking.track_tables(output, group, {"system": chosen.system, "preset": chosen.preset})

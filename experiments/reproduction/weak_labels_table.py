@@ -9,14 +9,16 @@ import pandas as pd
 from experiments.tables import Cell, Table, table_console
 from lightning_modules.atomic_file import write_text_atomically
 from lightning_modules.run_files import RunFiles
+from lightning_modules.scores import is_class
 from lightning_modules.scores.intervals import mean_interval
-from lightning_modules.scores.rows import read_rows, read_table, value_of, write_rows
+from lightning_modules.scores.rows import numbers, read_table, write_rows
 from lightning_modules.scores.summary import (
     CLASSIFIER_COLUMNS,
     OVERALL,
     RECORDINGS,
     SCORE_COLUMNS,
     Summary,
+    class_rows,
     improvements_by_row,
     left_out_counts,
     summarise,
@@ -56,7 +58,7 @@ def make_table(output: Path, note: str = "", compared: bool = True) -> None:
     classifiers = pd.concat([read_table(path, CLASSIFIER_COLUMNS) for path in of_classifiers])
     write_rows(files.classifier_scores, CLASSIFIER_COLUMNS, classifiers[list(CLASSIFIER_COLUMNS)].to_numpy())
     # A classifier has a row for every class, in the order of the settings; a mixture only for those that it holds.
-    classes = [*classifiers["class"].unique()]
+    classes = [label for label in classifiers["class"].unique() if is_class(label)]
     published = published_figures(classes) if compared else {}
     cells = [
         (row, label, s.mean, s.std, s.median, s.n, *published.get((row, label), ("", "")))
@@ -93,7 +95,9 @@ def published_figures(classes: Sequence[str]) -> dict[tuple[str, str], Sequence[
 def score_table(scores: Mapping[str, Path], classes: Sequence[str], compared: bool = True) -> Table:
     """Mean ± standard deviation in dB by row and class, beside published figures where compared; see `summaries`."""
     found, published = summaries(scores, classes), published_figures(classes) if compared else {}
+    # What is no class, the residual and parents, comes last.
     labels = [label for label in (*classes, OVERALL) if any(label == of for _, of in found)]
+    labels += dict.fromkeys(label for _, label in found if label != OVERALL and not is_class(label))
 
     def cell(row: str, label: str) -> Cell:
         if (row, label) not in found:
@@ -155,8 +159,8 @@ def percentile_table(scores: Mapping[str, Path]) -> Table:
     shares = (5, 25, 50, 75, 95)
     rows = []
     for row, path in scores.items():
-        values = [value_of(path, line, "si_sdr_db") for line in read_rows(path, SCORE_COLUMNS) if not line["left_out"]]
-        points = [f"{value:.1f}" for value in np.percentile(values, shares)] if values else [""] * len(shares)
+        values = numbers(path, class_rows(path), ["si_sdr_db"])
+        points = [f"{value:.1f}" for value in np.percentile(values, shares)] if len(values) else [""] * len(shares)
         rows.append([NAMES.get(row, row).removeprefix("Δ "), *points])
     columns = ["output SI-SDR, dB", *(f"{share} %" for share in shares)]
     return Table("", columns, rows, ["Percentiles over (mixture, class) rows."])

@@ -48,7 +48,8 @@ _BRIEFLY = {
     "--seed_everything": "seed of the initial weights; mixtures follow --data.seed (default: 0)",
     "--model": "EventClassifier, WeakLabelSeparator, ReferenceSeparator, DeepClustering, ModelSelection, "
     "LearntSelection, SourceCount, or MODULE.CLASS of your own; its settings are --model.SETTING",
-    "--model.network": "BLSTM, CRNN, BandSplit, or MODULE.CLASS of your own; its settings are --model.network.SETTING",
+    "--model.network": "BLSTM, CRNN, BandSplit, TFLocoformer, or MODULE.CLASS of your own; its settings are "
+    "--model.network.SETTING",
     "--model.optimizer": "a class of torch.optim; its settings are --model.optimizer.SETTING, such as lr",
     "--model.scheduler": "a class of torch.optim.lr_scheduler; its settings are --model.scheduler.SETTING",
     "--data": "UrbanScenes, StemScenes, SourcePairs, or MODULE.CLASS of your own; its settings are --data.SETTING",

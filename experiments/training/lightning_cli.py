@@ -116,7 +116,7 @@ class SeparatrixCLI(LightningCLI):
         parser.add_lightning_class_args(ResumableEarlyStopping, "early_stopping")
         early_stopping = {"monitor": "validation_loss", "patience": 5, "verbose": False}
         parser.set_defaults({f"early_stopping.{name}": value for name, value in early_stopping.items()})
-        for shared in ("classes", "domain", "sources", "sample_rate", "window", "hop"):
+        for shared in ("classes", "hierarchy", "domain", "sources", "sample_rate", "window", "hop"):
             parser.link_arguments(f"data.init_args.{shared}", f"model.init_args.{shared}")
 
     def _parse_ckpt_path(self) -> None:

@@ -8,5 +8,6 @@ frequency bin. One that puts out fewer frames says how many become one, in its a
 from lightning_modules.networks.band_split import BandSplit
 from lightning_modules.networks.blstm import BLSTM
 from lightning_modules.networks.crnn import CRNN
+from lightning_modules.networks.tf_locoformer import TFLocoformer
 
-__all__ = ["BLSTM", "CRNN", "BandSplit"]
+__all__ = ["BLSTM", "CRNN", "BandSplit", "TFLocoformer"]

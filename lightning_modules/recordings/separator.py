@@ -19,6 +19,7 @@ from lightning_modules.pretrained import model_file
 from lightning_modules.recordings.clustering import SelectedModel, select
 from lightning_modules.recordings.recording import Recording
 from lightning_modules.recordings.windows import Window, in_one_order, joined, planned
+from lightning_modules.scores import RESIDUAL
 from lightning_modules.setting_checks import MOST_SOURCES, require_positive, require_whole
 from lightning_modules.spectrogram import HIGHEST_RATE
 from lightning_modules.trained_module import load_module
@@ -26,7 +27,6 @@ from lightning_modules.weak_labels.separator_module import WeakLabelSeparator
 
 Select = Literal["file", "segment"]
 Sources = int | Literal["auto"]
-RESIDUAL = "residual"
 WINDOW = 8.0  # seconds, near what models are trained on
 MOST_CHANNELS = 1024  # [n, channels] by mistake has more
 LARGEST_SAMPLE = 2.0**31  # squares stay finite

@@ -84,11 +84,3 @@ def whole_numbers(path: Path, table: pd.DataFrame, column: str) -> NDArray[np.in
     if len(wrong):
         raise InputError(f"{path}: {column} {wrong.iloc[0]!r} is not a whole number; evaluate again")
     return texts.to_numpy(object).astype(np.int64)
-
-
-def value_of(path: Path, row: dict[str, str], column: str) -> float:
-    """The number in a row's column; raises InputError as `numbers` does."""
-    try:
-        return float(row[column])
-    except ValueError as error:
-        raise InputError(f"{path}: {column}: {error}; evaluate again") from None

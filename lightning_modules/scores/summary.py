@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from lightning_modules.errors import InputError
+from lightning_modules.scores import is_class
 from lightning_modules.scores.rows import named_recordings, numbers, read_table
 
 SCORE_COLUMNS = ("index", "class", "left_out", "input_si_sdr_db", "si_sdr_db", "improvement_db")
@@ -25,7 +26,7 @@ class Summary(NamedTuple):
 
     Attributes:
         quantity: `input` (SI-SDR of the mixture), `output` (of the estimate) or `improvement`.
-        label: sound class, or `overall`: all (mixture, class) rows pooled.
+        label: sound class; `overall`: all (mixture, class) rows pooled; or what is none: `residual`, a parent.
         mean: in dB.
         std: population standard deviation over rows, in dB.
         median: in dB.
@@ -54,7 +55,9 @@ def summarise(path: Path, classes: Sequence[str]) -> list[Summary]:
         label, index, name = table["class"].iloc[row], table["index"].iloc[row], list(QUANTITIES.values())[column]
         raise InputError(f"{path}: {label} in mixture {index} has no finite {name} and nothing says why")
     chosen = {label: (table["class"] == label).to_numpy() for label in classes}
-    chosen[OVERALL] = np.ones(len(table), dtype=bool)
+    of_class = _of_class(table)
+    others = table["class"][~of_class].unique()
+    chosen |= {OVERALL: of_class} | {label: (table["class"] == label).to_numpy() for label in others}
     summaries = []
     for quantity, column in zip(QUANTITIES, values.T.copy(), strict=True):
         for label, rows in chosen.items():
@@ -65,10 +68,20 @@ def summarise(path: Path, classes: Sequence[str]) -> list[Summary]:
     return summaries
 
 
-def improvements_by_row(path: Path) -> pd.DataFrame:
-    """The scored rows' `improvement_db` and RECORDINGS by index and class; no rows where the file lacks recordings."""
+def class_rows(path: Path) -> pd.DataFrame:
+    """The scored rows of a file that are of a class, all columns as text."""
     table = read_table(path, SCORE_COLUMNS)
-    table = table[table["left_out"] == ""] if RECORDINGS in table else table[:0].assign(**{RECORDINGS: ""})
+    return table[(table["left_out"] == "") & _of_class(table)]
+
+
+def _of_class(table: pd.DataFrame) -> np.ndarray:
+    return np.array([is_class(label) for label in table["class"]], bool)
+
+
+def improvements_by_row(path: Path) -> pd.DataFrame:
+    """The classes' `improvement_db` and RECORDINGS by index and class; no rows where the file lacks recordings."""
+    table = class_rows(path)
+    table = table if RECORDINGS in table else table[:0].assign(**{RECORDINGS: ""})
     (improvements,) = numbers(path, table, ["improvement_db"]).T
     table = table.assign(improvement_db=improvements, **{RECORDINGS: table[RECORDINGS].map(named_recordings)})
     return table.set_index(["index", "class"])[["improvement_db", RECORDINGS]]

@@ -11,6 +11,7 @@ from lightning_modules.base_module import Interval
 from lightning_modules.batch import Batch
 from lightning_modules.batch_invariance import sigmoid
 from lightning_modules.choices import NetworkCallable, OptimizerCallable, SchedulerCallable, choice, made_of
+from lightning_modules.errors import InputError
 from lightning_modules.networks import CRNN
 from lightning_modules.setting_checks import require_between, require_one_of, require_whole
 from lightning_modules.spectrogram import stft
@@ -27,9 +28,9 @@ from lightning_modules.weak_labels.losses import classification_loss
 class ClassifierOutput(TypedDict):
     """A classifier's logits in validation and test, and the truth."""
 
-    logits: Tensor  # [B, C, F']
-    frame_labels: Tensor  # at the classifier's frame rate, [B, C, F']
-    clip_labels: Tensor  # [B, C]
+    logits: Tensor  # [B, N, F']
+    frame_labels: Tensor  # at the classifier's frame rate, [B, N, F']
+    clip_labels: Tensor  # [B, N]
 
 
 class EventClassifier(WeakLabelModule):
@@ -38,10 +39,11 @@ class EventClassifier(WeakLabelModule):
     Args:
         supervision: `frame` labels, or `clip` labels alone.
         classes: sound classes, in the order of the labels.
+        hierarchy: parents of the classes, which follow them in logits and labels: N nodes in place of C.
         sample_rate: in Hz.
         window: of the spectrogram, in samples.
         hop: of the spectrogram, in samples.
-        network: from features, [B, bins or mel bands, F], to the logits of the classes, C numbers a frame; CRNN, or
+        network: from features, [B, bins or mel bands, F], to the logits of the nodes, N numbers a frame; CRNN, or
             the smaller BLSTM of 2 layers of 100 units at the full frame rate. The published features are *linear*
             magnitudes: a logarithm's gradient would explode where a separator's mask closes.
         gain: the features are multiplied by it; 1 as published, about 100 helps small runs on linear magnitudes.
@@ -78,10 +80,11 @@ class EventClassifier(WeakLabelModule):
         optimizer: OptimizerCallable = choice(torch.optim.Adam, lr=1e-4),
         scheduler: SchedulerCallable | None = None,
         scheduler_interval: Interval = "epoch",
+        hierarchy: dict[str, Any] | None = None,
     ) -> None:
         geometry: dict[str, Any] = {"sample_rate": sample_rate, "window": window, "hop": hop}
         schedule: dict[str, Any] = {"scheduler": scheduler, "scheduler_interval": scheduler_interval}
-        super().__init__(classes=classes, **geometry, optimizer=optimizer, **schedule)
+        super().__init__(classes=classes, hierarchy=hierarchy, **geometry, optimizer=optimizer, **schedule)
         require_one_of(get_args(LabelSupervision), supervision=supervision)
         features = ClassifierFeatures(self.geometry, mel_bands, root, delta, gain)
         require_whole(0, features.bands, masked_bands=masked_bands)
@@ -93,9 +96,10 @@ class EventClassifier(WeakLabelModule):
         self.masked_bands, self.masked_frames = masked_bands, masked_frames
         require_between(0, 1, silent_mixtures=silent_mixtures)
         self.silent_mixtures = silent_mixtures
-        self.network = made_of(network, nn.Module)(features.bands, len(classes))
-        one = len(classes) == 1
-        self.test_average_precision = BinaryAveragePrecision() if one else MultilabelAveragePrecision(len(classes))
+        self.network = made_of(network, nn.Module)(features.bands, nodes := len(self.tree.names))
+        if getattr(self.network, "maps", None):  # each class would be read from one band
+            raise InputError(f"mel_bands: {features.bands} divide the {nodes} classes; choose another number")
+        self.test_average_precision = BinaryAveragePrecision() if nodes == 1 else MultilabelAveragePrecision(nodes)
 
     def signature(self) -> dict[str, Any]:
         return {**super().signature(), "supervision": self.supervision}
@@ -106,7 +110,7 @@ class EventClassifier(WeakLabelModule):
         return int(getattr(self.network, "frame_reduction", 1))
 
     def forward(self, magnitude: Tensor) -> Tensor:
-        """Logits, [B, C, F'], of linear magnitudes, [B, bins, F]."""
+        """Logits, [B, N, F'], of linear magnitudes, [B, bins, F]."""
         return self.network(self.features(magnitude)).float()
 
     def loss(self, logits: Tensor, batch: Batch) -> Tensor:

@@ -1,6 +1,6 @@
 """How the labels of a mixture meet a classifier's frames: what classifier and separator share."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import torch
@@ -9,6 +9,7 @@ from torch.nn import functional
 
 from lightning_modules.base_module import SeparatrixModule
 from lightning_modules.batch import Batch
+from lightning_modules.class_tree import ClassTree
 from lightning_modules.errors import InputError
 from lightning_modules.setting_checks import require_names
 from lightning_modules.weak_labels.losses import prior_weight
@@ -17,21 +18,23 @@ LabelSupervision = Literal["frame", "clip"]
 
 
 class WeakLabelModule(SeparatrixModule):
-    """Classes, and the class prior γ that weights frame labels.
+    """Classes, their hierarchy, and the class prior γ that weights frame labels.
 
     The prior is counted over the training recipes when training starts, and travels in the checkpoint.
     """
 
     prior: Tensor
 
-    def __init__(self, classes: Sequence[str], **settings: Any) -> None:
+    def __init__(self, classes: Sequence[str], hierarchy: Mapping[str, Any] | None = None, **settings: Any) -> None:
         super().__init__(**settings)
         require_names("classes", classes)
         self.classes = list(classes)
-        self.register_buffer("prior", torch.full((len(self.classes),), 0.5))
+        self.hierarchy = hierarchy
+        self.tree = ClassTree(self.classes, hierarchy)
+        self.register_buffer("prior", torch.full((len(self.tree.names),), 0.5))
 
     def signature(self) -> dict[str, Any]:
-        return {**super().signature(), "classes": self.classes}
+        return {**super().signature(), "classes": self.classes, "hierarchy": self.hierarchy}
 
     def setup(self, stage: str) -> None:
         """Check the data and, before training, take the class prior from its recipes.
@@ -53,12 +56,15 @@ class WeakLabelModule(SeparatrixModule):
         self.prior.copy_(data.class_prior().clamp(1e-3, 1 - 1e-3))
 
     def targets(self, batch: Batch, supervision: LabelSupervision, reduction: int) -> tuple[Tensor, Tensor]:
-        """Activity l and weight W at a classifier's frame rate, [B, C, F'] each; a clip is one frame, unweighted."""
-        if supervision == "clip":
-            activity = batch.clip_labels.unsqueeze(-1)
-            return activity, torch.ones_like(activity)
-        activity = pool_frame_labels(batch.frame_labels, reduction)
-        return activity, prior_weight(activity, self.prior)
+        """Activity l and weight W of all nodes, at a classifier's frame rate, [B, N, F'] each.
+
+        A clip is one frame, unweighted. What is not known, NaN among the labels, is 0 in both.
+        """
+        clip = supervision == "clip"
+        labels = batch.clip_labels.unsqueeze(-1) if clip else pool_frame_labels(batch.frame_labels, reduction)
+        activity = labels.nan_to_num(0)
+        weight = torch.ones_like(activity) if clip else prior_weight(activity, self.prior)
+        return activity, weight.masked_fill(labels.isnan(), 0)
 
 
 def logits_at_label_rate(logits: Tensor, supervision: LabelSupervision) -> Tensor:

@@ -1,13 +1,14 @@
 """The losses of Pishdadian, Wichern, Le Roux, "Learning to separate sounds from weakly labeled scenes" (ICASSP 2020).
 
-Axes: B mixtures, C classes, E estimates (one per class, E = C), F frequency bins, T frames. A loss is one value per
-mixture, [B]: ranks and batch sizes then add up in the mean. `activity` is 1 where a class is active and 0 elsewhere.
-Losses sum over classes, estimates and bins, as the equations do, and average over frames.
+Axes: B mixtures, C classes, E estimates (one per class, E = C; E = C + 1 with the residual, which is not in the paper,
+what belongs to no class), F frequency bins, T frames. A loss is one value per mixture, [B]: ranks and batch sizes then
+add up in the mean. `activity` is 1 where a class is active and 0 elsewhere. Losses sum over classes, estimates and
+bins, as the equations do, and average over frames.
 """
 
 import torch
 from torch import Tensor
-from torch.nn.functional import binary_cross_entropy_with_logits
+from torch.nn.functional import binary_cross_entropy_with_logits, pad
 
 from lightning_modules.networks.heads import MaskKind
 
@@ -42,28 +43,46 @@ def classification_loss(logits: Tensor, activity: Tensor, weight: Tensor) -> Ten
 
 
 def estimate_classification_loss(
-    logits: Tensor, activity: Tensor, weight: Tensor, drawn: Tensor | None = None
+    logits: Tensor,
+    activity: Tensor,
+    weight: Tensor,
+    drawn: Tensor | None = None,
+    residual: bool = False,
+    related: Tensor | None = None,
 ) -> Tensor:
     """The classifier on the estimates: Σ_i L_class(Ŝ_i), estimate i to hold class i when active, nothing else.
 
-    W_j,τ follows the mixture's label of j also where the target is 0. Averaged over frames.
+    W_j,τ follows the mixture's label of j also where the target is 0. A residual is to hold no class. Averaged over
+    frames.
+
+    In a hierarchy C counts parents, too, and an estimate is to hold what is active of its node, above it and below. A
+    weight of 0 says that a label is not known: then neither the node's estimate counts nor the node in others.
 
     Args:
         logits: of p(Ŝ_i), [B, E, C, T].
         activity: l, [B, C, T].
         weight: W, [B, C, T].
         drawn: which estimates the logits are of, int64 [B, E], where they are fewer, drawn at random: the loss is C/E
-            times theirs, and in the mean over draws that of all.
+            times theirs, and in the mean over draws that of all. With a residual, C + 1 times over E.
+        residual: whether one of all estimates, the last, is the residual.
+        related: 1 where one of two nodes contains the other, [C, C]; no two unless given.
 
     Returns:
         [B]
     """
-    target = torch.diag_embed(activity.mT).permute(0, 2, 3, 1)  # [B, E, C, T]: l_i at j = i, 0 elsewhere
+    related = torch.eye(activity.shape[1]).to(activity) if related is None else related
+    # [B, E, C, T]: l_i at j = i, 0 elsewhere; in a hierarchy also at the nodes above and below.
+    target = related.unsqueeze(-1) * activity.unsqueeze(2) * activity.unsqueeze(1)
+    known = pad((weight > 0).to(weight), (0, 0, 0, int(residual)), value=1.0)
+    if residual:
+        target = pad(target, (0, 0, 0, 0, 0, 1))
+    estimates = target.shape[1]
     if drawn is not None:
         target = target.take_along_dim(drawn[..., None, None], 1)
+        known = known.take_along_dim(drawn[..., None], 1)
     cross_entropy = binary_cross_entropy_with_logits(logits, target, reduction="none")
-    loss = (weight.unsqueeze(1) * cross_entropy).sum((-3, -2)).mean(-1)
-    return loss * (activity.shape[1] / logits.shape[1])
+    loss = (weight.unsqueeze(1) * known.unsqueeze(2) * cross_entropy).sum((-3, -2)).mean(-1)
+    return loss * (estimates / logits.shape[1])
 
 
 def loud_frames(mixture: Tensor, threshold: float = 0.01) -> Tensor:
@@ -80,26 +99,36 @@ def loud_frames(mixture: Tensor, threshold: float = 0.01) -> Tensor:
     return (level >= threshold * level.amax(-1, keepdim=True)).to(mixture.dtype)
 
 
-def mixture_loss(mixture: Tensor, estimates: Tensor, activity: Tensor, kept: Tensor) -> Tensor:
+def mixture_loss(
+    mixture: Tensor, estimates: Tensor, activity: Tensor, kept: Tensor, residual_weight: float = 0.0
+) -> Tensor:
     """The active classes' estimates add up to the mixture, the others are silent; averaged over the frames kept.
 
     L_mix(τ) = Σ_ω |X - Σ_{i∈A_τ} Ŝ_i| + Σ_ω Σ_{i∉A_τ} |Ŝ_i|
 
+    A residual R always explains a part of the mixture, at a price: |X - R - Σ_{i∈A_τ} Ŝ_i| + ρ |R| takes the place of
+    the first term.
+
     Args:
         mixture: magnitude X, [B, F, T].
-        estimates: magnitudes Ŝ, non-negative, [B, C, F, T]; or complex, with phases relative to the mixture's.
+        estimates: magnitudes Ŝ, non-negative, [B, E, F, T]; or complex, with phases relative to the mixture's. The last
+            is R where they are one more than the classes.
         activity: A, [B, C, T]; for clip labels the clip's label in every frame.
         kept: frames that count, [B, T].
+        residual_weight: ρ. Of magnitudes that add up to the mixture, 1 makes the loss that without a residual.
 
     Returns:
         [B]
     """
+    residual = estimates[:, activity.shape[1] :]
+    activity = pad(activity, (0, 0, 0, residual.shape[1]), value=1.0)
     explained = torch.einsum("bcft,bct->bft", estimates, activity.to(estimates.dtype))
     if estimates.is_complex():
         others = torch.einsum("bcft,bct->bft", estimates.abs(), 1 - activity)
     else:  # Ŝ ≥ 0, so the inactive estimates' absolute sum is the whole sum less the active part.
         others = estimates.sum(1) - explained
-    return _mean_over_kept_frames((mixture - explained).abs() + others, kept)
+    price = residual_weight * residual.abs().sum(1)
+    return _mean_over_kept_frames((mixture - explained).abs() + others + price, kept)
 
 
 def truncated_sources(kind: MaskKind, mixture: Tensor, sources: Tensor) -> Tensor:

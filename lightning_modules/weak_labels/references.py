@@ -69,7 +69,8 @@ class ReferenceSeparator(SeparatrixModule):
             whole = spectrum.abs().unsqueeze(1)
         else:
             by_labels = self.method == "oracle_activity_mask"
-            shares = batch.frame_labels.unsqueeze(2) if by_labels else stft(batch.sources, self.geometry).abs()
+            active = batch.frame_labels[:, : len(self.classes)]  # without parents
+            shares = active.unsqueeze(2) if by_labels else stft(batch.sources, self.geometry).abs()
             whole = shares.sum(1, keepdim=True)
-        masks = shares / whole.clamp_min(1e-12)
+        masks = (shares / whole.clamp_min(1e-12))[:, : len(self.classes)]  # sounds of no class have their share
         return istft(product(masks, spectrum.unsqueeze(1)), self.geometry, batch.mixture.shape[-1])

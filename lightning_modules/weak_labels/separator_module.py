@@ -5,6 +5,7 @@ from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import pad
 
 from lightning_modules.base_module import Interval
 from lightning_modules.batch import Batch
@@ -29,7 +30,6 @@ from lightning_modules.weak_labels.losses import (
     estimate_classification_loss,
     loud_frames,
     mixture_loss,
-    prior_weight,
     truncated_source_loss,
     truncated_sources,
 )
@@ -53,6 +53,8 @@ class WeakLabelSeparator(WeakLabelModule):
         joint_classifier: instead of `classifier`, settings of an EventClassifier that is trained together with the
             separator from scratch, an ablation: the two co-adapt and separation degrades.
         classes: sound classes, in the order of sources and labels.
+        hierarchy: parents of the classes. A parent's estimate is the sum of its children's; it is what the loss speaks
+            of where a mixture is labelled no finer.
         sample_rate: in Hz.
         window: of the spectrogram, in samples.
         hop: of the spectrogram, in samples.
@@ -65,6 +67,11 @@ class WeakLabelSeparator(WeakLabelModule):
             is dropped, (C + 1)·bins numbers a frame: of masks that share a bin out, not all can close.
         mask_floor: lowest value of a mask, or of its real part, in place of 0: a class that the network misses is then
             the mixture, quieter, rather than whatever leaks, and a classifier hears of it.
+        residual: whether what the estimates leave of the mixture is learnt, too: from the sounds of no class among the
+            sources, or by weak labels, so that a classifier finds no class in it. For `masks: softmax`.
+        residual_weight: ρ, price of the residual in the mixture loss of weak labels, which would rather have a sound in
+            class i than in the residual where i is labelled more than 1 - ρ/2 of the times that it sounds; 1 makes it
+            the published loss.
         epsilon: floor of the separator's logarithmic input.
         input_normalisation: of that input: `none`, or to mean 0 and variance 1 over each `mixture`.
         alpha: weight α of the mixture loss; 0 leaves classification alone.
@@ -94,6 +101,8 @@ class WeakLabelSeparator(WeakLabelModule):
         mask: MaskKind = "magnitude",
         masks: MaskActivation = "sigmoid",
         mask_floor: float = 0.0,
+        residual: bool = False,
+        residual_weight: float = 0.1,
         epsilon: float = 1e-8,
         input_normalisation: InputNormalisation = "none",
         alpha: float = 100.0,
@@ -104,20 +113,26 @@ class WeakLabelSeparator(WeakLabelModule):
         optimizer: OptimizerCallable = choice(torch.optim.Adam, lr=1e-4),
         scheduler: SchedulerCallable | None = None,
         scheduler_interval: Interval = "epoch",
+        hierarchy: dict[str, Any] | None = None,
     ) -> None:
         geometry: dict[str, Any] = {"sample_rate": sample_rate, "window": window, "hop": hop}
         schedule: dict[str, Any] = {"scheduler": scheduler, "scheduler_interval": scheduler_interval}
-        super().__init__(classes=classes, **geometry, optimizer=optimizer, **schedule)
+        super().__init__(classes=classes, hierarchy=hierarchy, **geometry, optimizer=optimizer, **schedule)
         require_one_of(get_args(Supervision), supervision=supervision)
         require_one_of(get_args(InputNormalisation), input_normalisation=input_normalisation)
         require_one_of(get_args(MaskKind), mask=mask)
         require_one_of(get_args(MaskActivation), masks=masks)
         require_positive(epsilon=epsilon, strong_scale=strong_scale)
         require_between(0, 1e9, alpha=alpha, classification=classification)
-        require_between(0, 1, quiet_frames=quiet_frames, mask_floor=mask_floor)
+        require_between(0, 1, quiet_frames=quiet_frames, residual_weight=residual_weight)
+        if residual and masks != "softmax":
+            raise InputError(f"residual: masks: {masks} leave no share of each bin to it; set masks to softmax")
         classes = list(classes)
+        # The residual has a floor, too: all shares of a bin add up to 1.
+        floors = len(classes) + 1 if residual else 1
+        require_between(0, 1 / floors, mask_floor=mask_floor)
         if classified_estimates is not None:
-            require_whole(1, len(classes), classified_estimates=classified_estimates)
+            require_whole(1, len(self.tree.names) + residual, classified_estimates=classified_estimates)
         self.save_hyperparameters()
         self.supervision = supervision
         self.classifier_checkpoint = classifier and str(classifier).replace("{supervision}", supervision)
@@ -130,6 +145,9 @@ class WeakLabelSeparator(WeakLabelModule):
         self.mask_kind = mask
         self.mask_activation = masks
         self.mask_floor = mask_floor
+        self.above_floors = 1 - floors * mask_floor
+        self.residual = residual
+        self.residual_weight = residual_weight
         self.classified_estimates = classified_estimates
         bins = self.geometry.bins
         self.network = made_of(network, nn.Module)(bins, mask_maps(len(classes), masks, mask) * bins)
@@ -144,15 +162,15 @@ class WeakLabelSeparator(WeakLabelModule):
             raise InputError(f"{' and '.join(named)}: give only one of them")
         if joint is not None:
             _require_known(joint, ("network", "gain"), "joint_classifier")
-            self.classifier = EventClassifier(supervision, classes, **geometry, **joint)
+            self.classifier = EventClassifier(supervision, classes, hierarchy=hierarchy, **geometry, **joint)
         if external is not None:
             if supervision != "clip":
                 raise InputError(f"external_classifier: is for clip labels, not for {supervision} labels; give another")
             _require_known(external, SETTINGS, "external_classifier")
-            self.classifier = ExternalClassifier(self.geometry, classes, **external)
+            self.classifier = ExternalClassifier(self.geometry, self.tree.names, **external)
 
     def signature(self) -> dict[str, Any]:
-        return {**super().signature(), "supervision": self.supervision}
+        return {**super().signature(), "supervision": self.supervision, "residual": self.residual}
 
     def setup(self, stage: str) -> None:
         """Check the data, take the class prior, and load the classifier where a loss needs it."""
@@ -186,7 +204,7 @@ class WeakLabelSeparator(WeakLabelModule):
             deviation, mean = deviation_and_mean or torch.std_mean(features, dim=(1, 2), keepdim=True)
             features = (features - mean) / deviation.clamp_min(1e-3)
         masks = class_masks(self.network(features), len(self.classes), self.mask_activation, self.mask_kind)
-        return self.mask_floor + (1 - self.mask_floor) * masks if self.mask_floor else masks
+        return self.mask_floor + self.above_floors * masks if self.mask_floor else masks
 
     def forward(self, mixture: Tensor) -> Tensor:
         """Estimated sources, [B, C, T], of mixtures, [B, T]: each mask times the mixture's spectrum."""
@@ -204,15 +222,20 @@ class WeakLabelSeparator(WeakLabelModule):
             masks: [B, C, bins, F].
             batch: the labels, and for strong supervision the sources.
         """
+        if self.residual:
+            rest = 1 - masks.sum(1, keepdim=True)
+            masks = torch.cat((masks, rest if masks.is_complex() else rest.clamp_min(0)), 1)
         estimates = masks * magnitude.unsqueeze(1)
         # The classifier may run in reduced precision, the losses never.
         of_estimates = of_mixture = drawn = None
         if self.classifier is not None and self._uses_classifier:
-            given = estimates.abs() if estimates.is_complex() else estimates
+            given = self.tree.sums(estimates)
+            given = given.abs() if given.is_complex() else given
             if isinstance(self.classifier, ExternalClassifier) and self.classifier.takes == "waveform":
-                given = self._resynthesise(stft(batch.mixture, self.geometry), masks, batch.mixture.shape[-1])
+                spectrum, of_nodes = stft(batch.mixture, self.geometry), self.tree.sums(masks)
+                given = self._resynthesise(spectrum, of_nodes, batch.mixture.shape[-1])
             if self.training and self.classified_estimates is not None:
-                order = torch.rand(estimates.shape[:2], device=estimates.device).argsort(1)
+                order = torch.rand(given.shape[:2], device=estimates.device).argsort(1)
                 drawn = order[:, : self.classified_estimates]
                 given = given.take_along_dim(drawn.view(*drawn.shape, *[1] * (given.ndim - 2)), 1)
             of_estimates = self.classifier(given.flatten(0, 1)).unflatten(0, given.shape[:2])
@@ -222,17 +245,24 @@ class WeakLabelSeparator(WeakLabelModule):
             kept = loud_frames(magnitude, self.quiet_frames)
             if self.supervision == "strong":
                 mixture = magnitude if self.mask_kind == "magnitude" else stft(batch.mixture, self.geometry)
-                sources = truncated_sources(self.mask_kind, mixture, stft(batch.sources, self.geometry))
-                weight = prior_weight(batch.frame_labels, self.prior)
+                # Mixtures may have no sounds of no class; a weight of 2 is the mean of each class's over frames.
+                sources = pad(batch.sources, (0, 0, 0, int(self.residual)))[:, : masks.shape[1]]
+                sources = truncated_sources(self.mask_kind, mixture, stft(self.tree.sums(sources), self.geometry))
+                _, weight = self.targets(batch, "frame", 1)
+                if self.tree.parents:
+                    weight, masks = weight * self.tree.lowest(batch.frame_labels), self.tree.sums(masks)
+                weight = pad(weight, (0, 0, 0, int(self.residual)), value=2.0)
                 return self.strong_scale * truncated_source_loss(magnitude, sources, masks, weight, kept)
-            active = batch.frame_labels
+            active = self.tree.of_leaves(batch.frame_labels)
             if self.supervision == "clip":
-                active = batch.clip_labels.unsqueeze(-1).expand_as(active)
-            loss = self.alpha * mixture_loss(magnitude, estimates, active, kept)
+                active = self.tree.of_leaves(batch.clip_labels).unsqueeze(-1).expand_as(active)
+            loss = self.alpha * mixture_loss(magnitude, estimates, active, kept, self.residual_weight)
             if self.classifier is not None and of_estimates is not None:
                 activity, weight = self.targets(batch, self.supervision, self.classifier.frame_reduction)
                 logits = logits_at_label_rate(of_estimates, self.supervision)
-                loss = loss + self.classification * estimate_classification_loss(logits, activity, weight, drawn)
+                related = self.tree.related.to(weight)
+                on_estimates = estimate_classification_loss(logits, activity, weight, drawn, self.residual, related)
+                loss = loss + self.classification * on_estimates
             if isinstance(self.classifier, EventClassifier) and of_mixture is not None:
                 loss = loss + self.classifier.loss(of_mixture, batch)
         return loss

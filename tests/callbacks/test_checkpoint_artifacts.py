@@ -58,7 +58,7 @@ def test_best_and_last_are_versions_of_one_artifact_the_newer_one_the_latest(ver
     ]
     best, last = (dict(artifact.metadata) for artifact, _ in logged)
     settings = {"module": "Kind", "sample_rate": 8000, "window": 256, "hop": 128}
-    settings |= {"classes": ["siren", "dog_bark"], "supervision": "strong"}
+    settings |= {"classes": ["siren", "dog_bark"], "supervision": "strong", "residual": False, "hierarchy": None}
     assert best == {**settings, "epoch": 3, "global_step": 30, "validation_loss": 0.25}
     assert last == {**settings, "epoch": 5, "global_step": 50}
     for (artifact, _), name in zip(logged, ("best", "last"), strict=True):

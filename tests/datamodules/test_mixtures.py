@@ -18,6 +18,7 @@ from datamodules.corpora.librispeech import LibriSpeech
 from datamodules.corpora.musdb18 import MUSDB18
 from datamodules.corpora.procedural import Procedural, ProceduralMusic, ProceduralVoices
 from datamodules.corpora.urbansound8k import UrbanSound8K
+from datamodules.inspection import integrated_loudness
 from datamodules.mixtures import MixtureDataModule
 from datamodules.pair_recipes import PairRules
 from datamodules.recipes import SceneRules
@@ -188,7 +189,8 @@ def test_the_class_prior_is_the_share_of_active_frames_over_all_training_mixture
     labels = dataset.batch(range(len(dataset))).frame_labels
     for ranks in (1, 3, 40):
         counted = sum(dataset.active_frames(rank, ranks) for rank in range(ranks))
-        assert counted.dtype == torch.int64 and torch.equal(counted, labels.sum((0, 2)).long())
+        assert counted.dtype == torch.int64 and torch.equal(counted[0], labels.sum((0, 2)).long())
+        assert (counted[1] == labels[:, 0].numel()).all()
     torch.testing.assert_close(module.class_prior(), labels.mean((0, 2)))
 
 
@@ -243,6 +245,15 @@ def test_songs_are_coherent_where_they_are_evaluated_and_by_a_share_where_they_t
         *(("scenes", {name: 0}, f"{name}: 0; at least 1") for name in ("batch_size", "evaluation_batch_size")),
         ("scenes", {"window": 255}, "window: 255; an even number"),
         ("scenes", {"seed": -1}, "seed: -1; at least 0"),
+        ("scenes", {"unlabelled_events": -1}, "unlabelled_events: -1; a number from 0 to"),
+        ("scenes", {"hierarchy": {"alarm": ["siren", "bell"]}}, "hierarchy: bell is not among the classes"),
+        ("scenes", {"level_shares": [0.5, 0.5]}, r"level_shares: \[0.5, 0.5\]; 1, one for each depth"),
+        (
+            "scenes",
+            {"level_shares": [0.5]},
+            r"level_shares: \[0.5\]; 1, one for each depth of the hierarchy, which add",
+        ),
+        ("scenes", {"unlabelled_classes": ["siren"]}, "unlabelled_classes: siren among `classes`, too; leave it out"),
         ("voices", {"sources": 1}, "sources: 1; at least 2"),
         ("voices", {"train_coherent": 0.5}, "coherent: 0.5; only stems sound together"),
         ("songs", {"fewest_sources": 2}, "fewest_sources: 2; a mixture of stems has all of them: leave it out"),
@@ -263,6 +274,7 @@ def clip(label: str, fold: int, recording: str) -> Clip:
 
 OWN = [clip(label, fold, f"{label}{fold}") for fold in (1, 2) for label in "ab"]
 STEMS = {"stems": ["a", "b"], "evaluation_coherent": 1.0}
+ALL = ("car_horn", "dog_bark", "gun_shot", "jackhammer", "siren")
 
 
 @pytest.mark.parametrize(
@@ -280,6 +292,8 @@ STEMS = {"stems": ["a", "b"], "evaluation_coherent": 1.0}
         ),
         ("scenes", None, {"classes": ("siren", "thunder")}, r"thunder: no clip in train_folds \[1\] of procedural"),
         ("scenes", None, {"validation_folds": (8,)}, r"no clip in validation_folds \[8\] of procedural"),
+        ("scenes", None, {"unlabelled_events": 1, "unlabelled_classes": ["rain"]}, "no clip of rain in procedural"),
+        ("scenes", None, {"unlabelled_events": 1, "classes": ALL}, r"unlabelled_events: no clip .* train_folds \[1\]"),
         ("scenes", None, {"batch_size": 24}, "epoch_mixtures: 23 over 1 ranks do not fill a batch of 24"),
     ],
 )
@@ -293,6 +307,67 @@ def test_data_that_cannot_be_mixed_are_named_in_one_line(banks, kind, clips, cha
 def test_a_split_without_folds_is_not_needed(tmp_path):
     module = built("voices", tmp_path, corpus=Noises(*OWN), validation_folds=(), test_folds=())
     assert len(list(module.train_dataloader())) == 5
+
+
+def test_events_of_other_classes_are_added_to_the_same_scenes_and_their_sum_is_the_last_source(banks):
+    plain, scenes = (built("scenes", banks, **more) for more in ({}, {"unlabelled_events": 2, "unlabelled_level": 3}))
+    others = {"gun_shot", "jackhammer"}
+    without, batch = (module.dataset("test").batch(range(11)) for module in (plain, scenes))
+    assert torch.equal(batch.sources[:, :3], without.sources) and torch.equal(batch.frame_labels, without.frame_labels)
+    torch.testing.assert_close(batch.sources.sum(1), batch.mixture, rtol=0, atol=1e-6)
+    for index in range(11):
+        recipe, expected, recordings = scenes.recipes("test")(index), np.zeros(16_000), []
+        for number, of, onset, loudness in zip(*recipe[:4], strict=True):
+            clip = scenes.bank.clips[number]
+            assert (of == 3) == (clip.label in others) and clip.fold == 3
+            if of == 3:
+                assert -27 <= loudness <= -22 and 0 <= onset <= 1.8
+                sound, begin = SOUNDS.read(clip)[0], round(onset * RATE)
+                sound = sound * 10 ** ((loudness - integrated_loudness(sound, RATE)) / 20)
+                expected[begin : begin + len(sound)] += sound[: 16_000 - begin]
+                recordings.append(clip.recording)
+        np.testing.assert_allclose(batch.sources[index, 3], expected, atol=1e-6)
+        assert scenes.dataset("test").recordings(index, 3) == list(dict.fromkeys(recordings))
+    assert 0 < batch.sources[:, 3].any(-1).sum() < 11  # some have none
+    assert next(iter(scenes.train_dataloader())).sources.shape[1] == 4
+    assert plain.signature("test") == built("scenes", banks, unlabelled_level=3).signature("test")
+    states = [built("scenes", banks, **more).state_dict() for more in ({}, {"unlabelled_events": 2})]
+    changed = {name for name, value in states[0].items() if value != states[1][name]}
+    assert changed == {"unlabelled_events", "train_clips", "validation_clips"}
+
+
+def test_labels_of_a_hierarchy_reach_down_to_the_level_of_each_mixture(banks):
+    plain = built("scenes", banks)
+    scenes = built("scenes", banks, hierarchy={"alarm": ["car_horn", "siren"]}, level_shares=[0.6, 0.4])
+    for split in ("train", "validation", "test"):
+        without, batch = (module.dataset(split).batch(range(9)) for module in (plain, scenes))
+        assert torch.equal(batch.mixture, without.mixture) and torch.equal(batch.sources, without.sources)
+        labels = torch.cat((without.frame_labels, without.frame_labels[:, [0, 2]].amax(1, keepdim=True)), 1)
+        coarse = batch.frame_labels[:, 0, 0].isnan()
+        assert coarse.any() == (split != "test") and not coarse.all()
+        labels[coarse.nonzero(), torch.tensor([0, 2])] = torch.nan
+        torch.testing.assert_close(batch.frame_labels, labels, equal_nan=True)
+        torch.testing.assert_close(batch.clip_labels, labels.amax(-1), equal_nan=True)
+        assert torch.equal(scenes.dataset(split)[5].frame_labels.isnan(), labels[5].isnan())  # of the index alone
+    known = scenes.dataset("train").batch(range(23)).frame_labels
+    torch.testing.assert_close(scenes.class_prior(), known.nanmean((0, 2)))
+    coarse = built("scenes", banks, hierarchy=scenes.hierarchy, level_shares=[1, 0])
+    assert coarse.class_prior()[[0, 2]].tolist() == [0.5, 0.5]
+    assert len({module.signature("train") for module in (plain, scenes, coarse)}) == 3
+    with pytest.raises(InputError, match="level_shares"):
+        require_unchanged(coarse.state_dict(), scenes.state_dict())
+
+
+def test_unlabelled_clips_are_of_recordings_that_lie_in_one_fold_and_have_no_clip_of_a_class(tmp_path):
+    known = [clip(label, fold, f"{label}{fold}") for fold in (1, 2, 3) for label in "ab"]
+    alone = [clip("rain", fold, f"rain{fold}") for fold in (1, 2, 3)] + [clip("wind", 2, "w")]
+    spread = [clip("rain", 1, "r"), clip("wind", 3, "r"), clip("rain", 2, "s"), clip("rain", 7, "s")]
+    corpus = Noises(clip("wind", 1, "a1"), *alone, *spread, *known)
+    settings = {"corpus": corpus, "classes": ("a", "b"), "unlabelled_events": 1}
+    assert module_of("scenes", tmp_path, **settings).clips() == known + alone
+    settings["unlabelled_classes"] = ["wind"]
+    assert module_of("scenes", tmp_path, **settings).clips() == [*known, alone[-1], spread[1]]
+    assert module_of("scenes", tmp_path, **settings, saliences=(2,)).included() == []
 
 
 def configured(names: list[str], corpus: Any, folder: Path) -> SourcePairs:

@@ -6,13 +6,13 @@ import pytest
 from scipy import signal
 
 from datamodules.corpora.corpus import Clip, Corpus
-from datamodules.corpora.procedural import Procedural, ProceduralMusic, ProceduralVoices
+from datamodules.corpora.procedural import Procedural, ProceduralKinds, ProceduralMusic, ProceduralVoices
 from lightning_modules.errors import InputError
 
 CLASSES = ["car_horn", "dog_bark", "gun_shot", "jackhammer", "siren"]
 RATE = 8000
 Sounds = dict[str, dict[Clip, np.ndarray]]
-CORPORA = (Procedural(40, RATE), ProceduralVoices(30, 2, RATE), ProceduralMusic(20, 2, RATE))
+CORPORA = (Procedural(40, RATE), ProceduralKinds(40, RATE), ProceduralVoices(30, 2, RATE), ProceduralMusic(20, 2, RATE))
 each_corpus = pytest.mark.parametrize("corpus", CORPORA, ids=lambda corpus: corpus.name)
 
 

@@ -12,7 +12,7 @@ import torch
 
 from datamodules.corpora.corpus import Clip
 from datamodules.pair_recipes import PairRecipes, PairRules
-from datamodules.recipes import Recipe, SceneRecipes, SceneRules, generator_for
+from datamodules.recipes import PartlyLabelledRecipes, Recipe, SceneRecipes, SceneRules, generator_for
 from datamodules.scene_statistics import distinct_classes_law
 from datamodules.sound_bank import SoundBank
 from lightning_modules.errors import InputError
@@ -148,6 +148,26 @@ def test_clips_are_the_draws_of_numpys_choice_without_replacement(rate, sizes):
 def test_a_rate_far_beyond_the_clips_is_refused_instead_of_drawn_for_ever():
     with pytest.raises(InputError, match=r"event_rate: 60 .*\[2, 2\] clips in the train split"):
         scenes(clips=[np.arange(2), np.arange(2, 4)], event_rate=60)(0)
+
+
+def test_unlabelled_events_leave_those_of_the_classes_as_they_are_and_their_number_is_poisson():
+    rules = SceneRules(event_rate=1.5, quietest=-20, loudest=-20)
+    others = SceneRecipes(rules, [np.arange(500, 530), np.arange(600, 690)], 0, "train", None, 0, "unlabelled")
+    both = PartlyLabelledRecipes(scenes(), others)
+    counts, classes = [], []
+    for index in range(2000):
+        recipe, scene = both(index), scenes()(index)
+        known = len(scene.clips)
+        assert same([field[:known] for field in recipe[:5]], scene[:5])
+        assert (recipe.classes[known:] == 5).all() and (recipe.loudness[known:] == -20).all()
+        counts.append(len(recipe.clips) - known)
+        classes += (recipe.clips[known:] >= 600).tolist()
+    expected = scipy.stats.poisson.pmf(np.arange(5), 1.5)
+    found = np.bincount(np.minimum(counts, 5), minlength=6)
+    assert scipy.stats.chisquare(found, 2000 * np.append(expected, 1 - expected.sum())).pvalue > 0.001
+    assert scipy.stats.binomtest(sum(classes), len(classes)).pvalue > 0.001
+    # Stored when they were first drawn.
+    assert both(12345).clips.tolist() == [421, 236, 514, 616, 517, 503]
 
 
 @pytest.mark.parametrize("sources", [2, 4])

@@ -10,18 +10,20 @@ import torch
 from experiments.benchmarks import comparison, deep_clustering, published
 from experiments.benchmarks.command import BENCHMARKS
 from experiments.benchmarks.comparison import Comparison, Timed, measure
+from experiments.benchmarks.networks import multiply_adds
 from experiments.cli import main
-from lightning_modules.networks import BLSTM
+from lightning_modules.networks import BLSTM, TFLocoformer
 
 NETWORK, CHANNELS = {"network": partial(BLSTM, units=4, layers=1)}, {"channels": (2, 2, 2)}
 TINY = {
     "data": {"MIXTURES": 4, "REFERENCE_MIXTURES": 2, "BATCH": 2, "CLIPS_PER_CLASS": 2},
     "deep_clustering": {"LOSS_BATCH": 2, "LOSS_BINS": 1000, "BINS": 20_000, "POINTS": 150, "BATCH": 2},
     "training": {"SIZES": NETWORK, "CLASSIFIER": CHANNELS, "PAIRS": 2, "STEPS": 1},
+    "networks": {"SCENES": 1, "STEPS": 1},
     "evaluation": {"SAMPLES": 8000, "SIZES": NETWORK, "MODELS": ("one",), "MIXTURES": 2, "REFERENCE_MIXTURES": 1},
     "separation": {"LONG": 2, "SHORT": 1, "MODELS": ("one",), "CLUSTERING": NETWORK, "WEAK_LABELS": NETWORK},
 }
-ROWS = dict(zip(BENCHMARKS, (3, 1, 3, 4, 2, 1, 2, 2), strict=True))
+ROWS = dict(zip(BENCHMARKS, (3, 1, 3, 4, 2, 2, 1, 2, 2), strict=True))
 
 
 @pytest.fixture
@@ -41,6 +43,21 @@ def test_both_ways_agree_and_every_run_is_kept(name, tiny, tmp_path):
     for row in found["rows"]:
         assert len(row["ours"]) == len(row["reference"]) and min(row["ours"] + row["reference"]) > 0
         assert (min(row["peak_bytes"]) > 0) == (name == "separate")
+
+
+def test_multiply_adds_are_those_of_the_equations():
+    frames, units, bands, width, hidden = 10, 3, 4, 8, 5
+    blstm = 2 * 4 * units * (17 + units) + 2 * units * 34
+    assert multiply_adds(BLSTM(17, 34, units=units, layers=1), torch.zeros(2, 17, frames)) == 2 * frames * blstm
+    transformer = TFLocoformer(17, 34, bands=bands, features=width, hidden=hidden, layers=1, merged_frames=2)
+    steps, kernel = frames // 2, 3
+    # Over `length` vectors; the first convolution of each pair also gives those that touch an end.
+    convolutions = [2 * kernel * width * hidden * (2 * (length + kernel - 1) + length) for length in (steps, bands)]
+    attention = [4 * width**2 * length + 2 * width * length**2 for length in (steps, bands)]
+    over_time, over_bands = map(sum, zip(convolutions, attention, strict=True))
+    coders = 2 * 17 * width + bands * width * 4 * width + 4 * width * 2 * 34
+    expected = steps * coders + bands * over_time + steps * over_bands
+    assert multiply_adds(transformer, torch.zeros(1, 17, frames)) == expected
 
 
 def test_a_benchmark_ends_where_the_ways_differ(tiny, monkeypatch):

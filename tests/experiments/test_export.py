@@ -21,7 +21,7 @@ from lightning_modules.checkpoint_io import AtomicCheckpointIO
 from lightning_modules.deep_clustering.module import DeepClustering
 from lightning_modules.errors import InputError
 from lightning_modules.exported_model import weights_digest, write_exported
-from lightning_modules.networks import BLSTM, CRNN, BandSplit
+from lightning_modules.networks import BLSTM, CRNN, BandSplit, TFLocoformer
 from lightning_modules.trained_module import load_module
 from lightning_modules.weak_labels.classifier_module import EventClassifier
 from lightning_modules.weak_labels.separator_module import WeakLabelSeparator
@@ -237,9 +237,11 @@ def test_the_command_line_shows_a_card_of_a_checkpoint_and_of_its_export_alike_t
 
 # --- programs ---
 
-BANDS = partial(BandSplit, bands=3, features=4, units=3, layers=1)
+BANDS = partial(BandSplit, bands=3, features=4, units=3, layers=1, merged_frames=2)
+TRANSFORMER = partial(TFLocoformer, bands=3, features=8, hidden=3, layers=1, merged_frames=4)
 MODULES = {
     "separator": lambda: WeakLabelSeparator(network=BANDS, input_normalisation="mixture", **SETTINGS),
+    "transformer": lambda: WeakLabelSeparator(network=TRANSFORMER, **SETTINGS),
     "complex separator": lambda: WeakLabelSeparator(network=TWO_LAYERS, mask="complex", masks="softmax", **SETTINGS),
     "classifier": lambda: EventClassifier(network=partial(CRNN, channels=[2, 3, 4], units=3), **SETTINGS),
     "deep clustering": lambda: DeepClustering(network=TWO_LAYERS, dimensions=3, **GEOMETRY),

@@ -23,7 +23,8 @@ PRESETS = get_args(Preset)
 NAMES = {str(path.relative_to(CONFIGS).with_suffix("")) for path in CONFIGS.rglob("*.yaml")}
 CORPORA = {name for name in NAMES if "/corpora/" in name}
 TESTED_ELSEWHERE = {"deep_clustering/source_count"}
-ABLATIONS = sorted(name for name in NAMES if {"ablations", "heads", "masks"} & {*name.split("/")})
+ADDED = ("ablations", "heads", "hierarchy", "masks", "networks", "unlabelled")
+ABLATIONS = sorted(name for name in NAMES if name.split("/")[1] in ADDED)
 TAGGERS = sorted(name for name in NAMES if "/taggers/" in name)
 NETWORK = ("--model.network.units", "6", "--model.network.layers", "1")
 
@@ -51,7 +52,7 @@ def stages_of(recordings, separatrix, tmp_path_factory):
     return of
 
 
-def test_every_configuration_is_a_stage_of_a_reproduction_or_an_ablation(stages_of):
+def test_every_configuration_is_a_stage_of_a_reproduction_or_added_to_one(stages_of):
     systems = ("weak_labels", "model_selection")
     added = {*ABLATIONS, *TAGGERS, *CORPORA, *TESTED_ELSEWHERE}
     assert set().union(*(used(stages_of(s, p)) for s in systems for p in PRESETS)) == NAMES - added
@@ -102,7 +103,7 @@ def test_the_stems_of_songs_are_classes(recordings, separatrix, tmp_path):
 
 
 @pytest.mark.parametrize("name", ABLATIONS)
-def test_an_ablation_is_added_to_a_training_or_a_selection_and_what_it_says_holds(
+def test_an_ablation_or_a_network_is_added_to_a_training_or_a_selection_and_what_it_says_holds(
     name, separatrix, model_selection, tmp_path
 ):
     says = yaml.safe_load((CONFIGS / f"{name}.yaml").read_text())
@@ -115,6 +116,12 @@ def test_an_ablation_is_added_to_a_training_or_a_selection_and_what_it_says_hold
         command = ("fit", "--config", "deep_clustering/model", *NETWORK, *music[2:])
     elif kind == "ReferenceSeparator":
         command = ("test", *separatrix.arguments("ideal_ratio_mask"))
+    elif "/unlabelled/" in name:  # of the procedural sounds, some must be of no class
+        command = ("fit", *separatrix.arguments("strong", {"data.classes": "[car_horn, siren]"}))
+    elif "/hierarchy/" in name:  # a level is one of a tree
+        tree = () if "hierarchy" in says["data"]["init_args"] else ("--config", "weak_labels/hierarchy/urban")
+        command = ("fit", *separatrix.arguments("strong"), *tree)
+        separatrix.succeed("bank", *separatrix.scene_words(), *tree, "--config", name)
     elif kind == "EventClassifier":
         command = ("fit", *separatrix.arguments("classifier_frame"))
     else:
@@ -124,6 +131,29 @@ def test_an_ablation_is_added_to_a_training_or_a_selection_and_what_it_says_hold
     resolved = yaml.safe_load((tmp_path / ("config.yaml" if command[0] == "fit" else "test.yaml")).read_text())
     assert says
     require_within(resolved, says)
+
+
+def test_classes_are_learnt_from_labels_of_two_levels_and_scored_beside_their_parents(separatrix, tmp_path):
+    configs = config_options("weak_labels/hierarchy/procedural", "weak_labels/hierarchy/tenth")
+    separatrix.succeed("bank", *separatrix.scene_words(), *configs)
+    classifier = {"model.classifier": tmp_path / "classifier_frame" / "checkpoints" / "best.ckpt"}
+    for row, settings in (("classifier_frame", {}), ("frame", classifier)):
+        run = tmp_path / row
+        separatrix.succeed("fit", *separatrix.arguments(row, settings), *configs, "--run", run)
+        separatrix.succeed("test", "--config", run / "config.yaml", "--ckpt_path", "best", "--run", run)
+    classes, parents = {"jackhammer", "bark", "howl", "wail", "yelp", "two_tone"}, {"dog/all", "siren/all"}
+    heard = separatrix.rows(tmp_path / "classifier_frame" / "classifier.csv")
+    assert {row["class"] for row in heard} == classes | parents
+    rows = separatrix.rows(tmp_path / "frame" / "scores.csv")
+    for index in {row["index"] for row in rows}:
+        of = {row["class"]: {*row["recordings"].split("|")} for row in rows if row["index"] == index}
+        for parent, kinds in (("dog/all", ("bark", "howl")), ("siren/all", ("wail", "yelp", "two_tone"))):
+            assert of.get(parent, set()) == set().union(*(of.get(kind, set()) for kind in kinds))
+    summary = separatrix.rows(tmp_path / "frame" / "summary.csv")
+    (overall,) = (row for row in summary if row["label"] == "overall" and row["quantity"] == "improvement")
+    assert int(overall["n"]) == sum(not row["left_out"] and row["class"] in classes for row in rows)
+    separatrix.succeed("report", tmp_path / "frame", "--examples", "1")
+    assert ">siren/all<" in (tmp_path / "frame" / "report.html").read_text()
 
 
 class Levels(torch.nn.Module):

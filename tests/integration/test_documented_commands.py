@@ -179,7 +179,7 @@ def test_a_reader_can_do_what_the_documentation_says(document, corpora, separatr
     monkeypatch.chdir(tmp_path)
     for name, target in corpora.items():
         (tmp_path / name).symlink_to(target)
-    for name in ("recording.wav", "street.wav"):
+    for name in ("recording.wav", "street.wav", "talk.wav"):
         soundfile.write(name, tone(1), 16_000)
     for domain in ("speech", "music"):
         trainer = Trainer(accelerator="cpu", logger=False, enable_progress_bar=False)

@@ -4,6 +4,7 @@ import shutil
 
 import pandas
 import pytest
+import soundfile
 import torch
 from lightning import Trainer
 
@@ -13,7 +14,7 @@ from callbacks.separation_evaluation import SeparationEvaluation, score_row
 from datamodules.corpora.procedural import Procedural
 from datamodules.urban_scenes import UrbanScenes
 from lightning_modules.errors import InputError
-from lightning_modules.separation_scores import LeftOut, score_separation
+from lightning_modules.separation_scores import LeftOut, score_separation, si_sdr
 from lightning_modules.trained_module import load_module
 from lightning_modules.weak_labels.classifier_module import EventClassifier
 from lightning_modules.weak_labels.separator_module import WeakLabelSeparator
@@ -63,6 +64,35 @@ def test_an_ideal_mask_beats_the_gate_and_neither_resumes_with_rows_of_the_other
     assert places[0] == places[1]
     pairs = [(float(g["si_sdr_db"]), float(i["si_sdr_db"])) for g, i in zip(*rows, strict=True) if not g["left_out"]]
     assert pairs and all(ideal_db > gate_db for gate_db, ideal_db in pairs)
+
+
+def test_what_the_estimates_leave_of_a_mixture_is_scored_against_the_sum_of_the_unlabelled_events(separatrix, tmp_path):
+    mixtures, run = tmp_path / "mixtures", tmp_path / "run"
+    data = {"classes": "[car_horn, siren]", "unlabelled_events": 1}
+    words = separatrix.arguments("strong", {"model.masks": "softmax", "model.residual": "true"}, **data)
+    separatrix.succeed("fit", *words, "--run", run)
+    for command in ("test", "predict"):
+        separatrix.succeed(command, "--config", run / "config.yaml", "--ckpt_path", "best", "--run", run)
+    separatrix.succeed("synthesize", *separatrix.scene_words(**data), "--output", mixtures)
+
+    def sound(path):
+        return torch.from_numpy(soundfile.read(path)[0])
+
+    rows = {int(row["index"]): row for row in separatrix.rows(run / "scores.csv") if row["class"] == "residual"}
+    with_residual = {int(path.parent.name[-6:]) for path in mixtures.glob("sources/*/residual.wav")}
+    assert rows.keys() == with_residual and 0 < len(rows) < 7
+    for index, row in rows.items():
+        truth = sound(mixtures / "sources" / f"test-{index:06d}" / "residual.wav")
+        mixture, *estimates = (
+            sound(run / "estimates" / f"{index:06d}" / f"{name}.wav") for name in ("mixture", "car_horn", "siren")
+        )
+        assert float(row["input_si_sdr_db"]) == pytest.approx(float(si_sdr(mixture, truth)), abs=1e-3)
+        assert float(row["si_sdr_db"]) == pytest.approx(float(si_sdr(mixture - sum(estimates), truth)), abs=1e-3)
+        assert {name.split("/")[0] for name in row["recordings"].split("|")} <= {"dog_bark", "gun_shot", "jackhammer"}
+    labels = pandas.read_csv(mixtures / "labels.tsv", sep="\t")
+    assert set(labels["event_label"]) == {"car_horn", "siren"}
+    separatrix.succeed("report", run, "--examples", "1")
+    assert ">residual<" in (run / "report.html").read_text()
 
 
 def test_an_interrupted_evaluation_whose_checkpoint_was_replaced_does_not_resume(separatrix, tmp_path, monkeypatch):

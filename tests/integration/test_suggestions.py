@@ -36,7 +36,10 @@ FRAME = ("fit", "--config", "weak_labels/base", "--config", "weak_labels/frame")
         ("--data.batchsize 4", "did you mean --data.batch_size?"),
         ("--max_epochs 3", "did you mean --trainer.max_epochs?"),
         ("--model.supervision fram", "Expected a typing.Literal['strong', 'frame', 'clip']. Got value: fram"),
-        ("--model.network Nope", "--model.network: no class Nope; one of BLSTM, CRNN, BandSplit, or MODULE.CLASS"),
+        (
+            "--model.network Nope",
+            "--model.network: no class Nope; one of BLSTM, CRNN, BandSplit, TFLocoformer, or MODULE.CLASS",
+        ),
         ("--model.network own.Net", "--model.network: no module own in "),
         ("--model WeakLabelSeperator", "--model: no class WeakLabelSeperator; did you mean WeakLabelSeparator?"),
         ("--trainer.callbacks+ AudioExample", "no class AudioExample; did you mean AudioExamples?"),

@@ -11,7 +11,7 @@ from lightning_modules.deep_clustering.confidence import silhouette_samples
 from lightning_modules.deep_clustering.jensen_shannon import jensen_shannon
 from lightning_modules.deep_clustering.losses import mask_inference_loss
 from lightning_modules.deep_clustering.unit_sigmoid import unit_sigmoid
-from lightning_modules.networks import BLSTM, CRNN
+from lightning_modules.networks import BLSTM, CRNN, BandSplit, TFLocoformer
 from lightning_modules.networks.heads import class_masks, embeddings, source_masks, unit_masks
 from lightning_modules.separation_scores import compare
 from lightning_modules.weak_labels.separator_module import WeakLabelSeparator
@@ -66,6 +66,8 @@ PRODUCTS = noise(11, 2048, dtype=torch.float64), noise(5, 2048, seed=1, dtype=to
 CASES = {
     "LSTM": (BLSTM(65, 6, units=300, layers=2), noise(65, 20)),
     "convolutions": (CRNN(33, 3, channels=(4, 8, 8), units=20), noise(33, 24)),
+    "LSTMs of bands": (BandSplit(65, 130, bands=8, features=6, merged_frames=2, gated=True), noise(65, 41)),
+    "transformer of bands": (TFLocoformer(65, 130, bands=8, features=8, hidden=5, merged_frames=2), noise(65, 41)),
     "masks": (partial(class_masks, classes=3), OUTPUTS),
     "shared masks": (partial(class_masks, classes=2, activation="softmax"), OUTPUTS),
     "complex masks": (

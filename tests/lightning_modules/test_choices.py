@@ -16,9 +16,9 @@ from torch.optim.lr_scheduler import LRScheduler, StepLR
 from lightning_modules import choices
 from lightning_modules.choices import choice, completed, described, made_of, without_callables
 from lightning_modules.errors import InputError
-from lightning_modules.networks import BLSTM, CRNN, BandSplit
+from lightning_modules.networks import BLSTM, CRNN, BandSplit, TFLocoformer
 
-KINDS = {BLSTM: nn.Module, CRNN: nn.Module, BandSplit: nn.Module, Adam: Optimizer, StepLR: LRScheduler}
+KINDS = dict.fromkeys((BLSTM, CRNN, BandSplit, TFLocoformer), nn.Module) | {Adam: Optimizer, StepLR: LRScheduler}
 
 
 class Own(nn.Linear):

@@ -9,11 +9,11 @@ import torch
 from tiny_systems import trainer
 
 from callbacks.separation_evaluation import SeparationEvaluation
-from datamodules.corpora.urbansound8k import UrbanSound8K
-from datamodules.urban_scenes import UrbanScenes
 from experiments.cli import main
-from experiments.command_line.configurations import read_configuration
+from experiments.command_line.configurations import resolved
+from experiments.command_line.parser import data_parser
 from lightning_modules import pretrained
+from lightning_modules.deep_clustering.module import DeepClustering
 from lightning_modules.errors import InputError
 from lightning_modules.exported_model import write_exported
 from lightning_modules.pretrained import model_file
@@ -75,16 +75,24 @@ def test_where_no_model_ships_that_is_said(tmp_path, monkeypatch, capsys):
         model_file("urban")
 
 
-@pytest.mark.parametrize("name", ["urban", "urban-strong"])
-def test_the_included_separators_give_the_tables_rows_again(name, real_data, tmp_path):
+@pytest.mark.parametrize(
+    ("name", "configuration"),
+    [
+        ("urban", "weak_labels/base"),
+        ("urban-strong", "weak_labels/base"),
+        *((domain, f"deep_clustering/{domain}") for domain in ("speech", "music", "environmental")),
+    ],
+)
+def test_the_included_models_give_the_tables_rows_again(name, configuration, real_data, tmp_path):
     """SI-SDR of the first test mixtures, of which the CSV file holds what the trained checkpoints got."""
     table = pandas.read_csv(Path(__file__).with_name("included_models.csv"), keep_default_na=False)
     expected = table[table["model"] == name].reset_index(drop=True)
-    settings = read_configuration("weak_labels/small/data")["data"]["init_args"]
-    folds = {f"{split}_folds": settings[f"{split}_folds"] for split in ("train", "validation", "test")}
-    data = UrbanScenes(UrbanSound8K(real_data / "UrbanSound8K"), str(tmp_path), **folds, test_mixtures=12)
+    words = ["--config", configuration, "--preset", "small", "--data.corpus.root", str(real_data)]
+    sizes = ["--data.bank_folder", str(tmp_path), "--data.test_mixtures", "12"]
+    parser = data_parser(("bank",), "")
+    data = parser.instantiate(parser.parse_args(resolved([*words, *sizes], ("data",)))).data
     data.build(split="test")
-    model = load_module(name, WeakLabelSeparator)
+    model = load_module(name, WeakLabelSeparator, DeepClustering)
     trainer(callbacks=[SeparationEvaluation(str(tmp_path))]).test(model, datamodule=data, verbose=False)
     rows = read_table(tmp_path / "scores.csv")
     for column in ("index", "class", "left_out"):

@@ -8,7 +8,17 @@ import pytest
 import torch
 from torchmetrics.functional.audio import scale_invariant_signal_distortion_ratio
 
-from lightning_modules.separation_scores import LeftOut, compare, in_best_order, is_silent, score_separation, si_sdr
+from lightning_modules.batch import Batch
+from lightning_modules.separation_scores import (
+    LeftOut,
+    compare,
+    defined_scores,
+    in_best_order,
+    is_silent,
+    score_separation,
+    si_sdr,
+    with_residual,
+)
 
 CLASSES = ["car_horn", "dog_bark", "siren"]
 
@@ -130,6 +140,26 @@ def test_the_mixtures_own_si_sdr_is_defined_for_estimates_that_are_silent_or_exa
         b, c = divmod(number, 3)
         assert row.input_si_sdr == pytest.approx(formula(mixture[b], sources[b, c]), abs=1e-9)
         assert math.isfinite(row.si_sdr) == (row.left_out is LeftOut.NO)
+
+
+def test_what_the_estimates_leave_is_scored_against_the_sounds_of_no_class_where_there_are_some():
+    mixture, sources, estimates, labels = scene([[1, 1, 0], [0, 1, 0], [0, 1, 0]])
+    others = noise(3, 500, seed=2) * torch.tensor([[1.0], [1.0], [0.0]])
+    mixture, sources = mixture + others, torch.cat((sources, others.unsqueeze(1)), 1)
+    batch = Batch(mixture, sources, labels.unsqueeze(-1), labels, torch.arange(3))
+    whole, found, names = with_residual(batch, estimates, CLASSES)
+    rows = score_separation(*whole[:2], found, whole.clip_labels, whole.indices, names)
+    # A class beside a sound of none is not the whole mixture.
+    places = [(0, "car_horn"), (0, "dog_bark"), (0, "residual"), (1, "dog_bark"), (1, "residual"), (2, "dog_bark")]
+    assert [(row.mixture, row.label) for row in rows] == places
+    assert [row.left_out for row in rows] == [LeftOut.NO] * 5 + [LeftOut.SINGLE_CLASS]
+    for b, row in ((0, rows[2]), (1, rows[4])):
+        assert row.input_si_sdr == pytest.approx(formula(mixture[b], others[b]), abs=1e-9)
+        assert row.si_sdr == pytest.approx(formula(mixture[b] - estimates[b].sum(0), others[b]), abs=1e-5)
+    of_classes = [row.si_sdr for row in rows[:5] if row.label != "residual"]
+    assert defined_scores(batch, estimates)[:, 0].tolist() == pytest.approx(of_classes)
+    plain = batch._replace(sources=sources[:, :3])
+    assert with_residual(plain, estimates, CLASSES) == (plain, estimates, CLASSES)
 
 
 @pytest.mark.parametrize(("level", "exact"), [(-99.999, False), (-100.001, True)])

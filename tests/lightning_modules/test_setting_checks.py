@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from lightning_modules.choices import choice
 from lightning_modules.deep_clustering.module import DeepClustering
 from lightning_modules.errors import LONGEST_LINE, InputError
-from lightning_modules.networks import BLSTM, CRNN, BandSplit
+from lightning_modules.networks import BLSTM, CRNN, BandSplit, TFLocoformer
 from lightning_modules.setting_checks import (
     require_between,
     require_class_names,
@@ -65,11 +65,11 @@ def test_a_class_that_something_else_is_called_or_that_a_spreadsheet_computes_is
 
 SMALL = {"window": 32, "hop": 16, "sample_rate": 8000, "classes": ["horn", "dog"]}
 SMALL |= {"network": choice(BLSTM, units=3, layers=1), "inputs": 17, "outputs": 34}
-SMALL |= {"units": 3, "layers": 1, "channels": [2, 2, 2], "bands": 4, "features": 3}
+SMALL |= {"units": 3, "layers": 1, "channels": [2, 2, 2], "bands": 4, "features": 4, "hidden": 3}
 
 
 @settings(max_examples=20, deadline=None)
-@pytest.mark.parametrize("kind", [*MODELS, BLSTM, CRNN, BandSplit])
+@pytest.mark.parametrize("kind", [*MODELS, BLSTM, CRNN, BandSplit, TFLocoformer])
 @given(data=st.data())
 def test_a_model_or_network_of_any_setting_is_made_or_refused_in_one_line(kind, data):
     parameters = inspect.signature(kind).parameters

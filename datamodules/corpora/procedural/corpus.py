@@ -3,6 +3,7 @@
 import re
 from abc import abstractmethod
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 from numpy.random import Generator
@@ -10,7 +11,7 @@ from numpy.random import Generator
 from datamodules.corpora.corpus import Clip, Corpus
 from datamodules.corpora.layout import digest
 from datamodules.corpora.procedural.signals import recorded
-from datamodules.corpora.procedural.urban import SOUNDS
+from datamodules.corpora.procedural.urban import KINDS, SOUNDS, Sound
 from datamodules.corpora.procedural.voices import Song, accompaniment, babble, vocals
 from lightning_modules.errors import InputError
 from lightning_modules.setting_checks import require_whole
@@ -82,6 +83,7 @@ class Procedural(ProceduralCorpus):
     seed: int = 0
     folds: int = 10
     name = "procedural"
+    sounds: ClassVar[dict[str, Sound]] = SOUNDS
     pattern = rf"(({'|'.join(SOUNDS)})/[0-9]+)-[0-9]+"
 
     def __post_init__(self) -> None:
@@ -90,7 +92,7 @@ class Procedural(ProceduralCorpus):
     def clips(self) -> list[Clip]:
         """Every clip, by class, recording and take; names such as `siren/07-2`, take 2 of recording 7."""
         clips, recordings = [], max(self.folds, round(self.clips_per_class / 3))
-        for label in SOUNDS:
+        for label in self.sounds:
             # Two takes of each recording; the rest falls on random ones, at most two more for each.
             spare = self.generator_for(label).permutation(np.repeat(np.arange(recordings), 2))
             takes = 2 + np.bincount(spare[: self.clips_per_class - 2 * recordings], minlength=recordings)
@@ -100,7 +102,19 @@ class Procedural(ProceduralCorpus):
         return clips
 
     def _synthesise(self, name: re.Match[str], shared: Generator, take: Generator) -> tuple[np.ndarray, float, float]:
-        return SOUNDS[name[2]](shared, take, self.sample_rate), shared.uniform(-45, -18), take.uniform(-24, -0.5)
+        return self.sounds[name[2]](shared, take, self.sample_rate), shared.uniform(-45, -18), take.uniform(-24, -0.5)
+
+
+@dataclass(eq=False)
+class ProceduralKinds(Procedural):
+    """Synthetic sounds of classes with kinds: dogs bark or howl, sirens wail, yelp or alternate; and jackhammers.
+
+    Clips and settings are those of `Procedural`. No clip is a recording.
+    """
+
+    name = "procedural_kinds"
+    sounds = KINDS
+    pattern = rf"(({'|'.join(KINDS)})/[0-9]+)-[0-9]+"
 
 
 @dataclass(eq=False)

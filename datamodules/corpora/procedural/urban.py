@@ -3,6 +3,9 @@
 `recording` draws what the takes of a recording share (which horn, which dog), `take` when, how long and how loud.
 """
 
+from collections.abc import Callable
+from functools import partial
+
 import numpy as np
 from numpy.random import Generator
 from scipy import signal
@@ -63,11 +66,28 @@ def jackhammer(recording: Generator, take: Generator, rate: int) -> np.ndarray:
     return resonant(blast + drone * motor, recording, 150, 6000, 2.0, rate)
 
 
-def siren(recording: Generator, take: Generator, rate: int) -> np.ndarray:
-    """A tone that wails, yelps or alternates between two pitches, from a horn on a moving car."""
+def howl(recording: Generator, take: Generator, rate: int) -> np.ndarray:
+    """A dog's long clear note that rises, holds with a slow vibrato and falls."""
+    top, span, slope = recording.uniform(350, 900), recording.uniform(1.2, 1.8), recording.uniform(1.4, 2.4)
+    vibrato, breath = recording.uniform(3, 6), recording.uniform(0.02, 0.1)
+    seconds = instants(take.choice([take.uniform(1.5, 3.0), 4.0]), rate)
+    at = _events(take, recording.uniform(1.2, 2.5), recording.uniform(0.2, 0.8), [0, 0.15, 0.3, 0.8, 1])
+    loudness = np.interp(seconds, at, np.tile([0, 0.7, 1, 0.8, 0], len(at) // 5))
+    octaves = np.interp(seconds, at, np.tile([-1.0, -0.2, 0, -0.1, -0.8], len(at) // 5)) * np.log2(span)
+    octaves += 0.02 * np.sin(2 * np.pi * vibrato * seconds)
+    voice = tone(top * 2**octaves, slope, recording.uniform(0.5, 1.0), rate)
+    sound = loudness * ((1 - breath) * voice + breath * noise(take, len(seconds)))
+    return resonant(sound, recording, 500, 3000, 2.0, rate)
+
+
+def siren(recording: Generator, take: Generator, rate: int, kind: str | None = None) -> np.ndarray:
+    """A tone that wails, yelps or alternates between two pitches, from a horn on a moving car: any or one kind."""
     low, span, slope = recording.uniform(330, 750), recording.uniform(1.3, 2.8), recording.uniform(1.2, 2.2)
-    period = recording.choice([recording.uniform(0.2, 0.6), recording.uniform(0.6, 2), recording.uniform(2, 7)])
+    periods = [recording.uniform(0.2, 0.6), recording.uniform(0.6, 2), recording.uniform(2, 7)]
+    period = recording.choice(periods)
     rising, even, steep = recording.uniform(0.2, 0.7), recording.uniform(0.1, 0.6), recording.choice([1, 1, 8])
+    if kind is not None:
+        period, steep = {"yelp": (periods[0], 1), "two_tone": (periods[1], 8), "wail": (periods[2], 1)}[kind]
     seconds = instants(take.choice([take.uniform(1.5, 4.0), 4.0], p=[0.15, 0.85]), rate)
     sweep = np.clip(steep * signal.sawtooth(2 * np.pi * (take.random() + seconds / period), rising), -1, 1)
     passing = (seconds - take.uniform(-1, 5)) / take.uniform(0.4, 1.5)
@@ -82,4 +102,11 @@ def _events(take: Generator, length: float, pause: float, shape: list[float]) ->
     return ((np.cumsum(spacing) - spacing)[:, None] + np.outer(lengths, shape)).ravel()
 
 
-SOUNDS = {sound.__name__: sound for sound in (car_horn, dog_bark, gun_shot, jackhammer, siren)}
+Sound = Callable[[Generator, Generator, int], np.ndarray]  # of recording, take and rate, [T]
+SOUNDS: dict[str, Sound] = {sound.__name__: sound for sound in (car_horn, dog_bark, gun_shot, jackhammer, siren)}
+KINDS: dict[str, Sound] = {
+    "jackhammer": jackhammer,
+    "bark": dog_bark,
+    "howl": howl,
+    **{kind: partial(siren, kind=kind) for kind in ("wail", "yelp", "two_tone")},
+}

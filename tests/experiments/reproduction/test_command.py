@@ -79,7 +79,11 @@ def test_a_configuration_is_added_to_the_stages_that_it_fits_in_a_folder_of_its_
     system, name, fitting, started, tmp_path, monkeypatch
 ):
     monkeypatch.chdir(tmp_path)
+    compared = []
+    monkeypatch.setattr(weak_labels_table, "make_table", lambda *_, **named: compared.append(named["compared"]))
+    monkeypatch.setattr(model_selection_table, "make_tables", lambda *given: compared.append(given[-1]))
     command(["reproduce", system, "--config", name])
+    assert compared == [fitting is not None]  # other data make other mixtures than the published figures are of
     ((stages, *_),) = started
     chosen = {stage.name for stage in stages if ("--config", name) in pairwise(stage.arguments)}
     assert chosen == (fitting or {stage.name for stage in stages})  # one of data alone: all, the bank too

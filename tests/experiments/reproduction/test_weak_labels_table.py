@@ -93,6 +93,22 @@ def test_all_rows_are_gathered_under_their_systems_name_unchanged(output):
     assert [line["supervision"] for line in read_rows(output / "classifier.csv")] == ["frame"] * 4 + ["clip"] * 4
 
 
+@pytest.mark.parametrize("label", ["residual", "animal/all"])
+def test_a_residual_or_a_parent_has_a_column_behind_the_overall_and_no_part_in_it(output, label):
+    make_table(output)
+    before = [(output / name).read_text() for name in ("table.md", "table.csv")]
+    for system in SYSTEMS:
+        rows = [tuple(line.values()) for line in read_rows(output / system / "scores.csv")]
+        rows = [(*row[:3], *map(float, row[3:])) for row in rows] + [(30, label, "", -9.0, 1.0, 10.0)]
+        write_rows(output / system / "scores.csv", SCORE_COLUMNS, rows)
+    make_table(output)
+    text, table = ((output / name).read_text() for name in ("table.md", "table.csv"))
+    assert f"| dB | dog bark | siren | overall | {label} |" in text and "| n | 24 | 24 | 48 | 1 |" in text
+    others = [line for line in table.splitlines(keepends=True) if f",{label}," not in line]
+    assert "".join(others) == before[1] and table.count(f",{label},") == 6
+    assert text.split("\n\n")[2:] == before[0].split("\n\n")[2:]  # intervals and percentiles
+
+
 def test_intervals_are_of_recordings_and_differences_of_rows_that_both_systems_have(tmp_path):
     """Two recordings: an interval is as wide as they differ, however many rows each makes."""
     for system, gain in zip(SYSTEMS, (1.0, 3.0, 3.0, 0.0, 9.0), strict=True):

@@ -20,6 +20,7 @@ from lightning_modules.networks import BLSTM
 from lightning_modules.recordings import recording
 from lightning_modules.recordings.separator import Separator
 from lightning_modules.recordings.windows import Window
+from lightning_modules.spectrogram import istft, stft
 from lightning_modules.weak_labels.separator_module import WeakLabelSeparator
 
 RATE = 8000
@@ -39,11 +40,10 @@ class Nearby(nn.Module):
 
 
 def class_separator(
-    normalisation: str = "mixture", bounded: bool = True, seed: int = 0, mask: str = "magnitude"
+    normalisation: str = "mixture", bounded: bool = True, seed: int = 0, **settings: Any
 ) -> WeakLabelSeparator:
     torch.manual_seed(seed)
-    settings = {"input_normalisation": normalisation, "mask": mask, **TINY}
-    model = WeakLabelSeparator("strong", classes=["horn", "dog"], **settings)
+    model = WeakLabelSeparator("strong", classes=["horn", "dog"], input_normalisation=normalisation, **settings, **TINY)
     if bounded:
         model.network.recurrent = Nearby(model.geometry.bins, 12)  # type: ignore[assignment]
     return model.eval()
@@ -144,6 +144,14 @@ def test_the_number_of_sources_of_a_recording_is_the_most_confident_one_or_that_
         Separator(selection(settings=[{"head": "masks"}]), sources=3)
     with pytest.raises(InputError, match=r"^sources: 3; a weak-label model has its classes[^\n]*$"):
         Separator(class_separator(), sources=3)
+
+
+def test_the_residual_that_a_model_has_learnt_is_what_its_estimates_leave_of_the_recording():
+    model, x = class_separator(bounded=False, masks="softmax", residual=True), mixture(0.4)
+    spectrum = stft(x, model.geometry)
+    rest = 1 - model.masks(spectrum.abs()).sum(1).detach()
+    expected = istft(rest * spectrum, model.geometry, x.shape[-1])
+    assert error_db(Separator(model, window=SHORT)(x, RATE).sources["residual"], expected) < -100
 
 
 @pytest.mark.parametrize("normalisation", ["none", "mixture"])

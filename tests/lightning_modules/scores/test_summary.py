@@ -17,11 +17,12 @@ CLASSES = ("[red] siren", "dog_bark", "car_horn")
 
 @pytest.fixture
 def scores():
-    """Sirens and dogs in numbers that differ; car horns only without a score."""
+    """Sirens and dogs in numbers that differ, and what is no class; car horns only without a score."""
     generator = np.random.default_rng(0)
     return [
         *(Score(i, "[red] siren", LeftOut.NO, *generator.normal(-3, 4, 2).tolist()) for i in range(7)),
         *(Score(i, "dog_bark", LeftOut.NO, *generator.normal(5, 1, 2).tolist()) for i in range(3)),
+        *(Score(i, "residual", LeftOut.NO, *generator.normal(0, 1, 2).tolist()) for i in range(4)),
         *(Score(i, "car_horn", LeftOut.SINGLE_CLASS, np.nan, np.nan) for i in (7, 8)),
         Score(9, "[red] siren", LeftOut.SILENT_ESTIMATE, np.nan, np.nan),
     ]
@@ -41,8 +42,10 @@ def test_every_quantity_of_every_class_and_of_all_rows_pooled_has_numpys_statist
     }
     expected = {}
     for quantity, value in values.items():
-        for label, count in (("[red] siren", 7), ("dog_bark", 3), ("overall", 10)):
-            pooled = [value(s) for s in scores if s.left_out is LeftOut.NO and label in ("overall", s.label)]
+        labels = {"[red] siren": 7, "dog_bark": 3, "overall": 10, "residual": 4}
+        for label, count in labels.items():
+            of = CLASSES if label == "overall" else (label,)
+            pooled = [value(s) for s in scores if s.left_out is LeftOut.NO and s.label in of]
             expected[quantity, label] = (np.mean(pooled), np.std(pooled), np.median(pooled), count)
     summaries = summarise(path, CLASSES)
     assert [(s.quantity, s.label) for s in summaries] == list(expected)
@@ -64,7 +67,7 @@ def test_table_shows_means_deviations_and_counts_of_the_classes_that_have_scores
     assert set(lines) == {s.label for s in summarise(path, CLASSES)} and "…" not in text
     for s in summarise(path, CLASSES):
         assert f"{s.mean:.1f} ± {s.std:.1f}" in lines[s.label]
-    assert [line.split("│")[-2].strip() for line in lines.values()] == ["7", "3", "10"]
+    assert [line.split("│")[-2].strip() for line in lines.values()] == ["7", "3", "10", "4"]
     assert "[red] siren" in text and "overall" in text and "car_horn" not in text
 
 

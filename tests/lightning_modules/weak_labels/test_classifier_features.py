@@ -119,3 +119,11 @@ def test_silent_mixtures_are_attenuated_by_30_to_60_decibels_and_hold_no_class()
 def test_dropout_of_the_published_network_is_none():
     network, magnitude = CRNN(16, 3, channels=(2, 3, 4), units=4).train(), torch.rand(2, 16, 12)
     assert torch.equal(network(magnitude), network(magnitude))
+
+
+def test_a_network_on_bands_that_would_give_each_class_a_band_is_refused():
+    network = {"class_path": "BandSplit", "init_args": {"bands": 2, "features": 2, "units": 2, "layers": 1}}
+    of_band = {"mel_bands": 3, "network": network}
+    with pytest.raises(InputError, match=r"^mel_bands: 3 divide the 6 classes; choose another number$"):
+        EventClassifier(classes=list("abcdef"), **of_band)
+    assert EventClassifier(classes=list("abcde"), **of_band)(magnitudes()).shape == (3, 5, 7)

@@ -96,6 +96,22 @@ def test_estimate_classification_loss_wants_class_i_and_no_other_in_estimate_i(g
     assert_same_with_gradients(estimate_classification_loss(logits, activity, weight), torch.stack(losses), logits)
 
 
+def test_a_residual_among_the_estimates_is_to_hold_no_class(generator):
+    activity = random_activity(generator)
+    weight = prior_weight(activity, uniform(generator, C) * 0.8 + 0.1)
+    logits = (4 * uniform(generator, B, C + 1, C, T) - 2).requires_grad_()
+    draws = torch.arange(C + 1).view(-1, 1, 1).expand(-1, B, 1)
+    of_draws = [
+        estimate_classification_loss(logits.take_along_dim(draw[..., None, None], 1), activity, weight, draw, True)
+        for draw in draws
+    ]
+    whole = estimate_classification_loss(logits, activity, weight, residual=True)
+    for found in (whole, torch.stack(of_draws).mean(0)):
+        nothing = classification_loss(logits[:, C], torch.zeros_like(activity), weight)
+        expected = estimate_classification_loss(logits[:, :C], activity, weight) + nothing
+        assert_same_with_gradients(found, expected, logits)
+
+
 def test_the_loss_of_drawn_estimates_is_that_of_all_in_the_mean_over_draws(generator):
     activity = random_activity(generator)
     weight = prior_weight(activity, uniform(generator, C) * 0.8 + 0.1)
@@ -121,10 +137,11 @@ def test_loud_frames_reach_the_threshold_of_the_mixtures_own_loudest_frame(gener
     assert loud_frames(torch.zeros(2, F, T)).tolist() == [[1.0] * T] * 2
 
 
-@pytest.mark.parametrize("kind", ["real", "complex"])
+@pytest.mark.parametrize("kind", ["real", "complex", "residual"])
 def test_mixture_loss_explains_the_mixture_by_the_active_and_silences_the_others(kind, generator):
     mixture, activity = uniform(generator, B, F, T), random_activity(generator)
-    estimates = uniform(generator, B, C, F, T)
+    price = 0.3 * (kind == "residual")  # of the estimate behind those of the classes, which counts as active
+    estimates = uniform(generator, B, C + bool(price), F, T)
     if kind == "complex":
         estimates = torch.polar(estimates, 7 * uniform(generator, B, C, F, T))
     estimates.requires_grad_()
@@ -136,13 +153,21 @@ def test_mixture_loss_explains_the_mixture_by_the_active_and_silences_the_others
             if kept[b, t] == 0:
                 continue
             frames += 1
-            active = [i for i in range(C) if activity[b, i, t] == 1]
+            active = [i for i in range(C) if activity[b, i, t] == 1] + [C] * bool(price)
             for f in range(F):
                 explained = sum((estimates[b, i, f, t] for i in active), torch.zeros((), dtype=torch.float64))
-                loss = loss + (mixture[b, f, t] - explained).abs()
+                loss = loss + (mixture[b, f, t] - explained).abs() + price * estimates[b, -1, f, t].abs()
                 loss = loss + sum(estimates[b, i, f, t].abs() for i in range(C) if i not in active)
         losses.append(loss / frames)
-    assert_same_with_gradients(mixture_loss(mixture, estimates, activity, kept), torch.stack(losses), estimates)
+    assert_same_with_gradients(mixture_loss(mixture, estimates, activity, kept, price), torch.stack(losses), estimates)
+
+
+def test_of_shares_of_the_mixture_the_loss_with_a_residual_at_full_price_is_that_without(generator):
+    mixture, activity = uniform(generator, B, F, T), random_activity(generator)
+    shares = uniform(generator, B, C + 1, F, T).softmax(1) * mixture.unsqueeze(1)
+    kept = torch.ones(B, T, dtype=torch.float64)
+    published = mixture_loss(mixture, shares[:, :C], activity, kept)
+    torch.testing.assert_close(mixture_loss(mixture, shares, activity, kept, residual_weight=1.0), published)
 
 
 def test_truncated_magnitude_loss_compares_with_the_source_but_never_asks_for_more_than_the_mixture(generator):

@@ -50,6 +50,13 @@ def test_ideal_ratio_mask_is_the_sources_share_of_the_summed_magnitudes(random_s
     torch.testing.assert_close(estimates.sum(1), random_scene.mixture, atol=1e-4, rtol=0)
 
 
+def test_a_reference_gives_sounds_of_no_class_their_share_and_no_estimate(random_scene):
+    batch = random_scene._replace(frame_labels=random_scene.frame_labels[:, :2], clip_labels=torch.ones(2, 2))
+    for method in get_args(Method)[1:]:
+        known = ReferenceSeparator(method, CLASSES[:2], 8000, 64, 16).test_step(batch, 0)
+        assert torch.equal(known, reference(method).test_step(random_scene, 0)[:, :2])
+
+
 def test_the_oracles_of_masks_are_the_sources_over_the_mixture_within_what_each_kind_of_mask_can_be(random_scene):
     spectrum = stft(random_scene.mixture, GEOMETRY).numpy()[:, None]
     ratio = stft(random_scene.sources, GEOMETRY).numpy() / spectrum

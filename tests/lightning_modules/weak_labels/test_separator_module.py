@@ -265,6 +265,76 @@ def test_softmax_masks_train_and_come_back_from_a_checkpoint_without_their_resid
     torch.testing.assert_close(loaded(mixture), model(mixture))
 
 
+def with_noise(batch: Batch) -> Batch:
+    """The batch with a sound of no class, but in its first mixture."""
+    noise = 0.2 * torch.randn(batch.mixture.shape, generator=torch.Generator().manual_seed(9))
+    noise[0] = 0
+    sources = torch.cat((batch.sources, noise.unsqueeze(1)), 1)
+    return batch._replace(mixture=batch.mixture + noise, sources=sources)
+
+
+@pytest.mark.parametrize("mask", ["magnitude", "phase_sensitive", "complex"])
+def test_strong_loss_compares_a_residual_with_the_sounds_of_no_class_or_with_silence(ready, mask):
+    settings = {"mask": mask, "masks": "softmax", "mask_floor": 0.05}
+    model, without = ready("strong", residual=True, **settings), ready("strong", **settings)
+    silent = random_batch(3)
+    batch = with_noise(silent)
+    spectrum = stft(batch.mixture, GEOMETRY)
+    magnitude, masks = spectrum.abs(), model.masks(spectrum.abs())
+    kept, weight = loud_frames(magnitude), prior_weight(batch.frame_labels, PRIOR)
+    targets = truncated_sources(mask, spectrum, stft(batch.sources, GEOMETRY))
+    of_classes = 4 * truncated_source_loss(magnitude, targets[:, :3], masks, weight, kept)
+    torch.testing.assert_close(without.loss(magnitude, masks, batch), of_classes)
+    for given, target in ((batch, targets[:, 3]), (batch._replace(sources=silent.sources), 0 * targets[:, 3])):
+        error = (target - (1 - masks.sum(1)) * magnitude).abs().sum(1)
+        expected = of_classes + 4 * 2 * (error * kept).sum(1) / kept.sum(1)
+        torch.testing.assert_close(model.loss(magnitude, masks, given), expected)
+
+
+def test_weak_loss_of_a_residual_wants_no_class_in_it_and_takes_its_price(ready, supervision):
+    floor, batch = 0.05, with_noise(random_batch(3))
+    settings = {"masks": "softmax", "mask_floor": floor, "alpha": 3.0}
+    model = ready(supervision, residual=True, residual_weight=0.3, **settings)
+    magnitude = stft(batch.mixture, GEOMETRY).abs()
+    masks = model.masks(magnitude)
+    rest = 1 - masks.sum(1)
+    assert masks.min() >= floor and rest.min() >= floor - 1e-6 and masks.shape[1] == len(CLASSES)
+    kept, parts = loud_frames(magnitude), parts_of_the_loss(model, magnitude, masks, batch)
+    active = batch.frame_labels if supervision == "frame" else batch.clip_labels.unsqueeze(-1).expand(-1, -1, FRAMES)
+    # All shares add up to the mixture: what the active ones lack is what the others have.
+    others = (masks * (1 - active).unsqueeze(2)).sum(1) * magnitude
+    on_mixture = ((2 * others + 0.3 * rest * magnitude).sum(1) * kept).sum(1) / kept.sum(1)
+    logits, weight = model.classifier(rest * magnitude), prior_weight(pool_frame_labels(batch.frame_labels, 4), PRIOR)  # type: ignore[misc]
+    if supervision == "clip":
+        logits, weight = clip_logits(logits).unsqueeze(-1), torch.ones(3, len(CLASSES), 1)
+    expected = 3 * on_mixture + parts["classification"] + classification_loss(logits, 0 * logits, weight)
+    torch.testing.assert_close(model.loss(magnitude, masks, batch), expected)
+
+
+@pytest.mark.parametrize("mask", ["magnitude", "complex"])
+def test_a_separator_with_a_residual_trains_and_comes_back_with_estimates_of_its_classes(
+    classifiers, supervision, mask, tmp_path
+):
+    settings = {"residual": True, "masks": "softmax", "mask": mask, "classified_estimates": len(CLASSES) + 1}
+    model = separator(supervision, classifier=classifiers[supervision], **settings)
+    before = weights(model.network)
+    loaded = load_module(trained(model, tmp_path / "residual.ckpt"), WeakLabelSeparator)
+    assert not any(torch.equal(before[name], after) for name, after in weights(model.network).items())
+    mixture = random_batch(2).mixture
+    assert loaded.residual and torch.equal(loaded(mixture), model(mixture))
+    assert loaded(mixture).shape == (2, len(CLASSES), mixture.shape[-1])
+    with pytest.raises(InputError, match=r"^residual: the model has False, the checkpoint True; "):
+        without = separator(supervision, masks="softmax", mask=mask)
+        trainer().test(without, datamodule=RandomScenes(), ckpt_path=tmp_path / "residual.ckpt", weights_only=True)
+
+
+def test_a_residual_needs_masks_that_share_each_bin():
+    with pytest.raises(InputError, match=r"^residual: masks: sigmoid leave no share [^\n]*set masks to softmax$"):
+        separator("strong", residual=True)
+    with pytest.raises(InputError, match=r"^mask_floor: 0.3; a number from 0 to 0.25 is needed$"):
+        separator("strong", residual=True, masks="softmax", mask_floor=0.3)
+
+
 def test_drawn_estimates_give_the_whole_loss_in_the_mean_and_validation_takes_all(ready, supervision):
     model, batch = ready(supervision, classified_estimates=1), random_batch(3)
     whole = ready(supervision)
