@@ -69,9 +69,9 @@ def command(arguments: list[str]) -> None:
     selection, fitted = selection_of(runs[0], folder.path).to(device), FittedEnsembles.fit(validation)
     files = RunFiles(given.output or given.run)
     windows = {f"{length:g}": length for length in given.windows}
-    settings = [given.segments, windows, given.near, given.seed, given.split, [run.section("data") for run in runs]]
-    rows = [run.files.validation_scores.read_bytes() for run in runs]
-    owner = hashlib.sha256(repr((settings, rows, weights_digest(selection.state_dict()))).encode()).hexdigest()
+    settings = given.programmes, given.segments, windows, given.near, given.seed, given.split
+    made_of = [(run.section("data"), run.files.validation_scores.read_bytes()) for run in runs]
+    owner = hashlib.sha256(repr((settings, made_of, weights_digest(selection.state_dict()))).encode()).hexdigest()
     with sole_writer(files.programmes, "--output"):
         parts = RowParts(files.parts(files.programmes), PROGRAMME_COLUMNS)
         done = parts.read()
