@@ -80,7 +80,7 @@ from lightning_modules.deep_clustering.losses import (
     whitened_k_means_loss,
 )
 from lightning_modules.deep_clustering.module import DeepClustering
-from lightning_modules.deep_clustering.selection import ModelOutput, ModelSelection
+from lightning_modules.deep_clustering.selection import LearntSelection, ModelOutput, ModelSelection
 from lightning_modules.deep_clustering.source_count import SourceCount
 from lightning_modules.errors import InputError
 from lightning_modules.networks import BLSTM, CRNN, BandSplit, TFLocoformer
@@ -91,6 +91,7 @@ from lightning_modules.scores.intervals import Correlation, Difference, correlat
 from lightning_modules.scores.selection_rows import Evaluated, read_evaluated
 from lightning_modules.scores.summary import Summary, summarise
 from lightning_modules.separation_scores import LeftOut, Score, in_best_order, score_separation, si_sdr
+from lightning_modules.signal_features import signal_features
 from lightning_modules.spectrogram import Geometry, istft, log_magnitude, stft
 from lightning_modules.trained_module import load_module
 from lightning_modules.weak_labels.classifier_module import EventClassifier

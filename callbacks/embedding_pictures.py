@@ -38,6 +38,8 @@ class EmbeddingPictures(Callback):
             if index in self.mixtures:
                 mixture = Batch(*(field[place : place + 1] for field in batch))
                 for name, model in zip(pl_module.names, pl_module.models, strict=True):
+                    if not isinstance(model, DeepClustering):
+                        continue
                     path = RunFiles(self.folder or "").embedding(index, name)
                     self._picture(path, model, mixture, f"{name} model, mixture {index}")
 

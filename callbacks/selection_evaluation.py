@@ -14,10 +14,16 @@ from torch import Tensor
 from callbacks.row_evaluation import SPLITS, RowEvaluation
 from lightning_modules.batch import Batch
 from lightning_modules.deep_clustering.jensen_shannon import jensen_shannon
+from lightning_modules.deep_clustering.selection import Selection
 from lightning_modules.errors import InputError, printable
 from lightning_modules.run_files import SCORES_FILE, VALIDATION_SCORES_FILE
 from lightning_modules.scores.rows import recordings_field
-from lightning_modules.scores.selection_rows import SELECTION_COLUMNS, SELECTION_SCORES, read_evaluated
+from lightning_modules.scores.selection_rows import (
+    SELECTION_COLUMNS,
+    SELECTION_SCORES,
+    SIGNAL_FEATURES,
+    read_evaluated,
+)
 from lightning_modules.separation_scores import compare, score_comparison
 
 
@@ -40,9 +46,10 @@ class SelectionEvaluation(RowEvaluation):
 
     def setup(self, trainer: Trainer, pl_module: Any, stage: str) -> None:
         score: str = pl_module.score_name
-        if score not in SELECTION_SCORES and score in SELECTION_COLUMNS:
+        own = () if score in SELECTION_SCORES else (score,)
+        if {*own} & {*SELECTION_COLUMNS, *SIGNAL_FEATURES}:
             raise InputError(f"score_name: {score!r} is a column of its own; choose another name")
-        self.columns = SELECTION_COLUMNS if score in SELECTION_SCORES else (*SELECTION_COLUMNS, score)
+        self.columns = (*SELECTION_COLUMNS, *(SIGNAL_FEATURES if pl_module.signal_features else ()), *own)
         super().setup(trainer, pl_module, stage)
         self._dataset = trainer.datamodule.dataset(SPLITS[stage]) if stage in self.files else None  # type: ignore[attr-defined]
 
@@ -54,13 +61,16 @@ class SelectionEvaluation(RowEvaluation):
         unprocessed, *found = compare(batch.sources, [batch.mixture.unsqueeze(1), *outputs["estimates"]])
         present = torch.ones_like(unprocessed.si_sdr[:, 0])
         scores = [score_comparison(unprocessed, each.in_best_order(), present, batch.indices, labels) for each in found]
-        confidences, picked = _scores(outputs, len(labels)).tolist(), outputs["picked"].tolist()
-        own = outputs["scores"].mT.unsqueeze(-1)[..., : len(self.columns) - len(SELECTION_COLUMNS)].tolist()
+        scored, picked = selection_scores(outputs), outputs["picked"].tolist()
+        features = [] if outputs["features"] is None else [outputs["features"].transpose(0, 1)]
+        own = [] if module.score_name in SELECTION_SCORES else [outputs["scores"].mT.unsqueeze(-1)]
+        further = torch.cat([scored[..., :0], *features, *own], -1).tolist()
+        confidences = scored.tolist()
         for place, index in enumerate(batch.indices.tolist()):
             recordings = recordings_field(self._dataset.recordings(index))
             of_mixture = slice(place * len(labels), (place + 1) * len(labels))
             for number, name in enumerate(names):
-                confident = *confidences[place][number], int(picked[place] == number), *own[place][number]
+                confident = *confidences[place][number], int(picked[place] == number), *further[place][number]
                 for source, (_, _, left_out, *si_sdr) in enumerate(scores[number][of_mixture]):
                     yield index, domain, recordings, name, source, left_out.value, *si_sdr, *confident
 
@@ -87,11 +97,13 @@ class SelectionEvaluation(RowEvaluation):
         return table, (), statistics
 
 
-def _scores(outputs: Any, sources: int) -> Tensor:
-    """Every model's SELECTION_SCORES of a batch, [B, M, 8]."""
-    refit, masks = outputs["refit"], outputs["masks"]
+def selection_scores(outputs: Selection) -> Tensor:
+    """Every model's SELECTION_SCORES of a batch, [B, M, 8]; NaN of a model without embeddings."""
+    refit, masks, sources = outputs["refit"], outputs["masks"], outputs["estimates"].shape[2]
     divergence = [
-        jensen_shannon(points.drawn, labels, sources, points.drawn_audible)
+        refit.confidence.new_full(refit.confidence.shape[1:], torch.nan)
+        if points is None or labels is None
+        else jensen_shannon(points.drawn, labels, sources, points.drawn_audible)
         for points, labels in zip(outputs["points"], outputs["labels"], strict=True)
     ]
     return torch.stack((*refit[:3], *masks[:3], torch.stack(divergence), refit.cluster_balance)).permute(2, 1, 0)

@@ -13,7 +13,7 @@ from lightning_modules.setting_checks import require_between, require_positive
 
 # Levels beyond ±200 dB have no place beside each other in single precision; 1,000 events at a time are noise.
 LOUDEST, MOST_EVENTS = 200.0, 1000.0
-Purpose = Literal["scene", "order", "augmentation", "unlabelled", "labels"]
+Purpose = Literal["scene", "order", "augmentation", "unlabelled", "labels", "programme"]
 
 
 @dataclass(frozen=True)

@@ -42,6 +42,7 @@ GROUPS = {
         "validate": ("experiments.training.command", "evaluate a model on the validation set"),
         "test": ("experiments.training.command", "evaluate a model on the test set"),
         "predict": ("experiments.training.command", "write a separator's estimates of test mixtures as files"),
+        "programmes": ("experiments.programmes.command", "evaluate a selection within recordings of several domains"),
         "ranks": ("experiments.training.ranks", "show the ranks and devices that SLURM or torchrun would start"),
     },
     "use what was trained": {

@@ -71,6 +71,11 @@ class SeparatrixModule(MeanTestScores, LightningModule):
         self.hparams.update(without_callables(dict(self.hparams)))
         self._hparams_initial = copy.deepcopy(self._hparams)
 
+    @property
+    def separates(self) -> bool:
+        """Whether it makes estimates from a mixture alone."""
+        return type(self).predict_step is not LightningModule.predict_step
+
     def signature(self) -> dict[str, Any]:
         """What data, checkpoint and model must have in common, in words a user knows."""
         return asdict(self.geometry)

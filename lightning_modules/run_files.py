@@ -43,6 +43,7 @@ class RunFiles:
         self.confusion, self.correlation = self.folder / "confusion.csv", self.folder / "correlation.csv"
         self.differences, self.calibration = self.folder / "differences.csv", self.folder / "calibration.csv"
         self.confidence = self.folder / "confidence.png"
+        self.programmes, self.programmes_text = self.folder / "programmes.csv", self.folder / "programmes.md"
         self.report = self.folder / "report.html"
 
     @staticmethod

@@ -53,6 +53,13 @@ def import_own(arguments: list[str]) -> list[str]:
     return others
 
 
+def import_options() -> list[str]:
+    """`--import` for each module that was imported so, for a command that is printed."""
+    from lightning_modules.choices import named_modules
+
+    return [word for module in sorted(named_modules) for word in ("--import", module)]
+
+
 def modules_of(settings: Any) -> list[str]:
     """Modules of the classes that settings (plain values) name, other than this project's and torch's, each once."""
     modules = dict.fromkeys(path.rpartition(".")[0] for path in _class_paths(settings))

@@ -28,6 +28,7 @@ TITLES = {
     "ReferenceSeparator": "A reference for separators",
     "DeepClustering": "A deep clustering model",
     "ModelSelection": "Model selection on one domain",
+    "LearntSelection": "Model selection on one domain",
 }
 Blocks = Sequence[Block | None]
 

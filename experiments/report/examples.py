@@ -12,7 +12,7 @@ from torch import Tensor
 
 from experiments.report.charts import colour_of, css_colour, timeline_chart
 from experiments.report.media import LOWEST_DB, Pictures, audio, common_gain, scale
-from experiments.report.mixtures import arithmetic, estimates_of, selection_of, separator_of, tested_mixtures
+from experiments.report.mixtures import arithmetic, estimates_of, mixtures_of, selection_of, separator_of
 from experiments.report.model_selection import model_colours
 from experiments.report.page import Example, Listening, Sound
 from experiments.report.run_folder import Run
@@ -64,7 +64,7 @@ def separation_examples(
     runs: Sequence[Run], classes: Sequence[str], classifier: Run | None, options: ExampleOptions
 ) -> Listening:
     """Mixtures of every class that all these runs were tested on, by the improvement that frame labels bring to it."""
-    mixtures = tested_mixtures(runs[0])
+    mixtures = mixtures_of(runs[0])
     systems: dict[str, tuple[LightningModule, str]] = {}
     for run in runs:
         try:
@@ -128,7 +128,7 @@ def selection_examples(
     for run in runs:
         domain = str(run.setting("data", "domain", run.name.rpartition("/")[2]))
         try:
-            mixtures, models = tested_mixtures(run), selection_of(run, folder)
+            mixtures, models = mixtures_of(run), selection_of(run, folder)
         except InputError as error:
             options.missing(f"Mixtures of {domain}: {error}")
             continue

@@ -14,7 +14,7 @@ from datamodules.mixtures import MixtureDataModule
 from experiments.command_line.own_classes import modules_of
 from experiments.command_line.parser import data_parser
 from experiments.report.run_folder import Run
-from lightning_modules.batch import Batch
+from lightning_modules.batch import Batch, Split
 from lightning_modules.choices import named_modules
 from lightning_modules.deep_clustering.module import DeepClustering
 from lightning_modules.deep_clustering.selection import ModelSelection
@@ -25,16 +25,16 @@ from lightning_modules.weak_labels.references import ReferenceSeparator
 from lightning_modules.weak_labels.separator_module import WeakLabelSeparator
 
 
-def tested_mixtures(run: Run) -> MixtureDataset:
-    """The test set that a run was evaluated on, as its configuration says; InputError where it is gone or changed."""
+def mixtures_of(run: Run, split: Split = "test") -> MixtureDataset:
+    """A run's mixtures, as its configuration says; InputError where they are gone or changed."""
     section = run.configuration.get("data")
     if not section:
-        raise InputError(f"{run.folder}: no configuration says which mixtures it was tested on")
+        raise InputError(f"{run.folder}: no configuration says which mixtures it was evaluated on")
     parser = data_parser(["report"], "")
     try:
         data: MixtureDataModule = parser.instantiate(parser.parse_object({"data": section})).data
-        data.build(split="test")  # the bank, where it is gone or was of another version
-        return data.dataset("test")
+        data.build(split=split)  # the bank, where it is gone or was of another version
+        return data.dataset(split)
     except InputError:
         raise
     except Exception as error:  # jsonargparse passes on the errors of importing and making a class
@@ -74,7 +74,8 @@ def arithmetic(precision: str) -> torch.autocast:
 def selection_of(run: Run, folder: Path) -> ModelSelection:
     """The selection that a run was tested with; models that were moved with the folder are found in it."""
     paths = [lies_in(folder, path) for path in run.setting("model", "checkpoints") or []]
-    return ModelSelection(paths, run.setting("model", "confidence_clusters", "refit")).eval()
+    settings = {name: run.setting("model", name) for name in ("confidence_clusters", "signal_features")}
+    return ModelSelection(paths, **{name: value for name, value in settings.items() if value is not None}).eval()
 
 
 def lies_in(folder: Path, checkpoint: str) -> str:

@@ -40,7 +40,7 @@ def models_table(evaluated: Evaluated) -> Table:
         [
             f"{model} model",
             f"{si_sdr.mean():.1f} ± {si_sdr.std():.1f}",
-            f"{np.nanmean(score):.3f}",
+            "" if model in evaluated.without_confidence else f"{np.nanmean(score):.3f}",
             f"{picked.mean():.0%}",
         ]
         for model, si_sdr, score, picked in zip(
@@ -108,6 +108,7 @@ def calibration_charts(found: Findings) -> Charts:
             f"{model} model",
         )
         for number, model in enumerate(evaluated.models)
+        if model in found.calibration.knots
     ]
     caption = (
         f"Lines: expected SI-SDR, fitted on {found.calibrating} validation mixtures of all domains. Points: mean ± "

@@ -17,19 +17,15 @@ from lightning_modules.scores.ensembles import (
     MEAN,
     Confusion,
     EnsembleScore,
-    choose,
     confusion,
     ensemble_scores,
-    ensembles,
-    one_hot,
     recovered_shares,
 )
-from lightning_modules.scores.expected_si_sdr import expected_si_sdr
 from lightning_modules.scores.figures import confidence_figure, write_figure
+from lightning_modules.scores.fitted_ensembles import FittedEnsembles
 from lightning_modules.scores.intervals import OWN_MODEL, Correlation, Difference, correlations, differences
 from lightning_modules.scores.rows import Floats, read_table, write_rows
 from lightning_modules.scores.selection_rows import SELECTION_COLUMNS, Evaluated, read_evaluated
-from lightning_modules.scores.standardisation import standardised_ensembles
 
 PUBLISHED = Path(__file__).parents[1] / "published"
 TABLE_COLUMNS = ("row", "class", "mean_db", "std_db", "n", "published_mean_db")
@@ -48,9 +44,14 @@ NAMES = {
     "standardised": "by standardised confidence",
     "standardised_masks": "by standardised confidence of the masks' clusters",
     "expected": "by SI-SDR expected from all scores",
+    "expected_signals": "by SI-SDR expected from the signals",
+    "expected_both": "by SI-SDR expected from scores and signals",
 }
 # Rows whose picks and share of the way from random to oracle have tables.
-PICKS = ("confidence", "standardised", "standardised_masks", "calibrated", "expected")
+PICKS = (
+    *("confidence", "standardised", "standardised_masks", "calibrated"),
+    *("expected", "expected_signals", "expected_both"),
+)
 
 
 def make_tables(output: Path, note: str = "", names: Sequence[str] = tuple(DOMAINS), compared: bool = True) -> None:
@@ -78,8 +79,8 @@ def make_tables(output: Path, note: str = "", names: Sequence[str] = tuple(DOMAI
     write_rows(files.correlation, (*Correlation._fields, "published"), lines)
     write_rows(files.differences, Difference._fields, map(_defined, found.gains))
     write_figure(files.confidence, confidence_figure(found.evaluated, note))
-    shares, gains, correlated = further_tables(found)
-    tables = [score_table(found), shares, gains, *pick_tables(found), correlated]
+    shares, gains, *correlated = further_tables(found)
+    tables = [score_table(found), shares, gains, *pick_tables(found), *correlated]
     texts = [note and f"{note}\n", *(table.markdown() for table in tables)]
     write_text_atomically(files.table_text, "\n".join(filter(None, texts)))
     console = table_console()
@@ -107,6 +108,7 @@ class Findings:
     picks: dict[str, Confusion]  # of those of PICKS that there are
     gains: list[Difference]
     correlated: list[Correlation]
+    of_signals: list[Correlation]  # of the SI-SDR that the signals let expect; none of rows without their features
     published: Published
 
     @property
@@ -120,21 +122,23 @@ def read_findings(output: Path, names: Sequence[str] = tuple(DOMAINS), compared:
     selections = [RunFiles(output).selection(name) for name in names]
     evaluated = read_evaluated([files.scores for files in selections])
     calibrating = read_evaluated([files.validation_scores for files in selections])
-    calibration = Calibration.fit(calibrating)
-    probabilities = ensembles(evaluated, calibration.expected(evaluated))
-    probabilities |= standardised_ensembles(evaluated, calibrating)
-    chosen = choose(expected_si_sdr(evaluated, calibrating), evaluated.confidence)
-    probabilities["expected"] = one_hot(chosen, len(evaluated.models))
+    fitted = FittedEnsembles.fit(calibrating)
+    probabilities = fitted.probabilities(evaluated)
+    of_signals: list[Correlation] = []
+    if "expected_signals" in probabilities:
+        expected = fitted.expected["expected_signals"].expected(evaluated)
+        of_signals = correlations(evaluated, score=expected, coefficients=["pearson"])
     published = Published(published_means(evaluated.domains), published_counts(), published_coefficients())
     return Findings(
         evaluated,
-        calibration,
+        fitted.calibration,
         len(calibrating.index),
         probabilities,
         ensemble_scores(evaluated, probabilities),
         {row: confusion(evaluated, probabilities[row]) for row in PICKS if row in probabilities},
         differences(evaluated, probabilities),
         correlations(evaluated),
+        of_signals,
         published if compared else Published({}, {}, {}),
     )
 
@@ -158,6 +162,8 @@ def score_table(found: Findings) -> Table:
             f"In brackets the published figures ({SOURCE}) and, under `mean`, their mean. The published random row "
             "(4.8 / 4.2 / 2.8) is not the mean of the published model rows (3.9 / 3.4 / 5.8); ours is, exactly."
         )
+    for model in evaluated.without_confidence:
+        notes.append(f"The {model} model has no confidence: rows that need it choose among the others.")
     for (domain, reason), count in evaluated.left_out.items():
         notes.append(f"Left out of {domain}: {count} mixtures ({reason}), for all rows.")
     for (domain, model), count in evaluated.silent_estimates.items():
@@ -173,13 +179,13 @@ def name_of(row: str, models: Sequence[str]) -> str:
     return NAMES.get(row, f"{row} model" if row in models else f"by {row}")
 
 
-def further_tables(found: Findings) -> tuple[Table, Table, Table]:
+def further_tables(found: Findings) -> list[Table]:
     """Shares of the way from random to oracle, what a choice gains, and correlations."""
-    return (
-        share_table(found),
-        difference_table(found.gains),
-        correlation_table(found.correlated, found.published.coefficients),
-    )
+    tables = [share_table(found), difference_table(found.gains)]
+    tables.append(correlation_table(found.correlated, found.published.coefficients))
+    if found.of_signals:
+        tables.append(correlation_table(found.of_signals, {}, "SI-SDR expected from the signals"))
+    return tables
 
 
 def share_table(found: Findings) -> Table:
@@ -210,7 +216,7 @@ def difference_table(gains: Sequence[Difference]) -> Table:
             f"{NAMES[gain.row]} - {NAMES[gain.reference]}",
             gain.domain,
             f"{gain.mean:+.2f}",
-            _interval(gain.low, gain.high, "+.2f"),
+            interval(gain.low, gain.high, "+.2f"),
             str(gain.mixtures),
             str(gain.recordings),
         ]
@@ -252,24 +258,28 @@ def confusion_table(title: str, ours: Confusion, published: Mapping[tuple[str, s
     return Table(title, ["picked \\ true", *ours.domains, "precision"], list(rows.values()), notes, source=SOURCE)
 
 
-def correlation_table(correlated: Sequence[Correlation], published: Mapping[tuple[str, str, str], float]) -> Table:
-    """Confidence with SI-SDR by domain, with intervals, beside the published coefficients."""
+def correlation_table(
+    correlated: Sequence[Correlation], published: Mapping[tuple[str, str, str], float], score: str = "confidence"
+) -> Table:
+    """Confidence, or another score, with SI-SDR by domain, with intervals, beside the published coefficients."""
     rows: list[list[str | Cell]] = [
         [
             line.domain,
             f"{line.domain} model" if line.models == OWN_MODEL else "all models",
             line.coefficient.capitalize(),
             _beside(line.value, published.get(line[:3]), ".2f"),
-            _interval(line.low, line.high, ".2f"),
+            interval(line.low, line.high, ".2f"),
             str(line.points),
             str(line.recordings),
         ]
         for line in correlated
     ]
-    notes = [
-        "One point per separated source. 95 % intervals: pigeonhole bootstrap by recording. The paper does not say of "
-        "which models' outputs its figures are; they stand beside those of the domain's own model.",
-    ]
+    notes = ["One point per separated source. 95 % intervals: pigeonhole bootstrap by recording."]
+    if score == "confidence":
+        notes[0] += (
+            " The paper does not say of which models' outputs its figures are; they stand beside those of the domain's "
+            "own model."
+        )
     notes += [
         f"{line.domain}, {line.models} models, {line.coefficient}: {line.skipped} draws had too few points or constant "
         "ones and were skipped."
@@ -277,14 +287,15 @@ def correlation_table(correlated: Sequence[Correlation], published: Mapping[tupl
         if line.skipped
     ]
     columns = ["domain", "outputs of", "coefficient", "r", "95 % interval", "sources", "recordings"]
-    return Table("Correlation of confidence with SI-SDR", columns, rows, notes, texts=3)
+    return Table(f"Correlation of {score} with SI-SDR", columns, rows, notes, texts=3)
 
 
 def _beside(ours: float, published: float | None, form: str) -> Cell:
     return Cell(formatted(ours, form), "" if published is None else f"{published:{form}}")
 
 
-def _interval(low: float, high: float, form: str) -> str:
+def interval(low: float, high: float, form: str) -> str:
+    """An interval as text."""
     return "–" if np.isnan(low) or np.isnan(high) else f"{low:{form}} to {high:{form}}"
 
 

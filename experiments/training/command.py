@@ -47,7 +47,7 @@ EXAMPLES = {
 _BRIEFLY = {
     "--seed_everything": "seed of the initial weights; mixtures follow --data.seed (default: 0)",
     "--model": "EventClassifier, WeakLabelSeparator, ReferenceSeparator, DeepClustering, ModelSelection, "
-    "SourceCount, or MODULE.CLASS of your own; its settings are --model.SETTING",
+    "LearntSelection, SourceCount, or MODULE.CLASS of your own; its settings are --model.SETTING",
     "--model.network": "BLSTM, CRNN, BandSplit, TFLocoformer, or MODULE.CLASS of your own; its settings are "
     "--model.network.SETTING",
     "--model.optimizer": "a class of torch.optim; its settings are --model.optimizer.SETTING, such as lr",

@@ -39,7 +39,7 @@ from experiments.command_line.text import show_lines
 from experiments.output.sole_writer import sole_writer
 from experiments.training.command import PURPOSES, add_run_settings, parser_settings, require_logger
 from experiments.training.lightning_messages import silence
-from experiments.training.next_steps import resume_command, separates, tell_of_run
+from experiments.training.next_steps import resume_command, tell_of_run
 from experiments.training.precision import PreciseTrainer
 from experiments.training.ranks import cluster_environment, of_slurm, refused_trainer, require_ranks_of
 from experiments.training.run_description import write_description
@@ -294,7 +294,7 @@ class SeparatrixCLI(LightningCLI):
     before_validate = before_test
 
     def before_predict(self) -> None:
-        if not separates(self.model):
+        if not self.model.separates:
             raise InputError(f"predict: a {type(self.model).__name__} makes no estimates; give a separator")
         self.before_test()
 

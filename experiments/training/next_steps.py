@@ -2,16 +2,15 @@
 
 from pathlib import Path
 
-from lightning import LightningModule
-
 from experiments.command_line.configurations import options
-from experiments.command_line.own_classes import own_modules
+from experiments.command_line.own_classes import import_options, own_modules
 from experiments.command_line.text import command_lines, show_next
+from lightning_modules.base_module import SeparatrixModule
 from lightning_modules.run_files import RunFiles
 from lightning_modules.weak_labels.classifier_module import EventClassifier
 
 
-def tell_of_run(command: str, arguments: list[str], run: RunFiles, model: LightningModule, tested: str | None) -> None:
+def tell_of_run(command: str, arguments: list[str], run: RunFiles, model: SeparatrixModule, tested: str | None) -> None:
     """Print what `fit`, `validate`, `test` or `predict` made, and what can follow.
 
     Args:
@@ -30,23 +29,18 @@ def tell_of_run(command: str, arguments: list[str], run: RunFiles, model: Lightn
             words = ["--config", str(run.configuration), "--run", str(run.folder), "--ckpt_path", kept.stem]
             following.append(["test", *words])
     elif command == "validate":
-        following.append(["test", *arguments[1:]])
+        following.append(["test", *arguments[1:], *import_options()])
     elif command == "test":
         made = [run.summary]
         if run.summary.exists() or isinstance(model, EventClassifier):
             following.append(["report", str(run.folder)])
-        if tested and model.learns and separates(model):
+        if tested and model.learns and model.separates:
             own = [word for module in own_modules(dict(model.hparams)) for word in ("--import", module)]
             following.append(["separate", *own, "--model", tested, "RECORDING.wav", "--output", "separated"])
     classifier = tested if command == "test" else kept
     if command in ("fit", "test") and isinstance(model, EventClassifier) and classifier:
         following += _after_classifier(arguments, run, model.supervision, str(classifier))
     show_next(made, following)
-
-
-def separates(model: LightningModule) -> bool:
-    """Whether it makes estimates from a mixture alone."""
-    return type(model).predict_step is not LightningModule.predict_step
 
 
 def _after_classifier(arguments: list[str], run: RunFiles, supervision: str, checkpoint: str) -> list[list[str]]:
@@ -67,7 +61,7 @@ def _after_classifier(arguments: list[str], run: RunFiles, supervision: str, che
 
 def resume_command(arguments: list[str], run: RunFiles) -> str:
     """The command that resumes an interrupted one: the same, for a training from its last complete epoch."""
-    words = list(arguments)
+    words = [*arguments, *import_options()]
     if arguments[0] == "fit" and run.last.exists():
         words = [word for option in options(words) if option[0].split("=")[0] != "--ckpt_path" for word in option]
         words += ["--ckpt_path", "last"]

@@ -1,7 +1,9 @@
-"""Model selection: several trained deep clustering models, one answer per mixture (Liu et al. 2020)."""
+"""Model selection: several trained separators, one answer per mixture (Liu et al. 2020)."""
 
+import hashlib
 import itertools
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, Literal, NamedTuple, TypedDict
 
 import torch
@@ -19,7 +21,10 @@ from lightning_modules.deep_clustering.confidence import (
 )
 from lightning_modules.deep_clustering.module import Analysed, DeepClustering, Embedded
 from lightning_modules.errors import InputError
+from lightning_modules.scores.expected_si_sdr import ExpectedSiSdr
+from lightning_modules.scores.selection_rows import SIGNAL_FEATURES, read_evaluated
 from lightning_modules.setting_checks import require_agreement
+from lightning_modules.signal_features import signal_features
 from lightning_modules.trained_module import load_module
 
 ConfidenceClusters = Literal["refit", "masks"]
@@ -29,10 +34,11 @@ class Selection(TypedDict):
     """What every model makes of a batch, and which of them is picked."""
 
     estimates: Tensor  # [M, B, Q, T]
-    refit: Confidence  # each model's confidence, its clusters fitted anew, [M, B] each
-    masks: Confidence  # each model's confidence in the clusters of its masks, [M, B] each
-    points: list[LoudPoints]  # each model's, M of them
-    labels: list[Tensor]  # of the drawn points in the clusters fitted anew, M of them, [B, m]
+    refit: Confidence  # each model's confidence, its clusters fitted anew, [M, B] each; NaN without embeddings
+    masks: Confidence  # each model's confidence in the clusters of its masks, [M, B] each; NaN without embeddings
+    points: list[LoudPoints | None]  # each model's, M of them; none without embeddings
+    labels: list[Tensor | None]  # of the drawn points in the clusters fitted anew, M of them, [B, m]
+    features: Tensor | None  # SIGNAL_FEATURES of each model's estimates, float64, [M, B, K]; only where asked for
     scores: Tensor  # each model's selection score, float64, [M, B]
     picked: Tensor  # number of the model with the highest score, the first of equals, int64, [B]
 
@@ -42,25 +48,33 @@ class ModelOutput(NamedTuple):
 
     Attributes:
         estimates: [B, Q, T].
-        points: loud points.
-        labels: of the drawn points in the clusters fitted anew, [B, m].
-        refit: confidence, the clusters fitted anew, [B] each.
-        masks: confidence in the clusters of the masks, [B] each.
+        points: loud points; none of a model without embeddings.
+        labels: of the drawn points in the clusters fitted anew, [B, m]; none of a model without embeddings.
+        refit: confidence, the clusters fitted anew, [B] each; NaN without embeddings.
+        masks: confidence in the clusters of the masks, [B] each; NaN without embeddings.
+        model: its name.
+        features: SIGNAL_FEATURES, float64, [B, K]; none unless the selection has them.
     """
 
     estimates: Tensor
-    points: LoudPoints
-    labels: Tensor
+    points: LoudPoints | None
+    labels: Tensor | None
     refit: Confidence
     masks: Confidence
+    model: str = ""
+    features: Tensor | None = None
 
 
 class ModelSelection(SeparatrixModule):
     """Separates every mixture with each model and keeps the output of the one with the highest selection score.
 
+    A model without embeddings, a separator of any other class, has no confidence: by confidence it is picked only where
+    no other has any. `signal_features` are of all models.
+
     Args:
-        checkpoints: of DeepClustering models, any number.
+        checkpoints: of DeepClustering models, or of any separators of as many sources, any number.
         confidence_clusters: `refit`, clusters fitted anew to the loudest bins, or `masks`, those that made the masks.
+        signal_features: whether rows of evaluations have features of mixture and estimates.
 
     Raises:
         InputError: there are no checkpoints, their models cannot be compared, or a subclass's own score has no name.
@@ -71,32 +85,37 @@ class ModelSelection(SeparatrixModule):
     # What `selection_score` returns: a subclass's own is a column of this name in the rows.
     score_name = "confidence"
 
-    def __init__(self, checkpoints: Sequence[str], confidence_clusters: ConfidenceClusters = "refit") -> None:
+    def __init__(
+        self,
+        checkpoints: Sequence[str],
+        confidence_clusters: ConfidenceClusters = "refit",
+        signal_features: bool = False,
+    ) -> None:
         if not checkpoints:
             raise InputError("checkpoints: none; give those of the models to select from")
         own = type(self).selection_score is not ModelSelection.selection_score
         if own and self.score_name == ModelSelection.score_name:
             raise InputError(f"{type(self).__name__}: has a selection score of its own; name it, `score_name = ...`")
-        models = [load_module(path, DeepClustering) for path in checkpoints]
+        models = [_separator(path) for path in checkpoints]
         _require_comparable(checkpoints, models)
         first = models[0]
         super().__init__(first.geometry.sample_rate, first.geometry.window, first.geometry.hop)
         # Where the checkpoints lie is no part of what they are.
-        self.save_hyperparameters(
-            {
-                "score_name": self.score_name,
-                "confidence_clusters": confidence_clusters,
-                "models": [dict(model.hparams) for model in models],
-            }
-        )
+        settings = {
+            "score_name": self.score_name,
+            "confidence_clusters": confidence_clusters,
+            "models": [dict(model.hparams) for model in models],
+        }
+        self.save_hyperparameters(settings | ({"signal_features": True} if signal_features else {}))
         self.confidence_clusters: ConfidenceClusters = confidence_clusters
+        self.signal_features = signal_features
         self.models = nn.ModuleList(models).requires_grad_(False).eval()
-        self.sources = first.sources
+        self.sources = _sources(first)
         self.names = _names(models)
 
     @property
     def deep_clustering_models(self) -> list[DeepClustering]:
-        """The models, by their type."""
+        """Those of the models that have embeddings, by their type."""
         return [model for model in self.models if isinstance(model, DeepClustering)]
 
     @property
@@ -112,7 +131,7 @@ class ModelSelection(SeparatrixModule):
         """The selection score of one model for each mixture: its confidence. A subclass may return another.
 
         Args:
-            output: what the model makes of the mixtures. Its estimates add up to them.
+            output: what the model makes of the mixtures. A deep clustering model's estimates add up to them.
 
         Returns:
             The higher, the more; NaN is never picked unless all are, [B].
@@ -129,11 +148,16 @@ class ModelSelection(SeparatrixModule):
         # Models of one geometry, as a rule all of them, analyse a mixture alike.
         analysed: dict[tuple[Any, ...], Analysed] = {}
         outputs = []
-        for model in self.deep_clustering_models:
-            if model.input_settings not in analysed:
-                analysed[model.input_settings] = model.analyse(mixture)
-            outputs.append(_output(model, analysed[model.input_settings], mixture_ids, mixture.shape[-1]))
-        estimates, points, labels, refits, masks = zip(*outputs, strict=True)
+        for name, model in zip(self.names, self.models, strict=True):
+            if isinstance(model, DeepClustering):
+                if model.input_settings not in analysed:
+                    analysed[model.input_settings] = model.analyse(mixture)
+                output = _output(model, analysed[model.input_settings], mixture_ids, mixture.shape[-1])
+            else:
+                output = _without_confidence(model(mixture))
+            features = signal_features(mixture, output.estimates, self.geometry) if self.signal_features else None
+            outputs.append(output._replace(model=name, features=features))
+        estimates, points, labels, refits, masks, _, features_of_models = zip(*outputs, strict=True)
         scores = torch.stack([self.selection_score(each).double() for each in outputs])
         return Selection(
             estimates=torch.stack(estimates),
@@ -141,6 +165,7 @@ class ModelSelection(SeparatrixModule):
             masks=stacked(masks),
             points=list(points),
             labels=list(labels),
+            features=torch.stack(features_of_models) if self.signal_features else None,
             scores=scores,
             picked=scores.nan_to_num(nan=-torch.inf).argmax(0),
         )
@@ -171,6 +196,45 @@ class ModelSelection(SeparatrixModule):
         return self(batch.mixture, batch.indices)
 
 
+class LearntSelection(ModelSelection):
+    """Picks the model of highest SI-SDR as the signals let expect it, learnt from validation mixtures.
+
+    It needs neither embeddings nor a true source: any separators can be selected from.
+
+    Args:
+        checkpoints: of any separators of as many sources.
+        validation_scores: rows of validations with the same models, of all domains, by a ModelSelection that has
+            `signal_features`.
+
+    Raises:
+        InputError: as of ModelSelection, or the rows lack the features or a model.
+    """
+
+    score_name = "expected_si_sdr_db"
+
+    def __init__(self, checkpoints: Sequence[str], validation_scores: Sequence[str]) -> None:
+        super().__init__(checkpoints, signal_features=True)
+        paths = [Path(path) for path in validation_scores]
+        if not paths:
+            raise InputError("validation_scores: none; give the rows of a validation with these models")
+        validation = read_evaluated(paths)
+        if not validation.scores.keys() >= {*SIGNAL_FEATURES}:
+            raise InputError(f"{paths[0]}: rows without features; validate with --model.signal_features true")
+        rows = b"".join(path.read_bytes() for path in paths)
+        self.save_hyperparameters(dict(self.hparams) | {"learnt_from": hashlib.sha256(rows).hexdigest()})
+        self._learnt = ExpectedSiSdr.fit(validation, SIGNAL_FEATURES)
+        if missing := [name for name in self.names if name not in self._learnt.forests]:
+            raise InputError(f"{paths[0]}: no rows of the {missing[0]} model to learn from; validate all the models")
+
+    def selection_score(self, output: ModelOutput) -> Tensor:
+        """Expected SI-SDR in dB, [B]."""
+        features = output.features
+        if features is None:
+            raise ValueError("an output without features")
+        expected = self._learnt.of_model(output.model, features.cpu().numpy())
+        return torch.from_numpy(expected).to(features)
+
+
 def _picked(selection: Selection) -> Tensor:
     picked = selection["picked"]
     return selection["estimates"][picked, torch.arange(len(picked), device=picked.device)]
@@ -197,23 +261,44 @@ def confidences(
         return points, anew.labels, score_clusters(points, anew), of_masks
 
 
-def _require_comparable(checkpoints: Sequence[str], models: Sequence[DeepClustering]) -> None:
+def _without_confidence(estimates: Tensor) -> ModelOutput:
+    """What a model without embeddings makes of mixtures, [B, Q, T]."""
+    unknown = Confidence(*[estimates.new_full((len(estimates),), torch.nan, dtype=torch.float64)] * 4)
+    return ModelOutput(estimates.float(), None, None, unknown, unknown)
+
+
+def _separator(checkpoint: str) -> SeparatrixModule:
+    """The model of a checkpoint; InputError where it makes no estimates."""
+    model: SeparatrixModule = load_module(checkpoint, SeparatrixModule)
+    if not (model.separates and _sources(model)):
+        raise InputError(
+            f"{checkpoint}: a checkpoint of {type(model).__name__}, which makes no estimates; leave it out"
+        )
+    return model
+
+
+def _sources(model: SeparatrixModule) -> int:
+    return len(getattr(model, "classes", ()))
+
+
+def _require_comparable(checkpoints: Sequence[str], models: Sequence[SeparatrixModule]) -> None:
     """Refuse models of another rate, number of sources or activation (without unit norm confidences differ in size)."""
+    known: dict[str, tuple[Any, str]] = {}  # of each setting the first model's value, and that model
+    for checkpoint, model in zip(checkpoints, models, strict=True):
+        kind: dict[str, Any] = {"sample_rate": model.geometry.sample_rate, "sources": _sources(model)}
+        kind |= {"activation": model.activation} if isinstance(model, DeepClustering) else {}
+        for name, value in kind.items():
+            first, by = known.setdefault(name, (value, checkpoint))
+            require_agreement({name: first}, {name: value}, checkpoint, by=by)
 
-    def kind(model: DeepClustering) -> dict[str, Any]:
-        rate = model.geometry.sample_rate
-        return {"sample_rate": rate, "sources": model.sources, "activation": model.activation}
 
-    for checkpoint, model in zip(checkpoints[1:], models[1:], strict=True):
-        require_agreement(kind(models[0]), kind(model), checkpoint, by=checkpoints[0])
-
-
-def _names(models: Sequence[DeepClustering]) -> list[str]:
-    """Their domains; the second model of a domain is `DOMAIN-2`."""
+def _names(models: Sequence[SeparatrixModule]) -> list[str]:
+    """Their domains, or else classes; the second model of a domain is `DOMAIN-2`."""
     names: list[str] = []
     for model in models:
-        numbered = (f"{model.domain}-{number}" for number in itertools.count(2))
-        names.append(next(name for name in itertools.chain([model.domain], numbered) if name not in names))
+        base = str(getattr(model, "domain", type(model).__name__))
+        numbered = (f"{base}-{number}" for number in itertools.count(2))
+        names.append(next(name for name in itertools.chain([base], numbered) if name not in names))
     return names
 
 

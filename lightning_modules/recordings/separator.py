@@ -18,7 +18,7 @@ from lightning_modules.errors import InputError
 from lightning_modules.pretrained import model_file
 from lightning_modules.recordings.clustering import SelectedModel, select
 from lightning_modules.recordings.recording import Recording
-from lightning_modules.recordings.windows import Window, in_one_order, joined, windows
+from lightning_modules.recordings.windows import Window, in_one_order, joined, planned
 from lightning_modules.scores import RESIDUAL
 from lightning_modules.setting_checks import MOST_SOURCES, require_positive, require_whole
 from lightning_modules.spectrogram import HIGHEST_RATE
@@ -64,8 +64,8 @@ class Separator:
         window: in seconds.
 
     Raises:
-        InputError: a class is named `residual`, a model's class separates in a way of its own, or the number of sources
-            cannot be chosen.
+        InputError: a class is named `residual`, a model's class separates in a way of its own or has no confidence to
+            be picked by, or the number of sources cannot be chosen.
     """
 
     def __init__(
@@ -79,6 +79,9 @@ class Separator:
         if RESIDUAL in model.classes:
             raise InputError(f"classes: {RESIDUAL} is what the other sources leave; train with another name")
         require_positive(window=window)
+        if isinstance(model, ModelSelection) and (others := set(model.models) - set(model.deep_clustering_models)):
+            kind = type(others.pop()).__name__
+            raise InputError(f"model: a {kind} has no confidence to be picked by; leave it out")
         self._models = model.deep_clustering_models if isinstance(model, ModelSelection) else [model]
         for each in (model, *self._models):
             _require_no_other_way(each)
@@ -178,8 +181,7 @@ class Separator:
         # Windows begin where frames of all the models do, or close by at another rate.
         hop = math.lcm(*(model.geometry.hop for model in self._models))
         grid = max(1, round(hop * rate / self.sample_rate))
-        length = max(round(self.window * rate), 8 * grid)
-        plan = windows(samples.shape[-1], length, length // 4, grid)
+        plan, fade = planned(samples.shape[-1], round(self.window * rate), grid)
         part = samples.shape[-1] / rate / len(plan)
         recording = Recording(samples, rate, self.sample_rate, plan, self.device, lambda share: advance(part * share))
         sources = self._sources(recording, [] if selections is None else selections)
@@ -187,7 +189,7 @@ class Separator:
         if self.select == "segment" and not self.has_residual:
             pieces = in_one_order(pieces)
         done = 0
-        for block in map(Tensor.cpu, joined(pieces, fade=length // 16)):
+        for block in map(Tensor.cpu, joined(pieces, fade)):
             mixture = samples[:, done : done + block.shape[-1]]
             done += block.shape[-1]
             yield torch.cat([block, (mixture - block.sum(0)).unsqueeze(0)]) if self.has_residual else block

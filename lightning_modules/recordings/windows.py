@@ -32,6 +32,15 @@ def windows(samples: int, length: int, overlap: int, grid: int) -> list[Window]:
     return [Window(*four) for four in zip(starts, stops, middles[:-1], middles[1:], strict=True)]
 
 
+def planned(samples: int, length: int, grid: int) -> tuple[list[Window], int]:
+    """The windows of a recording, which overlap by a quarter, and the length of the fade from one to the next.
+
+    `length` is that of a window at most; a short one is lengthened to eight times the grid.
+    """
+    length = max(length, 8 * grid)
+    return windows(samples, length, length // 4, grid), length // 16
+
+
 def joined(pieces: Iterable[tuple[Window, Tensor]], fade: int) -> Iterator[Tensor]:
     """Windows as one signal: in the middle of an overlap one fades into the other, linearly, so that weights add to 1.
 

@@ -28,15 +28,17 @@ class Calibration:
 
     @classmethod
     def fit(cls, evaluated: Evaluated) -> "Calibration":
-        """Isotonic regression of SI-SDR on confidence over the mixtures of all domains.
+        """Isotonic regression of SI-SDR on confidence over the mixtures of all domains; none `without_confidence`.
 
         Raises:
-            InputError: a model has no mixture with a score and a confidence.
+            InputError: there is no mixture.
         """
         from sklearn.isotonic import IsotonicRegression  # with what it imports, half a second that only this needs
 
         knots = {}
         for model, confidence, si_sdr in zip(evaluated.models, evaluated.confidence.T, evaluated.si_sdr.T, strict=True):
+            if model in evaluated.without_confidence:
+                continue
             usable = np.isfinite(confidence)
             if not usable.any():
                 raise InputError(f"{model} model: no validation mixture to calibrate its confidence with; add mixtures")
@@ -48,12 +50,16 @@ class Calibration:
         """Expected SI-SDR of evaluated models, matched by name, in dB, [N, M]; NaN stays NaN.
 
         Raises:
-            InputError: a model has no map.
+            InputError: a model that has confidence has no map.
         """
-        if missing := [model for model in evaluated.models if model not in self.knots]:
-            raise InputError(f"{missing[0]} model: its validation rows are missing; evaluate it on validation mixtures")
-        columns = zip(evaluated.models, evaluated.confidence.T, strict=True)
-        return np.stack([np.interp(confidence, *self.knots[model]) for model, confidence in columns], axis=1)
+        expected = np.full(evaluated.confidence.shape, np.nan)
+        for place, model in enumerate(evaluated.models):
+            if model in evaluated.without_confidence:
+                continue
+            if model not in self.knots:
+                raise InputError(f"{model} model: its validation rows are missing; evaluate it on validation mixtures")
+            expected[:, place] = np.interp(evaluated.confidence[:, place], *self.knots[model])
+        return expected
 
     def write(self, path: Path) -> None:
         """Write the knots with CALIBRATION_COLUMNS."""

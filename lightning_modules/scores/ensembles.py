@@ -22,12 +22,12 @@ MEAN = "mean"
 def choose(score: Floats, ties: Floats | None = None) -> NDArray[np.int64]:
     """The model with the highest value of each mixture; of equals the first, NaN never unless all are.
 
-    `ties`, [N, M], decide between models whose values are equal but for rounding. [N, M] -> [N].
+    `ties`, [N, M], decide between models whose values are equal but for rounding; NaN is the least. [N, M] -> [N].
     """
     values = np.where(np.isnan(score), -np.inf, score)
     if ties is not None:
         best = values >= values.max(1, keepdims=True, initial=-np.inf) - 1e-9
-        values = np.where(best & ~np.isnan(ties), ties, -np.inf)
+        values = np.where(best, np.nan_to_num(ties, nan=-np.finfo(float).max), -np.inf)
     return values.argmax(1)
 
 

@@ -25,6 +25,8 @@ COMPARED = (
     ("standardised_masks", "confidence"),
     ("calibrated", "confidence"),
     ("expected", "confidence"),
+    ("expected_signals", "confidence"),
+    ("expected_both", "expected"),
 )
 
 
@@ -87,20 +89,27 @@ def mean_interval(
     return MeanInterval(float(values.mean()), low, high, _count(recordings))
 
 
-def correlations(evaluated: Evaluated, draws: int = 1000, seed: int = 0) -> list[Correlation]:
+def correlations(
+    evaluated: Evaluated,
+    draws: int = 1000,
+    seed: int = 0,
+    score: Floats | None = None,
+    coefficients: Sequence[Coefficient] = COEFFICIENTS,
+) -> list[Correlation]:
     """Correlations per domain, for its own model (if one has its name) and for all models, where there is a point.
 
-    Intervals are of so many `draws` of the bootstrap with this `seed`, of the same recordings for each domain.
+    Intervals are of so many `draws` of the bootstrap with this `seed`, of the same recordings for each domain. Another
+    `score`, [N, M], takes the place of the confidence.
     """
     results = []
     for domain in evaluated.domains:
         for models in (OWN_MODEL, ALL) if domain in evaluated.models else (ALL,):
-            mixtures, confidence, si_sdr = points(evaluated, domain, domain if models == OWN_MODEL else None)
+            mixtures, confidence, si_sdr = points(evaluated, domain, domain if models == OWN_MODEL else None, score)
             if not len(mixtures):
                 continue
             distinct, of_point = np.unique(mixtures, return_inverse=True)
             recordings = [evaluated.recordings[i] for i in distinct]
-            for name in COEFFICIENTS:
+            for name in coefficients:
                 times = (weight.astype(int)[of_point] for weight in multiplicities(recordings, draws, seed))
                 drawn = [correlation(np.repeat(confidence, n), np.repeat(si_sdr, n), name) for n in times]
                 low, high, skipped = _interval(drawn)
@@ -149,15 +158,18 @@ def multiplicities(recordings: Sequence[Sequence[str]], draws: int, seed: int) -
         yield np.append(counts, 1)[made_of].prod(1).astype(np.float64)
 
 
-def points(evaluated: Evaluated, domain: str, model: str | None = None) -> tuple[np.ndarray, Floats, Floats]:
+def points(
+    evaluated: Evaluated, domain: str, model: str | None = None, score: Floats | None = None
+) -> tuple[np.ndarray, Floats, Floats]:
     """The separated sources of a domain's mixtures under one model or all, but for those without confidence.
 
-    Number of the mixture, confidence, SI-SDR in dB, [P] each.
+    Number of the mixture, confidence (or another score, [N, M]), SI-SDR in dB, [P] each.
     """
+    score = evaluated.confidence if score is None else score
     models = np.array([i for i, name in enumerate(evaluated.models) if model in (None, name)])
     mixtures = np.flatnonzero(evaluated.domain == domain)
     si_sdr = evaluated.source_si_sdr[np.ix_(mixtures, models)]
-    confidence = np.broadcast_to(evaluated.confidence[np.ix_(mixtures, models)][..., None], si_sdr.shape)
+    confidence = np.broadcast_to(score[np.ix_(mixtures, models)][..., None], si_sdr.shape)
     number = np.broadcast_to(mixtures[:, None, None], si_sdr.shape)
     known = np.isfinite(confidence)
     return number[known], confidence[known], si_sdr[known]

@@ -22,6 +22,14 @@ SELECTION_SCORES = (
 )
 TEXTS = ("index", "domain", "recordings", "model", "source", "left_out")
 SELECTION_COLUMNS = (*TEXTS, "input_si_sdr_db", "si_sdr_db", *SELECTION_SCORES, "picked")
+# Columns of selections that ask for them: what estimates look like from outside, see `signal_features`.
+SIGNAL_FEATURES = (
+    *("signal_residual_db", "signal_level_spread_db"),
+    *("signal_correlation", "signal_similarity", "signal_time_similarity", "signal_frequency_similarity"),
+    *("signal_decidedness", "signal_time_decidedness", "signal_frequency_decidedness"),
+    *("signal_time_changes", "signal_frequency_changes", "signal_sparsity", "signal_mixture_sparsity"),
+    *("signal_mixture_centroid", "signal_mixture_flatness", "signal_mixture_time_changes"),
+)
 SILENT_ESTIMATE = "silent estimate"
 
 
@@ -41,7 +49,7 @@ class Evaluated:
         recordings: what each mixture is made of: speakers, songs, clips; distinct ones, in order.
         source_si_sdr: in dB, [N, M, Q].
         scores: SELECTION_SCORES, and that of a selection which picks by one of its own, each [N, M]; the higher, the
-            more confident is the model.
+            more confident is the model; NaN of a model that has no embeddings. SIGNAL_FEATURES, where there are.
         picked: whether the evaluation picked this model's output, [N, M].
         left_out: number of mixtures by (domain, reason).
         silent_estimates: number of silent estimates in scored mixtures, by (domain, model).
@@ -65,8 +73,14 @@ class Evaluated:
 
     @property
     def own_scores(self) -> tuple[str, ...]:
-        """Names of the scores that are not among SELECTION_SCORES."""
-        return tuple(name for name in self.scores if name not in SELECTION_SCORES)
+        """Names of the scores by which a selection of the user's own picks."""
+        return tuple(name for name in self.scores if name not in (*SELECTION_SCORES, *SIGNAL_FEATURES))
+
+    @property
+    def without_confidence(self) -> tuple[str, ...]:
+        """Models that have no confidence in any mixture, such as those without embeddings."""
+        known = np.isfinite(self.confidence)
+        return tuple(model for place, model in enumerate(self.models) if len(known) and not known[:, place].any())
 
     @property
     def confidence(self) -> Floats:

@@ -33,27 +33,32 @@ class Standardisation:
     def fit(cls, evaluated: Evaluated, score: str = "confidence") -> "Standardisation | None":
         """Statistics of validation mixtures; None unless every model has two of its own domain that differ in it.
 
+        Models that have no confidence are left aside.
+
         Args:
             evaluated: mixtures of all domains; only their domains and the score are looked at.
             score: one of `evaluated.scores`.
         """
         statistics = {}
         for model, values in zip(evaluated.models, evaluated.scores[score].T, strict=True):
+            if model in evaluated.without_confidence:
+                continue
             home = values[(evaluated.domain == model) & np.isfinite(values)]
             if not len(home) or home.max() == home.min():
                 return None
             statistics[model] = (float(home.mean()), float(home.std()))
-        return cls(score, statistics)
+        return cls(score, statistics) if statistics else None
 
     def standardised(self, evaluated: Evaluated) -> Floats:
         """The score of evaluated models, matched by name, in deviations from their mean at home, [N, M]; NaN stays NaN.
 
         Raises:
-            InputError: a model has no statistics.
+            InputError: a model that has confidence has no statistics.
         """
-        if missing := [model for model in evaluated.models if model not in self.statistics]:
+        statistics = self.statistics | dict.fromkeys(evaluated.without_confidence, (np.nan, np.nan))
+        if missing := [model for model in evaluated.models if model not in statistics]:
             raise InputError(f"{missing[0]} model: its validation rows are missing; evaluate it on validation mixtures")
-        mean, deviation = np.array([self.statistics[model] for model in evaluated.models]).T
+        mean, deviation = np.array([statistics[model] for model in evaluated.models]).T
         return (evaluated.scores[self.score] - mean) / deviation
 
 

@@ -10,8 +10,10 @@ import pytest
 import torch
 from lightning import Callback, Trainer
 from lightning.pytorch.loggers.logger import DummyLogger
+from tiny_systems import Bands
 from torch import Tensor
 
+from callbacks.embedding_pictures import EmbeddingPictures
 from callbacks.selection_evaluation import SelectionEvaluation
 from callbacks.separation_evaluation import SeparationEvaluation
 from datamodules.corpora.procedural import Procedural
@@ -25,7 +27,8 @@ from lightning_modules.errors import InputError
 from lightning_modules.networks import BLSTM
 from lightning_modules.scores.ensembles import ensembles
 from lightning_modules.scores.rows import read_rows
-from lightning_modules.scores.selection_rows import SELECTION_COLUMNS, read_evaluated
+from lightning_modules.scores.selection_rows import SELECTION_COLUMNS, SIGNAL_FEATURES, read_evaluated
+from lightning_modules.signal_features import signal_features
 from lightning_modules.trained_module import load_module
 
 Fitted = Literal["refit", "masks"]
@@ -184,6 +187,28 @@ def evaluate(folder: Path, selection: Any, data: Any, *callbacks: Callback, stag
     """Evaluate into a folder; return the rows as arrays."""
     getattr(trainer(SelectionEvaluation(str(folder)), *callbacks), stage)(selection, datamodule=data, verbose=False)
     return read_evaluated([folder / ("scores.csv" if stage == "test" else "validation_scores.csv")])
+
+
+def test_rows_have_features_where_asked_for_and_no_confidence_of_what_has_no_embeddings(
+    checkpoints, data_folder, tmp_path
+):
+    data, resting = pairs(data_folder), trainer()
+    resting.strategy.connect(Bands(**SETTINGS))
+    resting.save_checkpoint(tmp_path / "bands.ckpt")
+    selection = ModelSelection([checkpoints[0], str(tmp_path / "bands.ckpt")], signal_features=True)
+    found = evaluate(tmp_path, selection, data, EmbeddingPictures(folder=str(tmp_path)))
+    assert found.models == ("speech", "Bands") and found.without_confidence == ("Bands",) and found.own_scores == ()
+    assert found.picked.tolist() == [[True, False]] * 7 and np.isfinite(found.si_sdr).all()
+    assert [path.name for path in (tmp_path / "embeddings").glob("*.npz")] == ["0-speech.npz"]
+    for m, of_model in enumerate(
+        (lambda batch: alone(checkpoints[0], batch)[0], lambda batch: Bands(**SETTINGS)(batch.mixture))
+    ):
+        with torch.no_grad():
+            of_batches = [
+                signal_features(batch.mixture, of_model(batch), selection.geometry) for batch in batches(data, "test")
+            ]
+        written = np.stack([found.scores[name][:, m] for name in SIGNAL_FEATURES], -1)
+        np.testing.assert_allclose(written, torch.cat(of_batches), rtol=1e-5, atol=1e-6)
 
 
 class Decorrelation(ModelSelection):

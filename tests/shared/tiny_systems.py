@@ -10,8 +10,9 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from experiments.training.precision import runs_lstm
+from lightning_modules.base_module import SeparatrixModule
 from lightning_modules.batch import Batch
-from lightning_modules.spectrogram import Geometry
+from lightning_modules.spectrogram import Geometry, istft, stft
 
 CLASSES = ["horn", "dog", "siren"]
 GEOMETRY = Geometry(8000, 32, 16)
@@ -56,6 +57,26 @@ class RandomScenes(LightningDataModule):
         return DataLoader([random_batch(5, 2), random_batch(1, 3)], batch_size=None)  # type: ignore[arg-type]
 
     test_dataloader = predict_dataloader = val_dataloader
+
+
+class Bands(SeparatrixModule):
+    """A separator without embeddings: what lies below a frequency, as a share of half the rate, and what above."""
+
+    permutation_invariant = True
+    classes = ("low", "high")
+
+    def __init__(self, split: float = 0.3, sample_rate: int = 8000, window: int = 128, hop: int = 64) -> None:
+        super().__init__(sample_rate, window, hop)
+        self.save_hyperparameters()
+        self.split = nn.Parameter(torch.tensor(split))
+
+    def forward(self, mixture: Tensor) -> Tensor:
+        low = (torch.linspace(0, 1, self.geometry.bins) < self.split).float()
+        masks = torch.stack([low, 1 - low]).unsqueeze(-1)
+        return istft(masks * stft(mixture, self.geometry).unsqueeze(1), self.geometry, mixture.shape[-1])
+
+    def predict_step(self, batch: Batch, batch_index: int) -> Tensor:
+        return self(batch.mixture)
 
 
 def trainer(epochs: int = 2, **settings: Any) -> Trainer:

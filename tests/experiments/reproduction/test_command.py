@@ -63,6 +63,11 @@ def test_settings_with_a_dot_go_to_every_stage_and_those_of_the_data_to_the_bank
     [
         ("model-selection", "deep_clustering/heads/chimera", {"speech.fit", "music.fit", "environmental.fit"}),
         (
+            "model-selection",
+            "deep_clustering/selections/signals",
+            {f"{domain}.{verb}" for domain in ("speech", "music", "environmental") for verb in ("validate", "test")},
+        ),
+        (
             "weak-labels",
             "weak_labels/ablations/recurrent_classifier",
             {f"classifier_{labels}.{verb}" for labels in ("frame", "clip") for verb in ("fit", "test")},

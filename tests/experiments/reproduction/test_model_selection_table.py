@@ -8,6 +8,7 @@ import pandas
 import pytest
 
 from experiments.reproduction.model_selection_table import (
+    NAMES,
     confusion_table,
     correlation_table,
     difference_table,
@@ -21,8 +22,13 @@ from lightning_modules.errors import InputError
 from lightning_modules.scores.calibration import Calibration
 from lightning_modules.scores.ensembles import MEAN, Confusion
 from lightning_modules.scores.intervals import Correlation, Difference
-from lightning_modules.scores.rows import read_rows, write_rows
-from lightning_modules.scores.selection_rows import SELECTION_COLUMNS, SELECTION_SCORES, read_evaluated
+from lightning_modules.scores.rows import read_rows, read_table, write_rows
+from lightning_modules.scores.selection_rows import (
+    SELECTION_COLUMNS,
+    SELECTION_SCORES,
+    SIGNAL_FEATURES,
+    read_evaluated,
+)
 
 NOTE = "Synthetic rows."
 COMPARED = ["silhouette", "posterior", "confidence_masks", "jensen_shannon", "cluster_balance", "calibrated"]
@@ -89,6 +95,53 @@ def test_calibration_is_of_validation_mixtures_and_like_standardisation_mends_a_
     cells = cells_of(tables)
     for row in ("calibrated", "standardised", "expected"):
         assert float(cells[row, MEAN]["mean_db"]) > float(cells["confidence", MEAN]["mean_db"]) + 0.5
+
+
+def with_signals(path, without_confidence):
+    """Rows again, with features of which one tells the SI-SDR, and a model without confidence."""
+    generator, rows = np.random.default_rng(len(str(path))), []
+    for lines in read_table(path).groupby("index", sort=False):
+        table = lines[1].copy()
+        none = table["model"] == without_confidence
+        table.loc[none, [*SELECTION_SCORES]] = "nan"
+        best = table.loc[table["confidence"][~none].astype(float).idxmax(), "model"]
+        table["picked"] = (table["model"] == best).astype(int)
+        features = generator.normal(size=(len(table) // 2, len(SIGNAL_FEATURES))).repeat(2, 0)
+        si_sdr = table["si_sdr_db"].astype(float).to_numpy().reshape(-1, 2).mean(1)
+        features[:, 4] = np.nan_to_num(si_sdr).repeat(2)
+        rows += np.hstack([table.to_numpy(object), features]).tolist()
+    write_rows(path, [*SELECTION_COLUMNS, *SIGNAL_FEATURES], rows)
+
+
+def test_signals_tell_of_a_model_that_has_no_confidence_and_rows_by_confidence_leave_it_out(tables, tmp_path):
+    output = shutil.copytree(tables, tmp_path / "output")
+    for path in output.glob("selection/*/*scores.csv"):
+        with_signals(path, "environmental")
+    make_tables(output)
+    cells = cells_of(output)
+    means = {row: float(cells[row, MEAN]["mean_db"]) for row, domain in cells if domain == MEAN}
+    assert [*means][-3:] == ["expected", "expected_signals", "expected_both"]
+    assert means["oracle"] - 0.3 < means["expected_signals"] <= means["oracle"]
+    picked = {line["picked"]: int(line["count"]) for line in read_rows(output / "confusion.csv")}
+    assert picked["environmental"] == 0
+    text, before = (output / "table.md").read_text(), (tables / "table.md").read_text()
+    assert "The environmental model has no confidence: rows that need it choose among the others." in text
+    assert "by SI-SDR expected from the signals" in text and "signals" not in before
+    of_signals = text.split("### Correlation of SI-SDR expected from the signals with SI-SDR")[1]
+    r = {
+        cells[1].strip(): float(cells[4])
+        for cells in (line.split("|") for line in of_signals.splitlines()[4:10])
+        if "all models" in cells[2]
+    }
+    assert {*r} == {*DOMAINS} and min(r.values()) > 0.7
+    for row in ("calibrated", "standardised", "expected", "confidence_masks"):
+        assert f"| {NAMES[row]} |" in text and means[row] < means["expected_signals"] - 1
+    assert {line["model"] for line in read_rows(output / "calibration.csv")} == {"speech", "music"}
+    lines = [line for line in read_rows(output / "correlation.csv") if line["domain"] == "environmental"]
+    assert {line["models"] for line in lines} == {"all"}
+    # Of the rows of the other models nothing has changed.
+    own = [row for row in cells if row[0] in DOMAINS]
+    assert {row: cells[row] for row in own} == {row: cells_of(tables)[row] for row in own}
 
 
 def test_published_figures_stand_beside_ours(tables):

@@ -5,10 +5,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from lightning import LightningDataModule
-from tiny_systems import trainer
+from sklearn.ensemble import RandomForestRegressor
+from tiny_systems import Bands, trainer
 from torch import Tensor
 from torch.utils.data import DataLoader
 
@@ -16,13 +18,17 @@ from lightning_modules.base_module import SeparatrixModule
 from lightning_modules.batch import Batch
 from lightning_modules.deep_clustering.confidence import confidence, loud_points, mask_clusters, score_clusters
 from lightning_modules.deep_clustering.module import DeepClustering
-from lightning_modules.deep_clustering.selection import ModelSelection
+from lightning_modules.deep_clustering.selection import LearntSelection, ModelSelection
 from lightning_modules.deep_clustering.source_count import SourceCount
 from lightning_modules.errors import InputError
 from lightning_modules.networks import BLSTM
+from lightning_modules.scores.rows import write_rows
+from lightning_modules.scores.selection_rows import SELECTION_COLUMNS, SELECTION_SCORES, SIGNAL_FEATURES
+from lightning_modules.signal_features import signal_features
 from lightning_modules.spectrogram import Geometry
 from lightning_modules.trained_module import load_module
 from lightning_modules.weak_labels.classifier_module import EventClassifier
+from lightning_modules.weak_labels.separator_module import WeakLabelSeparator
 
 SAMPLES = 4000
 Save = Callable[..., str]
@@ -209,8 +215,75 @@ def test_a_checkpoint_of_another_module_is_refused_with_both_kinds_named(saved, 
     tiny = partial(BLSTM, units=3, layers=1)
     classifier = EventClassifier(classes=["a", "b"], sample_rate=8000, window=32, hop=16, network=tiny)
     path = write(classifier, tmp_path / "classifier.ckpt")
-    with pytest.raises(InputError, match=f"^{path}: a checkpoint of EventClassifier; one of DeepClustering is needed$"):
+    told = f"^{path}: a checkpoint of EventClassifier, which makes no estimates; leave it out$"
+    with pytest.raises(InputError, match=told):
         ModelSelection([saved("speech"), path])
+
+
+@pytest.fixture(scope="module")
+def mixed(saved, tmp_path_factory) -> list[str]:
+    """A deep clustering model between two separators without embeddings."""
+    folder, tiny = tmp_path_factory.mktemp("mixed"), partial(BLSTM, units=3, layers=1)
+    torch.manual_seed(0)
+    weak = WeakLabelSeparator("strong", classes=["a", "b"], sample_rate=8000, window=64, hop=32, network=tiny)
+    return [write(Bands(), folder / "bands.ckpt"), saved("speech"), write(weak, folder / "weak.ckpt")]
+
+
+def test_separators_without_embeddings_take_part_without_confidence_and_are_not_picked_by_it(mixed):
+    batch, selection = random_batch(4), ModelSelection(mixed, signal_features=True)
+    assert selection.names == ["Bands", "speech", "WeakLabelSeparator"] and selection.sources == 2
+    with torch.no_grad():
+        chosen = selection.select(batch.mixture, batch.indices)
+    for m, kind in ((0, Bands), (2, WeakLabelSeparator)):
+        assert torch.equal(chosen["estimates"][m], load_module(mixed[m], kind).eval()(batch.mixture))
+        assert all(score[m].isnan().all() for fitted in ("refit", "masks") for score in chosen[fitted])
+    expected = alone(mixed[1], batch, "refit")
+    assert torch.equal(chosen["estimates"][1], expected[0]) and chosen["picked"].tolist() == [1] * 4
+    for m, estimates in enumerate(chosen["estimates"]):
+        found = signal_features(batch.mixture, estimates, selection.geometry)
+        assert torch.equal(chosen["features"][m], found)
+    assert ModelSelection(mixed).select(batch.mixture, batch.indices)["features"] is None
+    unsure = ModelSelection([mixed[0], mixed[2]]).select(batch.mixture, batch.indices)
+    assert unsure["picked"].tolist() == [0] * 4
+
+
+def write_learnt(path: Path, names: list[str], columns: list[str]) -> tuple[np.ndarray, np.ndarray]:
+    """Validation rows of 30 mixtures, without confidence; their features, [N, M, K], and SI-SDR in dB, [N, M]."""
+    generator = np.random.default_rng(0)
+    features = generator.normal(size=(30, len(names), len(SIGNAL_FEATURES)))
+    si_sdr = 5 * features[..., 3] + generator.normal(size=(30, len(names)))
+    unknown = [np.nan] * len(SELECTION_SCORES)
+    rows = [
+        (index, "d", "r", name, source, "", 0.0, si_sdr[index, m], *unknown, int(m == 0), *features[index, m])
+        for index in range(30)
+        for m, name in enumerate(names)
+        for source in range(2)
+    ]
+    write_rows(path, columns, [row[: len(columns)] for row in rows])
+    return features, si_sdr
+
+
+def test_the_selection_that_learnt_picks_what_a_forest_of_the_signals_expects_most_of(mixed, tmp_path):
+    path, names, batch = tmp_path / "rows.csv", ["Bands", "speech", "WeakLabelSeparator"], random_batch(5)
+    features, si_sdr = write_learnt(path, names, [*SELECTION_COLUMNS, *SIGNAL_FEATURES])
+    selection = LearntSelection(mixed, [str(path)])
+    with torch.no_grad():
+        chosen, answer = selection.select(batch.mixture, batch.indices), selection(batch.mixture, batch.indices)
+    for m in range(3):
+        forest = RandomForestRegressor(200, min_samples_leaf=5, random_state=0).fit(features[:, m], si_sdr[:, m])
+        np.testing.assert_array_equal(chosen["scores"][m], forest.predict(chosen["features"][m].numpy()))
+    assert torch.equal(chosen["picked"], chosen["scores"].argmax(0))
+    assert torch.equal(answer, chosen["estimates"][chosen["picked"], torch.arange(5)])
+    write_learnt(path, names[:2], [*SELECTION_COLUMNS, *SIGNAL_FEATURES])
+    with pytest.raises(InputError, match=r"rows.csv: no rows of the WeakLabelSeparator model to learn from; [^\n]*$"):
+        LearntSelection(mixed, [str(path)])
+    write_learnt(path, names, list(SELECTION_COLUMNS))
+    for rows, told in (
+        ([str(path)], "rows.csv: rows without features; validate with"),
+        ([], "validation_scores: none"),
+    ):
+        with pytest.raises(InputError, match=told):
+            LearntSelection(mixed, rows)
 
 
 def test_a_selection_of_nothing_and_data_of_another_rate_or_number_of_sources_are_refused(three):

@@ -7,7 +7,7 @@ import pytest
 from sklearn.ensemble import RandomForestRegressor
 
 from lightning_modules.errors import InputError
-from lightning_modules.scores.expected_si_sdr import expected_si_sdr
+from lightning_modules.scores.expected_si_sdr import ExpectedSiSdr
 from lightning_modules.scores.selection_rows import SELECTION_SCORES
 
 
@@ -18,14 +18,14 @@ def validation(evaluated_factory):
 
 def test_it_is_scikit_learns_forest_of_a_models_own_scores_on_validation_mixtures(validation, evaluated_factory):
     evaluated = evaluated_factory(seed=1)
-    expected = expected_si_sdr(evaluated, validation)
+    expected = ExpectedSiSdr.fit(validation).expected(evaluated)
     for place in range(3):
         known, asked = (
             np.stack([each.scores[name][:, place] for name in SELECTION_SCORES], 1) for each in (validation, evaluated)
         )
         forest = RandomForestRegressor(200, min_samples_leaf=5, random_state=0).fit(known, validation.si_sdr[:, place])
         np.testing.assert_array_equal(expected[:, place], forest.predict(asked))
-    np.testing.assert_array_equal(expected, expected_si_sdr(evaluated, validation))
+    np.testing.assert_array_equal(expected, ExpectedSiSdr.fit(validation).expected(evaluated))
 
 
 def test_it_tells_what_no_score_alone_does(validation, evaluated_factory):
@@ -39,7 +39,7 @@ def test_it_tells_what_no_score_alone_does(validation, evaluated_factory):
         return replace(evaluated, scores=of_names, source_si_sdr=np.stack([si_sdr, si_sdr], -1))
 
     evaluated = odd(evaluated_factory(mixtures=50))
-    expected = expected_si_sdr(evaluated, odd(evaluated_factory(mixtures=100)))
+    expected = ExpectedSiSdr.fit(odd(evaluated_factory(mixtures=100))).expected(evaluated)
     assert np.corrcoef(expected.ravel(), evaluated.si_sdr.ravel())[0, 1] > 0.8
 
 
@@ -52,16 +52,16 @@ def test_models_are_matched_by_name_and_unknown_scores_expect_nothing(validation
         scores={name: values[:, places] for name, values in validation.scores.items()},
     )
     np.testing.assert_array_equal(
-        expected_si_sdr(turned, validation), expected_si_sdr(validation, validation)[:, places]
+        ExpectedSiSdr.fit(validation).expected(turned), ExpectedSiSdr.fit(validation).expected(validation)[:, places]
     )
     unknown = validation.scores["jensen_shannon"].copy()
     unknown[7, 1] = np.nan
     odd = replace(validation, scores=validation.scores | {"jensen_shannon": unknown})
-    assert np.argwhere(np.isnan(expected_si_sdr(odd, validation))).tolist() == [[7, 1]]
-    assert np.isfinite(expected_si_sdr(validation, odd)).all()
+    assert np.argwhere(np.isnan(ExpectedSiSdr.fit(validation).expected(odd))).tolist() == [[7, 1]]
+    assert np.isfinite(ExpectedSiSdr.fit(odd).expected(validation)).all()
 
 
 def test_a_model_without_validation_mixtures_is_refused(validation, evaluated_factory):
     for lacking in (evaluated_factory(models=("speech", "music")), evaluated_factory(mixtures=0)):
         with pytest.raises(InputError, match=r"^\w+ model: no validation mixture to learn from; [^\n]*$"):
-            expected_si_sdr(validation, lacking)
+            ExpectedSiSdr.fit(lacking).expected(validation)

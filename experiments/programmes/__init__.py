@@ -1,0 +1,1 @@
+"""`separatrix programmes`: a selection within recordings of alternating domains."""
