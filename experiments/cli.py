@@ -27,6 +27,7 @@ GROUPS = {
     "a paper's table, from nothing": {
         "reproduce": ("experiments.reproduction.command", "make a paper's table, from training to comparison"),
         "report": ("experiments.report.command", "make one HTML page of a run: tables, figures, sounds"),
+        "compare": ("experiments.reproduction.compare", "put tables of other seeds or configurations side by side"),
     },
     "data": {
         "check": (
