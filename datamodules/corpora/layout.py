@@ -72,8 +72,8 @@ def existing_folder(folder: Path, corpus: str) -> Path:
         close: list[str] = []
         with suppress(InputError):  # no folder around it, or one that cannot be listed
             close = get_close_matches(folder.name, folders_in(folder.parent), n=1, cutoff=0.7)
-        advice = f"did you mean {folder.parent / close[0]}?" if close else f"give the folder that holds {corpus}"
-        raise InputError(f"{folder}: no such folder; {advice}")
+        advice = f"did you mean {folder.parent / close[0]}?" if close else f"give the folder of {corpus}"
+        raise InputError(f"{folder}: {'a file' if folder.exists() else 'no such folder'}; {advice}")
     return folder
 
 

@@ -29,7 +29,9 @@ def explained(error: ArgumentError, parser: ArgumentParser, arguments: list[str]
         parser = parsers.get(word, parser)
     names = {option.lstrip("-") for action in parser._actions for option in action.option_strings}
     own = {name for name in names if len(name) > 1 and not name.endswith((".help", "+"))}
-    kinds = _kinds() if own & {"model", "data"} else {}
+    if takes_classes := "config" in own:
+        own.add("preset")  # which is replaced by configurations before anything is parsed
+    kinds = _kinds() if takes_classes else {}
     given = [(name, value, dashes) for name, value, dashes in _given(arguments) if name]
     found = (
         _wrong_name(name, dashes, own, kinds) or _wrong_class(name, value, dashes, kinds)

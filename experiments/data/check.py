@@ -137,7 +137,8 @@ def check_clips(
         inspections = [found for found, _ in inspected]
     if not inspections:
         raise InputError(f"no clip in folds {folds}; choose others with --folds")
-    console.print(corpus_table(corpus.name, inspections, sample_rate))
+    reader = _by_folder(corpus)
+    console.print(corpus_table(str(reader.root) if reader else corpus.name, inspections, sample_rate))
     recordings = {clip.recording: clip.fold for clip, *_ in inspections}
     several = {clip.recording for clip, *_ in inspections if recordings[clip.recording] != clip.fold}
     shared = [recording for recording in recordings if recording in several]
@@ -157,7 +158,7 @@ def check_clips(
         if most is not None and len(lines) > most:
             console.print(f"... and {len(lines) - most} more; direct the report into a file to list all of them")
     console.print(f"{len(inspections)} clips decoded: {len(broken)} broken, {len(silent)} without a loudness")
-    if (reader := _by_folder(corpus)) and (ignored := _other_files(reader.root)):
+    if reader and (ignored := _other_files(reader.root)):
         which = listed(f"{number} {ending}" for ending, number in ignored.most_common())
         console.print(f"{counted(ignored.total(), 'other file')} ignored: {which}", markup=False, soft_wrap=True)
     return inspections
@@ -338,9 +339,8 @@ def pieces(clips: Sequence[Clip]) -> str:
         enough = [len(names[label]) >= len(SHARES) for label, of in stems.items() if len(of) >= len(SHARES)]
         if FEWEST * len(SHARES) <= len(distinct) < len(every) and 2 * sum(enough) >= len(enough):
             return (
-                f"{len(every)} file names, {len(distinct)} up to the first {separator}: if they are of pieces of "
-                f"recordings, add --data.corpus.recording_separator {separator}, which keeps pieces out of the test "
-                "whose recording is trained on"
+                f"some of {len(every)} file names are alike up to the first {separator}, as those of pieces of one "
+                f"recording; if they are, --data.corpus.recording_separator {separator} keeps its pieces together"
             )
     return ""
 

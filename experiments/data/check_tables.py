@@ -28,7 +28,12 @@ def corpus_table(name: str, inspections: Sequence[Inspection], sample_rate: int)
     labels = sorted({found.clip.label for found in inspections})
     several = f"class ({len(labels)} of them)" if len(labels) > MOST_LABELS else "class"
     labels = [*(labels if len(labels) <= MOST_LABELS else ()), "all"]
-    numbers_first = sorted({found.clip.fold for found in inspections}, key=lambda fold: (isinstance(fold, str), fold))
+    # Numbers first; of names, the splits in their order.
+    order = {split: place for place, split in enumerate(("train", "validation", "test"))}
+    numbers_first = sorted(
+        {found.clip.fold for found in inspections},
+        key=lambda fold: (isinstance(fold, str), order.get(str(fold), len(order)), fold),
+    )
     folds: list[int | str] = [*numbers_first, "all"]
     rows = []
     for label in labels:

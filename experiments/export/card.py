@@ -133,10 +133,18 @@ def _scores(run: RunFiles, weights: dict[str, Any]) -> dict[str, Any] | None:
 
 
 def shown(card: Card) -> str:
-    """A card as YAML, of its scores one figure a label; it may be anybody's."""
-    figures = {**card, "scores": _figures(card.get("scores"))}
-    text = yaml.safe_dump(figures, sort_keys=False, allow_unicode=True, default_flow_style=None, width=40)
+    """A card, anybody's, as YAML: licence and scores first, of these one figure a label; settings that are set."""
+    first: Card = {name: card[name] for name in ("module", "data_licence", "code_licence") if name in card}
+    details = {name: _set_ones(value) for name, value in card.items() if name not in (*first, "scores", "format")}
+    figures = {**first, "scores": _figures(card.get("scores")), **details}
+    text = yaml.safe_dump(figures, sort_keys=False, allow_unicode=True, default_flow_style=None, width=42)
     return "\n".join(map(printable, text.splitlines()))
+
+
+def _set_ones(value: Any) -> Any:
+    if not isinstance(value, dict):
+        return value
+    return {name: _set_ones(inner) for name, inner in value.items() if inner is not None}
 
 
 def _figures(scores: Any) -> Any:
@@ -148,7 +156,8 @@ def _figures(scores: Any) -> Any:
             else:
                 name, figure = f"{row['level']}_average_precision", row["average_precision"]
             figures.setdefault(name, {})[row["label"]] = figure
-        return {"data": scores["data"], **figures}
+        corpus = ((scores["data"] or {}).get("corpus") or {}).get("class")
+        return {"corpus": corpus, **figures}
     except (TypeError, KeyError, ValueError):  # none, or not of this project's making
         return scores
 

@@ -8,6 +8,7 @@ from experiments.command_line.parser import command_parser
 from experiments.command_line.text import show_next
 from experiments.output.sole_writer import sole_writer
 from lightning_modules.errors import InputError
+from lightning_modules.pretrained import model_file
 
 DESCRIPTION = """Write the weights of a checkpoint and a card, which says what they are of, into one safetensors file.
 Wherever a checkpoint can be named, so can the file: it holds nothing that could be run, and no paths or dates."""
@@ -21,7 +22,11 @@ def command(arguments: list[str]) -> None:
     """`separatrix export ...`."""
     parser = command_parser("export", DESCRIPTION, *EXAMPLES)
     add = parser.add_argument
-    add("checkpoint", type=Path, help="of a separator, a classifier or a deep clustering model")
+    add(
+        "checkpoint",
+        type=Path,
+        help="of a separator, a classifier or a deep clustering model, or the name of an included one",
+    )
     add("--output", type=Path, required=True, help="the new file, FILE.safetensors")
     add("--data-licence", help="of the recordings that it was trained on, where the corpus is your own")
     add("--program", type=Path, help="write the network as a program of torch.export, too, FILE.pt2")
@@ -40,7 +45,9 @@ def command(arguments: list[str]) -> None:
                 require_free(path, given.overwrite)
                 alone.enter_context(sole_writer(path, option))
         print(f"exporting {given.checkpoint}")
-        card = export_module(given.checkpoint, given.output, given.data_licence, given.half, given.overwrite)
+        card = export_module(
+            model_file(given.checkpoint), given.output, given.data_licence, given.half, given.overwrite
+        )
         if card["data_licence"] is None:
             print("its card names no data_licence; --data-licence says that of your recordings")
         module = load_module(given.output, *KINDS)

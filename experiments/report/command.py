@@ -5,7 +5,7 @@ from pathlib import Path
 from rich.console import Console
 
 from experiments.command_line.parser import command_parser
-from experiments.command_line.text import show_lines
+from experiments.command_line.text import counted, show_lines
 from experiments.output.sole_writer import sole_writer
 from lightning_modules.atomic_file import write_text_atomically
 from lightning_modules.errors import InputError
@@ -46,5 +46,5 @@ def command(arguments: list[str]) -> None:
         write_text_atomically(output, html(page))
     for reason in page.missing:
         console.print(f"missing: {reason}")
-    made = f"{output}: {len(page.parts)} parts, {output.stat().st_size / 1e6:.1f} MB"
+    made = f"{output}: {counted(len(page.parts), 'part')}, {output.stat().st_size / 1e6:.1f} MB"
     show_lines([("made", made), ("next", "open it in a browser; it needs no network, and can be sent as it is")])

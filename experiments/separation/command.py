@@ -1,5 +1,6 @@
 """`separatrix separate`: a person's own recordings, separated by trained models."""
 
+import os
 import sys
 import textwrap
 import time
@@ -56,19 +57,23 @@ def command(arguments: list[str]) -> None:
     add("--device", choices=["cpu", "cuda"], default=None, help="cuda where there is one unless given")
     add("--overwrite", action="store_true", help="replace what was separated there before")
     settings = parser.parse_args(arguments[1:])
+    for model in settings.model:
+        model_file(model)
+    models, sources = settings.model, settings.sources
+    if sources not in (None, "auto"):
+        if not sources.isdecimal():
+            raise InputError(f"--sources {sources}: auto, or a number from 2 on, is needed")
+        sources = int(sources)
+    folders = _folders(settings.files, settings.output)
+    if not any(map(os.path.exists, folders)):
+        raise InputError(f"{settings.files[0]}: no such file; give a recording")
     import torch
 
     from experiments.separation.separated_files import is_separated
     from lightning_modules.recordings.separator import Separator
 
-    models, sources = list(map(model_file, settings.model)), settings.sources
-    if sources not in (None, "auto"):
-        if not sources.isdecimal():
-            raise InputError(f"--sources {sources}: auto, or a number from 2 on, is needed")
-        sources = int(sources)
     if settings.device == "cuda" and not torch.cuda.is_available():
         raise InputError("--device cuda: torch sees no GPU; leave it out to compute on the CPU")
-    folders = _folders(settings.files, settings.output)
     if not settings.overwrite:
         for path, folder in list(folders.items()):
             if is_separated(folder, path, models, settings.select, settings.format, sources):
@@ -106,11 +111,11 @@ def command(arguments: list[str]) -> None:
 
 def _folders(files: Sequence[str], output: Path) -> dict[str, Path]:
     """The folder of each recording, named after it."""
-    from datamodules.corpora.layout import audio_files_below
-
     folders: dict[str, Path] = {}
     for path in files:
         if Path(path).is_dir():
+            from datamodules.corpora.layout import audio_files_below
+
             first = Path(path, next(audio_files_below(path, path, follow_links=True), ".wav"))
             such_as = first.with_name(f"*{first.suffix or first.name}")
             raise InputError(f"{path}: a folder; give the recordings in it, such as {such_as}")
@@ -151,7 +156,7 @@ def _separate(separator: "Separator", path: str, folder: Path, source_format: An
         _say(f"  the model works up to {separator.sample_rate // 2} Hz: what lies above {place}")
     begun, terminal = time.perf_counter(), Console(stderr=True)
     with Progress(console=terminal, transient=True, disable=not terminal.is_terminal) as progress:
-        advance = partial(progress.advance, progress.add_task("", total=seconds))
+        advance = partial(progress.advance, progress.add_task(printable(Path(path).name), total=seconds))
         done = separate_file(separator, path, folder, source_format, overwrite, advance, audio)
     took = time.perf_counter() - begun
     picks = [selection for selection in done.selections if selection.picked]
@@ -163,7 +168,7 @@ def _separate(separator: "Separator", path: str, folder: Path, source_format: An
     if done.scale < 1:
         _say(f"  all sources times {done.scale:.3g}, so that the loudest fits into 24 bits")
     names = [printable(f"{file.name},") for file in done.files]
-    print(wrapped([printable(f"  {folder}:"), *names, MANIFEST, f"{took:.1f} s, {seconds / took:.1f} x real time"]))
+    print(wrapped([printable(f"  {folder}:"), *names, MANIFEST, f"{took:.1f} s, {seconds / took:.2g} x real time"]))
 
 
 def _say(line: str) -> None:

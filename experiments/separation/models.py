@@ -20,7 +20,7 @@ def command(arguments: list[str]) -> None:
         return
     rows = [[name, *_described(read_card(path))] for name, path in models.items()]
     table_console().print(
-        Table("", ("model", "sources", "trained on", "SI-SDR, dB", "recordings' licence"), rows, texts=5)
+        Table("", ("model", "sources", "trained on", "SI-SDR improvement, dB", "recordings' licence"), rows, texts=5)
     )
     show_next(
         [], [["separate", "--model", name, "RECORDING.wav", "--output", "separated"] for name in list(models)[:1]]

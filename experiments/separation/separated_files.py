@@ -19,6 +19,7 @@ from torch import Tensor
 from datamodules.corpora.audio_file import AudioFile, audio_blocks, scan_audio
 from experiments.output.new_folder import new_folder
 from lightning_modules.errors import InputError
+from lightning_modules.pretrained import model_file
 from lightning_modules.recordings.clustering import SelectedModel
 from lightning_modules.recordings.separator import Select, Separator, Sources
 
@@ -125,7 +126,8 @@ def is_separated(
 ) -> bool:
     """Whether a folder holds this recording's sources by the same models and settings, wherever the files lie."""
     found = _manifest(folder)
-    if not found or not all(map(os.path.isfile, (path, *checkpoints, *(folder / name for name in found["sources"])))):
+    files = (path, *map(model_file, checkpoints), *(folder / name for name in found.get("sources", ())))
+    if not found or not all(map(os.path.isfile, files)):
         return False
     # Earlier versions knew the number of the models' training alone.
     given = {"number_of_sources": None, **found}
@@ -140,7 +142,10 @@ def _request(
     sources: Sources | None,
 ) -> dict[str, Any]:
     """What decides the sources: the contents of the files, not their names or times."""
-    digests = {"recording_sha256": _sha256(path), "models_sha256": list(map(_sha256, checkpoints))}
+    digests = {
+        "recording_sha256": _sha256(path),
+        "models_sha256": [_sha256(model_file(model)) for model in checkpoints],
+    }
     return {**digests, "select": select, "format": source_format, "number_of_sources": sources}
 
 

@@ -16,7 +16,7 @@ _WARNINGS = (
 _TOLD = (
     *("Tip: ", "GPU available: ", "TPU available: ", "Seed set to ", "`Trainer.fit` stopped: "),
     *("Restoring states from the checkpoint", "Restored all states from", "Loaded model weights from"),
-    "Automatic Mixed Precision",
+    *("Automatic Mixed Precision", "Detected KeyboardInterrupt"),
 )
 _LOGGERS = ("lightning.pytorch.utilities.rank_zero", "lightning.fabric.utilities.seed")
 

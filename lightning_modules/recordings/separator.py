@@ -15,7 +15,6 @@ from lightning_modules.deep_clustering.module import DeepClustering
 from lightning_modules.deep_clustering.selection import ModelSelection
 from lightning_modules.deep_clustering.source_count import COUNTS
 from lightning_modules.errors import InputError
-from lightning_modules.pretrained import model_file
 from lightning_modules.recordings.clustering import SelectedModel, select
 from lightning_modules.recordings.recording import Recording
 from lightning_modules.recordings.windows import Window, in_one_order, joined, planned
@@ -106,7 +105,7 @@ class Separator:
         device: str | torch.device | None = None,
         sources: Sources | None = None,
     ) -> "Separator":
-        """A separator from files of one WeakLabelSeparator, or of one or several DeepClustering models.
+        """A separator from one WeakLabelSeparator, or one or several DeepClustering models: files, or included ones.
 
         Raises:
             InputError: a file cannot be read or is of neither kind, the kinds are mixed, or the models differ in rate
@@ -115,10 +114,12 @@ class Separator:
         if not paths:
             raise InputError("model: none; give the checkpoint of a trained model")
         checkpoints = [os.fspath(path) for path in paths]
-        first = load_module(paths[0], WeakLabelSeparator, DeepClustering)
-        if isinstance(first, WeakLabelSeparator) and len(paths) > 1:
-            raise InputError(f"{paths[0]}: a WeakLabelSeparator, which separates by itself; give it alone")
-        model = first if isinstance(first, WeakLabelSeparator) else ModelSelection(checkpoints)
+        models = [load_module(path, WeakLabelSeparator, DeepClustering) for path in paths]
+        weak = next((model for model in models if isinstance(model, WeakLabelSeparator)), None)
+        if weak and len(models) > 1:
+            path = checkpoints[models.index(weak)]
+            raise InputError(f"{path}: a weak-label separator answers alone; give one, or several of deep clustering")
+        model = weak or ModelSelection(checkpoints)
         separator = cls(model, select, device, sources=sources)
         separator.checkpoints = checkpoints
         return separator
@@ -136,7 +137,7 @@ class Separator:
         Raises:
             InputError: there is no such model, or the models do not go together.
         """
-        return cls.from_checkpoints([model_file(name) for name in names], select, device, sources)
+        return cls.from_checkpoints(names, select, device, sources)
 
     def __call__(self, samples: Tensor | np.ndarray, rate: int) -> Separation:
         """Separate a recording in memory.

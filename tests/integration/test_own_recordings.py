@@ -113,7 +113,7 @@ def test_domains_of_ones_own_become_tables_and_the_printed_commands_do_the_same(
         ),
         (["weak-labels", "--recordings", "one"], r"one: 1 class \(a\); 2 at least are needed"),
         (["weak-labels", "--recordings", "flat"], r"0 has 1 recording, none for .*; 2 more; give each class a folder"),
-        (["weak-labels", "--recordings", "nowhere"], "nowhere: no such folder; give the folder that holds recordings"),
+        (["weak-labels", "--recordings", "nowhere"], "nowhere: no such folder; give the folder of recordings"),
         (["weak-labels", "--recordings", "few", "--data-root", "."], "--data-root: nothing is read from it"),
         (["weak-labels", "--domain", "a=few"], "--domain: is of model-selection"),
         (["model-selection", "--recordings", "few"], "--recordings: is of weak-labels"),

@@ -159,15 +159,15 @@ def test_what_cannot_be_done_is_refused_in_one_line_before_anything_is(separatri
     soundfile.write(other, np.zeros(800), 8000)
     weak = separatrix.best("strong")
     refused = [
-        ([*models([weak, *clustering]), street], "separates by itself"),
-        ([*models([*clustering, weak]), street], "a checkpoint of WeakLabelSeparator"),
+        ([*models([weak, *clustering]), street], "answers alone"),
+        ([*models([*clustering, weak]), street], f"{weak}: a weak-label separator answers alone"),
         ([*models([separatrix.best("classifier_frame")]), street], "a checkpoint of EventClassifier"),
         ([*models([tmp_path / "none.ckpt"]), street], "none.ckpt"),
         ([*models([weak]), street, other], "another recording is named street"),
         ([*models([weak]), tmp_path / "other"], "a folder; give the recordings in it, such as "),
         ([*models([weak]), tmp_path / "...wav"], "...wav: no folder can be named after it"),
-        ([*models([weak]), tmp_path / "a\0b.wav"], r"a\x00b.wav: no file can have such a name; "),
-        ([*models([weak]), tmp_path / "a\ud800b.wav"], r"a\ud800b.wav: no file can have such a name; "),
+        ([*models([weak]), tmp_path / "a\0b.wav"], r"a\x00b.wav: no such file; "),
+        ([*models([weak]), tmp_path / "a\ud800b.wav"], r"a\ud800b.wav: no such file; "),
         ([*models(["a\0b.ckpt"]), street], r"a\x00b.ckpt: "),
         ([*models([weak])], "files"),
         ([street], "model"),

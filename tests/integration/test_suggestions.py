@@ -44,6 +44,7 @@ FRAME = ("fit", "--config", "weak_labels/base", "--config", "weak_labels/frame")
         ("--model WeakLabelSeperator", "--model: no class WeakLabelSeperator; did you mean WeakLabelSeparator?"),
         ("--trainer.callbacks+ AudioExample", "no class AudioExample; did you mean AudioExamples?"),
         ("--preset small --model.msaks softmax", "did you mean --model.masks?"),
+        ("--presett small", "did you mean --preset?"),
         ("--preset smal", "--preset smal: one of demo, small, paper; did you mean small?"),
         ("--trainer.profiler simpel", "it can only be one of ['simple', 'advanced'"),
         ("--config weak_labels/fram", "did you mean weak_labels/frame?"),
@@ -52,6 +53,22 @@ FRAME = ("fit", "--config", "weak_labels/base", "--config", "weak_labels/frame")
 )
 def test_a_misspelt_setting_of_a_training(words, meant, told):
     assert meant in told(*FRAME, *words.split())
+
+
+@pytest.mark.parametrize(
+    "words, meant",
+    [
+        ("--model urban --output out", "arguments are required: files"),
+        ("--modle urban a.wav --output out", "did you mean --model?"),
+        ("--model urbn a.wav --output out", "model urbn: no such file; no included model either; one of "),
+        ("--model urban a.wav --output out", "a.wav: no such file; give a recording"),
+        ("--model urban a.wav --output out --sources two", "--sources two: auto, or a number from 2 on, is needed"),
+    ],
+)
+def test_a_separation_that_cannot_be_is_refused_before_torch_is_imported(words, meant, told, tmp_path):
+    assert meant in told("separate", *words.split())
+    call = f"import sys; from experiments.cli import main; main({['separate', *words.split()]}); "
+    subprocess.run([sys.executable, "-c", f"{call} assert 'torch' not in sys.modules"], check=True, cwd=tmp_path)
 
 
 def test_a_schedule_of_ones_own_leaves_the_settings_of_torchs_known(told):

@@ -1,10 +1,12 @@
 """Models that ship, by name: found wherever a model can be named, listed, and what is none is refused in one line."""
 
+import json
 from pathlib import Path
 
 import numpy as np
 import pandas
 import pytest
+import soundfile
 import torch
 from tiny_systems import trainer
 
@@ -56,7 +58,23 @@ def test_models_and_card_say_what_they_are(shipped, capsys):
     for said in ("tiny", "car horn, siren", "UrbanSound8K", "+5.2", "CC BY-NC 3.0", "separate --model tiny"):
         assert said in out
     assert main(["card", "tiny"]) == 0
-    assert "WeakLabelSeparator" in capsys.readouterr().out
+    assert capsys.readouterr().out.startswith("module: WeakLabelSeparator\ndata_licence: CC BY-NC 3.0\n")
+
+
+def test_its_name_and_no_path_is_what_a_separation_notes_and_it_exports_again(shipped, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    soundfile.write("street.wav", np.random.default_rng(0).uniform(-0.1, 0.1, 8000), 8000)
+    words = ["separate", "--model", "tiny", "street.wav", "--output", "out"]
+    assert main(words) == 0
+    noted = (tmp_path / "out/street/separation.json").read_text()
+    assert json.loads(noted)["models"] == ["tiny"] and str(tmp_path) not in noted
+    assert main(words) == 0 and "separated before" in capsys.readouterr().out
+    assert main(["export", "tiny", "--output", "again.safetensors"]) == 0
+    again = load_module("again.safetensors", WeakLabelSeparator).state_dict()
+    assert all(
+        torch.equal(again[name], weights)
+        for name, weights in load_module("tiny", WeakLabelSeparator).state_dict().items()
+    )
 
 
 def test_a_file_comes_before_a_name_and_neither_is_refused_with_the_names(shipped, tmp_path, monkeypatch):
