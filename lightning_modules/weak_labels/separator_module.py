@@ -229,11 +229,12 @@ class WeakLabelSeparator(WeakLabelModule):
         # The classifier may run in reduced precision, the losses never.
         of_estimates = of_mixture = drawn = None
         if self.classifier is not None and self._uses_classifier:
-            given = self.tree.sums(estimates)
-            given = given.abs() if given.is_complex() else given
             if isinstance(self.classifier, ExternalClassifier) and self.classifier.takes == "waveform":
                 spectrum, of_nodes = stft(batch.mixture, self.geometry), self.tree.sums(masks)
                 given = self._resynthesise(spectrum, of_nodes, batch.mixture.shape[-1])
+            else:
+                given = self.tree.sums(estimates)
+                given = given.abs() if given.is_complex() else given
             if self.training and self.classified_estimates is not None:
                 order = torch.rand(given.shape[:2], device=estimates.device).argsort(1)
                 drawn = order[:, : self.classified_estimates]
