@@ -10,7 +10,7 @@ from typing import Literal, get_args
 from jsonargparse import Namespace
 from jsonargparse.typing import NonNegativeInt
 
-from experiments.command_line.configurations import model_kind, options
+from experiments.command_line.configurations import model_kind, options, read_configuration
 from experiments.command_line.parser import command_parser
 from experiments.command_line.text import show_next
 from experiments.output.sole_writer import sole_writer
@@ -142,7 +142,8 @@ def _run(
     notes = [NOTES[chosen.preset]] if len(own) < len(places) else []
     notes += [f"With {', '.join(chosen.config)}."] if chosen.config else []
     notes += [f"{', '.join(own)}: your own recordings, at the size of --preset {chosen.preset}."] if own else []
-    of_paper = all(map(model_kind, chosen.config))  # other data make other mixtures than the published figures are of
+    # Other data make other mixtures than the published figures are of.
+    of_paper = not any("data" in read_configuration(name) for name in chosen.config)
     with sole_writer(output, "--output", inside=True):
         run_stages.run_stages(stages, jobs, apart, launch)
         if chosen.system == WEAK_LABELS:
