@@ -169,6 +169,5 @@ class UrbanScenes(MixtureDataModule):
         return *super().signature(split), *unlabelled, *labelled
 
     def state_dict(self) -> dict[str, Any]:
-        unlabelled = {"unlabelled_events": self.unlabelled_events, "unlabelled_level": self.unlabelled_level}
-        labelled = {"hierarchy": self.hierarchy, "level_shares": self.level_shares}
-        return {**super().state_dict(), "train_draw": self.train_draw, **unlabelled, **labelled}
+        own = ("train_draw", "unlabelled_events", "unlabelled_level", "hierarchy", "level_shares")
+        return super().state_dict() | {name: getattr(self, name) for name in own}

@@ -156,8 +156,8 @@ class WeakLabelSeparator(WeakLabelModule):
         self.classifier: EventClassifier | ExternalClassifier | None = None
         if supervision == "strong":
             return
-        own, external, joint = classifier, external_classifier, joint_classifier
-        given = {"classifier": own, "external_classifier": external, "joint_classifier": joint}
+        external, joint = external_classifier, joint_classifier
+        given = {"classifier": classifier, "external_classifier": external, "joint_classifier": joint}
         if len(named := [name for name, value in given.items() if value is not None]) > 1:
             raise InputError(f"{' and '.join(named)}: give only one of them")
         if joint is not None:
@@ -180,7 +180,12 @@ class WeakLabelSeparator(WeakLabelModule):
             raise InputError("train_sources: false; strong supervision learns from isolated sources, set it to true")
         if stage in ("fit", "validate") and self._uses_classifier:
             if self.classifier is None:
-                self.classifier = _frozen_classifier(self.classifier_checkpoint, self).to(self.device)
+                if (path := self.classifier_checkpoint) is None:
+                    needed = f"the checkpoint of an EventClassifier trained with {self.supervision} labels"
+                    raise InputError(f"classifier: {self.supervision} supervision needs {needed}")
+                classifier = load_module(path, EventClassifier)
+                require_agreement(self.signature(), classifier.signature(), path, by="the separator")
+                self.classifier = frozen(classifier).to(self.device)
             elif isinstance(self.classifier, ExternalClassifier):
                 self.classifier.load(self.trainer.strategy.root_device)
         if isinstance(self.classifier, EventClassifier) and self.joint:
@@ -249,11 +254,11 @@ class WeakLabelSeparator(WeakLabelModule):
                 # Mixtures may have no sounds of no class; a weight of 2 is the mean of each class's over frames.
                 sources = pad(batch.sources, (0, 0, 0, int(self.residual)))[:, : masks.shape[1]]
                 sources = truncated_sources(self.mask_kind, mixture, stft(self.tree.sums(sources), self.geometry))
-                _, weight = self.targets(batch, "frame", 1)
-                if self.tree.parents:
-                    weight, masks = weight * self.tree.lowest(batch.frame_labels), self.tree.sums(masks)
+                weight = self.targets(batch, "frame", 1)[1] * self.tree.lowest(batch.frame_labels)
                 weight = pad(weight, (0, 0, 0, int(self.residual)), value=2.0)
-                return self.strong_scale * truncated_source_loss(magnitude, sources, masks, weight, kept)
+                return self.strong_scale * truncated_source_loss(
+                    magnitude, sources, self.tree.sums(masks), weight, kept
+                )
             active = self.tree.of_leaves(batch.frame_labels)
             if self.supervision == "clip":
                 active = self.tree.of_leaves(batch.clip_labels).unsqueeze(-1).expand_as(active)
@@ -303,18 +308,6 @@ class WeakLabelSeparator(WeakLabelModule):
             for name, value in self.classifier.state_dict().items():
                 checkpoint["state_dict"][f"classifier.{name}"] = value
         super().on_load_checkpoint(checkpoint)
-
-
-def _frozen_classifier(checkpoint: str | None, separator: WeakLabelSeparator) -> EventClassifier:
-    """The classifier from its checkpoint, frozen, in the mode in which gradients pass through it."""
-    if checkpoint is None:
-        raise InputError(
-            f"classifier: {separator.supervision} supervision needs the checkpoint of an EventClassifier trained with "
-            f"{separator.supervision} labels"
-        )
-    classifier = load_module(checkpoint, EventClassifier)
-    require_agreement(separator.signature(), classifier.signature(), checkpoint, by="the separator")
-    return frozen(classifier)
 
 
 def _require_known(settings: dict[str, Any], known: Sequence[str], name: str) -> None:
