@@ -103,6 +103,9 @@ def command(arguments: list[str]) -> None:
     for name in chosen.config:
         if not any(name in stage.arguments for stage in stages):
             raise InputError(f"--config {name}: {chosen.system} has no model of {model_kind(name)}; leave it out")
+        model = read_configuration(name).get("model")
+        if isinstance(model, dict) and {"external_classifier", "joint_classifier"} & {*(model.get("init_args") or ())}:
+            raise InputError(f"--config {name}: the table trains classifiers of its own; train a separator with `fit`")
     launch = _launch_words(chosen.launch)
     if chosen.dry_run:
         print("\n".join(stage.shown(launch) for stage in stages))

@@ -109,10 +109,17 @@ def test_a_model_is_known_by_any_of_its_names(text, stages, compared, started, t
     assert (sum("mine.yaml" in stage.arguments for stage in made), found) == (stages, compared)
 
 
-def test_a_configuration_of_no_stage_is_refused():
-    words = r"^--config deep_clustering/heads/chimera: weak-labels has no model of DeepClustering; leave it out$"
-    with pytest.raises(InputError, match=words):
-        command(["reproduce", "weak-labels", "--config", "deep_clustering/heads/chimera"])
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("deep_clustering/heads/chimera", "weak-labels has no model of DeepClustering; leave it out"),
+        ("weak_labels/taggers/audioset", "the table trains classifiers of its own; train a separator with `fit`"),
+        ("weak_labels/ablations/joint", "the table trains classifiers of its own; train a separator with `fit`"),
+    ],
+)
+def test_a_configuration_of_no_stage_is_refused(name, words):
+    with pytest.raises(InputError, match=f"^--config {name}: {words}$"):
+        command(["reproduce", "weak-labels", "--config", name])
 
 
 @pytest.mark.parametrize(
