@@ -60,7 +60,8 @@ class MixtureDataset(Dataset[Batch]):
         batch = render(recipes, indices, self.bank, self.geometry, self.samples, self.classes, *sources)
         if self.levels is None:
             return batch
-        labels = self.levels(batch.frame_labels, indices)
+        # At every pass through augmented mixtures the same of them are labelled to a level.
+        labels = self.levels(batch.frame_labels, [index % self.mixtures for index in indices])
         return batch._replace(frame_labels=labels, clip_labels=labels.amax(-1))
 
     def recordings(self, index: int, source: int | None = None) -> list[str]:
