@@ -254,11 +254,11 @@ class WeakLabelSeparator(WeakLabelModule):
                 # Mixtures may have no sounds of no class; a weight of 2 is the mean of each class's over frames.
                 sources = pad(batch.sources, (0, 0, 0, int(self.residual)))[:, : masks.shape[1]]
                 sources = truncated_sources(self.mask_kind, mixture, stft(self.tree.sums(sources), self.geometry))
-                weight = self.targets(batch, "frame", 1)[1] * self.tree.lowest(batch.frame_labels)
+                _, weight = self.targets(batch, "frame", 1)
+                if self.tree.parents:
+                    weight, masks = weight * self.tree.lowest(batch.frame_labels), self.tree.sums(masks)
                 weight = pad(weight, (0, 0, 0, int(self.residual)), value=2.0)
-                return self.strong_scale * truncated_source_loss(
-                    magnitude, sources, self.tree.sums(masks), weight, kept
-                )
+                return self.strong_scale * truncated_source_loss(magnitude, sources, masks, weight, kept)
             active = self.tree.of_leaves(batch.frame_labels)
             if self.supervision == "clip":
                 active = self.tree.of_leaves(batch.clip_labels).unsqueeze(-1).expand_as(active)
