@@ -39,10 +39,11 @@ class ClassifierScores(ReturnedScores):
 
     def on_validation_epoch_start(self, trainer: Trainer, pl_module: Any) -> None:
         labels = len(pl_module.tree.names)
+        settings: Any = {"average": None, "validate_args": False}  # which refuses a single label
         scores = {
-            "average_precision": MultilabelAveragePrecision(labels, average=None),
-            "f1": MultilabelF1Score(labels, average=None),
-            "accuracy": MultilabelAccuracy(labels, average=None),
+            "average_precision": MultilabelAveragePrecision(labels, **settings),
+            "f1": MultilabelF1Score(labels, **settings),
+            "accuracy": MultilabelAccuracy(labels, **settings),
         }
         device = pl_module.device
         self._metrics = {level: MetricCollection(dict(scores)).clone().to(device) for level in ("frame", "clip")}
@@ -81,7 +82,7 @@ class ClassifierScores(ReturnedScores):
             seen = trainer.strategy.reduce(self._seen[level], reduce_op="sum")
             for i, label in enumerate(pl_module.tree.names):
                 # A class that never occurs, or was never predicted, has no average precision.
-                computed = (float(values[name][i]) for name in CLASSIFIER_COLUMNS[3:6])
+                computed = (float(values[name].reshape(-1)[i]) for name in CLASSIFIER_COLUMNS[3:6])
                 scores = ["" if math.isnan(score) else score for score in computed]
                 counts = [int(count) for count in seen[:, i]]
                 rows.append((pl_module.hparams["supervision"], level, label, *scores, *counts))

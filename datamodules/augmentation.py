@@ -83,9 +83,11 @@ class AugmentedRecipes:
         recordings = [self.bank.clips[clip].recording for clip in recipe.clips]
         alike = np.array([recordings.index(recording) for recording in recordings])
         speeds = self._speeds[np.abs(self._speeds - wanted[:, np.newaxis]).argmin(-1)][alike]
-        # What is played faster would end earlier: a clip that filled the mixture from its start on begins sooner.
         seconds = self.bank.lengths[recipe.clips] / self.bank.sample_rate
-        starts = np.minimum(recipe.starts, np.maximum(seconds - self.duration * speeds, 0))
+        starts = recipe.starts
+        if recipe.lengths is None:  # parts of clips, which have lengths, stay in time
+            # What is played faster would end earlier: a clip that filled the mixture from its start on begins sooner.
+            starts = np.minimum(starts, np.maximum(seconds - self.duration * speeds, 0))
         starts = starts + given.start * begins[alike] * (seconds - starts)
         return recipe._replace(starts=starts, variants=Variants(speeds, tilts, signs))
 

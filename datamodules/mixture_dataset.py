@@ -2,6 +2,7 @@
 
 import operator
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from torch.utils.data import Dataset
@@ -14,6 +15,7 @@ from lightning_modules.batch import Batch
 from lightning_modules.spectrogram import Geometry
 
 
+@dataclass(eq=False, repr=False)
 class MixtureDataset(Dataset[Batch]):
     """The mixtures of one split, rendered on demand: a plain torch data set.
 
@@ -32,27 +34,15 @@ class MixtureDataset(Dataset[Batch]):
         levels: what the labels of a hierarchy's nodes are, and how many nodes; those of the classes unless given.
     """
 
-    def __init__(
-        self,
-        recipes: Recipes,
-        mixtures: int,
-        bank: SoundBank,
-        geometry: Geometry,
-        samples: int,
-        classes: int,
-        with_sources: bool = True,
-        with_residual: bool = False,
-        levels: LabelLevels | None = None,
-    ) -> None:
-        self.recipes = recipes
-        self.mixtures = mixtures
-        self.bank = bank
-        self.geometry = geometry
-        self.samples = samples
-        self.classes = classes
-        self.with_sources = with_sources
-        self.with_residual = with_residual
-        self.levels = levels
+    recipes: Recipes
+    mixtures: int
+    bank: SoundBank
+    geometry: Geometry
+    samples: int
+    classes: int
+    with_sources: bool = True
+    with_residual: bool = False
+    levels: LabelLevels | None = None
 
     def __len__(self) -> int:
         return self.mixtures
@@ -66,19 +56,12 @@ class MixtureDataset(Dataset[Batch]):
 
     def batch(self, indices: Sequence[int]) -> Batch:
         """Several mixtures, rendered at once."""
-        batch = render(
-            [self.recipes(index) for index in indices],
-            indices,
-            self.bank,
-            self.geometry,
-            self.samples,
-            self.classes,
-            self.with_sources,
-            self.with_residual,
-        )
+        recipes, sources = [self.recipes(index) for index in indices], (self.with_sources, self.with_residual)
+        batch = render(recipes, indices, self.bank, self.geometry, self.samples, self.classes, *sources)
         if self.levels is None:
             return batch
-        labels = self.levels(batch.frame_labels, indices)
+        # At every pass through augmented mixtures the same of them are labelled to a level.
+        labels = self.levels(batch.frame_labels, [index % self.mixtures for index in indices])
         return batch._replace(frame_labels=labels, clip_labels=labels.amax(-1))
 
     def recordings(self, index: int, source: int | None = None) -> list[str]:

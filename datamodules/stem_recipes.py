@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
@@ -71,6 +71,7 @@ class StemRecipes:
     bank: SoundBank
     seed: int
     split: Split
+    _known: dict[int, np.ndarray] = field(default_factory=dict, init=False)  # active parts of clips
 
     # An excerpt is drawn again at most so often; one in which nothing is active is rare.
     _MOST_DRAWS = 1000
@@ -120,10 +121,6 @@ class StemRecipes:
             edges = np.flatnonzero(np.diff(loud, prepend=False, append=False)).reshape(-1, 2)
             self._known[clip] = np.minimum(edges * BLOCK_SECONDS, self.bank.lengths[clip] / self.bank.sample_rate)
         return self._known[clip]
-
-    @cached_property
-    def _known(self) -> dict[int, np.ndarray]:
-        return {}
 
     @cached_property
     def _sections(self) -> list[dict[int, int]]:

@@ -5,12 +5,11 @@ from typing import Any, get_args
 
 from datamodules.augmentation import Augmentation
 from datamodules.corpora.corpus import Corpus, Fold
+from datamodules.corpora.musdb18 import STEMS
 from datamodules.mixtures import MixtureDataModule
 from datamodules.stem_recipes import StemRecipes, StemRules
 from lightning_modules.batch import Split
 from lightning_modules.errors import InputError
-
-STEMS = ("drums", "bass", "other", "vocals")
 
 
 class StemScenes(MixtureDataModule):

@@ -85,14 +85,12 @@ class UrbanScenes(MixtureDataModule):
         self.tree = ClassTree(self.classes, hierarchy)
         self.parents = self.tree.parents
         depths = int(self.tree.depths.max()) + 1
-        self.level_shares = [float(depth == depths - 1) for depth in range(depths)]
-        if level_shares is not None:
-            self.level_shares = list(level_shares)
-            for share in self.level_shares:
-                require_between(0, 1, level_shares=share)
-            if len(self.level_shares) != depths or abs(sum(self.level_shares) - 1) > 1e-6:
-                needed = f"{depths}, one for each depth of the hierarchy, which add up to 1, are needed"
-                raise InputError(f"level_shares: {self.level_shares}; {needed}")
+        self.level_shares = [0.0] * (depths - 1) + [1.0] if level_shares is None else list(level_shares)
+        for share in self.level_shares:
+            require_between(0, 1, level_shares=share)
+        if len(self.level_shares) != depths or abs(sum(self.level_shares) - 1) > 1e-6:
+            needed = f"{depths}, one for each depth of the hierarchy, which add up to 1, are needed"
+            raise InputError(f"level_shares: {self.level_shares}; {needed}")
         self.train_draw = train_draw
         self.labels = frozenset(classes)
         self.saliences = frozenset(saliences)
@@ -169,6 +167,5 @@ class UrbanScenes(MixtureDataModule):
         return *super().signature(split), *unlabelled, *labelled
 
     def state_dict(self) -> dict[str, Any]:
-        unlabelled = {"unlabelled_events": self.unlabelled_events, "unlabelled_level": self.unlabelled_level}
-        labelled = {"hierarchy": self.hierarchy, "level_shares": self.level_shares}
-        return {**super().state_dict(), "train_draw": self.train_draw, **unlabelled, **labelled}
+        own = ("train_draw", "unlabelled_events", "unlabelled_level", "hierarchy", "level_shares")
+        return super().state_dict() | {name: getattr(self, name) for name in own}

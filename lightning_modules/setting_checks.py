@@ -107,6 +107,7 @@ def _are_same(value: Any, other: Any) -> bool:
 
 
 def _listed(value: Any) -> Any:
+    value = list(value.items()) if isinstance(value, dict) else value  # the order of a hierarchy is that of its nodes
     return list(map(_listed, value)) if isinstance(value, list | tuple) else value
 
 

@@ -151,9 +151,10 @@ def config_options(*names: str) -> list[str]:
 
 
 def model_kind(name: str) -> str | None:
-    """The class of a configuration's model; none of one that has no model."""
-    kind: str | None = read_configuration(name).get("model", {}).get("class_path")
-    return kind
+    """Name of the class of a configuration's model; none of one that has no model."""
+    model = read_configuration(name).get("model")
+    kind = model.get("class_path") if isinstance(model, dict) else model
+    return str(kind).rpartition(".")[2] if kind else None
 
 
 def added_options(names: Iterable[str], kind: str | None = None) -> list[str]:

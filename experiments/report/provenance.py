@@ -38,8 +38,8 @@ def procedural(runs: Sequence[Run]) -> str:
 
 
 def compared(runs: Sequence[Run]) -> bool:
-    """Whether the published figures stand beside those of the runs, which are not of the user's own recordings."""
-    return all(corpus_of(run) in COMPARED for run in runs)
+    """Whether the published figures stand beside those of the runs: neither own recordings nor unlabelled events."""
+    return all(corpus_of(run) in COMPARED and not run.setting("data", "unlabelled_events") for run in runs)
 
 
 def corpus_of(run: Run) -> str:

@@ -10,7 +10,7 @@ from typing import Literal, get_args
 from jsonargparse import Namespace
 from jsonargparse.typing import NonNegativeInt
 
-from experiments.command_line.configurations import model_kind, options
+from experiments.command_line.configurations import model_kind, options, read_configuration
 from experiments.command_line.parser import command_parser
 from experiments.command_line.text import show_next
 from experiments.output.sole_writer import sole_writer
@@ -103,6 +103,9 @@ def command(arguments: list[str]) -> None:
     for name in chosen.config:
         if not any(name in stage.arguments for stage in stages):
             raise InputError(f"--config {name}: {chosen.system} has no model of {model_kind(name)}; leave it out")
+        model = read_configuration(name).get("model")
+        if isinstance(model, dict) and {"external_classifier", "joint_classifier"} & {*(model.get("init_args") or ())}:
+            raise InputError(f"--config {name}: the table trains classifiers of its own; train a separator with `fit`")
     launch = _launch_words(chosen.launch)
     if chosen.dry_run:
         print("\n".join(stage.shown(launch) for stage in stages))
@@ -142,7 +145,8 @@ def _run(
     notes = [NOTES[chosen.preset]] if len(own) < len(places) else []
     notes += [f"With {', '.join(chosen.config)}."] if chosen.config else []
     notes += [f"{', '.join(own)}: your own recordings, at the size of --preset {chosen.preset}."] if own else []
-    of_paper = all(map(model_kind, chosen.config))  # other data make other mixtures than the published figures are of
+    # Other data make other mixtures than the published figures are of.
+    of_paper = not any("data" in read_configuration(name) for name in chosen.config)
     with sole_writer(output, "--output", inside=True):
         run_stages.run_stages(stages, jobs, apart, launch)
         if chosen.system == WEAK_LABELS:

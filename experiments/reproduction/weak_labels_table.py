@@ -89,7 +89,7 @@ def published_figures(classes: Sequence[str]) -> dict[tuple[str, str], Sequence[
     """Mean and standard deviation in dB by row and class, those over all classes only for the paper's classes."""
     found = {(row, label): figures for row, label, *figures in pd.read_csv(PUBLISHED).itertuples(index=False)}
     papers = {label for _, label in found} == {*classes, OVERALL}
-    return {key: figures for key, figures in found.items() if papers or key[1] != OVERALL}
+    return {key: figures for key, figures in found.items() if papers or key[1] in classes}
 
 
 def score_table(scores: Mapping[str, Path], classes: Sequence[str], compared: bool = True) -> Table:

@@ -5,7 +5,7 @@ from typing import Any, TypedDict, get_args
 
 import torch
 from torch import Tensor, nn
-from torchmetrics.classification import BinaryAveragePrecision, MultilabelAveragePrecision
+from torchmetrics.classification import MultilabelAveragePrecision
 
 from lightning_modules.base_module import Interval
 from lightning_modules.batch import Batch
@@ -99,7 +99,7 @@ class EventClassifier(WeakLabelModule):
         self.network = made_of(network, nn.Module)(features.bands, nodes := len(self.tree.names))
         if getattr(self.network, "maps", None):  # each class would be read from one band
             raise InputError(f"mel_bands: {features.bands} divide the {nodes} classes; choose another number")
-        self.test_average_precision = BinaryAveragePrecision() if nodes == 1 else MultilabelAveragePrecision(nodes)
+        self.test_average_precision = MultilabelAveragePrecision(nodes, validate_args=False)
 
     def signature(self) -> dict[str, Any]:
         return {**super().signature(), "supervision": self.supervision}

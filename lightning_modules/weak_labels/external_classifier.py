@@ -18,6 +18,7 @@ from lightning_modules.spectrogram import HIGHEST_RATE, Geometry
 Taken = Literal["waveform", "magnitude"]
 M = TypeVar("M", bound=nn.Module)
 MOST_OUTPUTS = 10**6
+_RECURRENT = ("aten.lstm.input", "aten.gru.input", "aten.rnn_tanh.input", "aten.rnn_relu.input")
 SETTINGS = ("program", "module", "classes", "takes", "sample_rate", "gain")
 
 
@@ -89,6 +90,10 @@ class ExternalClassifier(nn.Module):
             with warnings.catch_warnings(action="ignore"):
                 program = passes.move_to_device_pass(load(self.program), str(device))
                 self.model = program.module().requires_grad_(False)
+            for node in self.model.graph.nodes:
+                if str(node.target) in _RECURRENT:  # as in `frozen`: no dropout, in training mode
+                    node.args = (*node.args[:5], 0.0, True, *node.args[7:])
+            self.model.recompile()
         except Exception as error:  # torch raises anything at a damaged file
             raise InputError(f"{self.program}: no readable program of torch.export ({_reason(error)})") from error
 

@@ -156,8 +156,8 @@ class WeakLabelSeparator(WeakLabelModule):
         self.classifier: EventClassifier | ExternalClassifier | None = None
         if supervision == "strong":
             return
-        own, external, joint = classifier, external_classifier, joint_classifier
-        given = {"classifier": own, "external_classifier": external, "joint_classifier": joint}
+        external, joint = external_classifier, joint_classifier
+        given = {"classifier": classifier, "external_classifier": external, "joint_classifier": joint}
         if len(named := [name for name, value in given.items() if value is not None]) > 1:
             raise InputError(f"{' and '.join(named)}: give only one of them")
         if joint is not None:
@@ -180,7 +180,12 @@ class WeakLabelSeparator(WeakLabelModule):
             raise InputError("train_sources: false; strong supervision learns from isolated sources, set it to true")
         if stage in ("fit", "validate") and self._uses_classifier:
             if self.classifier is None:
-                self.classifier = _frozen_classifier(self.classifier_checkpoint, self).to(self.device)
+                if (path := self.classifier_checkpoint) is None:
+                    needed = f"the checkpoint of an EventClassifier trained with {self.supervision} labels"
+                    raise InputError(f"classifier: {self.supervision} supervision needs {needed}")
+                classifier = load_module(path, EventClassifier)
+                require_agreement(self.signature(), classifier.signature(), path, by="the separator")
+                self.classifier = frozen(classifier).to(self.device)
             elif isinstance(self.classifier, ExternalClassifier):
                 self.classifier.load(self.trainer.strategy.root_device)
         if isinstance(self.classifier, EventClassifier) and self.joint:
@@ -229,11 +234,12 @@ class WeakLabelSeparator(WeakLabelModule):
         # The classifier may run in reduced precision, the losses never.
         of_estimates = of_mixture = drawn = None
         if self.classifier is not None and self._uses_classifier:
-            given = self.tree.sums(estimates)
-            given = given.abs() if given.is_complex() else given
             if isinstance(self.classifier, ExternalClassifier) and self.classifier.takes == "waveform":
                 spectrum, of_nodes = stft(batch.mixture, self.geometry), self.tree.sums(masks)
                 given = self._resynthesise(spectrum, of_nodes, batch.mixture.shape[-1])
+            else:
+                given = self.tree.sums(estimates)
+                given = given.abs() if given.is_complex() else given
             if self.training and self.classified_estimates is not None:
                 order = torch.rand(given.shape[:2], device=estimates.device).argsort(1)
                 drawn = order[:, : self.classified_estimates]
@@ -302,18 +308,6 @@ class WeakLabelSeparator(WeakLabelModule):
             for name, value in self.classifier.state_dict().items():
                 checkpoint["state_dict"][f"classifier.{name}"] = value
         super().on_load_checkpoint(checkpoint)
-
-
-def _frozen_classifier(checkpoint: str | None, separator: WeakLabelSeparator) -> EventClassifier:
-    """The classifier from its checkpoint, frozen, in the mode in which gradients pass through it."""
-    if checkpoint is None:
-        raise InputError(
-            f"classifier: {separator.supervision} supervision needs the checkpoint of an EventClassifier trained with "
-            f"{separator.supervision} labels"
-        )
-    classifier = load_module(checkpoint, EventClassifier)
-    require_agreement(separator.signature(), classifier.signature(), checkpoint, by="the separator")
-    return frozen(classifier)
 
 
 def _require_known(settings: dict[str, Any], known: Sequence[str], name: str) -> None:

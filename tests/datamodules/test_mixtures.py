@@ -13,6 +13,7 @@ import torch
 import yaml
 from torch.utils.data import DataLoader, default_collate
 
+from datamodules.augmentation import Augmentation
 from datamodules.corpora.corpus import Clip, Corpus
 from datamodules.corpora.librispeech import LibriSpeech
 from datamodules.corpora.musdb18 import MUSDB18
@@ -338,7 +339,8 @@ def test_events_of_other_classes_are_added_to_the_same_scenes_and_their_sum_is_t
 
 def test_labels_of_a_hierarchy_reach_down_to_the_level_of_each_mixture(banks):
     plain = built("scenes", banks)
-    scenes = built("scenes", banks, hierarchy={"alarm": ["car_horn", "siren"]}, level_shares=[0.6, 0.4])
+    labelled: dict[str, Any] = {"hierarchy": {"alarm": ["car_horn", "siren"]}, "level_shares": [0.6, 0.4]}
+    scenes = built("scenes", banks, **labelled)
     for split in ("train", "validation", "test"):
         without, batch = (module.dataset(split).batch(range(9)) for module in (plain, scenes))
         assert torch.equal(batch.mixture, without.mixture) and torch.equal(batch.sources, without.sources)
@@ -351,6 +353,9 @@ def test_labels_of_a_hierarchy_reach_down_to_the_level_of_each_mixture(banks):
         assert torch.equal(scenes.dataset(split)[5].frame_labels.isnan(), labels[5].isnan())  # of the index alone
     known = scenes.dataset("train").batch(range(23)).frame_labels
     torch.testing.assert_close(scenes.class_prior(), known.nanmean((0, 2)))
+    varied = built("scenes", banks, **labelled, augmentation=Augmentation(tilt=1.0)).dataset("train")
+    for begin in (0, 23):  # at every pass
+        assert torch.equal(varied.batch(range(begin, begin + 23)).frame_labels.isnan(), known.isnan())
     coarse = built("scenes", banks, hierarchy=scenes.hierarchy, level_shares=[1, 0])
     assert coarse.class_prior()[[0, 2]].tolist() == [0.5, 0.5]
     assert len({module.signature("train") for module in (plain, scenes, coarse)}) == 3

@@ -91,6 +91,13 @@ def test_training_stems_are_muted_and_mixed_as_asked_for_and_never_those_of_the_
     )
 
 
+def test_augmented_parts_of_stems_stay_where_they_lie_in_their_song(songs):
+    dataset = songs(threshold=-30.0, augmentation=Augmentation(tilt=2.0, polarity=True)).dataset("train")
+    pairs = [(dataset.recipes(index), dataset.recipes.recipes(index)) for index in range(50)]
+    assert any(len(plain.clips) > len(set(plain.clips)) for _, plain in pairs)  # stems of several parts
+    assert all(np.array_equal(augmented.starts, plain.starts) for augmented, plain in pairs)
+
+
 def test_a_recipe_is_a_function_of_seed_split_and_index(songs):
     one, other = songs().dataset("train"), songs().dataset("train")
     assert all(map(np.array_equal, one.recipes(7), other.recipes(7)))

@@ -91,10 +91,35 @@ def test_a_configuration_is_added_to_the_stages_that_it_fits_in_a_folder_of_its_
     assert {stage.run.parts[:3] for stage in stages} == {("runs", "demo", folder)}
 
 
-def test_a_configuration_of_no_stage_is_refused():
-    words = r"^--config deep_clustering/heads/chimera: weak-labels has no model of DeepClustering; leave it out$"
-    with pytest.raises(InputError, match=words):
-        command(["reproduce", "weak-labels", "--config", "deep_clustering/heads/chimera"])
+@pytest.mark.parametrize(
+    ("text", "stages", "compared"),
+    [
+        ("model:", 13, True),
+        ("model: WeakLabelSeparator", 6, True),
+        ("model: {class_path: lightning_modules.weak_labels.separator_module.WeakLabelSeparator}", 6, True),
+        ("model: {class_path: EventClassifier}\ndata: {init_args: {event_rate: 2}}", 4, False),
+    ],
+)
+def test_a_model_is_known_by_any_of_its_names(text, stages, compared, started, tmp_path, monkeypatch):
+    (tmp_path / "mine.yaml").write_text(text)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(weak_labels_table, "make_table", lambda *_, **named: started.append(named["compared"]))
+    command(["reproduce", "weak-labels", "--config", "mine.yaml"])
+    (made, *_), found = started
+    assert (sum("mine.yaml" in stage.arguments for stage in made), found) == (stages, compared)
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("deep_clustering/heads/chimera", "weak-labels has no model of DeepClustering; leave it out"),
+        ("weak_labels/taggers/audioset", "the table trains classifiers of its own; train a separator with `fit`"),
+        ("weak_labels/ablations/joint", "the table trains classifiers of its own; train a separator with `fit`"),
+    ],
+)
+def test_a_configuration_of_no_stage_is_refused(name, words):
+    with pytest.raises(InputError, match=f"^--config {name}: {words}$"):
+        command(["reproduce", "weak-labels", "--config", name])
 
 
 @pytest.mark.parametrize(

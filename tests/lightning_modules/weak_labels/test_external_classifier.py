@@ -28,6 +28,7 @@ from lightning_modules.networks import BLSTM, CRNN
 from lightning_modules.spectrogram import istft, stft
 from lightning_modules.trained_module import load_module
 from lightning_modules.weak_labels.classifier_module import EventClassifier
+from lightning_modules.weak_labels.external_classifier import ExternalClassifier
 from lightning_modules.weak_labels.losses import estimate_classification_loss, loud_frames, mixture_loss
 from lightning_modules.weak_labels.separator_module import WeakLabelSeparator
 
@@ -126,6 +127,9 @@ def test_a_program_of_our_own_classifier_with_its_classes_in_another_order_gives
     for model in (separator(external), separator(None, classifier=str(tmp_path / "classifier.ckpt"))):
         magnitude = stft(batch.mixture, GEOMETRY).abs()
         losses.append(ready(model).loss(magnitude, model.masks(magnitude), batch))
+        if isinstance(model.classifier, ExternalClassifier):  # cuDNN has no other gradients
+            nodes: Any = model.classifier.model.graph.nodes  # type: ignore[union-attr]
+            assert [node.args[5:7] for node in nodes if str(node.target) == "aten.lstm.input"] == [(0.0, True)]
     torch.testing.assert_close(*losses)
 
 

@@ -14,6 +14,7 @@ from lightning_modules.class_tree import ClassTree
 from lightning_modules.errors import InputError
 from lightning_modules.networks import BLSTM
 from lightning_modules.separation_scores import parent_scores, si_sdr
+from lightning_modules.setting_checks import require_agreement
 from lightning_modules.spectrogram import stft
 from lightning_modules.weak_labels.separator_module import WeakLabelSeparator
 
@@ -80,6 +81,13 @@ def test_what_is_no_tree_of_the_classes_is_refused_in_one_line(hierarchy, messag
     with pytest.raises(InputError, match=f"hierarchy: .*{message}") as caught:
         ClassTree(CLASSES, hierarchy)
     assert "\n" not in str(caught.value)
+
+
+def test_hierarchies_in_another_order_have_other_nodes_and_do_not_agree():
+    turned = dict(reversed(HIERARCHY.items()))
+    assert ClassTree(CLASSES, turned).names != TREE.names
+    with pytest.raises(InputError, match=r"^hierarchy: the model has \{'dog"):
+        require_agreement(separator("strong").signature(), {"hierarchy": turned}, "the checkpoint")
 
 
 def cross_entropy(logit: Tensor, target: float) -> Tensor:

@@ -1,0 +1,32 @@
+"""Scores of a classifier of a single class, whose others are unlabelled."""
+
+from functools import partial
+
+import pytest
+import torch
+from sklearn.metrics import average_precision_score
+from tiny_systems import GEOMETRY_SETTINGS, RandomScenes, random_batch, trainer
+from torch.utils.data import DataLoader
+
+from callbacks.classifier_scores import ClassifierScores
+from lightning_modules.networks import BLSTM
+from lightning_modules.weak_labels.classifier_module import EventClassifier
+
+
+@pytest.mark.parametrize("scored", [True, False])
+def test_a_classifier_of_one_class_is_scored(tmp_path, scored):
+    torch.manual_seed(0)
+    model = EventClassifier("frame", ["horn"], network=partial(BLSTM, units=4, layers=1), **GEOMETRY_SETTINGS)
+    batches = [random_batch(size, size) for size in (5, 1)]
+    batches = [
+        each._replace(frame_labels=each.frame_labels[:, :1], clip_labels=each.clip_labels[:, :1]) for each in batches
+    ]
+    data = RandomScenes(["horn"])
+    data.test_dataloader = data.val_dataloader = lambda: DataLoader(batches, batch_size=None)
+    testing = trainer(callbacks=[ClassifierScores(str(tmp_path))] if scored else [])
+    testing.validate(model, data, verbose=False)
+    (scores,) = testing.test(model, data, verbose=False)
+    logits = torch.cat([model.test_step(each, 0)["logits"].flatten() for each in batches]).detach()
+    labels = torch.cat([each.frame_labels.flatten() for each in batches])
+    name = "test_frame_average_precision" + "/horn" * scored
+    assert scores[name] == pytest.approx(average_precision_score(labels, logits), abs=1e-6)
