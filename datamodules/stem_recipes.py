@@ -143,7 +143,7 @@ class StemRecipes:
 
 
 def momentary_loudness(samples: np.ndarray, rate: int) -> np.ndarray:
-    """Loudness of the 400 ms around the middle of every block of 10 ms, by ITU-R BS.1770-4, in LUFS.
+    """Loudness of the 400 ms around the end of every block of 10 ms, by ITU-R BS.1770-4, in LUFS.
 
     Args:
         samples: [T], T > 0.
