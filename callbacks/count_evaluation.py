@@ -54,7 +54,6 @@ class CountEvaluation(RowEvaluation):
     def rows(self, trainer: Trainer, module: Any, outputs: Any, batch: Batch) -> Iterable[tuple[Any, ...]]:
         """Rows by mixture, then number; SI-SDR is the mean over the mixture's sources, in the best order."""
         data = trainer.datamodule  # type: ignore[attr-defined]
-        dataset = data.dataset(SPLITS[trainer.state.fn.value])  # type: ignore[union-attr]
         unprocessed, *found = compare(batch.sources, [batch.mixture.unsqueeze(1), *outputs["estimates"]])
         of_mixture: dict[tuple[int, int], list[Score]] = defaultdict(list)
         for count, separated in zip(module.counts, found, strict=True):
@@ -63,7 +62,7 @@ class CountEvaluation(RowEvaluation):
                 of_mixture[score.mixture, count].append(score)
         confidence = [score.mT.tolist() for score in outputs["confidence"][:3]]
         for place, (index, picked) in enumerate(zip(batch.indices.tolist(), outputs["count"].tolist(), strict=True)):
-            recordings = recordings_field(dataset.recordings(index))
+            recordings = recordings_field(self._dataset.recordings(index))
             for number, count in enumerate(module.counts):
                 scores = of_mixture[index, count]
                 left_out = next((score.left_out for score in scores if score.left_out), LeftOut.NO)

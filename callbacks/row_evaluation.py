@@ -45,6 +45,7 @@ class RowEvaluation(ReturnedScores, ABC):
         self._path = Path()
         self._rows = 0  # that this rank wrote, on rank 0 with those that were left
         self._owner: str | None = None  # of the rows
+        self._dataset: Any = None  # the mixtures under evaluation, of the project's data modules
 
     @abstractmethod
     def rows(self, trainer: Trainer, module: Any, outputs: Any, batch: Batch) -> Iterable[Sequence[Any]]:
@@ -64,6 +65,8 @@ class RowEvaluation(ReturnedScores, ABC):
             left = self._parts.read() if trainer.is_global_zero else {}
             self._rows = sum(map(len, left.values()))
             done = trainer.strategy.broadcast(set(left))
+            dataset = getattr(trainer.datamodule, "dataset", None)  # type: ignore[attr-defined]
+            self._dataset = dataset and dataset(SPLITS[stage])
         leave_out = getattr(trainer.datamodule, "leave_out", None)  # type: ignore[attr-defined]
         if leave_out is not None:  # of the project's data modules
             leave_out(done)

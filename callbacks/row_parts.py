@@ -31,7 +31,7 @@ class RowParts:
         others = set(self.folder.glob("owner-*")) - {own}
         if others and any(self.folder.glob("rank-*.csv")):
             raise InputError(
-                f"{self.folder}: rows of an interrupted test of another model or data; delete it or take another --run"
+                f"{self.folder}: rows of an interrupted test of another model or data; delete it or take another folder"
             )
         own.touch()
         for other in others:

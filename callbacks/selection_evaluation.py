@@ -40,10 +40,6 @@ class SelectionEvaluation(RowEvaluation):
     columns: Sequence[str] = SELECTION_COLUMNS
     files = {"validate": VALIDATION_SCORES_FILE, "test": SCORES_FILE}  # noqa: RUF012
 
-    def __init__(self, folder: str | None = None) -> None:
-        super().__init__(folder)
-        self._dataset: Any = None  # the mixtures under evaluation
-
     def setup(self, trainer: Trainer, pl_module: Any, stage: str) -> None:
         score: str = pl_module.score_name
         own = () if score in SELECTION_SCORES else (score,)
@@ -51,7 +47,6 @@ class SelectionEvaluation(RowEvaluation):
             raise InputError(f"score_name: {score!r} is a column of its own; choose another name")
         self.columns = (*SELECTION_COLUMNS, *(SIGNAL_FEATURES if pl_module.signal_features else ()), *own)
         super().setup(trainer, pl_module, stage)
-        self._dataset = trainer.datamodule.dataset(SPLITS[stage]) if stage in self.files else None  # type: ignore[attr-defined]
 
     def rows(self, trainer: Trainer, module: Any, outputs: Any, batch: Batch) -> Iterable[Sequence[Any]]:
         """Rows by mixture, then model, then source."""

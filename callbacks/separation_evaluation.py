@@ -1,6 +1,6 @@
 """What is measured while a separator runs: improvement at every validation, rows of scores in a test."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 from torch import Tensor
 
-from callbacks.row_evaluation import SPLITS, RowEvaluation
+from callbacks.row_evaluation import RowEvaluation
 from callbacks.tracker import track_rows
 from lightning_modules.batch import Batch
 from lightning_modules.errors import printable
@@ -53,14 +53,10 @@ class SeparationEvaluation(RowEvaluation):
         super().__init__(folder)
         self._improvements: list[tuple[str, float]] = []
         self._parents: dict[str, list[int]] = {}
-        self._recordings: Callable[[int, int], list[str]] = lambda index, source: []
 
     def setup(self, trainer: Trainer, pl_module: Any, stage: str) -> None:
         super().setup(trainer, pl_module, stage)
         self._parents = getattr(trainer.datamodule, "parents", {})  # type: ignore[attr-defined]
-        dataset = getattr(trainer.datamodule, "dataset", None)  # type: ignore[attr-defined]
-        if stage in self.files and dataset is not None:  # of the project's data modules
-            self._recordings = dataset(SPLITS[stage]).recordings
 
     def on_validation_epoch_start(self, trainer: Trainer, pl_module: Any) -> None:
         self._improvements = []
@@ -84,7 +80,8 @@ class SeparationEvaluation(RowEvaluation):
         """A row for every present class of every mixture."""
         sources = {label: [place] for place, label in enumerate((*module.classes, RESIDUAL))} | self._parents
         for score in self._scores(module, outputs, batch):
-            recordings = [name for source in sources[score.label] for name in self._recordings(score.mixture, source)]
+            made_of = sources[score.label] if self._dataset else ()
+            recordings = [name for source in made_of for name in self._dataset.recordings(score.mixture, source)]
             yield *score_row(score), recordings_field(list(dict.fromkeys(recordings)))
 
     def report(self, trainer: Trainer, module: Any, path: Path) -> tuple[Table, Iterable[str], dict[str, float]]:

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
+from lightning_modules.batch_invariance import one_as_two
 from lightning_modules.scores.selection_rows import SIGNAL_FEATURES
 from lightning_modules.spectrogram import Geometry, stft
 
@@ -39,7 +40,11 @@ def signal_features(mixture: Tensor, estimates: Tensor, geometry: Geometry) -> T
     Returns:
         Finite, also of silence, float64, [B, K].
     """
-    mixture, estimates = mixture.double(), estimates.double()
+    signals = torch.cat([mixture.unsqueeze(1), estimates], 1).double()
+    return one_as_two(lambda given: _features(given[:, 0], given[:, 1:], geometry), signals)
+
+
+def _features(mixture: Tensor, estimates: Tensor, geometry: Geometry) -> Tensor:
     x, s = stft(mixture, geometry).abs().double(), stft(estimates, geometry).abs().double()
     count, total = s.shape[1], x.sum((1, 2)).clamp(min=TINY)
     weight = x / total[:, None, None]
@@ -48,7 +53,6 @@ def signal_features(mixture: Tensor, estimates: Tensor, geometry: Geometry) -> T
     level = estimates.square().sum(-1)
     by_frame, by_frequency = power.sum(2), power.sum(3)
     residual = (mixture - estimates.sum(1)).square().sum(-1)
-    spread = _db(level.amax(1), level.amin(1))
     spectrum = of_mixture.mean(2).clamp(min=TINY)
     frequency = torch.linspace(0, 1, x.shape[1], device=x.device, dtype=x.dtype)[:, None]
 
@@ -64,7 +68,7 @@ def signal_features(mixture: Tensor, estimates: Tensor, geometry: Geometry) -> T
 
     features = {
         "residual_db": _db(residual, mixture.square().sum(-1)),
-        "level_spread_db": spread,
+        "level_spread_db": _db(level.amax(1), level.amin(1)),
         "correlation": _most_alike(estimates),
         "similarity": _most_alike(s.flatten(2)),
         "time_similarity": _most_alike(by_frame.sqrt()),

@@ -44,7 +44,8 @@ def programme_rows(
     """
     found = _estimates(selection, fitted, programme, windows)
     sources, mixture, last = programme.sources, programme.mixture, len(programme.domains) - 1
-    reach, present, names = round(near * selection.geometry.sample_rate), torch.ones(1, len(sources)), selection.classes
+    reach = max(1, round(near * selection.geometry.sample_rate))
+    of_all = torch.ones(1, len(sources)), torch.zeros(1), selection.classes
     for segment, (start, stop) in enumerate(pairwise(programme.bounds)):
         truth, unprocessed = sources[None, :, start:stop], mixture[None, None, start:stop]
         separated = [estimates[None, :, start:stop] for estimates, _ in found.values()]
@@ -56,7 +57,7 @@ def programme_rows(
         scores = []
         for region in regions:
             before, *after = compare(truth[..., region], [each[..., region] for each in signals])
-            rows = [score_comparison(before, each, present, torch.tensor([segment]), names) for each in after]
+            rows = [score_comparison(before, each, *of_all) for each in after]
             scores.append([float(np.mean([row.si_sdr for row in of])) for of in rows])
         described = index, segment, programme.domains[segment], recordings_field(programme.recordings[segment])
         for (way, (_, models)), si_sdr in zip(found.items(), zip(*scores, strict=True), strict=True):
@@ -67,21 +68,22 @@ def _estimates(
     selection: ModelSelection, fitted: FittedEnsembles, programme: Programme, windows: Mapping[str, float]
 ) -> Estimates:
     """The programme's estimates by every rule, in windows that are the segments, and in those of every length."""
-    mixture, nobody = programme.mixture.unsqueeze(0), [0]
-    whole = int(selection.select(mixture, _ids(nobody, mixture))["picked"])
+    mixture = programme.mixture.unsqueeze(0)
+
+    def select(start: int, stop: int, mixture_id: int = 0) -> Selection:
+        return selection.select(mixture[:, start:stop], torch.tensor([mixture_id], device=mixture.device))
+
+    whole = int(select(0, mixture.shape[-1])["picked"])
     grid = math.lcm(*(each.geometry.hop for each in selection.models if isinstance(each, SeparatrixModule)))
     # The draws of segments are those of their domain's own evaluation.
     segments = [Window(start, stop, start, stop) for start, stop in pairwise(programme.bounds)]
     plans = {JOINS: (segments, programme.indices, 0)}
     for name, seconds in windows.items():
         plan, fade = planned(mixture.shape[-1], round(seconds * selection.geometry.sample_rate), grid)
-        plans[name] = plan, nobody * len(plan), fade
+        plans[name] = plan, [0] * len(plan), fade
     found: Estimates = {}
     for name, (plan, ids, fade) in plans.items():
-        separated = [
-            selection.select(mixture[:, window.start : window.stop], _ids([number], mixture))
-            for window, number in zip(plan, ids, strict=True)
-        ]
+        separated = [select(window.start, window.stop, number) for window, number in zip(plan, ids, strict=True)]
         picked = _picks(selection, fitted, _evaluated(selection, programme, plan, separated), whole)
         for rule, choice in picked.items():
             chosen = (
@@ -92,10 +94,6 @@ def _estimates(
             estimates = torch.cat(list(pieces), -1).squeeze(1)
             found[name, rule] = estimates, _models(selection.names, programme.bounds, plan, choice)
     return found
-
-
-def _ids(numbers: list[int], mixture: Tensor) -> Tensor:
-    return torch.tensor(numbers, dtype=torch.int64, device=mixture.device)
 
 
 def _picks(

@@ -8,9 +8,7 @@ import numpy as np
 from experiments.reproduction.model_selection_table import NAMES, interval
 from experiments.tables import Cell, Table, formatted, table_console
 from lightning_modules.atomic_file import write_text_atomically
-from lightning_modules.scores.programmes import JOINS, REGIONS, WHOLE, Gain, Programmes, gains, read_programmes
-
-FURTHER_NAMES = {WHOLE: "by confidence in the whole recording"}
+from lightning_modules.scores.programmes import JOINS, REGIONS, Gain, Programmes, gains, read_programmes
 
 
 def make_tables(rows: Path, text: Path, near: float) -> None:
@@ -67,7 +65,7 @@ def joins_table(found: Sequence[Gain], near: float) -> Table:
 
 def rule_name(rule: str) -> str:
     """What a rule, or a model that is used throughout, is called."""
-    return (NAMES | FURTHER_NAMES).get(rule, f"{rule} model throughout")
+    return NAMES.get(rule, f"{rule} model throughout")
 
 
 def windows_name(windows: str) -> str:

@@ -17,7 +17,7 @@ from experiments.report.model_selection import model_colours
 from experiments.report.page import Example, Listening, Sound
 from experiments.report.run_folder import Run
 from experiments.report.weak_labels import system_name
-from experiments.tables import Table
+from experiments.tables import Table, formatted
 from lightning_modules.batch import Batch
 from lightning_modules.batch_invariance import sigmoid
 from lightning_modules.errors import InputError
@@ -150,7 +150,7 @@ def selection_examples(
                 said = [f"{score:.1f} dB" for score in scores[number]]
                 sources.append(Sources(titles[number], colours[number], estimates[number][0], said, badge))
                 lines.append(
-                    [titles[number], f"{evaluated.confidence[place, number]:.3f}", f"{own[number]:.1f}", badge]
+                    [titles[number], formatted(evaluated.confidence[place, number], ".3f"), f"{own[number]:.1f}", badge]
                 )
                 differing = np.abs(compared.si_sdr[0].diagonal().numpy() - scores[number])
                 differences += differing[~compared.silent[0].numpy()].tolist()

@@ -21,9 +21,11 @@ from lightning_modules.scores.ensembles import (
     ensemble_scores,
     recovered_shares,
 )
+from lightning_modules.scores.expected_si_sdr import EXPECTED_FROM
 from lightning_modules.scores.figures import confidence_figure, write_figure
 from lightning_modules.scores.fitted_ensembles import FittedEnsembles
 from lightning_modules.scores.intervals import OWN_MODEL, Correlation, Difference, correlations, differences
+from lightning_modules.scores.programmes import WHOLE
 from lightning_modules.scores.rows import Floats, read_table, write_rows
 from lightning_modules.scores.selection_rows import SELECTION_COLUMNS, Evaluated, read_evaluated
 
@@ -46,12 +48,10 @@ NAMES = {
     "expected": "by SI-SDR expected from all scores",
     "expected_signals": "by SI-SDR expected from the signals",
     "expected_both": "by SI-SDR expected from scores and signals",
+    WHOLE: "by confidence in the whole recording",
 }
 # Rows whose picks and share of the way from random to oracle have tables.
-PICKS = (
-    *("confidence", "standardised", "standardised_masks", "calibrated"),
-    *("expected", "expected_signals", "expected_both"),
-)
+PICKS = ("confidence", "standardised", "standardised_masks", "calibrated", *EXPECTED_FROM)
 
 
 def make_tables(output: Path, note: str = "", names: Sequence[str] = tuple(DOMAINS), compared: bool = True) -> None:

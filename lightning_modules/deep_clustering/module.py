@@ -162,6 +162,8 @@ class DeepClustering(SeparatrixModule):
         self.head = head
         self.by_masks = head == "masks" or (head == "both" and separate_by == "masks")
         self.clustering_weight = clustering_weight
+        if separate_by == "clusters":
+            self.require_embeddings("separate_by: clusters")
         bins = self.geometry.bins
         numbers = {"embeddings": dimensions, "masks": sources, "both": dimensions + sources}
         self.network = made_of(network, nn.Module)(bins, bins * numbers[head])
@@ -232,10 +234,6 @@ class DeepClustering(SeparatrixModule):
             masks = source_masks(outputs, self.sources)
             return unit_masks(masks), masks
         return embeddings(outputs, self.dimensions, ACTIVATIONS[self.activation]), masks
-
-    def embedding(self, features: Tensor) -> Tensor:
-        """The embeddings alone."""
-        return self.heads(features)[0]
 
     def source_magnitudes(self, sources: Tensor) -> Tensor:
         """Magnitudes of the true sources in the same order of bins: [B, Q, T] -> [B, Q, N]."""

@@ -12,6 +12,7 @@ from lightning_modules.deep_clustering.confidence import Confidence
 from lightning_modules.deep_clustering.module import DeepClustering
 from lightning_modules.deep_clustering.selection import confidences, stacked
 from lightning_modules.errors import InputError
+from lightning_modules.mixture_mean import MixtureMean
 from lightning_modules.setting_checks import MOST_SOURCES, require_whole
 from lightning_modules.trained_module import load_module
 
@@ -53,6 +54,7 @@ class SourceCount(SeparatrixModule):
         # Where the checkpoint lies is no part of what it is.
         self.save_hyperparameters({"counts": self.counts, "model": dict(model.hparams)})
         self.model = model.requires_grad_(False).eval()
+        self.right = MixtureMean()
 
     def signature(self) -> dict[str, Any]:
         """The rate: geometry and number of sources are the model's own."""
@@ -106,5 +108,5 @@ class SourceCount(SeparatrixModule):
 
     def log_test_scores(self, outputs: Counted, batch: Batch) -> None:
         """Log the share of mixtures whose number was picked."""
-        right = outputs["count"] == batch.clip_labels.sum(-1)
-        self.log("test_count_accuracy", right.float().mean(), on_epoch=True, batch_size=len(right))
+        self.right.update((outputs["count"] == batch.clip_labels.sum(-1)).float())
+        self.log("test_count_accuracy", self.right, on_epoch=True, batch_size=len(batch.indices))

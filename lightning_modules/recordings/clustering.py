@@ -34,12 +34,8 @@ def select(
     models = selection.deep_clustering_models
     start, stop = recording.windows[0].start / recording.rate, recording.windows[-1].stop / recording.rate
     if recording.silent:
-        nothing = SelectedModel(start, stop, {}, None)
-        return (
-            nothing,
-            models[0],
-            lambda part: part.unsqueeze(1).expand(-1, counts[0] if counts else selection.sources, -1, -1),
-        )
+        nothing, sources = SelectedModel(start, stop, {}, None), counts[0] if counts else selection.sources
+        return nothing, models[0], lambda part: part.unsqueeze(1).expand(-1, sources, -1, -1)
     drawn = {geometry: recording.drawn_magnitude(geometry) for geometry in {model.geometry for model in models}}
     found = {
         f"{name}, {count} sources" if counts and len(counts) > 1 else name: (confidence, model, masks)

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from lightning_modules.errors import InputError
 from lightning_modules.scores.calibration import Calibration
 from lightning_modules.scores.ensembles import choose, ensembles, one_hot
 from lightning_modules.scores.expected_si_sdr import EXPECTED_FROM, ExpectedSiSdr
@@ -35,8 +36,10 @@ class FittedEnsembles:
     def probabilities(self, evaluated: Evaluated) -> dict[str, Floats]:
         """Those of each model's output in each ensemble, as `ensembles` gives them, [N, M]."""
         found = ensembles(evaluated, self.calibration.expected(evaluated))
-        found |= standardised_ensembles(evaluated, self.validation)
+        taught = standardised_ensembles(evaluated, self.validation)
         for row, fitted in self.expected.items():
             if evaluated.scores.keys() >= set(fitted.names):
-                found[row] = one_hot(choose(fitted.expected(evaluated), evaluated.confidence), len(evaluated.models))
-        return found
+                taught[row] = one_hot(choose(fitted.expected(evaluated), evaluated.confidence), len(evaluated.models))
+        if clash := found.keys() & taught.keys():
+            raise InputError(f"a model or score is called {min(clash)}, as an ensemble is; rename it")
+        return found | taught

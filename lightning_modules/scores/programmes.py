@@ -20,10 +20,7 @@ WHOLE = "confidence_whole"  # the model that is the most confident one of the wh
 # Ensembles of a selection that pick a model for every window.
 PICKING = ("oracle", "confidence", "standardised", "calibrated", *EXPECTED_FROM)
 REGIONS = ("si_sdr_db", "near_si_sdr_db", "far_si_sdr_db")  # of the segment, near the joins, far from them
-PROGRAMME_COLUMNS = (
-    *("programme", "segment", "domain", "recordings", "windows", "rule", "models"),
-    *REGIONS,
-)
+PROGRAMME_COLUMNS = ("programme", "segment", "domain", "recordings", "windows", "rule", "models", *REGIONS)
 # What is compared, in windows of the same kind.
 COMPARED = (
     *(("oracle", "confidence"), ("confidence", WHOLE), ("standardised", "confidence"), ("calibrated", "confidence")),

@@ -81,11 +81,11 @@ def picks(counted: CountedMixtures, validation: CountedMixtures | None = None) -
     """The number of sources that each rule picks for each mixture, [N], by the rule's name.
 
     `confidence`, `silhouette`: the highest. `standardised`: the confidence in deviations from its mean over validation
-    mixtures separated into the same number, whatever they hold; only with these. `known`: that of the mixture. `best`:
-    the one of highest SI-SDR. A number by itself: always that one.
+    mixtures separated into the same number, whatever they hold; only with these, of the same numbers. `known`: that of
+    the mixture. `best`: the one of highest SI-SDR. A number by itself: always that one.
     """
     chosen = {name: choose(counted.scores[name]) for name in ("confidence", "silhouette")}
-    if validation is not None:
+    if validation is not None and np.array_equal(validation.counts, counted.counts):
         confidence = validation.scores["confidence"]
         deviation = np.maximum(confidence.std(0), np.finfo(float).tiny)
         chosen["standardised"] = choose((counted.scores["confidence"] - confidence.mean(0)) / deviation)

@@ -10,7 +10,7 @@ import pytest
 import torch
 from lightning import Callback, Trainer
 from lightning.pytorch.loggers.logger import DummyLogger
-from tiny_systems import Bands
+from tiny_systems import Bands, saved, si_sdr
 from torch import Tensor
 
 from callbacks.embedding_pictures import EmbeddingPictures
@@ -85,10 +85,7 @@ def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
         )
         with torch.no_grad():
             model.network.output.weight.mul_(8)
-        resting = trainer()
-        resting.strategy.connect(model)
-        resting.save_checkpoint(folder / f"{domain}.ckpt")
-        paths.append(str(folder / f"{domain}.ckpt"))
+        paths.append(saved(model, folder / f"{domain}.ckpt"))
     return paths
 
 
@@ -123,13 +120,6 @@ def alone(path: str, batch: Batch) -> tuple[Tensor, dict[Fitted, Confidence], Te
             "masks": score_clusters(loud, mask_clusters(loud, separated.centres)),
         }
         return separated.estimates, fitted, jensen_shannon(loud.drawn, anew.labels, 2, loud.drawn_audible)
-
-
-def si_sdr(estimate: np.ndarray, target: np.ndarray) -> float:
-    """Le Roux et al. 2019, after removing the means."""
-    e, s = estimate - estimate.mean(), target - target.mean()
-    projection = (e @ s) / (s @ s) * s
-    return float(10 * np.log10(np.sum(projection**2) / np.sum((e - projection) ** 2)))
 
 
 @pytest.mark.parametrize(("split", "file"), FILES)
@@ -192,10 +182,8 @@ def evaluate(folder: Path, selection: Any, data: Any, *callbacks: Callback, stag
 def test_rows_have_features_where_asked_for_and_no_confidence_of_what_has_no_embeddings(
     checkpoints, data_folder, tmp_path
 ):
-    data, resting = pairs(data_folder), trainer()
-    resting.strategy.connect(Bands(**SETTINGS))
-    resting.save_checkpoint(tmp_path / "bands.ckpt")
-    selection = ModelSelection([checkpoints[0], str(tmp_path / "bands.ckpt")], signal_features=True)
+    data, bands = pairs(data_folder), saved(Bands(**SETTINGS), tmp_path / "bands.ckpt")
+    selection = ModelSelection([checkpoints[0], bands], signal_features=True)
     found = evaluate(tmp_path, selection, data, EmbeddingPictures(folder=str(tmp_path)))
     assert found.models == ("speech", "Bands") and found.without_confidence == ("Bands",) and found.own_scores == ()
     assert found.picked.tolist() == [[True, False]] * 7 and np.isfinite(found.si_sdr).all()

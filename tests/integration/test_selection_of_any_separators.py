@@ -7,7 +7,7 @@ import numpy as np
 import pandas
 import pytest
 from test_reproduce import DOMAINS, documented_columns
-from tiny_systems import Bands, trainer
+from tiny_systems import Bands, saved
 
 from experiments.programmes import evaluation
 from lightning_modules.scores.selection_rows import SIGNAL_FEATURES
@@ -59,10 +59,8 @@ def test_programmes_have_the_reproductions_mixtures_and_go_on_where_they_ended(
 
 
 def test_any_separators_are_selected_from_by_what_their_signals_let_expect(separatrix, model_selection, tmp_path):
-    resting = trainer()
-    resting.strategy.connect(Bands())
-    resting.save_checkpoint(tmp_path / "bands.ckpt")
-    models = [str(model_selection.output / "speech" / "checkpoints" / "best.ckpt"), str(tmp_path / "bands.ckpt")]
+    best = model_selection.output / "speech" / "checkpoints" / "best.ckpt"
+    models = [str(best), saved(Bands(), tmp_path / "bands.ckpt")]
     words = [
         *separatrix.selection("environmental"),
         "--model.checkpoints",
@@ -86,6 +84,11 @@ def test_any_separators_are_selected_from_by_what_their_signals_let_expect(separ
     rows = pandas.read_csv(tmp_path / "learnt" / "scores.csv")
     expected = rows["expected_si_sdr_db"].to_numpy().reshape(-1, 2, 2)[..., 0]
     assert (rows["picked"].to_numpy().reshape(-1, 2, 2)[..., 0] == np.eye(2)[expected.argmax(1)]).all()
+    page = tmp_path / "learnt.html"
+    separatrix.succeed(
+        "report", tmp_path / "learnt", "--import", "tiny_systems", "--examples", 1, "--no-audio", "--output", page
+    )
+    assert "Bands model" in page.read_text() and ">nan<" not in page.read_text()
     refused = separatrix.run(
         "separate", "--model", models[0], "--model", models[1], "x.wav", "--output", tmp_path / "o"
     )

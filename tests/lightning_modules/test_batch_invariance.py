@@ -14,6 +14,8 @@ from lightning_modules.deep_clustering.unit_sigmoid import unit_sigmoid
 from lightning_modules.networks import BLSTM, CRNN, BandSplit, TFLocoformer
 from lightning_modules.networks.heads import class_masks, embeddings, source_masks, unit_masks
 from lightning_modules.separation_scores import compare
+from lightning_modules.signal_features import signal_features
+from lightning_modules.spectrogram import Geometry
 from lightning_modules.weak_labels.separator_module import WeakLabelSeparator
 
 
@@ -80,6 +82,7 @@ CASES = {
     "unit vectors": (partial(embeddings, dimensions=3, activation=unit_sigmoid), OUTPUTS),
     "inner products": (inner_products, *PRODUCTS),
     "SI-SDR": (lambda sources, estimates: compare(sources, [estimates])[0].si_sdr, noise(2, 9000), noise(3, 9000)),
+    "signal features": (partial(signal_features, geometry=Geometry(8000, 256, 64)), noise(30_000), noise(2, 30_000)),
     "silhouettes": (partial(labelled, silhouette_samples), noise(300, 5)),
     "Jensen-Shannon divergence": (partial(labelled, jensen_shannon), noise(300, 5)),
 }

@@ -1,8 +1,10 @@
 """What tests of the three systems share: random scenes, and a quiet trainer on a CPU."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from lightning import LightningDataModule, Trainer
@@ -82,6 +84,21 @@ class Bands(SeparatrixModule):
 def trainer(epochs: int = 2, **settings: Any) -> Trainer:
     quiet = dict.fromkeys(("logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary"), False)
     return Trainer(max_epochs=epochs, num_sanity_val_steps=0, **{"accelerator": "cpu", **quiet, **settings})
+
+
+def saved(module: SeparatrixModule, path: Path) -> str:
+    """A checkpoint of an untrained module; its path."""
+    resting = trainer()
+    resting.strategy.connect(module)
+    resting.save_checkpoint(path)
+    return str(path)
+
+
+def si_sdr(estimate: np.ndarray, target: np.ndarray) -> float:
+    """Le Roux et al. 2019, after removing the means."""
+    e, s = estimate - estimate.mean(), target - target.mean()
+    projection = (e @ s) / (s @ s) * s
+    return float(10 * np.log10(np.sum(projection**2) / np.sum((e - projection) ** 2)))
 
 
 def weights(module: nn.Module) -> dict[str, Tensor]:

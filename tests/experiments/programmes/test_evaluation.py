@@ -2,12 +2,11 @@
 
 from functools import partial
 from itertools import pairwise, permutations
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from tiny_systems import Bands, trainer
+from tiny_systems import Bands, saved, si_sdr
 
 from datamodules.programmes import Programme
 from experiments.programmes import evaluation
@@ -23,13 +22,6 @@ from lightning_modules.scores.selection_rows import SELECTION_SCORES, SIGNAL_FEA
 RATE = 8000
 WINDOWS = {"0.7": 0.7, "0.3": 0.3}
 NEAR = 0.15
-
-
-def saved(module, path: Path) -> str:
-    resting = trainer()
-    resting.strategy.connect(module)
-    resting.save_checkpoint(path)
-    return str(path)
 
 
 def model(domain: str, seed: int) -> DeepClustering:
@@ -101,13 +93,6 @@ def found(selection, fitted) -> dict[tuple, dict]:
     return by
 
 
-def si_sdr(estimate: np.ndarray, target: np.ndarray) -> float:
-    """Le Roux et al. 2019, after removing the means."""
-    e, s = estimate - estimate.mean(), target - target.mean()
-    projection = (e @ s) / (s @ s) * s
-    return float(10 * np.log10(np.sum(projection**2) / np.sum((e - projection) ** 2)))
-
-
 def scores(estimates: torch.Tensor, programme: Programme, segment: int) -> list[float]:
     """Of a segment, of what is near its joins and of the rest, in the order that is best for the segment."""
     start, stop = programme.bounds[segment : segment + 2]
@@ -157,6 +142,11 @@ def test_where_the_joins_are_known_it_is_each_mixture_by_itself_under_every_rule
         picks = {"oracle": np.argmax(best), "confidence": confident, "expected_signals": np.argmax(expectation)}
         for rule, pick in picks.items():
             assert found[JOINS, rule, segment]["models"] == selection.names[pick], rule
+
+
+def test_near_a_join_is_one_sample_at_least_which_has_no_score(selection, fitted):
+    for row in programme_rows(selection, fitted, drawn(2), 0, {}, 1e-9):
+        assert np.isnan(row[-2]) and row[-1] == pytest.approx(row[-3], abs=0.01)
 
 
 def test_one_model_for_all_is_the_most_confident_one_of_the_whole(found, selection):

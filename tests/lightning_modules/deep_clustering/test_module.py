@@ -400,6 +400,8 @@ def test_a_setting_out_of_its_range_and_an_unknown_choice_are_refused_by_name():
     for setting, value in OUT_OF_RANGE.items():
         with pytest.raises(InputError, match=rf"^{setting}: {value}; [^\n]*needed[^\n]*$"):
             model(**{setting: value})
+    with pytest.raises(InputError, match=r"^separate_by: clusters; the noise model has masks of 2 sources and no "):
+        model(head="masks", separate_by="clusters")
     for setting in ("activation", "loss", "input_floor", "scheduler_interval", "head", "separate_by"):
         with pytest.raises(InputError, match=rf"^{setting}: 'other'; one of [^\n]* is needed$"):
             model(**{setting: "other"})

@@ -11,10 +11,10 @@ import torch
 from lightning import LightningDataModule
 from sklearn.ensemble import RandomForestRegressor
 from tiny_systems import Bands, trainer
+from tiny_systems import saved as write
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from lightning_modules.base_module import SeparatrixModule
 from lightning_modules.batch import Batch
 from lightning_modules.deep_clustering.confidence import confidence, loud_points, mask_clusters, score_clusters
 from lightning_modules.deep_clustering.module import DeepClustering
@@ -32,13 +32,6 @@ from lightning_modules.weak_labels.separator_module import WeakLabelSeparator
 
 SAMPLES = 4000
 Save = Callable[..., str]
-
-
-def write(module: SeparatrixModule, path: Path) -> str:
-    resting = trainer()
-    resting.strategy.connect(module)
-    resting.save_checkpoint(path)
-    return str(path)
 
 
 @pytest.fixture(scope="module")

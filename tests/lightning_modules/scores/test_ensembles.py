@@ -20,6 +20,7 @@ from lightning_modules.scores.ensembles import (
     one_hot,
     recovered_shares,
 )
+from lightning_modules.scores.fitted_ensembles import FittedEnsembles
 
 DOMAINS = ("speech", "music", "environmental")
 
@@ -130,6 +131,10 @@ def test_rows_that_pick_another_model_than_the_most_confident_and_an_ensembles_n
             ensembles(replace(evaluated, picked=picked))
     with pytest.raises(InputError, match="a model or score is called oracle"):
         ensembles(evaluated_factory(models=("speech", "oracle")))
+    for name in ("expected", "standardised_masks"):  # of those that validation teaches
+        own = replace(evaluated, scores=evaluated.scores | {name: -evaluated.confidence})
+        with pytest.raises(InputError, match=f"a model or score is called {name}, as an ensemble is; rename it"):
+            FittedEnsembles.fit(evaluated).probabilities(own)
 
 
 def test_in_the_mean_domains_count_alike_however_many_mixtures_they_have(evaluated):

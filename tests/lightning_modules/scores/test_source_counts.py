@@ -68,7 +68,8 @@ def test_every_rules_scores_are_those_of_going_through_the_mixtures_one_by_one(r
         assert (score.mixtures, score.recordings) == (len(right), 5 + len(right))
         assert score.accuracy_low <= score.accuracy <= score.accuracy_high
         assert score.difference_low <= score.difference_db <= score.difference_high
-    assert "standardised" not in picks(counted)
+    fewer = read(tmp_path / "fewer.csv", [row for row in rows if row["clusters"] != 3])
+    assert "standardised" not in picks(counted) and "standardised" not in picks(fewer, validation)
 
 
 def test_a_mixture_without_a_score_under_one_number_is_left_out_for_all_and_counted(rows, tmp_path):
