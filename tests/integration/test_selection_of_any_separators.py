@@ -10,6 +10,9 @@ from test_reproduce import DOMAINS, documented_columns
 from tiny_systems import Bands, saved
 
 from experiments.programmes import evaluation
+from lightning_modules.deep_clustering.selection import ModelSelection
+from lightning_modules.errors import InputError
+from lightning_modules.recordings.separator import Separator
 from lightning_modules.scores.selection_rows import SIGNAL_FEATURES
 
 SIZES = ("--programmes", 2, "--segments", 3, "--windows", 0.4, "--near", 0.1)
@@ -89,7 +92,9 @@ def test_any_separators_are_selected_from_by_what_their_signals_let_expect(separ
         "report", tmp_path / "learnt", "--import", "tiny_systems", "--examples", 1, "--no-audio", "--output", page
     )
     assert "Bands model" in page.read_text() and ">nan<" not in page.read_text()
-    refused = separatrix.run(
-        "separate", "--model", models[0], "--model", models[1], "x.wav", "--output", tmp_path / "o"
-    )
-    assert "model: a Bands has no confidence to be picked by" in refused.err
+    (tmp_path / "x.wav").touch()
+    chosen = [word for model in models for word in ("--model", model)]
+    refused = separatrix.run("separate", *chosen, tmp_path / "x.wav", "--output", tmp_path / "o")
+    assert "a checkpoint of Bands" in refused.err
+    with pytest.raises(InputError, match="^model: a Bands has no confidence to be picked by; leave it out$"):
+        Separator(ModelSelection(list(map(str, models))))
