@@ -96,5 +96,5 @@ def test_any_separators_are_selected_from_by_what_their_signals_let_expect(separ
     chosen = [word for model in models for word in ("--model", model)]
     refused = separatrix.run("separate", *chosen, tmp_path / "x.wav", "--output", tmp_path / "o")
     assert "a checkpoint of Bands" in refused.err
-    with pytest.raises(InputError, match="^model: a Bands has no confidence to be picked by; leave it out$"):
+    with pytest.raises(InputError, match=r"^model: a Bands has no confidence to be picked by; leave it out$"):
         Separator(ModelSelection(list(map(str, models))))
