@@ -34,7 +34,8 @@ def command(arguments: list[str]) -> None:
     add("--windows", type=float, nargs="+", default=[8.0, 4.0, 2.0], help="lengths of windows, in seconds")
     add("--near", type=float, default=1.0, help="what is near a join, in seconds on either side")
     add("--seed", type=int, default=0, help="of the order of domains")
-    add("--split", choices=["validation", "test"], default="test", help="whose mixtures they are")
+    mixtures = "whose mixtures they are; of those of validation have calibration and expectations learnt"
+    add("--split", choices=["validation", "test"], default="test", help=mixtures)
     add("--output", type=Path, help="folder of programmes.csv and programmes.md (default: that of the reproduction)")
     given = parser.parse_args(arguments[1:])
     require_whole(1, MOST, programmes=given.programmes)
