@@ -152,9 +152,13 @@ def config_options(*names: str) -> list[str]:
 
 def model_kind(name: str) -> str | None:
     """Name of the class of a configuration's model; none of one that has no model."""
-    model = read_configuration(name).get("model")
-    kind = model.get("class_path") if isinstance(model, dict) else model
-    return str(kind).rpartition(".")[2] if kind else None
+    return class_name(read_configuration(name).get("model"))
+
+
+def class_name(section: Any) -> str | None:
+    """Name of the class that a section of a configuration is of; none of one that does not say it."""
+    path = section.get("class_path") if isinstance(section, dict) else section
+    return str(path).rpartition(".")[2] if path else None
 
 
 def added_options(names: Iterable[str], kind: str | None = None) -> list[str]:

@@ -102,7 +102,7 @@ def command(arguments: list[str]) -> None:
         stages = model_selection_stages(output, settings, sources, chosen.config)
     for name in chosen.config:
         if not any(name in stage.arguments for stage in stages):
-            raise InputError(f"--config {name}: {chosen.system} has no model of {model_kind(name)}; leave it out")
+            raise InputError(f"--config {name}: {chosen.system} trains no {model_kind(name)}; leave it out")
         model = read_configuration(name).get("model")
         if isinstance(model, dict) and {"external_classifier", "joint_classifier"} & {*(model.get("init_args") or ())}:
             raise InputError(f"--config {name}: the table trains classifiers of its own; train a separator with `fit`")

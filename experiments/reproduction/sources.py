@@ -1,13 +1,20 @@
 """What a reproduction is made of: the papers' corpora, procedural sounds, or folders of the user's own."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from jsonargparse import Namespace
 
-from experiments.command_line.configurations import config_options, data_options, options, resolved
+from experiments.command_line.configurations import (
+    class_name,
+    config_options,
+    data_options,
+    options,
+    read_configuration,
+    resolved,
+)
 from experiments.command_line.parser import data_parser
 from experiments.command_line.text import counted, did_you_mean, listed
 from lightning_modules.errors import InputError
@@ -60,7 +67,8 @@ def sources_of(
     Raises:
         InputError: the folder of a corpus is missing or of no use, or one of the user's own has too few recordings.
     """
-    corpora = {name: {WEAK_LABELS: "urbansound8k", **DOMAINS}[name] for name, place in places.items() if not place}
+    known = {WEAK_LABELS: _corpus(chosen.config), **DOMAINS}
+    corpora = {name: known[name] for name, place in places.items() if not place}
     roots = _roots(chosen, list(corpora.values()))
     sources = {}
     for name, place in places.items():
@@ -74,9 +82,20 @@ def sources_of(
     return sources
 
 
+def _corpus(added: Iterable[str]) -> str:
+    """The corpus of weak labels: UrbanSound8K, or what an added configuration names in its place."""
+    corpus = "urbansound8k"
+    for name in added:
+        data = read_configuration(name).get("data")
+        settings = data.get("init_args") if isinstance(data, dict) else None
+        named = class_name(settings.get("corpus")) if isinstance(settings, dict) else None
+        corpus = named.lower() if named else corpus
+    return corpus
+
+
 def _roots(given: Namespace, corpora: list[str]) -> dict[str, str]:
     """The folder of every corpus; none for the demo."""
-    roots = {corpus: given[corpus] or given.data_root for corpus in corpora}
+    roots = {corpus: given.get(corpus) or given.data_root for corpus in corpora}
     if given.data_root and not corpora:
         raise InputError("--data-root: nothing is read from it beside folders of your own; leave it out")
     if given.preset == "demo":
@@ -88,10 +107,9 @@ def _roots(given: Namespace, corpora: list[str]) -> dict[str, str]:
         raise InputError(f"--{unused[0]}: {given.system} is not made of {CORPUS_NAMES[unused[0]]}; leave it out")
     missing = [corpus for corpus, root in roots.items() if not root]
     if missing:
-        names = ", ".join(CORPUS_NAMES[corpus] for corpus in missing)
-        raise InputError(
-            f"--data-root: --preset {given.preset} needs the folder that holds {names} (or --{missing[0]} DIR)"
-        )
+        names = ", ".join(CORPUS_NAMES.get(corpus, corpus) for corpus in missing)
+        alone = f" (or --{missing[0]} DIR)" if missing[0] in CORPUS_NAMES else ""
+        raise InputError(f"--data-root: --preset {given.preset} needs the folder that holds {names}{alone}")
     return roots
 
 

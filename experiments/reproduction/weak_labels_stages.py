@@ -23,7 +23,8 @@ def weak_labels_stages(
 
     def add(row: str, learns: bool = True, classifier: str | None = None) -> None:
         run = output / row
-        of_model = added_options(added, model_kind(f"weak_labels/{row}"))
+        # A reference is what its row says: no configuration changes it.
+        of_model = added_options(added, model_kind(f"weak_labels/{row}") if learns else None)
         arguments = (*config_options(f"weak_labels/{row}"), *size, *of_model, "--run", str(run), *settings)
         needs: tuple[str, ...] = ("bank",)
         checkpoint: tuple[str, ...] = ()

@@ -109,10 +109,20 @@ def test_a_model_is_known_by_any_of_its_names(text, stages, compared, started, t
     assert (sum("mine.yaml" in stage.arguments for stage in made), found) == (stages, compared)
 
 
+def test_the_corpus_of_a_configuration_may_have_a_folder_of_its_own(started, tmp_path):
+    stems = ("--config", "weak_labels/corpora/musdb18_stems", "--output", str(tmp_path))
+    command(["reproduce", "weak-labels", "--preset", "small", "--musdb18", "SONGS", *stems])
+    ((stages, *_),) = started
+    assert all(("--data.corpus.root", "SONGS") in pairwise(stage.arguments) for stage in stages)
+    with pytest.raises(InputError, match="weak-labels is not made of UrbanSound8K"):
+        command(["reproduce", "weak-labels", "--preset", "small", "--urbansound8k", "SONGS", *stems])
+
+
 @pytest.mark.parametrize(
     ("name", "words"),
     [
-        ("deep_clustering/heads/chimera", "weak-labels has no model of DeepClustering; leave it out"),
+        ("deep_clustering/heads/chimera", "weak-labels trains no DeepClustering; leave it out"),
+        ("weak_labels/masks/ideal_complex_mask", "weak-labels trains no ReferenceSeparator; leave it out"),
         ("weak_labels/taggers/audioset", "the table trains classifiers of its own; train a separator with `fit`"),
         ("weak_labels/ablations/joint", "the table trains classifiers of its own; train a separator with `fit`"),
     ],
