@@ -36,6 +36,7 @@ from lightning_modules.weak_labels.losses import (
 
 InputNormalisation = Literal["none", "mixture"]
 Supervision = Literal["strong", "frame", "clip"]
+JOINT_SETTINGS = ("network", "gain", "mel_bands", "root", "delta")
 
 
 class WeakLabelSeparator(WeakLabelModule):
@@ -50,8 +51,8 @@ class WeakLabelSeparator(WeakLabelModule):
             path such as `runs/classifier_{supervision}/checkpoints/best.ckpt` the supervision is filled in.
         external_classifier: instead of `classifier`, for clip labels, settings of an ExternalClassifier: a `program` of
             torch.export or the class of a `module`, and which of its outputs stand for our `classes`.
-        joint_classifier: instead of `classifier`, settings of an EventClassifier that is trained together with the
-            separator from scratch, an ablation: the two co-adapt and separation degrades.
+        joint_classifier: instead of `classifier`, settings of an EventClassifier (`network` and features) that is
+            trained together with the separator from scratch, an ablation: the two co-adapt and separation degrades.
         classes: sound classes, in the order of sources and labels.
         hierarchy: parents of the classes. A parent's estimate is the sum of its children's; it is what the loss speaks
             of where a mixture is labelled no finer.
@@ -161,7 +162,7 @@ class WeakLabelSeparator(WeakLabelModule):
         if len(named := [name for name, value in given.items() if value is not None]) > 1:
             raise InputError(f"{' and '.join(named)}: give only one of them")
         if joint is not None:
-            _require_known(joint, ("network", "gain"), "joint_classifier")
+            _require_known(joint, JOINT_SETTINGS, "joint_classifier")
             self.classifier = EventClassifier(supervision, classes, hierarchy=hierarchy, **geometry, **joint)
         if external is not None:
             if supervision != "clip":

@@ -478,8 +478,10 @@ def test_joint_training_changes_the_classifier_and_keeps_it_in_the_checkpoint(su
     assert_unchanged(weights(model), weights(restored))
 
 
-def test_a_joint_classifier_also_learns_from_the_mixtures(ready, supervision):
-    model, batch = ready(supervision, joint_classifier=CLASSIFIER, classifier=None), random_batch(3)
+@pytest.mark.parametrize("features", [{}, {"mel_bands": 10, "root": 0.4, "delta": 3e-3}])
+def test_a_joint_classifier_also_learns_from_the_mixtures(ready, supervision, features):
+    model, batch = ready(supervision, joint_classifier=CLASSIFIER | features, classifier=None), random_batch(3)
+    assert model.classifier.features.bands == features.get("mel_bands", GEOMETRY.bins)
     magnitude = stft(batch.mixture, GEOMETRY).abs()
     masks = model.masks(magnitude)
     parts = parts_of_the_loss(model, magnitude, masks, batch)
