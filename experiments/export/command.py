@@ -3,10 +3,10 @@
 import contextlib
 from pathlib import Path
 
-from experiments.command_line.configurations import config_options
 from experiments.command_line.parser import command_parser
 from experiments.command_line.text import show_next
 from experiments.output.sole_writer import sole_writer
+from experiments.separation.models import use_of
 from lightning_modules.errors import InputError
 from lightning_modules.pretrained import model_file
 
@@ -35,7 +35,6 @@ def command(arguments: list[str]) -> None:
     given = parser.parse_args(arguments[1:])
     from experiments.export.model import KINDS, export_module, require_free, write_program
     from lightning_modules.trained_module import load_module
-    from lightning_modules.weak_labels.classifier_module import EventClassifier
 
     with contextlib.ExitStack() as alone:
         for option, path, ending in (("--output", given.output, ".safetensors"), ("--program", given.program, ".pt2")):
@@ -50,15 +49,9 @@ def command(arguments: list[str]) -> None:
         )
         if card["data_licence"] is None:
             print("its card names no data_licence; --data-licence says that of your recordings")
-        module = load_module(given.output, *KINDS)
         made = [f"{given.output}, {given.output.stat().st_size / 1e6:.1f} MB"]
         if given.program is not None:
-            difference = write_program(given.program, module, card)
+            difference = write_program(given.program, load_module(given.output, *KINDS), card)
             size = given.program.stat().st_size / 1e6
             made.append(f"{given.program}, {size:.1f} MB; on noise {difference:.1e} from the model at most")
-    following = ["separate", "--model", str(given.output), "RECORDING.wav", "--output", "separated"]
-    if isinstance(module, EventClassifier):
-        row = config_options(f"weak_labels/{module.supervision}")
-        following = ["fit", *row, "--preset", "small", "--model.classifier", str(given.output)]
-        following += ["--data.corpus.root", "DATA"]
-    show_next(made, [["card", str(given.output)], following])
+    show_next(made, [["card", str(given.output)], use_of(str(given.output), card)])

@@ -1,41 +1,77 @@
 """`separatrix models`: the trained models that are included."""
 
+from collections.abc import Callable
+from statistics import fmean
 from typing import Any
 
+from experiments.command_line.configurations import config_options
 from experiments.command_line.parser import command_parser
 from experiments.command_line.text import show_next
 from experiments.tables import Table, table_console
 from lightning_modules.exported_model import Card, read_card
 from lightning_modules.pretrained import NONE_INCLUDED, pretrained_models
 
+CLASSIFIER = "EventClassifier"
 DESCRIPTION = "List the trained models that are included; `separatrix card NAME` shows the whole card of one."
 
 
 def command(arguments: list[str]) -> None:
     """`separatrix models`."""
     command_parser("models", DESCRIPTION, "models").parse_args(arguments[1:])
-    models = pretrained_models()
-    if not models:
+    cards = {name: read_card(path) for name, path in pretrained_models().items()}
+    if not cards:
         print(NONE_INCLUDED)
         return
-    rows = [[name, *_described(read_card(path))] for name, path in models.items()]
-    table_console().print(
-        Table("", ("model", "sources", "trained on", "SI-SDR improvement, dB", "recordings' licence"), rows, texts=5)
-    )
-    show_next(
-        [], [["separate", "--model", name, "RECORDING.wav", "--output", "separated"] for name in list(models)[:1]]
-    )
+    classifiers = {name: card for name, card in cards.items() if card["module"] == CLASSIFIER}
+    separators = {name: card for name, card in cards.items() if name not in classifiers}
+    _show("model", "sources", separators, {"SI-SDR improvement, dB": _improvement})
+    precisions = {"average precision a frame": _precision("frame"), "a clip": _precision("clip")}
+    _show("classifier", "classes", classifiers, precisions)
+    show_next([], [use_of(name, kind[name]) for kind in (separators, classifiers) for name in list(kind)[:1]])
+
+
+def use_of(name: str, card: Card) -> list[str]:
+    """The words of a command that uses an exported model."""
+    if card["module"] == CLASSIFIER:
+        row = config_options(f"weak_labels/{card['hyper_parameters']['supervision']}")
+        return ["fit", *row, "--preset", "small", "--model.classifier", name, "--data.corpus.root", "DATA"]
+    return ["separate", "--model", name, "RECORDING.wav", "--output", "separated"]
+
+
+def _show(kind: str, of: str, cards: dict[str, Card], scores: dict[str, Callable[[Card], str]]) -> None:
+    """A table of the included models of a kind."""
+    rows = [
+        [name, *_described(card), *(score(card) for score in scores.values()), card["data_licence"] or ""]
+        for name, card in cards.items()
+    ]
+    columns = (kind, of, "trained on", *scores, "recordings' licence")
+    if rows:
+        table_console().print(Table("", columns, rows, texts=len(columns)))
 
 
 def _described(card: Card) -> list[str]:
     settings = card["hyper_parameters"]
     sources = settings.get("classes") or [f"{settings.get('sources', 2)} in {settings.get('domain')}"]
     corpus = ((card["training"]["data"] or {}).get("corpus") or {}).get("class", "")
-    return [", ".join(map(str, sources)).replace("_", " "), corpus, _score(card["scores"]), card["data_licence"] or ""]
+    return [", ".join(map(str, sources)).replace("_", " "), corpus]
 
 
-def _score(scores: dict[str, Any] | None) -> str:
+def _improvement(card: Card) -> str:
     """The mean improvement over all classes where there is one, else the mean output SI-SDR."""
-    rows = {row["quantity"]: row for row in (scores or {"rows": []})["rows"] if row.get("label") == "overall"}
+    rows = {row["quantity"]: row for row in _rows(card) if row.get("label") == "overall"}
     row = rows.get("improvement") or rows.get("output")
     return f"{row['mean']:+.1f}" if row else ""
+
+
+def _precision(level: str) -> Callable[[Card], str]:
+    """Mean over classes of the average precision at a level."""
+
+    def shown(card: Card) -> str:
+        found = [row["average_precision"] for row in _rows(card) if row["level"] == level]
+        return f"{fmean(found):.2f}" if found else ""
+
+    return shown
+
+
+def _rows(card: Card) -> list[dict[str, Any]]:
+    return card["scores"]["rows"] if card["scores"] else []

@@ -10,6 +10,7 @@ import soundfile
 import torch
 from tiny_systems import trainer
 
+from callbacks.classifier_scores import ClassifierScores
 from callbacks.separation_evaluation import SeparationEvaluation
 from experiments.cli import main
 from experiments.command_line.configurations import resolved
@@ -22,6 +23,7 @@ from lightning_modules.pretrained import model_file
 from lightning_modules.recordings.separator import Separator
 from lightning_modules.scores.rows import read_table
 from lightning_modules.trained_module import load_module
+from lightning_modules.weak_labels.classifier_module import EventClassifier
 from lightning_modules.weak_labels.separator_module import WeakLabelSeparator
 
 
@@ -59,6 +61,27 @@ def test_models_and_card_say_what_they_are(shipped, capsys):
         assert said in out
     assert main(["card", "tiny"]) == 0
     assert capsys.readouterr().out.startswith("module: WeakLabelSeparator\ndata_licence: CC BY-NC 3.0\n")
+
+
+def test_classifiers_are_listed_apart_with_the_training_that_they_are_for(shipped, tmp_path, capsys):
+    classifier = EventClassifier("clip", classes=["car_horn"], sample_rate=8000, window=64, hop=32)
+    rows = [
+        {"level": level, "class": "car_horn", "average_precision": of} for level, of in (("frame", 0.5), ("clip", 0.75))
+    ]
+    card = {
+        "module": "EventClassifier",
+        "hyper_parameters": dict(classifier.hparams),
+        "training": {"data": None},
+        "scores": {"data": None, "rows": rows},
+        "data_licence": None,
+    }
+    write_exported(tmp_path / "heard.safetensors", card, classifier.state_dict())
+    assert main(["models"]) == 0
+    out = capsys.readouterr().out
+    of_models, of_classifiers = out.split("classifier ", 1)
+    assert "tiny" in of_models and "heard" not in of_models
+    for said in ("heard", "0.50", "0.75", "fit --config weak_labels/clip", "--model.classifier heard"):
+        assert said in of_classifiers
 
 
 def test_its_name_and_no_path_is_what_a_separation_notes_and_it_exports_again(shipped, tmp_path, monkeypatch, capsys):
@@ -103,13 +126,9 @@ def test_where_no_model_ships_that_is_said(tmp_path, monkeypatch, capsys):
 )
 def test_the_included_models_give_the_tables_rows_again(name, configuration, real_data, tmp_path):
     """SI-SDR of the first test mixtures, of which the CSV file holds what the trained checkpoints got."""
+    data = _first_mixtures(configuration, real_data, tmp_path)
     table = pandas.read_csv(Path(__file__).with_name("included_models.csv"), keep_default_na=False)
     expected = table[table["model"] == name].reset_index(drop=True)
-    words = ["--config", configuration, "--preset", "small", "--data.corpus.root", str(real_data)]
-    sizes = ["--data.bank_folder", str(tmp_path), "--data.test_mixtures", "12"]
-    parser = data_parser(("bank",), "")
-    data = parser.instantiate(parser.parse_args(resolved([*words, *sizes], ("data",)))).data
-    data.build(split="test")
     model = load_module(name, WeakLabelSeparator, DeepClustering)
     trainer(callbacks=[SeparationEvaluation(str(tmp_path))]).test(model, datamodule=data, verbose=False)
     rows = read_table(tmp_path / "scores.csv")
@@ -118,3 +137,25 @@ def test_the_included_models_give_the_tables_rows_again(name, configuration, rea
     scored = rows["left_out"] == ""
     found, wanted = (each["si_sdr_db"][scored].astype(float).to_numpy() for each in (rows, expected))
     assert abs((found - wanted).mean()) < 0.05 and np.abs(found - wanted).max() < 0.3
+
+
+@pytest.mark.parametrize(
+    ("labels", "expected"),
+    [("frame", [0.760, 0.882, 0.923, 0.952, 0.966]), ("clip", [0.709, 0.586, 0.577, 0.940, 0.884])],
+)
+def test_the_included_classifiers_are_as_precise_as_the_trained_ones(labels, expected, real_data, tmp_path):
+    """Average precision of each class per frame, on the first test mixtures."""
+    data = _first_mixtures(f"weak_labels/classifier_{labels}", real_data, tmp_path)
+    classifier = load_module(f"urban-classifier-{labels}", EventClassifier)
+    trainer(callbacks=[ClassifierScores(str(tmp_path))]).test(classifier, datamodule=data, verbose=False)
+    found = pandas.read_csv(tmp_path / "classifier.csv").query("level == 'frame'")["average_precision"]
+    assert found.tolist() == pytest.approx(expected, abs=0.005)
+
+
+def _first_mixtures(configuration, real_data, folder):
+    words = ["--config", configuration, "--preset", "small", "--data.corpus.root", str(real_data)]
+    sizes = ["--data.bank_folder", str(folder), "--data.test_mixtures", "12"]
+    parser = data_parser(("bank",), "")
+    data = parser.instantiate(parser.parse_args(resolved([*words, *sizes], ("data",)))).data
+    data.build(split="test")
+    return data
