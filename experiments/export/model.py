@@ -1,8 +1,10 @@
 """A trained model as one file that travels, and its network as a program that plain `torch.export.load` runs."""
 
+import contextlib
 import io
 import json
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 
 import torch
@@ -85,15 +87,37 @@ class Network(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """[B, bins, F] -> masks [B, C, bins, F], logits [B, C, F'] or embeddings [B, F·bins, D]: what separates."""
-        if torch.compiler.is_exporting():
-            # Until it ends, torch.export switches oneDNN off, follows an LSTM frame by frame and so fixes their number.
-            torch.backends.mkldnn.set_flags(True)
         if isinstance(self.module, WeakLabelSeparator):
             return self.module.masks(features)
         if isinstance(self.module, DeepClustering):
             embedding, masks = self.module.heads(features)
             return masks if masks is not None and self.module.by_masks else embedding
         return self.module(features)
+
+
+@contextlib.contextmanager
+def _of_any_size(network: nn.Module) -> Iterator[None]:
+    """torch.export makes a program for any number of mixtures and frames.
+
+    Until it ends, it switches oneDNN off, and without oneDNN it follows an LSTM frame by frame, which fixes their
+    number. With oneDNN or NNPACK, whether a convolution takes them goes by the number of mixtures, 16 at least, and the
+    program would be for fewer.
+    """
+    handles = []
+    for module in network.modules():
+        if isinstance(module, nn.RNNBase):
+            handles.append(module.register_forward_pre_hook(lambda *_: _set_one_dnn(True)))
+            handles.append(module.register_forward_hook(lambda *_: _set_one_dnn(False)))
+    try:
+        with torch.backends.nnpack.flags(enabled=False):
+            yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def _set_one_dnn(on: bool) -> None:
+    torch.backends.mkldnn.set_flags(on)
 
 
 def write_program(path: Path, module: SeparatrixModule, card: Card) -> float:
@@ -106,7 +130,7 @@ def write_program(path: Path, module: SeparatrixModule, card: Card) -> float:
     some = torch.export.Dim.DYNAMIC
     file = io.BytesIO()
     # With gradients, since without them a network takes other ways, to the same bit for every batch.
-    with torch.enable_grad(), warnings.catch_warnings(action="ignore"):
+    with torch.enable_grad(), warnings.catch_warnings(action="ignore"), _of_any_size(network):
         try:
             program = torch.export.export(network, (features,), dynamic_shapes=({0: some, 2: some},))
         except Exception as error:  # torch raises anything at a network of one's own

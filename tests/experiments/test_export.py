@@ -266,8 +266,9 @@ def test_torch_alone_runs_programs_on_any_number_of_mixtures_and_frames(tmp_path
         torch.manual_seed(2)
         module, path = make(), tmp_path / f"{name}.pt2"
         assert write_program(path, module, {"name": name}) < 1e-5
-        features = noise_input(module, 5)
-        cases = [features[:mixtures, :, :frames] for mixtures, frames in ((1, 32), (2, 64), (5, 21), (1, None))]
+        features = noise_input(module, 20)
+        shapes = ((1, 32), (2, 64), (5, 21), (20, 9), (1, None))
+        cases = [features[:mixtures, :, :frames] for mixtures, frames in shapes]
         with torch.no_grad():
             torch.save([(each, Network(module)(each)) for each in cases], f"{path}.cases")
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"} | {"OMP_NUM_THREADS": "1"}
