@@ -182,7 +182,7 @@ class WeakLabelSeparator(WeakLabelModule):
         if stage in ("fit", "validate") and self._uses_classifier:
             if self.classifier is None:
                 if (path := self.classifier_checkpoint) is None:
-                    needed = f"the checkpoint of an EventClassifier trained with {self.supervision} labels"
+                    needed = f"one trained with {self.supervision} labels: a checkpoint, or an included one"
                     raise InputError(f"classifier: {self.supervision} supervision needs {needed}")
                 classifier = load_module(path, EventClassifier)
                 require_agreement(self.signature(), classifier.signature(), path, by="the separator")
