@@ -38,8 +38,9 @@ def procedural(runs: Sequence[Run]) -> str:
 
 
 def compared(runs: Sequence[Run]) -> bool:
-    """Whether the published figures stand beside those of the runs: neither own recordings nor unlabelled events."""
-    return all(corpus_of(run) in COMPARED and not run.setting("data", "unlabelled_events") for run in runs)
+    """Whether the published figures stand beside those of the runs, whose mixtures and labels are then the papers'."""
+    others = ("unlabelled_events", "hierarchy", "fewest_sources")
+    return all(corpus_of(run) in COMPARED and not any(run.setting("data", name) for name in others) for run in runs)
 
 
 def corpus_of(run: Run) -> str:

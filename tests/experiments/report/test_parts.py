@@ -16,6 +16,7 @@ from experiments.report.learning_curves import read_curves
 from experiments.report.media import LOUDEST, PICTURE, Pictures, audio, common_gain
 from experiments.report.mixtures import lies_in
 from experiments.report.page import columns, with_minus_signs
+from experiments.report.provenance import compared
 from experiments.report.run_folder import Run
 from lightning_modules.scores.figures import PALETTE
 from lightning_modules.spectrogram import Geometry
@@ -56,6 +57,21 @@ def test_low_frequencies_are_below_and_masks_bright_where_the_estimate_keeps_the
     assert rows[height - round(500 / 8000 * height) - 1] > 150 > 100 > rows[height - round(6000 / 8000 * height) - 1]
     whole = np.asarray(Image.open(decoded(pictures.spectrogram(low), "image/webp")).convert("L"), float).mean(1)
     assert whole.argmax() == pytest.approx(height - 500 / 8000 * height, abs=3)
+
+
+@pytest.mark.parametrize(
+    ("data", "stand_beside"),
+    [
+        ("{corpus: {class_path: UrbanSound8K}, unlabelled_events: 0.0, hierarchy: null}", True),
+        ("{corpus: {class_path: UrbanSound8K}, unlabelled_events: 1.0}", False),
+        ("{corpus: {class_path: UrbanSound8K}, hierarchy: {alarm: [car_horn, siren]}}", False),
+        ("{corpus: {class_path: LibriSpeech}, sources: 3, fewest_sources: 2}", False),
+        ("{corpus: {class_path: datamodules.OwnRecordings}}", False),
+    ],
+)
+def test_published_figures_stand_beside_those_of_the_papers_own_mixtures(data, stand_beside, tmp_path):
+    (tmp_path / "config.yaml").write_text(f"data: {{class_path: UrbanScenes, init_args: {data}}}")
+    assert compared([Run(tmp_path, "strong")]) is stand_beside
 
 
 @pytest.mark.parametrize(
