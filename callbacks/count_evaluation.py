@@ -14,7 +14,13 @@ from rich.table import Table
 from callbacks.row_evaluation import SPLITS, RowEvaluation
 from callbacks.tracker import track_rows
 from lightning_modules.batch import Batch
-from lightning_modules.run_files import COUNT_SCORES_FILE, VALIDATION_COUNT_SCORES_FILE, RunFiles
+from lightning_modules.exported_model import weights_digest
+from lightning_modules.run_files import (
+    COUNT_SCORES_FILE,
+    VALIDATION_COUNT_SCORES_FILE,
+    RunFiles,
+    evaluated_weights,
+)
 from lightning_modules.scores.rows import recordings_field, write_rows
 from lightning_modules.scores.source_counts import (
     ALL,
@@ -75,6 +81,10 @@ class CountEvaluation(RowEvaluation):
         split = SPLITS[trainer.state.fn.value]  # type: ignore[union-attr]
         files, counted = RunFiles(path.parent), read_counted(path)
         validated = split == "test" and files.validation_count_scores.is_file()
+        lines: list[str] = []
+        if validated and evaluated_weights(files.validated) not in (None, weights_digest(module.state_dict())):
+            validated = False
+            lines.append(f"{files.validation_count_scores.name}: of another model; validate this one to standardise")
         picked = picks(counted, read_counted(files.validation_count_scores) if validated else None)
         scores = count_scores(counted, picked)
         if split == "test":
@@ -85,7 +95,7 @@ class CountEvaluation(RowEvaluation):
             for score in scores
             for name in ("accuracy", "si_sdr_db")
         }
-        lines = [*intervals(scores), *picked_shares(counted, picked["confidence"])]
+        lines += [*intervals(scores), *picked_shares(counted, picked["confidence"])]
         if counted.left_out:
             lines.append(f"left out: {counted.left_out} mixtures without a score")
         return count_table(f"{trainer.datamodule.domain}, {split}", scores), lines, statistics  # type: ignore[attr-defined]
@@ -98,7 +108,7 @@ def count_table(title: str, scores: Sequence[CountScore]) -> Table:
     table = Table("number", *(of if of == ALL else f"{of} sources" for of in sources), title=title)
     for rule in dict.fromkeys(score.rule for score in scores):
         of_rule = [score for score in scores if score.rule == rule]
-        table.add_row(rule_name(rule), *(f"{score.accuracy:.0%}, {score.si_sdr_db:.1f}" for score in of_rule))
+        table.add_row(rule_name(rule), *(f"{score.accuracy:.0%}, {score.si_sdr_db:z.1f}" for score in of_rule))
     table.add_row("mixtures", *(str(score.mixtures) for score in of_rule))
     return table
 
@@ -113,7 +123,7 @@ def intervals(scores: Sequence[CountScore]) -> Iterator[str]:
     for score in scores:
         if score.sources == ALL and score.rule in ESTIMATING:
             accuracy = f"{score.accuracy:.0%} right ({score.accuracy_low:.0%} to {score.accuracy_high:.0%})"
-            gain = f"{score.difference_db:+.1f} dB ({score.difference_low:+.1f} to {score.difference_high:+.1f})"
+            gain = f"{score.difference_db:+z.1f} dB ({score.difference_low:+z.1f} to {score.difference_high:+z.1f})"
             yield f"{rule_name(score.rule)}: {accuracy}, {gain}"
     yield "(in brackets 95 %, by recording; dB more than with the known number)"
 

@@ -74,7 +74,7 @@ class SelectionEvaluation(RowEvaluation):
         evaluated = read_evaluated([path])
         split = SPLITS[trainer.state.fn.value]  # type: ignore[union-attr]
         domain = trainer.datamodule.domain  # type: ignore[attr-defined]
-        columns = {"si_sdr_db": ("mean SI-SDR, dB", ".1f", evaluated.si_sdr)}
+        columns = {"si_sdr_db": ("mean SI-SDR, dB", "z.1f", evaluated.si_sdr)}
         for name in ("confidence", *evaluated.own_scores):
             columns[name] = f"mean {name}", ".3f", evaluated.scores[name]
         columns["picked"] = "picked", ".0%", evaluated.picked.astype(float)

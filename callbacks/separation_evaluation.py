@@ -90,7 +90,10 @@ class SeparationEvaluation(RowEvaluation):
         summary_path = RunFiles(path.parent).summary
         write_rows(summary_path, Summary._fields, summaries)
         track_rows(trainer, summary_path)
-        left_out = [f"left out: {count} rows, {printable(reason)}" for reason, count in left_out_counts(path).items()]
+        left_out = [
+            f"left out: {count} row{'s' * (count > 1)}, {printable(reason)}"
+            for reason, count in left_out_counts(path).items()
+        ]
         statistics = {
             f"test_{summary.quantity}_{name}/{summary.label}": float(getattr(summary, name))
             for summary in summaries
@@ -113,6 +116,6 @@ def summary_table(summaries: Sequence[Summary]) -> Table:
     table = Table("SI-SDR, dB", *quantities, "median improvement", "n")
     for label in dict.fromkeys(summary.label for summary in summaries):
         of = {summary.quantity: summary for summary in summaries if summary.label == label}
-        means = (f"{of[quantity].mean:.1f} ± {of[quantity].std:.1f}" for quantity in quantities)
-        table.add_row(escape(label), *means, f"{of['improvement'].median:.1f}", str(of["improvement"].n))
+        means = (f"{of[quantity].mean:z.1f} ± {of[quantity].std:z.1f}" for quantity in quantities)
+        table.add_row(escape(label), *means, f"{of['improvement'].median:z.1f}", str(of["improvement"].n))
     return table

@@ -110,21 +110,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
         end_with_parent()
         keep_freed_memory()
     arguments = list(sys.argv[1:] if arguments is None else arguments)
-    if not arguments or arguments[0] in ("-h", "--help", "help"):
-        print(first_screen())
-        return 0
-    if arguments[0] == "--version":
-        print(f"separatrix {version('separatrix')}")
-        return 0
-    if arguments[0] not in COMMANDS:
-        meant = probable(arguments[0], (*COMMANDS, *ELSEWHERE)) or ""
+    command = arguments[0] if arguments else "help"
+    if command not in (*COMMANDS, "-h", "--help", "help", "--version"):
+        meant = probable(command, (*COMMANDS, *ELSEWHERE)) or ""
         known = f"one of {', '.join(COMMANDS)}"
         advice = f"did you mean `separatrix {ELSEWHERE.get(meant, meant)}`?" if meant else known
-        print(f"separatrix: no command {printable(arguments[0])!r}; {advice}", file=sys.stderr)
+        print(f"separatrix: no command {printable(command)!r}; {advice}", file=sys.stderr)
         return 2
     try:
-        find_in_current_folder()
-        run_command(arguments[0], _with_follow_links(import_own(arguments)))
+        if command in COMMANDS:
+            find_in_current_folder()
+            run_command(command, _with_follow_links(import_own(arguments)))
+        else:
+            print(f"separatrix {version('separatrix')}" if command == "--version" else first_screen())
         sys.stdout.flush()
     except BaseException as error:
         status = interruption(error)
@@ -144,7 +142,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         reason = _fault(error)
         if reason is None:
             raise
-        print(f"separatrix {arguments[0]}: {reason}", file=sys.stderr)
+        print(f"separatrix {command}: {reason}", file=sys.stderr)
         return 2
     return 0
 

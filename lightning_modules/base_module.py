@@ -43,7 +43,7 @@ class SeparatrixModule(MeanTestScores, LightningModule):
     """
 
     learns = True  # whether it has weights to train, and is evaluated from a checkpoint
-    # Settings that a resumed training takes as they are now: paths of what is read anew, which may have moved.
+    # Settings that a resumed training takes as they are now, inner ones after a dot: paths, which may have moved.
     replaceable: frozenset[str] = frozenset()
 
     def __init__(
@@ -138,7 +138,8 @@ class SeparatrixModule(MeanTestScores, LightningModule):
         require_agreement(self.signature(), stored, "the checkpoint")
         if self._trainer is not None and self._trainer.state.fn == TrainerFn.FITTING:
             # Names with an underscore are LightningCLI's notes on how it made the module.
-            kept = {name for name in self.hparams if not name.startswith("_")} - self.replaceable
+            kept = sorted(name for name in self.hparams if not name.startswith("_"))
             before = {name: completed(value) for name, value in stored.items()}
-            require_unchanged({name: completed(self.hparams[name]) for name in sorted(kept)}, before)
+            settings = {name: completed(self.hparams[name]) for name in kept}
+            require_unchanged(settings, before, replaceable=self.replaceable)
         require_usable_state(checkpoint, self, self._trainer)

@@ -1,17 +1,27 @@
 """Where things lie in the folder of a run, or of a reproduction and its stages."""
 
+import contextlib
+import json
 import os
 from pathlib import Path
 
 # The resolved configuration of each command, and what it ran with.
 CONFIGURATION_FILE, ENVIRONMENT_FILE = "config.yaml", "environment.json"  # of a training
-VALIDATION_FILE = "validate.yaml"
+VALIDATION_FILE, VALIDATED_FILE = "validate.yaml", "validated.json"
 TEST_FILE, TESTED_FILE = "test.yaml", "tested.json"
 # Rows of evaluations, and what is made of them.
 SCORES_FILE, SUMMARY_FILE, CLASSIFIER_FILE = "scores.csv", "summary.csv", "classifier.csv"
 VALIDATION_SCORES_FILE = "validation_scores.csv"
 # Of searches for the number of sources.
 COUNT_SCORES_FILE, VALIDATION_COUNT_SCORES_FILE = "count_scores.csv", "validation_count_scores.csv"
+
+
+def evaluated_weights(file: Path) -> str | None:
+    """The digest of the weights of an evaluation, from its file; None where nothing tells it."""
+    with contextlib.suppress(OSError, ValueError, AttributeError):
+        found: str | None = json.loads(file.read_text(encoding="utf-8")).get("weights")
+        return found
+    return None
 
 
 class RunFiles:
@@ -28,7 +38,7 @@ class RunFiles:
         self.configuration = self.folder / CONFIGURATION_FILE
         self.environment = self.folder / ENVIRONMENT_FILE
         self.validation, self.test = self.folder / VALIDATION_FILE, self.folder / TEST_FILE
-        self.tested = self.folder / TESTED_FILE
+        self.validated, self.tested = self.folder / VALIDATED_FILE, self.folder / TESTED_FILE
         self.curves = self.folder / "curves"
         self.tensorboard = self.folder / "tensorboard"
         self.wandb, self.wandb_run = self.folder / "wandb", self.folder / "wandb.json"

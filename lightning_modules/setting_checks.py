@@ -80,18 +80,23 @@ def require_agreement(expected: dict[str, Any], offered: dict[str, Any], offerin
             raise InputError(f"{name}: {by} has {value}, {offering} {offered[name]}; make them agree")
 
 
-def require_unchanged(settings: dict[str, Any], before: Any, where: str = "") -> None:
+def require_unchanged(
+    settings: dict[str, Any], before: Any, where: str = "", replaceable: Collection[str] = ()
+) -> None:
     """Raise InputError naming a setting that is not what it was `before`, when the training began.
 
-    Dicts of settings are compared one by one, under names with dots. What a checkpoint does not mention is accepted.
+    Dicts of settings are compared one by one, under names with dots. What a checkpoint does not mention is accepted,
+    and any change of what is `replaceable`.
     """
     if not isinstance(before, dict):
         raise InputError(f"ckpt_path: no {where or 'settings'} that a training began with; give another checkpoint")
     for name, value in settings.items():
         earlier = before.get(name, None if where else value)
+        if f"{where}{name}" in replaceable:
+            continue
         if isinstance(value, dict) and isinstance(earlier, dict):
             # A class named within has all of its settings beside it: what is missing there is not given.
-            require_unchanged({**dict.fromkeys(earlier), **value}, earlier, f"{where}{name}.")
+            require_unchanged({**dict.fromkeys(earlier), **value}, earlier, f"{where}{name}.", replaceable)
         elif not _are_same(value, earlier):
             raise InputError(
                 f"{where}{name}: {_shown(value)}, but {_shown(earlier)} when the training began; "

@@ -20,6 +20,7 @@ from datamodules.corpora.librispeech import LibriSpeech
 from datamodules.corpora.musdb18 import MUSDB18
 from datamodules.corpora.urbansound8k import UrbanSound8K
 from lightning_modules.batch import Split
+from lightning_modules.errors import InputError
 
 # Readers of data sets, by a file that only their layout has.
 LAYOUTS: dict[str, type[FileCorpus | MUSDB18]] = {
@@ -35,14 +36,24 @@ FEWEST = 2  # recordings of a part: a mixture of a pair needs so many
 
 
 def reader_of(root: str | os.PathLike[str], follow_links: bool = False) -> type[FileCorpus | MUSDB18]:
-    """The reader of a folder: of a data set's layout, of a folder for each class, or of one without any order."""
+    """The reader of a folder: of a data set's layout, of a folder for each class, or of one without any order.
+
+    Raises:
+        InputError: there is no such folder, or it is one of data sets.
+    """
     folder = existing_folder(Path(root), "recordings")
-    for pattern, reader in LAYOUTS.items():
-        if next(folder.glob(pattern), None):
-            return reader
+    if reader := _data_set(folder):
+        return reader
+    if corpora := [name for name in folders_in(folder) if _data_set(folder / name)]:
+        raise InputError(f"{folder}: holds corpora ({', '.join(corpora)}), not classes; give one of them")
     first = next(audio_files_below(folder, folder, follow_links), "/")
     below = (audio_files_below(folder, folder / name, follow_links) for name in folders_in(folder))
     return FlatFolder if "/" not in first and not any(next(files, "") for files in below) else FolderPerClass
+
+
+def _data_set(folder: Path) -> type[FileCorpus | MUSDB18] | None:
+    """The reader of the data set whose layout a folder has."""
+    return next((reader for pattern, reader in LAYOUTS.items() if next(folder.glob(pattern), None)), None)
 
 
 class OwnRecordings(Corpus):

@@ -66,11 +66,12 @@ def modules_of(settings: Any) -> list[str]:
     return [module for module in modules if module.split(".")[0] not in ("", "torch", *OURS)]
 
 
-def own_modules(settings: Any) -> list[str]:
-    """Those that a printed command has to import: of the current folder, or imported by name."""
+def own_imports(settings: Any) -> list[str]:
+    """`--import` for those that a printed command needs: of the current folder, or imported by name."""
     from lightning_modules.choices import named_modules
 
-    return [module for module in modules_of(settings) if module in named_modules or _is_in_current_folder(module)]
+    own = (module for module in modules_of(settings) if module in named_modules or _is_in_current_folder(module))
+    return [word for module in own for word in ("--import", module)]
 
 
 def _class_paths(settings: Any) -> Iterator[str]:

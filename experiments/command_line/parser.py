@@ -32,7 +32,9 @@ class HelpFormatter(RawDescriptionHelpFormatter, DefaultHelpFormatter):
         return "\n\n".join(_filled(paragraph, width) for paragraph in text.split("\n\n"))
 
     def _expand_help(self, action: Action) -> str:
-        text = super()._expand_help(action).replace("type: <class 'Path'>", "type: path")
+        text = (
+            super()._expand_help(action).replace("type: <class 'Path'>", "type: path").replace(" (default: null)", "")
+        )
         # Of torch's and torchmetrics' modules there are hundreds.
         return text.partition(", known subclasses: torch.nn")[0]
 

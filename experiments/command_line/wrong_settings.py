@@ -8,6 +8,7 @@ import inspect
 import json
 import os
 import pkgutil
+import re
 from argparse import ArgumentError
 from collections.abc import Iterator
 from typing import Any
@@ -17,6 +18,13 @@ from jsonargparse import ArgumentParser
 from experiments.command_line.configurations import options, read_configuration
 from experiments.command_line.text import did_you_mean, probable
 from lightning_modules.errors import InputError, printable
+
+# What a value can be, by the class that a parser expects; limits of a number.
+_VALUES = {"int": "a whole number", "float": "a number", "bool": "true or false", "str": "text", "NoneType": "null"}
+_VALUES |= dict.fromkeys(("Sequence", "list"), "a list, such as [1, 2]") | dict.fromkeys(
+    ("Mapping", "dict"), "a mapping"
+)
+_BOUNDS = {">": "above ", ">=": "from ", "<": "below ", "<=": "up to "}
 
 
 def explained(error: ArgumentError, parser: ArgumentParser, arguments: list[str]) -> str:
@@ -37,7 +45,7 @@ def explained(error: ArgumentError, parser: ArgumentParser, arguments: list[str]
         _wrong_name(name, dashes, own, kinds) or _wrong_class(name, value, dashes, kinds)
         for name, value, dashes in given
     )
-    told = next(filter(None, found), None) or _with_dashes(_message(error), parser)
+    told = next(filter(None, found), None) or _with_dashes(_wrong_value(_message(error), given), parser)
     if own >= {"config", "model"} and not any(name == "--config" for name, *_ in options(arguments)):
         told += "; a --config gives model and data, such as --config weak_labels/strong"
     return printable(told)
@@ -53,6 +61,29 @@ def _message(error: BaseException) -> str:
     text = " ".join(str(message).split())
     unquoted = "Expected a <class 'str'>" in text and "Got value: {" not in text
     return text + '; quote what YAML reads as a number or a truth value: \'["0", "yes"]\'' * unquoted
+
+
+def _wrong_value(message: str, given: list[tuple[str, Any, str]]) -> str:
+    """jsonargparse's message on a value, as the setting, the value and what it can be; else the message as it is."""
+    told = re.fullmatch(r'Parser key "([\w.]+)": (.*) (?:Got|Given) value: (.*?)(; quote .*)?', message)
+    if not told:
+        return message
+    key, reasons, value, advice = told.groups()
+    possible = [
+        _VALUES.get(name.rpartition(".")[2], "") for name in re.findall(r"Expected a <class '([\w.]+)'>", reasons)
+    ]
+    possible += [
+        f"one of {names}".replace("'", "") for names in re.findall(r"Expected a typing.Literal\[(.*?)\]", reasons)
+    ]
+    for bounds in re.findall(r"restriction (v[<>=]+[-+.\de]+(?: and v[<>=]+[-+.\de]+)?)", reasons):
+        possible.append("a number " + re.sub(r"v([<>]=?)", lambda bound: _BOUNDS[bound[1]], bounds))
+    if not any(possible):
+        return message
+    # Of a setting of a class the parser says its last name alone.
+    name, dashes = next(
+        ((name, dashes) for name, _, dashes in reversed(given) if f".{name}".endswith(f".{key}")), (key, "")
+    )
+    return f"{dashes}{name}: {value}; {' or '.join(dict.fromkeys(filter(None, possible)))} is needed{advice or ''}"
 
 
 def _with_dashes(message: str, parser: ArgumentParser) -> str:

@@ -142,9 +142,8 @@ def check_clips(
     recordings = {clip.recording: clip.fold for clip, *_ in inspections}
     several = {clip.recording for clip, *_ in inspections if recordings[clip.recording] != clip.fold}
     shared = [recording for recording in recordings if recording in several]
-    console.print(
-        f"\nrecordings that occur in several folds: {len(shared)}", *shared[:10], markup=False, soft_wrap=True
-    )
+    which = f" ({listed(shared)})" if shared else ""
+    console.print(f"\nrecordings that occur in several folds: {len(shared)}{which}", markup=False, soft_wrap=True)
     if isinstance(corpus, Path):
         console.print("no audio was decoded: lengths are the table's, broken and silent clips unknown")
         return inspections

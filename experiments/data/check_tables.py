@@ -52,7 +52,7 @@ def distinct_table(statistics: SceneStatistics, event_rate: float) -> Table:
     rows = [
         ["here", *_shares(statistics.distinct)],
         [f"binomial({classes}, 1-exp(-{event_rate / classes:.3g})) without 0", *_shares(law)],
-        ["difference in standard errors", *(f"{d:+.1f}" for d in (statistics.distinct - law) / error)],
+        ["difference in standard errors", *(f"{d:+z.1f}" for d in (statistics.distinct - law) / error)],
     ]
     title = f"distinct classes in {statistics.mixtures} mixtures: share of mixtures"
     return Table(title, ["", *map(str, range(1, classes + 1))], rows)
@@ -90,7 +90,7 @@ def per_class_table(classes: Sequence[str], prior: np.ndarray, scores: Mapping[s
 
 
 def _mean_and_deviation(values: Sequence[float]) -> str:
-    return f"{np.mean(values):.1f} ± {np.std(values):.1f}" if len(values) else ""
+    return f"{np.mean(values):z.1f} ± {np.std(values):z.1f}" if len(values) else ""
 
 
 def _shares(values: Iterable[float]) -> list[str]:

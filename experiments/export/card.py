@@ -18,7 +18,7 @@ from lightning_modules import exported_model
 from lightning_modules.errors import printable
 from lightning_modules.exported_model import Card
 from lightning_modules.pretrained import model_file
-from lightning_modules.run_files import RunFiles
+from lightning_modules.run_files import RunFiles, evaluated_weights
 
 # Of the recordings in the corpora that have a reader here.
 LICENCES = {
@@ -34,6 +34,8 @@ LICENCES = {
 }
 # Settings of the trainer that decide what the weights become.
 OF_TRAINING = ("max_epochs", "precision", "accumulate_grad_batches", "gradient_clip_val", "devices", "num_nodes")
+# Settings of the model that no estimate depends on; a test may be given others.
+OF_LEARNING = {"classifier", "external_classifier", "joint_classifier", "optimizer", "scheduler", "scheduler_interval"}
 # Settings of the data that say something of a machine, not of the mixtures.
 OF_THE_MACHINE = ("root", "follow_links", "bank_folder", "workers")
 
@@ -80,7 +82,7 @@ def _new_card(checkpoint: Path) -> Card:
         },
         "data_licence": licence(_settings(data).get("corpus")),
         "code_licence": "MIT",
-        "scores": _scores(run, contents["state_dict"]),
+        "scores": _scores(run, contents["state_dict"], stated),
         "exported_with": f"separatrix {version('separatrix')}",
     }
 
@@ -114,11 +116,14 @@ def _described(section: Any) -> dict[str, Any] | None:
     return {"class": section["class_path"].rpartition(".")[2], "settings": portable, **parts}
 
 
-def _scores(run: RunFiles, weights: dict[str, Any]) -> dict[str, Any] | None:
+def _scores(run: RunFiles, weights: dict[str, Any], stated: dict[str, Any]) -> dict[str, Any] | None:
     """What a test of these very weights left in the run's folder, and the data that it was on."""
     # Parts are what an interrupted test leaves: the file beside them is an earlier one's.
-    if run.parts(run.scores).exists() or _read(run.tested).get("weights") != exported_model.weights_digest(weights):
+    if run.parts(run.scores).exists() or evaluated_weights(run.tested) != exported_model.weights_digest(weights):
         return None
+    tested = _settings(_read(run.test).get("model"))
+    if any(stated[name] != tested[name] for name in stated.keys() & tested.keys() - OF_LEARNING):
+        return None  # of the same weights used otherwise
     import pandas
 
     files = [path for path in (run.summary, run.classifier_scores) if path.is_file()]
@@ -149,15 +154,19 @@ def _set_ones(value: Any) -> Any:
 
 def _figures(scores: Any) -> Any:
     figures: dict[str, dict[str, Any]] = {}
+    numbers: dict[str, dict[str, Any]] = {}
     try:
         for row in scores["rows"]:
             if "mean" in row:
-                name, figure = f"{row['quantity']}_db", f"{row['mean']:.1f}±{row['std']:.1f}"
+                counted, name = "rows", f"{row['quantity']}_db"
+                figure = f"{row['mean']:z.1f}±{row['std']:.1f}"
             else:
-                name, figure = f"{row['level']}_average_precision", row["average_precision"]
+                counted, name = f"{row['level']}s", f"{row['level']}_average_precision"
+                figure = row["average_precision"] and round(row["average_precision"], 3)
             figures.setdefault(name, {})[row["label"]] = figure
+            numbers.setdefault(counted, {})[row["label"]] = row["n"]
         corpus = ((scores["data"] or {}).get("corpus") or {}).get("class")
-        return {"corpus": corpus, **figures}
+        return {"corpus": corpus, **figures, **numbers}
     except (TypeError, KeyError, ValueError):  # none, or not of this project's making
         return scores
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from experiments.command_line.parser import command_parser
 from experiments.command_line.text import show_next
 from experiments.output.sole_writer import sole_writer
-from experiments.separation.models import use_of
+from experiments.separation.models import uses
 from lightning_modules.errors import InputError
 from lightning_modules.pretrained import model_file
 
@@ -54,4 +54,4 @@ def command(arguments: list[str]) -> None:
             difference = write_program(given.program, load_module(given.output, *KINDS), card)
             size = given.program.stat().st_size / 1e6
             made.append(f"{given.program}, {size:.1f} MB; on noise {difference:.1e} from the model at most")
-    show_next(made, [["card", str(given.output)], use_of(str(given.output), card)])
+    show_next(made, [["card", str(given.output)], *uses(str(given.output), card)])

@@ -123,7 +123,8 @@ def _set_one_dnn(on: bool) -> None:
 def write_program(path: Path, module: SeparatrixModule, card: Card) -> float:
     """Write the network of a module as a program for any number of mixtures and frames, and with it the card.
 
-    The largest difference on noise between outputs of the two; more than rounding is refused.
+    Of a network that merges frames, for more frames than it merges. Returns the largest difference on noise between
+    outputs of the two; more than rounding is refused.
     """
     network = Network(module).eval().requires_grad_(False)
     features = noise_input(module, 2)  # of one mixture, torch would make a program for one

@@ -27,7 +27,7 @@ def score_table(programmes: Programmes) -> Table:
     rows: list[list[str | Cell]] = [
         [
             rule_name(rule),
-            *(formatted(float(si_sdr[scored, kind, number].mean()), ".1f") for kind in range(si_sdr.shape[1])),
+            *(formatted(float(si_sdr[scored, kind, number].mean()), "z.1f") for kind in range(si_sdr.shape[1])),
         ]
         for number, rule in enumerate(programmes.rules if scored.any() else ())
     ]

@@ -124,7 +124,7 @@ def boxes(groups: Groups, colours: Mapping[str, str], quantity: str) -> list[Mar
 
 
 def _medians(quantity: str, title: str, group: Mapping[str, Floats]) -> str:
-    medians = ", ".join(f"{name} {np.median(scores):.1f}" for name, scores in group.items() if len(scores))
+    medians = ", ".join(f"{name} {np.median(scores):z.1f}" for name, scores in group.items() if len(scores))
     return f"{quantity} of {title} in dB; medians: {medians}."
 
 
@@ -177,7 +177,7 @@ def calibration_chart(
     panel.errorbar(x, y, spread, color=INK, fmt="o", markersize=4, linewidth=1)
     panel.set(xlabel="confidence", ylabel="SI-SDR (dB)")
     (first, last), (low, high) = ((axis[0], axis[-1]) for axis in knots)
-    rises = f"rises from {low:.1f} to {high:.1f} dB over confidences {first:.3f} to {last:.3f}"
+    rises = f"rises from {low:z.1f} to {high:z.1f} dB over confidences {first:.3f} to {last:.3f}"
     return inline_svg(figure, f"Calibration of the {title}: expected SI-SDR {rises}.")
 
 

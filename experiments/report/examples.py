@@ -94,7 +94,7 @@ def separation_examples(
             batch = mixtures.batch([index])
             of_mixture = {name: [of.get((index, label)) for label in names] for name, of in rows.items()}
             before = next(iter(of_mixture.values()))
-            said = [f"mixture: {row.before:.1f} dB" if row and row.before == row.before else "" for row in before]
+            said = [f"mixture: {row.before:z.1f} dB" if row and row.before == row.before else "" for row in before]
             sources = [Sources("true source", "currentColor", batch.sources[0], said)]
             for name, (module, precision) in systems.items():
                 whole, estimate, scored = with_residual(batch, estimates_of(module, batch, precision), classes)
@@ -107,7 +107,7 @@ def separation_examples(
                         differences.append(abs(score.si_sdr - row.after))
             present = np.flatnonzero(whole.clip_labels[0]).tolist()
             present.sort(key=lambda source: source != place)  # the class that it is an example of comes first
-            heading = f"mixture {index}: {shown[place]} {gains[index]:+.1f} dB under {system_name(by)}"
+            heading = f"mixture {index}: {shown[place]} {gains[index]:+z.1f} dB under {system_name(by)}"
             example = make_example(
                 heading, batch, mixtures.geometry, {source: shown[source] for source in present}, sources
             )
@@ -147,15 +147,20 @@ def selection_examples(
             lines = []
             for number, compared in enumerate(compare(batch.sources, estimates)):
                 badge = " and ".join(word for word, of in (("picked", picked), ("best", best)) if of == number)
-                said = [f"{score:.1f} dB" for score in scores[number]]
+                said = [f"{score:z.1f} dB" for score in scores[number]]
                 sources.append(Sources(titles[number], colours[number], estimates[number][0], said, badge))
                 lines.append(
-                    [titles[number], formatted(evaluated.confidence[place, number], ".3f"), f"{own[number]:.1f}", badge]
+                    [
+                        titles[number],
+                        formatted(evaluated.confidence[place, number], ".3f"),
+                        f"{own[number]:z.1f}",
+                        badge,
+                    ]
                 )
                 differing = np.abs(compared.si_sdr[0].diagonal().numpy() - scores[number])
                 differences += differing[~compared.silent[0].numpy()].tolist()
-            heading = f"mixture {evaluated.index[place]}: picked {names[picked]} {own[picked]:.1f} dB"
-            heading += f", best {names[best]} {own[best]:.1f} dB"
+            heading = f"mixture {evaluated.index[place]}: picked {names[picked]} {own[picked]:z.1f} dB"
+            heading += f", best {names[best]} {own[best]:z.1f} dB"
             title = f"Models on mixture {evaluated.index[place]}"
             table = Table(title, ["model", "confidence", "SI-SDR, dB", ""], lines, colours=colours)
             shown = {source: f"source {source + 1}" for source in range(scores.shape[1])}
@@ -257,4 +262,4 @@ def _score(row: Row | None) -> str:
     if row.left_out:
         return f"no score: {row.left_out}"
     gain = round(row.after - row.before, 1) + 0.0  # no negative zero
-    return f"{row.after:.1f} dB ({gain:+.1f})"
+    return f"{row.after:z.1f} dB ({gain:+z.1f})"

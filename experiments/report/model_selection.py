@@ -39,7 +39,7 @@ def models_table(evaluated: Evaluated) -> Table:
     rows = [
         [
             f"{model} model",
-            f"{si_sdr.mean():.1f} ± {si_sdr.std():.1f}",
+            f"{si_sdr.mean():z.1f} ± {si_sdr.std():z.1f}",
             "" if model in evaluated.without_confidence else f"{np.nanmean(score):.3f}",
             f"{picked.mean():.0%}",
         ]

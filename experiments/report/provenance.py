@@ -1,5 +1,6 @@
 """What the figures of a report are of, and how they were made."""
 
+import contextlib
 import shlex
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -8,22 +9,14 @@ import yaml
 
 from experiments.report.page import Block, Settings
 from experiments.report.run_folder import Run, RunFolder
+from experiments.reproduction.sources import of_papers
 from experiments.tables import Table
+from lightning_modules.errors import InputError
 from lightning_modules.run_files import CONFIGURATION_FILE, ENVIRONMENT_FILE, TEST_FILE, VALIDATION_FILE
+from lightning_modules.scores.rows import read_table
 
 ENVIRONMENT = ("Versions", "Revision", "Machine")
 PACKAGES = ("separatrix", "torch", "lightning")
-# Corpora beside whose figures the published ones stand; an earlier run may not say which it was of.
-COMPARED = (
-    "UrbanSound8K",
-    "LibriSpeech",
-    "MUSDB18",
-    "JoinedCorpora",
-    "Procedural",
-    "ProceduralMusic",
-    "ProceduralVoices",
-    "",
-)
 COMMANDS = {CONFIGURATION_FILE: "fit", VALIDATION_FILE: "validate", TEST_FILE: "test"}
 
 
@@ -38,9 +31,8 @@ def procedural(runs: Sequence[Run]) -> str:
 
 
 def compared(runs: Sequence[Run]) -> bool:
-    """Whether the published figures stand beside those of the runs, whose mixtures and labels are then the papers'."""
-    others = ("unlabelled_events", "hierarchy", "fewest_sources")
-    return all(corpus_of(run) in COMPARED and not any(run.setting("data", name) for name in others) for run in runs)
+    """Whether the published figures stand beside those of the runs."""
+    return all(of_papers(run.configuration) for run in runs)
 
 
 def corpus_of(run: Run) -> str:
@@ -63,7 +55,7 @@ def facts(runs: Sequence[Run]) -> list[tuple[str, str]]:
     listed = [
         ("Corpus", _distinct(map(corpus_of, runs))),
         ("Folds", _distinct(map(folds, runs), " | ")),
-        ("Test mixtures, each run", of_data("test_mixtures")),
+        ("Test mixtures, each run", _distinct(map(_tested, runs))),
         ("Training mixtures", of_data("train_mixtures")),
         ("Mixtures an epoch", of_data("epoch_mixtures")),
         ("Length of a mixture", of_data("duration", " s")),
@@ -76,6 +68,15 @@ def facts(runs: Sequence[Run]) -> list[tuple[str, str]]:
         several = f"{different} different ones, see How it was made"
         listed.append((name, _distinct(values) if different < 2 else several))
     return [(name, value) for name, value in listed if value]
+
+
+def _tested(run: Run) -> str:
+    """The number of test mixtures, and how many of them have scores where not all have."""
+    planned = scored = str(run.setting("data", "test_mixtures", ""))
+    with contextlib.suppress(InputError):  # of rows that cannot be read, the tables tell
+        if run.files.scores.is_file():
+            scored = str(read_table(run.files.scores, ["index"])["index"].nunique())
+    return f"{scored} of {planned}" if planned not in ("", scored) else scored
 
 
 def _distinct(values: Iterable[Any], between: str = ", ") -> str:
@@ -91,6 +92,14 @@ def _environment(run: Run) -> tuple[str, str, str]:
     return shown, str(found.get("revision") or ""), str(found.get("machine") or "")
 
 
+def _command(run: Run, file: str, folder: RunFolder) -> str:
+    """The command of a resolved configuration; a model that the run trained is the new one's own best."""
+    configuration = "FOLDER" / (run.folder / file).relative_to(folder.path)
+    words = ["separatrix", COMMANDS[file], "--config", configuration.as_posix(), "--run", f"NEW/{run.name}"]
+    trained = file != CONFIGURATION_FILE and run.files.configuration.is_file()
+    return shlex.join([*words, *(["--ckpt_path", "best"] if trained else [])])
+
+
 def made_with(folder: RunFolder) -> list[Block]:
     """What every run was made on where they differ, the commands that make them again, and their settings."""
     blocks: list[Block] = []
@@ -100,12 +109,7 @@ def made_with(folder: RunFolder) -> list[Block]:
         note = "A plus sign: the checkout had changes that were not committed."
         blocks.append(Table("Where each run is from", ["run", *ENVIRONMENT], rows, [note], texts=4))
     commands = [
-        shlex.join(
-            ["separatrix", command, "--config", path.relative_to(folder.path).as_posix(), "--run", f"NEW/{run.name}"]
-        )
-        for run in folder.runs
-        for file, command in COMMANDS.items()
-        if (path := run.folder / file).is_file()
+        _command(run, file, folder) for run in folder.runs for file in COMMANDS if (run.folder / file).is_file()
     ]
     texts = [
         (run.name, yaml.safe_dump(run.settings(), sort_keys=False, allow_unicode=True))
@@ -113,7 +117,7 @@ def made_with(folder: RunFolder) -> list[Block]:
         if run.configuration
     ]
     if commands:
-        title = "Commands, to be typed in the folder of the run; NEW is another one"
+        title = "Commands, to be typed where the run was made; FOLDER is its folder, NEW another one"
         blocks.append(Settings(title, [("commands", "\n".join(commands))]))
     if texts:
         blocks.append(Settings("Settings", texts))

@@ -15,13 +15,13 @@ from experiments.command_line.parser import command_parser
 from experiments.command_line.text import show_next
 from experiments.output.sole_writer import sole_writer
 from experiments.reproduction.model_selection_stages import model_selection_stages
-from experiments.reproduction.sources import CORPUS_NAMES, DOMAINS, WEAK_LABELS, own_places, sources_of
+from experiments.reproduction.sources import CORPUS_NAMES, DOMAINS, WEAK_LABELS, of_papers, own_places, sources_of
 from experiments.reproduction.stage import Stage
 from experiments.reproduction.weak_labels_stages import weak_labels_stages
 from experiments.training.command import LoggerName, require_logger
 from experiments.training.ranks import job_tasks, launched
 from lightning_modules.errors import InputError
-from lightning_modules.run_files import RunFiles
+from lightning_modules.run_files import TEST_FILE, RunFiles
 
 Preset = Literal["demo", "small", "paper"]
 
@@ -145,10 +145,11 @@ def _run(
     notes = [NOTES[chosen.preset]] if len(own) < len(places) else []
     notes += [f"With {', '.join(chosen.config)}."] if chosen.config else []
     notes += [f"{', '.join(own)}: your own recordings, at the size of --preset {chosen.preset}."] if own else []
-    # Other data make other mixtures than the published figures are of.
-    of_paper = not any("data" in read_configuration(name) for name in chosen.config)
     with sole_writer(output, "--output", inside=True):
         run_stages.run_stages(stages, jobs, apart, launch)
+        # Other data make other mixtures than the published figures are of.
+        tests = [read_configuration(str(file)) for file in output.glob(f"**/{TEST_FILE}")]
+        of_paper = not any("data" in read_configuration(name) for name in chosen.config) and all(map(of_papers, tests))
         if chosen.system == WEAK_LABELS:
             weak_labels_table.make_table(output, " ".join(notes), compared=of_paper and not own)
         else:

@@ -39,7 +39,7 @@ def comparison(runs: list[Path]) -> list[Table]:
     def cell(row: str, label: str) -> str:
         values = figures.loc[row, label].dropna() if (row, label) in figures.index else []
         spread = np.std(values, ddof=1) if len(values) > 1 else np.nan
-        return f"{np.mean(values):.1f} ± {formatted(spread, '.1f')}" if len(values) else ""
+        return f"{np.mean(values):z.1f} ± {formatted(spread, 'z.1f')}" if len(values) else ""
 
     over = Table(
         "",
@@ -49,7 +49,7 @@ def comparison(runs: list[Path]) -> list[Table]:
     )
     total = MEAN if selects[runs[0]] else OVERALL
     of_all = figures.xs(total, level="class")
-    each = [[name(row), *(formatted(value, ".1f") for value in of_all.loc[row])] for row in of_all.index]
+    each = [[name(row), *(formatted(value, "z.1f") for value in of_all.loc[row])] for row in of_all.index]
     return [over, Table("", [f"{total}, dB", *map(_title, runs)], each)]
 
 

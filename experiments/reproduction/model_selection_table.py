@@ -149,9 +149,9 @@ def score_table(found: Findings) -> Table:
     rows: dict[str, list[str | Cell]] = {}
     for score in found.scores:
         theirs = published.get((score.row, score.domain))
-        beside = (f"{theirs:.1f}", round(score.mean, 1) - round(theirs, 1)) if theirs is not None else ()
+        beside = (f"{theirs:z.1f}", round(score.mean, 1) - round(theirs, 1)) if theirs is not None else ()
         cells = rows.setdefault(score.row, [name_of(score.row, evaluated.models)])
-        cells.append(Cell(f"{score.mean:.1f} ± {score.std:.1f}", *beside))
+        cells.append(Cell(f"{score.mean:z.1f} ± {score.std:z.1f}", *beside))
     rows["n"] = ["n", *({score.domain: str(score.n) for score in found.scores}.values())]
     notes = [
         "SI-SDR (the paper says SDR), mean over the sources. Mean ± standard deviation over mixtures, of random also "

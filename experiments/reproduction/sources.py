@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from jsonargparse import Namespace
 
@@ -27,6 +27,10 @@ if TYPE_CHECKING:
 CORPUS_NAMES = {"urbansound8k": "UrbanSound8K", "librispeech": "LibriSpeech", "musdb18": "MUSDB18 (its decoded stems)"}
 DOMAINS = {"speech": "librispeech", "music": "musdb18", "environmental": "urbansound8k"}
 WEAK_LABELS = "weak-labels"
+# Data beside whose figures the published ones stand; an earlier run may not say of which it was.
+_DATA = {"UrbanScenes", "SourcePairs", None}
+_CORPORA = {"UrbanSound8K", "LibriSpeech", "MUSDB18", "JoinedCorpora", None}
+_CORPORA |= {"Procedural", "ProceduralMusic", "ProceduralVoices"}
 
 
 class Source(NamedTuple):
@@ -39,6 +43,16 @@ class Source(NamedTuple):
 
     words: Sequence[str] = ()
     recordings: str = ""
+
+
+def of_papers(configuration: Mapping[str, Any]) -> bool:
+    """Whether a run's mixtures and labels, by its resolved configuration, are those that a published figure is of."""
+    data = configuration.get("data")
+    data = data if isinstance(data, dict) else {}
+    settings = data.get("init_args")
+    settings = settings if isinstance(settings, dict) else {}
+    other = any(settings.get(name) for name in ("unlabelled_events", "hierarchy", "fewest_sources"))
+    return class_name(data) in _DATA and class_name(settings.get("corpus")) in _CORPORA and not other
 
 
 def own_places(chosen: Namespace) -> dict[str, str]:

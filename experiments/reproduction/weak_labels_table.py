@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from experiments.command_line.text import counted
 from experiments.tables import Cell, Table, table_console
 from lightning_modules.atomic_file import write_text_atomically
 from lightning_modules.run_files import RunFiles
@@ -103,12 +104,12 @@ def score_table(scores: Mapping[str, Path], classes: Sequence[str], compared: bo
         if (row, label) not in found:
             return Cell("")
         ours = found[row, label]
-        text = f"{ours.mean:.1f} ± {ours.std:.1f}"
+        text = f"{ours.mean:z.1f} ± {ours.std:z.1f}"
         if (row, label) not in published:
             return Cell(text)
         mean, std = published[row, label]
         # Of the figures as they are shown: a reader can do the sum. Of the input neither more nor less is better.
-        return Cell(text, f"{mean:.1f} ± {std:.1f}", None if row == "input" else round(ours.mean, 1) - mean)
+        return Cell(text, f"{mean:z.1f} ± {std:z.1f}", None if row == "input" else round(ours.mean, 1) - mean)
 
     rows: list[list[str | Cell]] = [
         [NAMES.get(row, f"Δ {row}"), *(cell(row, label) for label in labels)] for row in ("input", *scores)
@@ -118,8 +119,8 @@ def score_table(scores: Mapping[str, Path], classes: Sequence[str], compared: bo
     notes = [f"Mean ± standard deviation over (mixture, class) rows{beside}.", WORSE]
     for row, path in scores.items():
         if counts := left_out_counts(path):
-            counted = ", ".join(f"{n} rows ({why})" for why, n in counts.items())
-            notes.append(f"Left out of {row}: {counted}.")
+            rows_left = ", ".join(f"{counted(n, 'row')} ({why})" for why, n in counts.items())
+            notes.append(f"Left out of {row}: {rows_left}.")
     return Table("", ["dB", *(label.replace("_", " ") for label in labels)], rows, notes, source="ICASSP 2020")
 
 
@@ -143,7 +144,7 @@ def interval_tables(scores: Mapping[str, Path], classes: Sequence[str]) -> list[
                 mean, low, high, count = mean_interval(
                     of_label["improvement_db"].to_numpy(), list(of_label[RECORDINGS])
                 )
-                cell, recordings[label] = f"{mean:.1f}, {low:.1f} to {high:.1f}", max(count, recordings[label])
+                cell, recordings[label] = f"{mean:z.1f}, {low:z.1f} to {high:z.1f}", max(count, recordings[label])
             lines[-1].append(cell)
     lines.append(["recordings", *map(str, recordings.values())])
     columns = ["improvement, dB", *(label.replace("_", " ") for label in labels)]
@@ -160,7 +161,7 @@ def percentile_table(scores: Mapping[str, Path]) -> Table:
     rows = []
     for row, path in scores.items():
         values = numbers(path, class_rows(path), ["si_sdr_db"])
-        points = [f"{value:.1f}" for value in np.percentile(values, shares)] if len(values) else [""] * len(shares)
+        points = [f"{value:z.1f}" for value in np.percentile(values, shares)] if len(values) else [""] * len(shares)
         rows.append([NAMES.get(row, row).removeprefix("Δ "), *points])
     columns = ["output SI-SDR, dB", *(f"{share} %" for share in shares)]
     return Table("", columns, rows, ["Percentiles over (mixture, class) rows."])

@@ -48,13 +48,17 @@ def command(arguments: list[str]) -> None:
         help="name of an included model, or a file; several of deep clustering",
     )
     add("--output", type=Path, required=True, help="folder in which each recording gets one of its own")
-    select = "deep clustering: one model and the same clusters for a whole file, or for each segment of 8 s by itself"
+    select = (
+        "deep clustering: one model and the same clusters for a whole file, or for each segment of up to 8 s by itself"
+    )
     add("--select", choices=["file", "segment"], default="file", help=select)
     number = "deep clustering: how many sources to separate into; auto: of 2 to 5 the number of highest confidence"
     add("--sources", metavar="auto|N", help=number)
-    formats = "32-bit float WAV, or 24-bit WAV or FLAC: all sources are made softer alike where one exceeds full scale"
+    formats = (
+        "32-bit float WAV, or 24-bit WAV or FLAC: if a source exceeds full scale, all are scaled down by one factor"
+    )
     add("--format", choices=["float", "pcm24", "flac"], default="float", help=formats)
-    add("--device", choices=["cpu", "cuda"], default=None, help="cuda where there is one unless given")
+    add("--device", choices=["cpu", "cuda"], default=None, help="default: cuda if available")
     add("--overwrite", action="store_true", help="replace what was separated there before")
     settings = parser.parse_args(arguments[1:])
     for model in settings.model:
@@ -116,7 +120,8 @@ def _folders(files: Sequence[str], output: Path) -> dict[str, Path]:
         if Path(path).is_dir():
             from datamodules.corpora.layout import audio_files_below
 
-            first = Path(path, next(audio_files_below(path, path, follow_links=True), ".wav"))
+            found = audio_files_below(path, path, follow_links=True)
+            first = Path(path, min(found, key=lambda name: name.count("/"), default=".wav"))
             such_as = first.with_name(f"*{first.suffix or first.name}")
             raise InputError(f"{path}: a folder; give the recordings in it, such as {such_as}")
         name = Path(path).stem
@@ -168,7 +173,8 @@ def _separate(separator: "Separator", path: str, folder: Path, source_format: An
     if done.scale < 1:
         _say(f"  all sources times {done.scale:.3g}, so that the loudest fits into 24 bits")
     names = [printable(f"{file.name},") for file in done.files]
-    print(wrapped([printable(f"  {folder}:"), *names, MANIFEST, f"{took:.1f} s, {seconds / took:.2g} x real time"]))
+    speed = f"{took:.1f} s, {seconds / took:,.{0 if seconds > 10 * took else 1}f} x real time"
+    print(wrapped([printable(f"  {folder}:"), *names, MANIFEST, speed]))
 
 
 def _say(line: str) -> None:

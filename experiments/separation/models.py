@@ -5,6 +5,7 @@ from statistics import fmean
 from typing import Any
 
 from experiments.command_line.configurations import config_options
+from experiments.command_line.own_classes import own_imports
 from experiments.command_line.parser import command_parser
 from experiments.command_line.text import show_next
 from experiments.tables import Table, table_console
@@ -27,15 +28,23 @@ def command(arguments: list[str]) -> None:
     _show("model", "sources", separators, {"SI-SDR improvement, dB": _improvement})
     precisions = {"average precision a frame": _precision("frame"), "a clip": _precision("clip")}
     _show("classifier", "classes", classifiers, precisions)
-    show_next([], [use_of(name, kind[name]) for kind in (separators, classifiers) for name in list(kind)[:1]])
+    show_next(
+        [], [words for kind in (separators, classifiers) for name in list(kind)[:1] for words in uses(name, kind[name])]
+    )
 
 
-def use_of(name: str, card: Card) -> list[str]:
-    """The words of a command that uses an exported model."""
-    if card["module"] == CLASSIFIER:
-        row = config_options(f"weak_labels/{card['hyper_parameters']['supervision']}")
-        return ["fit", *row, "--preset", "small", "--model.classifier", name, "--data.corpus.root", "DATA"]
-    return ["separate", "--model", name, "RECORDING.wav", "--output", "separated"]
+def uses(name: str, card: Card) -> list[list[str]]:
+    """Commands that use an exported model; of a classifier only where it is one for the mixtures of `small`."""
+    settings = card["hyper_parameters"]
+    own = own_imports(settings)
+    if card["module"] != CLASSIFIER:
+        return [["separate", *own, "--model", name, "RECORDING.wav", "--output", "separated"]]
+    spectrogram = tuple(settings.get(of) for of in ("sample_rate", "window", "hop"))
+    if _corpus(card) != "UrbanSound8K" or settings.get("hierarchy") or spectrogram != (16000, 512, 128):
+        return []
+    row = config_options(f"weak_labels/{settings['supervision']}")
+    root = ("--data.corpus.root", "UrbanSound8K")
+    return [["fit", *own, *row, "--preset", "small", "--model.classifier", name, *root]]
 
 
 def _show(kind: str, of: str, cards: dict[str, Card], scores: dict[str, Callable[[Card], str]]) -> None:
@@ -52,8 +61,12 @@ def _show(kind: str, of: str, cards: dict[str, Card], scores: dict[str, Callable
 def _described(card: Card) -> list[str]:
     settings = card["hyper_parameters"]
     sources = settings.get("classes") or [f"{settings.get('sources', 2)} in {settings.get('domain')}"]
-    corpus = ((card["training"]["data"] or {}).get("corpus") or {}).get("class", "")
-    return [", ".join(map(str, sources)).replace("_", " "), corpus]
+    return [", ".join(map(str, sources)).replace("_", " "), _corpus(card)]
+
+
+def _corpus(card: Card) -> str:
+    """The class of the corpus that a model was trained on; empty where it is not known."""
+    return str(((card["training"]["data"] or {}).get("corpus") or {}).get("class", ""))
 
 
 def _improvement(card: Card) -> str:

@@ -242,8 +242,8 @@ class SeparatrixCLI(LightningCLI):
         file = files.get(str(self.subcommand))
         if file is None or self.trainer.fast_dev_run:  # type: ignore[attr-defined]
             return
-        tested = weights_digest(self.model.state_dict()) if self.subcommand == "test" else None
-        write_description(self._files, file, self._configuration(), str(self.trainer.precision), tested)
+        weights = None if self.subcommand == "fit" else weights_digest(self.model.state_dict())
+        write_description(self._files, file, self._configuration(), str(self.trainer.precision), weights)
 
     def _configuration(self) -> str:
         config = self.config[self.subcommand].clone()

@@ -3,11 +3,13 @@
 from pathlib import Path
 
 from experiments.command_line.configurations import options
-from experiments.command_line.own_classes import import_options, own_modules
+from experiments.command_line.own_classes import import_options, own_imports
 from experiments.command_line.text import command_lines, show_next
 from lightning_modules.base_module import SeparatrixModule
+from lightning_modules.deep_clustering.module import DeepClustering
 from lightning_modules.run_files import RunFiles
 from lightning_modules.weak_labels.classifier_module import EventClassifier
+from lightning_modules.weak_labels.separator_module import WeakLabelSeparator
 
 
 def tell_of_run(command: str, arguments: list[str], run: RunFiles, model: SeparatrixModule, tested: str | None) -> None:
@@ -34,18 +36,18 @@ def tell_of_run(command: str, arguments: list[str], run: RunFiles, model: Separa
         made = [run.summary]
         if run.summary.exists() or isinstance(model, EventClassifier):
             following.append(["report", str(run.folder)])
-        if tested and model.learns and model.separates:
-            own = [word for module in own_modules(dict(model.hparams)) for word in ("--import", module)]
+        if tested and isinstance(model, WeakLabelSeparator | DeepClustering):
+            own = own_imports(dict(model.hparams))
             following.append(["separate", *own, "--model", tested, "RECORDING.wav", "--output", "separated"])
     classifier = tested if command == "test" else kept
     if command in ("fit", "test") and isinstance(model, EventClassifier) and classifier:
-        following += _after_classifier(arguments, run, model.supervision, str(classifier))
+        following += _after_classifier(arguments, run, model, str(classifier))
     show_next(made, following)
 
 
-def _after_classifier(arguments: list[str], run: RunFiles, supervision: str, checkpoint: str) -> list[list[str]]:
+def _after_classifier(arguments: list[str], run: RunFiles, model: EventClassifier, checkpoint: str) -> list[list[str]]:
     """The training of the separator that uses a classifier, on the same data; none where it is not known."""
-    given = options(arguments[1:])
+    given, supervision = options(arguments[1:]), model.supervision
     classifier = ("--config", f"weak_labels/classifier_{supervision}")
     if classifier not in given or any(option[-1].endswith("/classifier") for option in given):  # files, not --preset
         return []
@@ -56,7 +58,8 @@ def _after_classifier(arguments: list[str], run: RunFiles, supervision: str, che
         elif not option[0].startswith(("--model", "--run", "--ckpt_path", "--print_config")):
             words += option
     folder = run.folder.with_name(supervision if run.folder.name != supervision else f"{supervision}_separator")
-    return [["fit", *words, "--model.classifier", checkpoint, "--run", str(folder)]]
+    own = own_imports(dict(model.hparams))
+    return [["fit", *own, *words, "--model.classifier", checkpoint, "--run", str(folder)]]
 
 
 def resume_command(arguments: list[str], run: RunFiles) -> str:

@@ -19,18 +19,19 @@ _PACKAGES = ["separatrix", "torch", "lightning", "torchaudio", "torchmetrics", "
 _PACKAGES += ["scipy", "soundfile"]
 
 
-def write_description(run: RunFiles, file: Path, configuration: str, precision: str, tested: str | None = None) -> None:
+def write_description(run: RunFiles, file: Path, configuration: str, precision: str, weights: str | None) -> None:
     """Write the resolved configuration of a command into its file, and versions, machine and revision.
 
-    `environment.json` has these of the training or, where there is none, of the last command; `tested.json` has them
-    of a test, with a digest of the weights, which tells of what checkpoint the scores are.
+    `environment.json` has these of the training or, where there is none, of the last command; `validated.json` and
+    `tested.json` have them of an evaluation, with a digest of the weights, which tells whose the scores are.
     """
     write_text_atomically(file, configuration)
     described = {**environment(), "precision": precision}
     if file == run.configuration or not run.configuration.exists():
         write_text_atomically(run.environment, json.dumps(described, indent=2) + "\n")
-    if tested is not None:
-        write_text_atomically(run.tested, json.dumps({"weights": tested, **described}, indent=2) + "\n")
+    evaluated = {run.validation: run.validated, run.test: run.tested}.get(file)
+    if evaluated is not None:
+        write_text_atomically(evaluated, json.dumps({"weights": weights, **described}, indent=2) + "\n")
 
 
 def environment() -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """What is about to run, in a few lines that a person can read before the first epoch is over."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import torch
@@ -38,7 +38,7 @@ def overview(trainer: Trainer, module: LightningModule, run: Path) -> Iterator[t
             checkpoint = getattr(module, f"{name}_checkpoint", None)
             words += [f"of {checkpoint}"] if checkpoint else []
             named = "" if name == "network" else f"{name}: "
-            yield "network", ", ".join([f"{named}{_kind(network)}", *words])
+            yield "network", ", ".join([f"{named}{_kind(network, getattr(module, 'names', ()))}", *words])
     rate, window, hop = module.geometry.sample_rate, module.geometry.window, module.geometry.hop
     milliseconds = f"{1000 * window / rate:g} and {1000 * hop / rate:g} ms"
     yield "geometry", f"{rate} Hz, window {window} and hop {hop} samples ({milliseconds})"
@@ -62,12 +62,12 @@ def overview(trainer: Trainer, module: LightningModule, run: Path) -> Iterator[t
         yield "length", _length(trainer)
 
 
-def _kind(network: nn.Module) -> str:
-    """Its class; of several networks their number and domains."""
+def _kind(network: nn.Module, names: Sequence[str]) -> str:
+    """Its class; of several networks their number, classes and names."""
     if not isinstance(network, nn.ModuleList):
         return type(network).__name__
-    domains = [str(getattr(each, "domain", "")) for each in network]
-    return f"{len(network)} {type(network[0]).__name__} ({', '.join(domains)})"
+    kinds = dict.fromkeys(type(each).__name__ for each in network)
+    return f"{len(network)} {' and '.join(kinds)} ({', '.join(names)})"
 
 
 def _length(trainer: Trainer) -> str:

@@ -21,6 +21,8 @@ from lightning_modules.deep_clustering.confidence import (
 )
 from lightning_modules.deep_clustering.module import Analysed, DeepClustering, Embedded
 from lightning_modules.errors import InputError
+from lightning_modules.exported_model import weights_digest
+from lightning_modules.run_files import RunFiles, evaluated_weights
 from lightning_modules.scores.expected_si_sdr import ExpectedSiSdr
 from lightning_modules.scores.selection_rows import SIGNAL_FEATURES, read_evaluated
 from lightning_modules.setting_checks import require_agreement
@@ -220,6 +222,10 @@ class LearntSelection(ModelSelection):
         validation = read_evaluated(paths)
         if not validation.scores.keys() >= {*SIGNAL_FEATURES}:
             raise InputError(f"{paths[0]}: rows without features; validate with --model.signal_features true")
+        for path in paths:
+            validated = evaluated_weights(RunFiles(path.parent).validated)
+            if validated not in (None, weights_digest(self.state_dict())):
+                raise InputError(f"{path}: rows of other models, or in another order; validate these in their order")
         rows = b"".join(path.read_bytes() for path in paths)
         self.save_hyperparameters(dict(self.hparams) | {"learnt_from": hashlib.sha256(rows).hexdigest()})
         self._learnt = ExpectedSiSdr.fit(validation, SIGNAL_FEATURES)

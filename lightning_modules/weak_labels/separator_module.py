@@ -12,6 +12,7 @@ from lightning_modules.batch import Batch
 from lightning_modules.batch_invariance import product
 from lightning_modules.choices import NetworkCallable, OptimizerCallable, SchedulerCallable, choice, made_of
 from lightning_modules.errors import InputError
+from lightning_modules.exported_model import weights_digest
 from lightning_modules.networks import BLSTM
 from lightning_modules.networks.heads import MaskActivation, MaskKind, class_masks, mask_maps, require_every_frame
 from lightning_modules.setting_checks import (
@@ -36,6 +37,7 @@ from lightning_modules.weak_labels.losses import (
 
 InputNormalisation = Literal["none", "mixture"]
 Supervision = Literal["strong", "frame", "clip"]
+JUDGE = "classifier_sha256"  # entry of a checkpoint
 JOINT_SETTINGS = ("network", "gain", "mel_bands", "root", "delta")
 
 
@@ -86,7 +88,7 @@ class WeakLabelSeparator(WeakLabelModule):
         scheduler_interval: whether the schedule steps every `epoch` or every optimiser `step`.
     """
 
-    replaceable = frozenset({"classifier", "external_classifier"})
+    replaceable = frozenset({"classifier", "external_classifier.program", "external_classifier.module"})
 
     def __init__(
         self,
@@ -155,6 +157,10 @@ class WeakLabelSeparator(WeakLabelModule):
         require_every_frame(self.network)
         self.joint = joint_classifier is not None
         self.classifier: EventClassifier | ExternalClassifier | None = None
+        self._judge: str | None = None  # digest of the frozen classifier
+        if not self.joint:
+            self.register_state_dict_post_hook(_without_classifier)
+            self.register_load_state_dict_pre_hook(_with_own_classifier)
         if supervision == "strong":
             return
         external, joint = external_classifier, joint_classifier
@@ -189,6 +195,7 @@ class WeakLabelSeparator(WeakLabelModule):
                 self.classifier = frozen(classifier).to(self.device)
             elif isinstance(self.classifier, ExternalClassifier):
                 self.classifier.load(self.trainer.strategy.root_device)
+            self._judge = None if self.joint else weights_digest(self.classifier.state_dict())
         if isinstance(self.classifier, EventClassifier) and self.joint:
             self.classifier.prior.copy_(self.prior)
 
@@ -210,7 +217,11 @@ class WeakLabelSeparator(WeakLabelModule):
             deviation, mean = deviation_and_mean or torch.std_mean(features, dim=(1, 2), keepdim=True)
             features = (features - mean) / deviation.clamp_min(1e-3)
         masks = class_masks(self.network(features), len(self.classes), self.mask_activation, self.mask_kind)
-        return self.mask_floor + self.above_floors * masks if self.mask_floor else masks
+        if not self.mask_floor:
+            return masks
+        if masks.is_complex():
+            return torch.complex(self.mask_floor + self.above_floors * masks.real, masks.imag)
+        return self.mask_floor + self.above_floors * masks
 
     def forward(self, mixture: Tensor) -> Tensor:
         """Estimated sources, [B, C, T], of mixtures, [B, T]: each mask times the mixture's spectrum."""
@@ -297,18 +308,29 @@ class WeakLabelSeparator(WeakLabelModule):
     predict_step = test_step
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Leave the frozen classifier out: its own checkpoint holds it."""
+        """Note which frozen classifier the losses are of."""
         super().on_save_checkpoint(checkpoint)
-        if not self.joint:
-            weights = checkpoint["state_dict"]
-            checkpoint["state_dict"] = {k: v for k, v in weights.items() if not k.startswith("classifier.")}
+        if self._judge is not None:
+            checkpoint[JUDGE] = self._judge
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Check the checkpoint; the frozen classifier's weights are this module's own."""
-        if not self.joint and self.classifier is not None:
-            for name, value in self.classifier.state_dict().items():
-                checkpoint["state_dict"][f"classifier.{name}"] = value
+        """Check the checkpoint, and that a training goes on with the classifier that it began with."""
         super().on_load_checkpoint(checkpoint)
+        if self._judge is not None and checkpoint.get(JUDGE, self._judge) != self._judge:
+            raise InputError("classifier: not the one that the training began with; go on with that, or train anew")
+
+
+def _without_classifier(module: nn.Module, weights: dict[str, Tensor], prefix: str, *_: Any) -> None:
+    """Leave a frozen classifier out of a separator's weights: its own file holds it."""
+    for name in [name for name in weights if name.startswith(f"{prefix}classifier.")]:
+        del weights[name]
+
+
+def _with_own_classifier(separator: "WeakLabelSeparator", weights: dict[str, Tensor], prefix: str, *_: Any) -> None:
+    """A separator that takes weights keeps its frozen classifier."""
+    if separator.classifier is not None:
+        own = separator.classifier.state_dict()
+        weights.update({f"{prefix}classifier.{name}": value for name, value in own.items()})
 
 
 def _require_known(settings: dict[str, Any], known: Sequence[str], name: str) -> None:

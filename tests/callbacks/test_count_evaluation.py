@@ -1,5 +1,6 @@
 """The number of sources under the real Trainer, against models of each number alone and SI-SDR by numpy."""
 
+import json
 from functools import partial
 from itertools import product
 from typing import Any
@@ -17,6 +18,7 @@ from lightning_modules.deep_clustering.module import DeepClustering
 from lightning_modules.deep_clustering.source_count import SourceCount
 from lightning_modules.errors import InputError
 from lightning_modules.networks import BLSTM
+from lightning_modules.run_files import RunFiles
 from lightning_modules.scores.rows import read_rows
 
 SETTINGS: dict[str, Any] = {"sample_rate": 8000, "window": 256, "hop": 128}
@@ -96,6 +98,11 @@ def test_rows_say_what_a_model_of_each_number_makes_of_each_mixture_and_which_is
     assert float(of_all["accuracy"]) == pytest.approx(np.mean(right)) and of_all["mixtures"] == "10"
     shown = capsys.readouterr().out
     assert "by standardised confidence: " in shown and f"{np.mean(right):.0%} right" in shown
+    RunFiles(tmp_path).validated.write_text(json.dumps({"weights": "another's"}))
+    running.test(module, datamodule=data, verbose=False)
+    shown = capsys.readouterr().out
+    assert "standardised confidence" not in shown
+    assert "validation_count_scores.csv: of another model; validate this one" in shown
 
 
 def test_numbers_that_lack_one_of_the_datas_are_refused(checkpoint, data):

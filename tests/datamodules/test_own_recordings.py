@@ -85,6 +85,8 @@ def test_layouts_are_told_apart(urbansound_factory, tmp_path):
     assert reader_of(touch(tmp_path / "empty", "papers/b.txt")) is FolderPerClass
     with pytest.raises(InputError, match=r"^\S+empty: no recordings in class folders, found papers;"):
         OwnRecordings(tmp_path / "empty").clips()
+    with pytest.raises(InputError, match=r"^\S+: holds corpora \(songs, speech\), not classes; give one of them$"):
+        reader_of(tmp_path)
     with pytest.raises(InputError, match=r"^/nowhere: no such folder; give the folder of recordings$"):
         OwnRecordings("/nowhere").clips()
 

@@ -121,7 +121,16 @@ def test_scores_of_a_classifier_are_null_where_it_has_none(run):
 
 def test_scores_are_only_those_of_the_weights_that_were_tested(run):
     assert read_card(run / "checkpoints" / "last.ckpt")["scores"] is None
-    (run / "scores.parts").mkdir()  # a test that was interrupted
+    test = run / "test.yaml"
+    for setting, value, known in (("optimizer", "torch.optim.SGD", True), ("masks", "softmax", False)):
+        configuration = yaml.safe_load(test.read_text())
+        configuration["model"]["init_args"][setting] = value
+        test.write_text(yaml.safe_dump(configuration))
+        assert (read_card(run / "checkpoints" / "best.ckpt")["scores"] is not None) == known
+
+
+def test_scores_of_an_interrupted_test_are_not_known(run):
+    (run / "scores.parts").mkdir()
     assert read_card(run / "checkpoints" / "best.ckpt")["scores"] is None
 
 

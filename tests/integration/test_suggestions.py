@@ -35,7 +35,7 @@ FRAME = ("fit", "--config", "weak_labels/base", "--config", "weak_labels/frame")
     [
         ("--data.batchsize 4", "did you mean --data.batch_size?"),
         ("--max_epochs 3", "did you mean --trainer.max_epochs?"),
-        ("--model.supervision fram", "Expected a typing.Literal['strong', 'frame', 'clip']. Got value: fram"),
+        ("--model.supervision fram", "--model.supervision: fram; one of strong, frame, clip is needed"),
         (
             "--model.network Nope",
             "--model.network: no class Nope; one of BLSTM, CRNN, BandSplit, TFLocoformer, or MODULE.CLASS",

@@ -35,7 +35,7 @@ def refused(separatrix, tmp_path):
 FRAME, STRONG = "{classifier_frame}", "{strong}"  # checkpoints of trained systems
 FITS = [
     ("strong", {"data.corpus.zzz": 3}, "--data.corpus.zzz: no such setting; --help lists them"),
-    ("strong", {"data.batch_size": "many"}, "\"batch_size\": Expected a <class 'int'>. Got value: many"),
+    ("strong", {"data.batch_size": "many"}, "data.batch_size: many; a whole number is needed"),
     ("strong", {"data.window": 128}, "hop: 128; between 1 and half the window (64) is needed"),
     ("strong", {"data.corpus.clips_per_class": 1}, "clips_per_class=1"),
     (

@@ -15,6 +15,7 @@ from callbacks.separation_evaluation import SeparationEvaluation
 from experiments.cli import main
 from experiments.command_line.configurations import resolved
 from experiments.command_line.parser import data_parser
+from experiments.separation.models import uses
 from lightning_modules import pretrained
 from lightning_modules.deep_clustering.module import DeepClustering
 from lightning_modules.errors import InputError
@@ -64,14 +65,14 @@ def test_models_and_card_say_what_they_are(shipped, capsys):
 
 
 def test_classifiers_are_listed_apart_with_the_training_that_they_are_for(shipped, tmp_path, capsys):
-    classifier = EventClassifier("clip", classes=["car_horn"], sample_rate=8000, window=64, hop=32)
+    classifier = EventClassifier("clip", classes=["car_horn"])
     rows = [
         {"level": level, "class": "car_horn", "average_precision": of} for level, of in (("frame", 0.5), ("clip", 0.75))
     ]
     card = {
         "module": "EventClassifier",
         "hyper_parameters": dict(classifier.hparams),
-        "training": {"data": None},
+        "training": {"data": {"corpus": {"class": "UrbanSound8K"}}},
         "scores": {"data": None, "rows": rows},
         "data_licence": None,
     }
@@ -82,6 +83,7 @@ def test_classifiers_are_listed_apart_with_the_training_that_they_are_for(shippe
     assert "tiny" in of_models and "heard" not in of_models
     for said in ("heard", "0.50", "0.75", "fit --config weak_labels/clip", "--model.classifier heard"):
         assert said in of_classifiers
+    assert uses("heard", {**card, "hyper_parameters": {**classifier.hparams, "sample_rate": 8000}}) == []
 
 
 def test_its_name_and_no_path_is_what_a_separation_notes_and_it_exports_again(shipped, tmp_path, monkeypatch, capsys):

@@ -1,5 +1,7 @@
 """Help answers at once: nothing heavy is imported for it."""
 
+import os
+import signal
 import subprocess
 import sys
 
@@ -33,3 +35,13 @@ def test_help_imports_neither_torch_nor_lightning():
 def test_what_is_missing_is_named_as_it_is_typed(arguments, told, capsys):
     assert main(arguments) == 2
     assert capsys.readouterr().err.startswith(f"separatrix {arguments[0]}: {told}")
+
+
+@pytest.mark.parametrize("arguments", [[], ["--help"], ["--version"], ["configs"]])
+def test_a_reader_that_has_seen_enough_ends_the_output_without_a_word(arguments):
+    call = "import sys; from experiments.cli import main; sys.exit(main(sys.argv[1:]))"
+    reading, writing = os.pipe()
+    os.close(reading)
+    with open(writing, "w") as closed:
+        ended = subprocess.run([sys.executable, "-c", call, *arguments], stdout=closed, stderr=subprocess.PIPE)
+    assert (ended.returncode, ended.stderr) == (128 + signal.SIGPIPE, b"")

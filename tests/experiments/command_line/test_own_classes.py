@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from experiments.cli import main
-from experiments.command_line.own_classes import find_in_current_folder, import_own, own_modules
+from experiments.command_line.own_classes import find_in_current_folder, import_own, own_imports
 from lightning_modules.errors import InputError
 
 
@@ -65,4 +65,4 @@ def test_modules_of_ones_own_are_found_among_settings():
         "optimizer": {"class_path": "torch.optim.Adam"},
         "_class_path": "lightning_modules.weak_labels.separator_module.WeakLabelSeparator",
     }
-    assert own_modules(settings) == ["own_one", "own_two"]
+    assert own_imports(settings) == ["--import", "own_one", "--import", "own_two"]

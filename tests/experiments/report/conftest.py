@@ -93,7 +93,7 @@ def write_run(folder: Path, model: str, corpus: str, classes: Any = ()) -> Path:
     data = {
         "corpus": {"class_path": f"datamodules.corpora.{corpus}", "init_args": {"root": "/secret/place"}},
         "classes": list(classes),
-        "test_mixtures": 30,
+        "test_mixtures": 31,
         "seed": 5,
     }
     settings = {

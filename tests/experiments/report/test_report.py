@@ -100,10 +100,23 @@ def test_the_same_run_gives_the_same_page_wherever_it_lies(system, report, pages
 def test_the_head_says_what_the_figures_are_of(pages):
     page = Reader(pages["weak-labels"])
     facts = dict(zip(page.texts("dt"), page.texts("dd"), strict=True))
-    assert facts["Corpus"] == "UrbanSound8K" and facts["Test mixtures, each run"] == "30"
+    assert facts["Corpus"] == "UrbanSound8K" and facts["Test mixtures, each run"] == "31"
     assert facts["Seed of the mixtures"] == "5" and facts["Seed of the weights"] == "3"
     assert facts["Versions"] == "separatrix 9.9" and facts["Revision"] == "abc"
     assert not page.of_class("warning")
+
+
+def test_a_test_of_some_mixtures_is_no_test_of_all_and_commands_name_no_place(report, weak_labels):
+    folder = weak_labels()
+    configuration = folder / "strong" / "config.yaml"
+    configuration.write_text(configuration.read_text().replace("test_mixtures: 31", "test_mixtures: 1000"))
+    shutil.copy(configuration, folder / "strong" / "test.yaml")
+    _, _, page = report(folder, "--no-audio")
+    facts = dict(zip(page.texts("dt"), page.texts("dd"), strict=True))
+    assert facts["Test mixtures, each run"] == "31, 31 of 1000"
+    (commands,) = (text for text in page.texts("pre") if "separatrix fit" in text)
+    assert "separatrix fit --config FOLDER/strong/config.yaml --run NEW/strong" in commands
+    assert "separatrix test --config FOLDER/strong/test.yaml --run NEW/strong --ckpt_path best" in commands
 
 
 def test_several_revisions_are_told_apart_and_procedural_sounds_are_never_passed_off_as_recordings(report, weak_labels):

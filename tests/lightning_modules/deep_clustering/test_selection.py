@@ -1,5 +1,6 @@
 """Model selection: which models can be compared, whose estimates are kept, and that nothing else decides."""
 
+import json
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -21,6 +22,7 @@ from lightning_modules.deep_clustering.module import DeepClustering
 from lightning_modules.deep_clustering.selection import LearntSelection, ModelSelection
 from lightning_modules.deep_clustering.source_count import SourceCount
 from lightning_modules.errors import InputError
+from lightning_modules.exported_model import weights_digest
 from lightning_modules.networks import BLSTM
 from lightning_modules.scores.rows import write_rows
 from lightning_modules.scores.selection_rows import SELECTION_COLUMNS, SELECTION_SCORES, SIGNAL_FEATURES
@@ -267,6 +269,12 @@ def test_the_selection_that_learnt_picks_what_a_forest_of_the_signals_expects_mo
         np.testing.assert_array_equal(chosen["scores"][m], forest.predict(chosen["features"][m].numpy()))
     assert torch.equal(chosen["picked"], chosen["scores"].argmax(0))
     assert torch.equal(answer, chosen["estimates"][chosen["picked"], torch.arange(5)])
+    validated = path.with_name("validated.json")
+    validated.write_text(json.dumps({"weights": weights_digest(ModelSelection(mixed).state_dict())}))
+    LearntSelection(mixed, [str(path)])
+    with pytest.raises(InputError, match=r"rows.csv: rows of other models, or in another order; [^\n]*$"):
+        LearntSelection(mixed[::-1], [str(path)])
+    validated.unlink()
     write_learnt(path, names[:2], [*SELECTION_COLUMNS, *SIGNAL_FEATURES])
     with pytest.raises(InputError, match=r"rows.csv: no rows of the WeakLabelSeparator model to learn from; [^\n]*$"):
         LearntSelection(mixed, [str(path)])

@@ -150,6 +150,9 @@ def test_training_leaves_the_classifier_as_it_was_keeps_it_out_of_checkpoints_an
     given = {"datamodule": RandomScenes(), "ckpt_path": str(tmp_path / "first.ckpt"), "weights_only": True}
     trainer(2).fit(resumed, **given)
     assert_unchanged(weights(whole), weights(resumed))
+    for setting, value in (("gain", 50.0), ("classes", dict(zip(MAP, reversed(MAP.values()), strict=True)))):
+        with pytest.raises(InputError, match=rf"^external_classifier\.{setting}.*, but .* when the training began; "):
+            trainer(2).fit(separator({**external, setting: value}, alpha=0.0), **given)
     # Separation needs the file no longer, nor the class.
     moved = copy.deepcopy(external) | ({"program": "gone.pt2"} if kind == "program" else {})
     contents = torch.load(tmp_path / "first.ckpt", weights_only=True)

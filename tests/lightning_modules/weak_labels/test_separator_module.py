@@ -1,5 +1,6 @@
 """Classifier and separator under the real Trainer: what is frozen, what learns, from what, and what is refused."""
 
+import shutil
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -439,6 +440,26 @@ def test_a_checkpoint_holds_no_frozen_classifier_gives_the_same_estimates_and_a_
     assert torch.equal(restored(mixture), first(mixture)) and torch.equal(restored.prior, PRIOR)
     trainer(3).fit(resumed, datamodule=RandomScenes(), ckpt_path=path, weights_only=True)
     assert_unchanged(weights(whole), weights(resumed))
+
+
+def test_a_training_goes_on_with_the_classifier_it_began_with_wherever_that_lies(classifiers, tmp_path):
+    path = trained(separator("frame", classifier=classifiers["frame"]), tmp_path / "one.ckpt", epochs=1)
+    moved = shutil.copy(classifiers["frame"], tmp_path / "moved.ckpt")
+    trainer(2).fit(separator("frame", classifier=moved), datamodule=RandomScenes(), ckpt_path=path, weights_only=True)
+    other = trained(EventClassifier("frame", **SHARED, **CLASSIFIER), tmp_path / "other.ckpt")
+    with pytest.raises(InputError, match=r"^classifier: not the one that the training began with; [^\n]*$"):
+        trainer(2).fit(
+            separator("frame", classifier=other), datamodule=RandomScenes(), ckpt_path=path, weights_only=True
+        )
+
+
+def test_a_floor_raises_the_real_part_of_complex_masks_and_leaves_the_imaginary_one_its_range():
+    torch.manual_seed(3)
+    plain, raised = (separator("strong", mask="complex", mask_floor=floor) for floor in (0.0, 0.1))
+    raised.load_state_dict(plain.state_dict())
+    magnitude = torch.rand(2, GEOMETRY.bins, 9)
+    torch.testing.assert_close(raised.masks(magnitude).real, 0.1 + 0.9 * plain.masks(magnitude).real)
+    assert torch.equal(raised.masks(magnitude).imag, plain.masks(magnitude).imag)
 
 
 def test_checkpoint_of_another_supervision_or_class_list_is_refused_before_its_weights_are_taken(classifiers, tmp_path):
