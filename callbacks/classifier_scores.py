@@ -98,6 +98,8 @@ class ClassifierScores(ReturnedScores):
             path = RunFiles(self.folder or "").classifier_scores
             write_rows(path, CLASSIFIER_COLUMNS, rows)
             track_rows(trainer, path)
+            for column in table.columns:
+                column.overflow = "fold"
             Console(emoji=False).print(table)
             print(f"scores: {path}")
 

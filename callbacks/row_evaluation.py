@@ -99,6 +99,8 @@ class RowEvaluation(ReturnedScores, ABC):
         self._parts.belong_to(self._owner or _digest(trainer, pl_module))
         self._parts.merge(self._path, int(rows))
         table, lines, statistics = self.report(trainer, pl_module, self._path)
+        for column in table.columns:
+            column.overflow = "fold"  # in a narrow terminal nothing is cut
         Console(emoji=False).print(table)
         print(*lines, f"rows: {self._path}", sep="\n")
         for logger in trainer.loggers:

@@ -77,7 +77,7 @@ class EpochLines(Callback):
     """Prints a line or two after each epoch, on rank 0: losses, scores, the best epoch so far, patience, time left.
 
         epoch 3/12  training loss 6.410  validation loss 5.080  improvement 1.20 dB
-            best so far  8 s, 1 min 12 s left
+            best so far  took 8 s, 1 min 12 s left
 
     They come when early stopping has looked at its epoch and its checkpoint is on disk: with the next epoch's start,
     or the training's end.
@@ -131,7 +131,7 @@ class EpochLines(Callback):
             stopping = trainer.early_stopping_callback
             if stopping and stopping.wait_count and stopping.patience < (epoch_limit(trainer) or math.inf):
                 self._facts[-1] += f", patience {stopping.wait_count}/{stopping.patience}"
-            lines = wrapped([*self._facts, ", ".join(filter(None, (self._time, self._left)))])
+            lines = wrapped([*self._facts, ", ".join(filter(None, (f"took {self._time}", self._left)))])
             rich.get_console().print(lines, markup=False, highlight=False, emoji=False, soft_wrap=True)
         self._facts = []
 

@@ -40,7 +40,7 @@ def read_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
     """
     if not Path(path).is_file():
         best = RunFiles(path).best
-        way_out = f"did you mean {best}?" if best.is_file() else "train it first, or give the path of a .ckpt file"
+        way_out = f"did you mean {best}?" if best.is_file() else "train it first, or give the path of a checkpoint"
         raise InputError(f"{path}: no such checkpoint; {way_out}")
     what = "checkpoint of weights and plain values"
     try:

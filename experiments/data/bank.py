@@ -2,7 +2,7 @@
 
 from experiments.command_line.configurations import options, resolved
 from experiments.command_line.parser import data_parser
-from experiments.command_line.text import show_next
+from experiments.command_line.text import counted, show_next
 from lightning_modules.errors import InputError, printable
 
 DESCRIPTION = """Decode, resample and measure the clips of a data configuration once, into one memory map that every
@@ -23,7 +23,8 @@ def command(arguments: list[str]) -> None:
     for line in bank.left_out:
         print(f"left out: {printable(line)}")
     size = f"{samples / rate / 60:.1f} minutes at {rate} Hz, {4 * samples / 1e6:.0f} MB"
-    print(f"{bank.path}: {len(bank.clips)} clips, {size}; {len(bank.left_out)} clips left out")
+    left_out = counted(len(bank.left_out), "clip")
+    print(f"{bank.path}: {counted(len(bank.clips), 'clip')}, {size}; {left_out} left out")
     words = [word for option in options(arguments[1:]) if option[0] != "--workers" for word in option]
     model = "weak_labels/strong" if settings.data.class_path.endswith("UrbanScenes") else "deep_clustering/model"
     show_next([], [["fit", *words, "--config", model, "--run", f"runs/{model.rpartition('/')[2]}"]])

@@ -60,7 +60,7 @@ def _show(kind: str, of: str, cards: dict[str, Card], scores: dict[str, Callable
 
 def _described(card: Card) -> list[str]:
     settings = card["hyper_parameters"]
-    sources = settings.get("classes") or [f"{settings.get('sources', 2)} in {settings.get('domain')}"]
+    sources = settings.get("classes") or [f"{settings.get('sources', 2)} without names"]
     return [", ".join(map(str, sources)).replace("_", " "), _corpus(card)]
 
 

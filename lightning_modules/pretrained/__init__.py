@@ -1,6 +1,7 @@
 """Included trained models: exported models (weights at half precision, and a card) in this folder, by name."""
 
 import os
+from difflib import get_close_matches
 from pathlib import Path
 
 from lightning_modules.errors import InputError
@@ -27,4 +28,6 @@ def model_file(model: str | os.PathLike[str]) -> str:
     if given in shipped:
         return str(shipped[given])
     known = f"no included model either; one of {', '.join(shipped)}" if shipped else NONE_INCLUDED
+    if meant := get_close_matches(given, shipped, 1):
+        known = f"did you mean the included model {meant[0]}?"
     raise InputError(f"model {given}: no such file; {known}")

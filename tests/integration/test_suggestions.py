@@ -60,7 +60,7 @@ def test_a_misspelt_setting_of_a_training(words, meant, told):
     [
         ("--model urban --output out", "arguments are required: files"),
         ("--modle urban a.wav --output out", "did you mean --model?"),
-        ("--model urbn a.wav --output out", "model urbn: no such file; no included model either; one of "),
+        ("--model urbn a.wav --output out", "model urbn: no such file; did you mean the included model urban?"),
         ("--model urban a.wav --output out", "a.wav: no such file; give a recording"),
         ("--model urban a.wav --output out --sources two", "--sources two: auto, or a number from 2 on, is needed"),
     ],

@@ -80,7 +80,9 @@ def test_each_epoch_has_a_line_with_losses_the_best_so_far_patience_and_the_time
         waited = number - best
         worse = f"best: epoch {best} ({losses[best - 1]:.3f}), patience {waited}/2"
         assert line[4] == (worse if waited else "best so far")
-        assert re.fullmatch(r"[\dmins ]+" if number == len(lines) else r"[\dmins ]+, [\dmins ]+ left", line[5])
+        assert re.fullmatch(
+            r"took [\dmins ]+" if number == len(lines) else r"took [\dmins ]+, [\dmins ]+ left", line[5]
+        )
     assert any("patience" in line[4] for line in lines)
 
 

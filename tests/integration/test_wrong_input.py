@@ -141,7 +141,7 @@ def test_silent_clips_are_left_out_by_name(separatrix, data, corpus):
     soundfile.write(silent, np.zeros(9000), 22050)
     outcome = separatrix.succeed("bank", *data)
     assert f"left out: {silent.relative_to(corpus)}: silent" in outcome.out
-    assert "11 clips" in outcome.out and "1 clips left out" in outcome.out
+    assert "11 clips" in outcome.out and "1 clip left out" in outcome.out
 
 
 # --- in the midst of a training ---
