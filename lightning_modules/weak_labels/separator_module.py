@@ -105,7 +105,7 @@ class WeakLabelSeparator(WeakLabelModule):
         masks: MaskActivation = "sigmoid",
         mask_floor: float = 0.0,
         residual: bool = False,
-        residual_weight: float = 0.1,
+        residual_weight: float = 1.0,
         epsilon: float = 1e-8,
         input_normalisation: InputNormalisation = "none",
         alpha: float = 100.0,
