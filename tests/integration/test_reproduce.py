@@ -43,7 +43,7 @@ def test_the_weak_label_table_is_what_numpy_makes_of_the_scores_beside_the_publi
         values = of_row[column].to_numpy()
         expected = [values.mean(), values.std(), np.median(values), len(values)]
         np.testing.assert_allclose([line.mean_db, line.std_db, line.median_db, line.n], expected, rtol=1e-9, atol=1e-9)
-        assert f"{values.mean():.1f} ± {values.std():.1f}" in (output / "table.md").read_text()
+        assert f"{values.mean():z.1f} ± {values.std():.1f}" in (output / "table.md").read_text()
 
 
 def test_the_selections_table_is_what_the_rows_say_beside_the_published_figures(separatrix, model_selection):

@@ -104,8 +104,10 @@ def test_its_name_and_no_path_is_what_a_separation_notes_and_it_exports_again(sh
 
 def test_a_file_comes_before_a_name_and_neither_is_refused_with_the_names(shipped, tmp_path, monkeypatch):
     assert model_file("runs/best.ckpt") == "runs/best.ckpt"  # whoever reads it says that it is missing
-    with pytest.raises(InputError, match=r"^model tinny: no such file.*; one of tiny$"):
+    with pytest.raises(InputError, match=r"^model tinny: no such file; did you mean the included model tiny\?$"):
         model_file("tinny")
+    with pytest.raises(InputError, match=r"^model other: no such file.*; one of tiny$"):
+        model_file("other")
     monkeypatch.chdir(tmp_path)
     (tmp_path / "tiny").touch()
     assert model_file("tiny") == "tiny"
