@@ -7,6 +7,7 @@ import sys
 from argparse import ArgumentError
 from collections.abc import Sequence
 from importlib.metadata import version
+from itertools import pairwise
 
 from experiments.command_line.freed_memory import keep_freed_memory
 from experiments.command_line.own_classes import find_in_current_folder, import_own
@@ -119,6 +120,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     try:
         if command in COMMANDS:
+            _require_words(arguments)
             find_in_current_folder()
             run_command(command, _with_follow_links(import_own(arguments)))
         else:
@@ -145,6 +147,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"separatrix {command}: {reason}", file=sys.stderr)
         return 2
     return 0
+
+
+def _require_words(arguments: Sequence[str]) -> None:
+    """Raise InputError of an empty word, such as an unset variable leaves: of a path it would make this folder."""
+    for before, word in pairwise(arguments):
+        name = before if before.startswith("--") else "an argument"
+        if word.startswith("--") and word.endswith("="):
+            name, word = word[:-1], ""
+        if not word and "." not in name:
+            raise InputError(f"{name}: empty; give a value, or leave it out (`.` is this folder)")
 
 
 def _with_follow_links(arguments: list[str]) -> list[str]:

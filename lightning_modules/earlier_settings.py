@@ -7,6 +7,7 @@ learning rate of Adam, epochs after which it was halved.
 from typing import Any
 
 _INITS = {"open_gate": "orthogonal", "uniform": "uniform"}
+_SETTINGS = {"judge": "classifier", "joint_judge": "joint_classifier", "masks": "mask_activation"}
 _WEIGHTS = {
     "separator.recurrent.": "network.recurrent.",
     "separator.mask.": "network.output.",
@@ -19,7 +20,7 @@ _WEIGHTS = {
 
 def with_current_names(checkpoint: dict[str, Any]) -> dict[str, Any]:
     """A checkpoint's contents, settings and weights under today's names; one of today is left as it is."""
-    checkpoint = _with_classifier(checkpoint)
+    checkpoint = _with_current_words(checkpoint)
     settings = checkpoint["hyper_parameters"]
     if "learning_rate" not in settings:
         return checkpoint
@@ -40,8 +41,8 @@ def with_current_names(checkpoint: dict[str, Any]) -> dict[str, Any]:
     return {**checkpoint, "hyper_parameters": settings, "state_dict": _renamed(checkpoint["state_dict"])}
 
 
-def _with_classifier(checkpoint: dict[str, Any]) -> dict[str, Any]:
-    """Judges are called classifiers, and `Stopping` is `ResumableEarlyStopping`."""
+def _with_current_words(checkpoint: dict[str, Any]) -> dict[str, Any]:
+    """Judges are called classifiers, `masks` `mask_activation`, and `Stopping` is `ResumableEarlyStopping`."""
     settings, weights = checkpoint["hyper_parameters"], checkpoint["state_dict"]
     callbacks = checkpoint.get("callbacks")
     if isinstance(callbacks, dict) and any(str(name).startswith("Stopping{") for name in callbacks):
@@ -49,9 +50,9 @@ def _with_classifier(checkpoint: dict[str, Any]) -> dict[str, Any]:
             str(name).replace("Stopping{", "ResumableEarlyStopping{", 1): value for name, value in callbacks.items()
         }
         checkpoint = {**checkpoint, "callbacks": renamed}
-    if "judge" not in settings and "joint_judge" not in settings:
+    if settings.keys().isdisjoint(_SETTINGS):
         return checkpoint
-    settings = {str(name).replace("judge", "classifier"): value for name, value in settings.items()}
+    settings = {_SETTINGS.get(name, name): value for name, value in settings.items()}
     weights = {
         f"classifier.{name.removeprefix('judge.')}" if str(name).startswith("judge.") else name: value
         for name, value in weights.items()

@@ -31,6 +31,7 @@ EARLIER: dict[str, tuple[str, Callable[[Any], Any]]] = {
     "halve_after": ("scheduler", _schedule),
     "judge": ("classifier", _as_it_is),
     "joint_judge": ("joint_classifier", _as_it_is),
+    "masks": ("mask_activation", _as_it_is),
 }
 EARLIER_SECTIONS = {"stopping": "early_stopping"}
 EARLIER_CONFIGURATIONS = {

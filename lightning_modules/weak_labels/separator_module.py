@@ -66,12 +66,12 @@ class WeakLabelSeparator(WeakLabelModule):
             `phase_sensitive`, in [0, 1] too, Re(S/X) (Erdogan et al. 2015); weak labels teach both the same. `complex`
             masks also have an imaginary part, in [-1, 1] (Williamson et al. 2016), from another C·bins numbers a frame:
             estimates have phases of their own. A classifier gets magnitudes.
-        masks: `sigmoid`, one of each class by itself, as published; or `softmax` over the classes and a residual that
-            is dropped, (C + 1)·bins numbers a frame: of masks that share a bin out, not all can close.
+        mask_activation: `sigmoid`, a mask of each class by itself, as published; or `softmax` over the classes and a
+            residual that is dropped, (C + 1)·bins numbers a frame: of masks that share a bin out, not all can close.
         mask_floor: lowest value of a mask, or of its real part, in place of 0: a class that the network misses is then
             the mixture, quieter, rather than whatever leaks, and a classifier hears of it.
         residual: whether what the estimates leave of the mixture is learnt, too: from the sounds of no class among the
-            sources, or by weak labels, so that a classifier finds no class in it. For `masks: softmax`.
+            sources, or by weak labels, so that a classifier finds no class in it. For `mask_activation: softmax`.
         residual_weight: ρ, price of the residual in the mixture loss of weak labels, which would rather have a sound in
             class i than in the residual where i is labelled more than 1 - ρ/2 of the times that it sounds; 1 makes it
             the published loss.
@@ -102,7 +102,7 @@ class WeakLabelSeparator(WeakLabelModule):
         hop: int = 128,
         network: NetworkCallable = choice(BLSTM, units=600, layers=3),
         mask: MaskKind = "magnitude",
-        masks: MaskActivation = "sigmoid",
+        mask_activation: MaskActivation = "sigmoid",
         mask_floor: float = 0.0,
         residual: bool = False,
         residual_weight: float = 1.0,
@@ -124,12 +124,14 @@ class WeakLabelSeparator(WeakLabelModule):
         require_one_of(get_args(Supervision), supervision=supervision)
         require_one_of(get_args(InputNormalisation), input_normalisation=input_normalisation)
         require_one_of(get_args(MaskKind), mask=mask)
-        require_one_of(get_args(MaskActivation), masks=masks)
+        require_one_of(get_args(MaskActivation), mask_activation=mask_activation)
         require_positive(epsilon=epsilon, strong_scale=strong_scale)
         require_between(0, 1e9, alpha=alpha, classification=classification)
         require_between(0, 1, quiet_frames=quiet_frames, residual_weight=residual_weight)
-        if residual and masks != "softmax":
-            raise InputError(f"residual: masks: {masks} leave no share of each bin to it; set masks to softmax")
+        if residual and mask_activation != "softmax":
+            raise InputError(
+                f"residual: masks of a {mask_activation} leave it no share; set mask_activation to softmax"
+            )
         classes = list(classes)
         # The residual has a floor, too: all shares of a bin add up to 1.
         floors = len(classes) + 1 if residual else 1
@@ -146,14 +148,14 @@ class WeakLabelSeparator(WeakLabelModule):
         self.epsilon = epsilon
         self.input_normalisation = input_normalisation
         self.mask_kind = mask
-        self.mask_activation = masks
+        self.mask_activation = mask_activation
         self.mask_floor = mask_floor
         self.above_floors = 1 - floors * mask_floor
         self.residual = residual
         self.residual_weight = residual_weight
         self.classified_estimates = classified_estimates
         bins = self.geometry.bins
-        self.network = made_of(network, nn.Module)(bins, mask_maps(len(classes), masks, mask) * bins)
+        self.network = made_of(network, nn.Module)(bins, mask_maps(len(classes), mask_activation, mask) * bins)
         require_every_frame(self.network)
         self.joint = joint_classifier is not None
         self.classifier: EventClassifier | ExternalClassifier | None = None

@@ -69,7 +69,7 @@ def test_an_ideal_mask_beats_the_gate_and_neither_resumes_with_rows_of_the_other
 def test_what_the_estimates_leave_of_a_mixture_is_scored_against_the_sum_of_the_unlabelled_events(separatrix, tmp_path):
     mixtures, run = tmp_path / "mixtures", tmp_path / "run"
     data = {"classes": "[car_horn, siren]", "unlabelled_events": 1}
-    words = separatrix.arguments("strong", {"model.masks": "softmax", "model.residual": "true"}, **data)
+    words = separatrix.arguments("strong", {"model.mask_activation": "softmax", "model.residual": "true"}, **data)
     separatrix.succeed("fit", *words, "--run", run)
     for command in ("test", "predict"):
         separatrix.succeed(command, "--config", run / "config.yaml", "--ckpt_path", "best", "--run", run)

@@ -43,7 +43,7 @@ FRAME = ("fit", "--config", "weak_labels/base", "--config", "weak_labels/frame")
         ("--model.network own.Net", "--model.network: no module own in "),
         ("--model WeakLabelSeperator", "--model: no class WeakLabelSeperator; did you mean WeakLabelSeparator?"),
         ("--trainer.callbacks+ AudioExample", "no class AudioExample; did you mean AudioExamples?"),
-        ("--preset small --model.msaks softmax", "did you mean --model.masks?"),
+        ("--preset small --model.mask_activaton softmax", "did you mean --model.mask_activation?"),
         ("--presett small", "did you mean --preset?"),
         ("--preset smal", "--preset smal: one of demo, small, paper; did you mean small?"),
         ("--trainer.profiler simpel", "it can only be one of ['simple', 'advanced'"),
@@ -75,8 +75,8 @@ def test_a_schedule_of_ones_own_leaves_the_settings_of_torchs_known(told):
     class Mine(torch.optim.lr_scheduler.LRScheduler):
         pass
 
-    assert "--model.msaks: no such setting; did you mean" in told(
-        *FRAME, "--preset", "small", "--model.msaks", "softmax"
+    assert "--model.mask_activaton: no such setting; did you mean" in told(
+        *FRAME, "--preset", "small", "--model.mask_activaton", "softmax"
     )
     del Mine
 

@@ -62,6 +62,20 @@ TESTS = [
 
 
 @pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        ("separate --model speech a.wav --output |", "--output: empty; give a value"),
+        ("separate --model speech | --output separated", "an argument: empty"),
+        ("fit --config weak_labels/strong --run=", "--run: empty"),
+        ("report |", "an argument: empty"),
+        ("reproduce weak-labels --output |", "--output: empty"),
+    ],
+)
+def test_an_unset_variable_is_no_folder(words, told, refused):
+    assert told in refused(*("" if word == "|" else word for word in words.split()))
+
+
+@pytest.mark.parametrize(
     ("command", "row", "given", "told"),
     [
         *(("fit", *case) for case in FITS),

@@ -64,10 +64,12 @@ EARLIER = {
         SCENES
         | {"supervision": "clip", "units": 3, "layers": 1, "lstm_start": "open_gate"}
         | {"joint_judge": {"architecture": "convolutional", "channels": [2, 3, 4], "units": 3, "gain": 10.0}}
+        | {"masks": "softmax"}
         | {"learning_rate": 1e-4, "halve_after": None},
         SCENES
         | {"supervision": "clip", "network": choice(BLSTM, units=3, layers=1, lstm_init="orthogonal")}
         | {"joint_classifier": {"network": choice(CRNN, channels=[2, 3, 4], units=3), "gain": 10.0}}
+        | {"mask_activation": "softmax"}
         | {"optimizer": adam(1e-4), "scheduler": None},
         SEPARATOR | JOINT,
     ),

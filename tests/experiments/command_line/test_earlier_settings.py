@@ -56,6 +56,11 @@ def test_the_classifier_was_called_judge(model, tmp_path):
     )
 
 
+def test_the_activation_of_masks_was_called_masks(model):
+    settings, told = model("weak_labels/strong", "--model.masks", "softmax")
+    assert settings["mask_activation"] == "softmax" and "masks" not in settings and len(told) == 1
+
+
 def test_configurations_sections_and_values_of_before_are_those_of_today(capsys, tmp_path):
     (tmp_path / "mine.yaml").write_text(
         "optimizer: null\nlr_scheduler: null\ntrainer: {use_distributed_sampler: true}\n"

@@ -147,7 +147,7 @@ def test_the_number_of_sources_of_a_recording_is_the_most_confident_one_or_that_
 
 
 def test_the_residual_that_a_model_has_learnt_is_what_its_estimates_leave_of_the_recording():
-    model, x = class_separator(bounded=False, masks="softmax", residual=True), mixture(0.4)
+    model, x = class_separator(bounded=False, mask_activation="softmax", residual=True), mixture(0.4)
     spectrum = stft(x, model.geometry)
     rest = 1 - model.masks(spectrum.abs()).sum(1).detach()
     expected = istft(rest * spectrum, model.geometry, x.shape[-1])

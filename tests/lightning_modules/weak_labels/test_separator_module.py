@@ -218,9 +218,9 @@ def test_weak_labels_train_phase_sensitive_masks_as_magnitude_masks(classifiers,
     assert_unchanged(*map(weights, models))
 
 
-@pytest.mark.parametrize("masks", ["sigmoid", "softmax"])
-def test_complex_masks_train_turn_phases_and_come_back_from_a_checkpoint(masks, tmp_path):
-    model = separator("strong", mask="complex", masks=masks, mask_floor=0.1)
+@pytest.mark.parametrize("activation", ["sigmoid", "softmax"])
+def test_complex_masks_train_turn_phases_and_come_back_from_a_checkpoint(activation, tmp_path):
+    model = separator("strong", mask="complex", mask_activation=activation, mask_floor=0.1)
     before = weights(model.network)
     path = trained(model, tmp_path / "complex.ckpt")
     assert not any(torch.equal(before[name], after) for name, after in weights(model.network).items())
@@ -256,7 +256,7 @@ def test_validation_loss_is_the_mean_over_mixtures_whatever_the_batches():
 
 
 def test_softmax_masks_train_and_come_back_from_a_checkpoint_without_their_residual(classifiers, supervision, tmp_path):
-    model = separator(supervision, classifier=classifiers[supervision], masks="softmax")
+    model = separator(supervision, classifier=classifiers[supervision], mask_activation="softmax")
     training = trainer()
     training.fit(model, datamodule=RandomScenes())
     training.save_checkpoint(tmp_path / "softmax.ckpt")
@@ -276,7 +276,7 @@ def with_noise(batch: Batch) -> Batch:
 
 @pytest.mark.parametrize("mask", ["magnitude", "phase_sensitive", "complex"])
 def test_strong_loss_compares_a_residual_with_the_sounds_of_no_class_or_with_silence(ready, mask):
-    settings = {"mask": mask, "masks": "softmax", "mask_floor": 0.05}
+    settings = {"mask": mask, "mask_activation": "softmax", "mask_floor": 0.05}
     model, without = ready("strong", residual=True, **settings), ready("strong", **settings)
     silent = random_batch(3)
     batch = with_noise(silent)
@@ -294,7 +294,7 @@ def test_strong_loss_compares_a_residual_with_the_sounds_of_no_class_or_with_sil
 
 def test_weak_loss_of_a_residual_wants_no_class_in_it_and_takes_its_price(ready, supervision):
     floor, batch = 0.05, with_noise(random_batch(3))
-    settings = {"masks": "softmax", "mask_floor": floor, "alpha": 3.0}
+    settings = {"mask_activation": "softmax", "mask_floor": floor, "alpha": 3.0}
     model = ready(supervision, residual=True, residual_weight=0.3, **settings)
     magnitude = stft(batch.mixture, GEOMETRY).abs()
     masks = model.masks(magnitude)
@@ -316,7 +316,7 @@ def test_weak_loss_of_a_residual_wants_no_class_in_it_and_takes_its_price(ready,
 def test_a_separator_with_a_residual_trains_and_comes_back_with_estimates_of_its_classes(
     classifiers, supervision, mask, tmp_path
 ):
-    settings = {"residual": True, "masks": "softmax", "mask": mask, "classified_estimates": len(CLASSES) + 1}
+    settings = {"residual": True, "mask_activation": "softmax", "mask": mask, "classified_estimates": len(CLASSES) + 1}
     model = separator(supervision, classifier=classifiers[supervision], **settings)
     before = weights(model.network)
     loaded = load_module(trained(model, tmp_path / "residual.ckpt"), WeakLabelSeparator)
@@ -325,15 +325,17 @@ def test_a_separator_with_a_residual_trains_and_comes_back_with_estimates_of_its
     assert loaded.residual and torch.equal(loaded(mixture), model(mixture))
     assert loaded(mixture).shape == (2, len(CLASSES), mixture.shape[-1])
     with pytest.raises(InputError, match=r"^residual: the model has False, the checkpoint True; "):
-        without = separator(supervision, masks="softmax", mask=mask)
+        without = separator(supervision, mask_activation="softmax", mask=mask)
         trainer().test(without, datamodule=RandomScenes(), ckpt_path=tmp_path / "residual.ckpt", weights_only=True)
 
 
 def test_a_residual_needs_masks_that_share_each_bin():
-    with pytest.raises(InputError, match=r"^residual: masks: sigmoid leave no share [^\n]*set masks to softmax$"):
+    with pytest.raises(
+        InputError, match=r"^residual: masks of a sigmoid leave it no share; set mask_activation to softmax$"
+    ):
         separator("strong", residual=True)
     with pytest.raises(InputError, match=r"^mask_floor: 0.3; a number from 0 to 0.25 is needed$"):
-        separator("strong", residual=True, masks="softmax", mask_floor=0.3)
+        separator("strong", residual=True, mask_activation="softmax", mask_floor=0.3)
 
 
 def test_drawn_estimates_give_the_whole_loss_in_the_mean_and_validation_takes_all(ready, supervision):
