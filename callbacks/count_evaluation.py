@@ -86,6 +86,8 @@ class CountEvaluation(RowEvaluation):
             validated = False
             lines.append(f"{files.validation_count_scores.name}: of another model; validate this one to standardise")
         picked = picks(counted, read_counted(files.validation_count_scores) if validated else None)
+        if validated and "standardised" not in picked:
+            lines.append(f"{files.validation_count_scores.name}: no scores of these numbers; validate to standardise")
         scores = count_scores(counted, picked)
         if split == "test":
             write_rows(files.counts, CountScore._fields, scores)

@@ -75,7 +75,8 @@ class RowParts:
                         raise ValueError(line)
                     own.setdefault(int(row[0]), []).append(f"{line}\n")
             except (OSError, ValueError, csv.Error):
-                raise InputError(f"{part}: damaged; delete it, its mixtures are then evaluated again") from None
+                told = "damaged, or of a test with other columns; delete it, its mixtures are then evaluated again"
+                raise InputError(f"{part}: {told}") from None
             mixtures = own | mixtures
         return dict(sorted(mixtures.items()))
 

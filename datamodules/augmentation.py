@@ -47,7 +47,8 @@ class AugmentedRecipes:
     """The recipes of a training split, a new variant of every mixture at each pass through it.
 
     Mixture `index` of pass p has the number `index` + p·`mixtures`: the same scene, other variants of its events.
-    Events of one recording are played alike but for tilt and polarity: stems that sounded together stay together.
+    Events of one recording are played alike but for tilt and polarity: stems that sounded together stay together. Parts
+    of one clip have all in common.
 
     Args:
         recipes: of the split, by index below `mixtures`.
@@ -82,6 +83,8 @@ class AugmentedRecipes:
         signs = np.where(generator.random(count) < 0.5, -1.0, 1.0) if given.polarity else np.ones(count)
         recordings = [self.bank.clips[clip].recording for clip in recipe.clips]
         alike = np.array([recordings.index(recording) for recording in recordings])
+        of_clip = np.unique(recipe.clips, return_index=True, return_inverse=True)
+        first = of_clip[1][of_clip[2]]  # parts of one clip are one sound
         speeds = self._speeds[np.abs(self._speeds - wanted[:, np.newaxis]).argmin(-1)][alike]
         seconds = self.bank.lengths[recipe.clips] / self.bank.sample_rate
         starts = recipe.starts
@@ -89,7 +92,7 @@ class AugmentedRecipes:
             # What is played faster would end earlier: a clip that filled the mixture from its start on begins sooner.
             starts = np.minimum(starts, np.maximum(seconds - self.duration * speeds, 0))
         starts = starts + given.start * begins[alike] * (seconds - starts)
-        return recipe._replace(starts=starts, variants=Variants(speeds, tilts, signs))
+        return recipe._replace(starts=starts, variants=Variants(speeds, tilts[first], signs[first]))
 
 
 def played_lengths(samples: np.ndarray, speeds: np.ndarray) -> np.ndarray:

@@ -35,7 +35,7 @@ class Programme(NamedTuple):
 def programme(domains: Mapping[str, MixtureDataset], seed: int, split: Split, index: int, segments: int) -> Programme:
     """Draw the domains of a programme, each as likely and none twice in a row, and put its mixtures together.
 
-    Programme n has the mixtures n·S to n·S + S - 1 of the domains drawn, counted round: none comes twice before all do.
+    Programme n has the mixtures n·S to n·S + S - 1 of the domains drawn, counted round.
 
     Args:
         domains: the mixtures of each, two at least, of one rate and number of sources.

@@ -4,6 +4,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import groupby
 
 import numpy as np
 import scipy.fft
@@ -56,7 +57,7 @@ class StemRecipes:
     """The recipe of every mixture of a split: the active parts of stems, as they lie in an excerpt of their song.
 
     Each part is an event. What lies below the threshold is left out of mixtures and sources alike, so that labels and
-    sources say the same. Stems keep their levels in the song, whose power over a section is the sum of theirs.
+    sources say the same. Stems keep their levels in the song, whose power is the sum of theirs.
 
     Args:
         rules: the distributions.
@@ -75,6 +76,14 @@ class StemRecipes:
 
     # An excerpt is drawn again at most so often; one in which nothing is active is rare.
     _MOST_DRAWS = 1000
+
+    def __post_init__(self) -> None:
+        found = sum(map(len, self._sections))
+        if found < sum(map(len, self.clips_of_stem)):
+            raise InputError("corpus: a section has several clips of one stem; give a corpus of songs and their stems")
+        if self.rules.coherent and found == len(self._sections) and self.rules.stems > 1:
+            lack = f"no two stems of the {self.split} split sounded together"
+            raise InputError(f"corpus: {lack}; give a corpus of songs and their stems")
 
     def __call__(self, index: int) -> Recipe:
         rules, generator = self.rules, generator_for(self.seed, self.split, "scene", index)
@@ -98,7 +107,7 @@ class StemRecipes:
         level = generator.uniform(rules.quietest, rules.loudest + 0.0)  # NumPy refuses -0
         stems = np.repeat(kept, [len(parts[stem]) for stem in kept])
         of_events = np.array([clips[stem] for stem in stems.tolist()])
-        gains = level - np.array([self._song_loudness[clip] for clip in of_events.tolist()])
+        gains = level - np.array([self._song_loudness[self._song(clip)] for clip in of_events.tolist()])
         onsets, starts, lengths = np.concatenate([parts[stem] for stem in kept]).T
         return Recipe(of_events, stems, onsets, self.bank.loudness[of_events] + gains, starts, lengths=lengths)
 
@@ -116,7 +125,7 @@ class StemRecipes:
     def _active(self, clip: int) -> np.ndarray:
         """Begin and end of every active part of a clip, in seconds, [P, 2]."""
         if clip not in self._known:
-            song = SONG_LUFS - self._song_loudness[clip]
+            song = SONG_LUFS - self._song_loudness[self._song(clip)]
             loud = momentary_loudness(self.bank.clip(clip), self.bank.sample_rate) + song > self.rules.threshold
             edges = np.flatnonzero(np.diff(loud, prepend=False, append=False)).reshape(-1, 2)
             self._known[clip] = np.minimum(edges * BLOCK_SECONDS, self.bank.lengths[clip] / self.bank.sample_rate)
@@ -131,15 +140,19 @@ class StemRecipes:
                 sections[self.bank.clips[clip].recording, self.bank.clips[clip].section][stem] = clip
         return list(sections.values())
 
+    def _song(self, clip: int) -> str:
+        return self.bank.clips[clip].recording
+
     @cached_property
-    def _song_loudness(self) -> dict[int, float]:
-        """Loudness of the section that a clip is of, in LUFS."""
-        loudness: dict[int, float] = {}
-        for section in self._sections:
-            clips = list(section.values())
-            total = 10 * np.log10(np.sum(10 ** (self.bank.loudness[clips] / 10)))
-            loudness |= dict.fromkeys(clips, float(total))
-        return loudness
+    def _song_loudness(self) -> dict[str, float]:
+        """Loudness of every song, in LUFS: the powers of its stems, each the mean over its sections, added up."""
+        powers: dict[str, float] = defaultdict(float)
+        for of_stem in self.clips_of_stem:
+            for song, clips in groupby(sorted(of_stem.tolist(), key=self._song), self._song):
+                sections = [*clips]
+                power = 10 ** (self.bank.loudness[sections] / 10)
+                powers[song] += float(np.average(power, weights=self.bank.lengths[sections]))
+        return {song: float(10 * np.log10(power)) for song, power in powers.items()}
 
 
 def momentary_loudness(samples: np.ndarray, rate: int) -> np.ndarray:

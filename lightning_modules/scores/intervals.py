@@ -10,6 +10,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from lightning_modules.scores.rows import Floats
 from lightning_modules.scores.selection_rows import Evaluated
@@ -71,7 +72,7 @@ class Difference(NamedTuple):
 
 
 class MeanInterval(NamedTuple):
-    """A mean with the 2.5th and the 97.5th percentile over draws of its recordings, of which there are so many."""
+    """A mean, with the 2.5th and the 97.5th percentile over draws of its recordings, of which there are so many."""
 
     mean: float
     low: float
@@ -80,11 +81,26 @@ class MeanInterval(NamedTuple):
 
 
 def mean_interval(
-    values: Floats, recordings: Sequence[Sequence[str]], draws: int = 1000, seed: int = 0
+    values: Floats,
+    recordings: Sequence[Sequence[str]],
+    draws: int = 1000,
+    seed: int = 0,
+    groups: NDArray[np.int64] | None = None,
 ) -> MeanInterval:
-    """The mean of values, [N], each of which comes from one recording or several."""
-    # A draw of few recordings may leave no value: it says nothing.
-    drawn = [w @ values / w.sum() for w in multiplicities(recordings, draws, seed) if w.any()]
+    """The mean of values, [N], each of which comes from one recording or several.
+
+    What is made of more recordings comes in fewer draws. `groups`, [N], keep their shares of the mean in each of them.
+    """
+    if not len(values):
+        return MeanInterval(np.nan, np.nan, np.nan, 0)
+    _, group, sizes = np.unique(
+        np.zeros(len(values)) if groups is None else groups, return_inverse=True, return_counts=True
+    )
+    members, drawn = np.eye(len(sizes))[:, group], []
+    for weight in multiplicities(recordings, draws, seed):
+        weights = members * weight
+        if (totals := weights.sum(1)).all():  # a draw of few recordings may leave nothing of a group: it says nothing
+            drawn.append(float(sizes @ (weights @ values / totals)) / len(values))
     low, high, _ = _interval(drawn)
     return MeanInterval(float(values.mean()), low, high, _count(recordings))
 

@@ -85,7 +85,7 @@ def picks(counted: CountedMixtures, validation: CountedMixtures | None = None) -
     the mixture. `best`: the one of highest SI-SDR. A number by itself: always that one.
     """
     chosen = {name: choose(counted.scores[name]) for name in ("confidence", "silhouette")}
-    if validation is not None and np.array_equal(validation.counts, counted.counts):
+    if validation is not None and len(validation.sources) and np.array_equal(validation.counts, counted.counts):
         confidence = validation.scores["confidence"]
         deviation = np.maximum(confidence.std(0), np.finfo(float).tiny)
         chosen["standardised"] = choose((counted.scores["confidence"] - confidence.mean(0)) / deviation)
@@ -137,7 +137,8 @@ def count_scores(counted: CountedMixtures, picked: Mapping[str, NDArray[np.int64
         for sources in (*map(str, np.unique(counted.sources)), ALL):
             of = np.flatnonzero((counted.sources.astype(str) == sources) | (sources == ALL))
             recordings = [counted.recordings[mixture] for mixture in of]
-            accuracy, gain = (mean_interval(values[of], recordings) for values in (right, difference))
+            groups = counted.sources[of]  # mixtures of more sources come in fewer draws
+            accuracy, gain = (mean_interval(each[of], recordings, groups=groups) for each in (right, difference))
             means = *accuracy[:3], float(found[of].mean()), *gain[:3]
             scores.append(CountScore(rule, sources, *means, len(of), gain.recordings))
     return scores

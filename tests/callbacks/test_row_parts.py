@@ -104,7 +104,7 @@ def test_rows_of_another_model_or_data_are_refused_and_those_of_the_same_are_res
 )
 def test_a_damaged_part_is_refused_by_name(content, tmp_path):
     (tmp_path / "rank-0-x.csv").write_bytes(content)
-    with pytest.raises(InputError, match=r"rank-0-x\.csv: damaged; delete it, its mixtures are then evaluated again"):
+    with pytest.raises(InputError, match=r"rank-0-x\.csv: damaged, or of a test with other columns; delete it"):
         read(tmp_path)
 
 

@@ -5,16 +5,25 @@ from collections import Counter
 import numpy as np
 import pyloudnorm
 import pytest
+import soundfile
 import torch
 
 from datamodules.augmentation import Augmentation
-from datamodules.corpora.procedural import ProceduralMusic
+from datamodules.corpora import musdb18
+from datamodules.corpora.procedural import Procedural, ProceduralMusic
 from datamodules.stem_recipes import momentary_loudness
 from datamodules.stem_scenes import StemScenes
 from lightning_modules.errors import InputError
 
 RATE, STEMS = 8000, ("vocals", "accompaniment")
 SIZE = {"sample_rate": RATE, "window": 256, "hop": 128, "duration": 2.0, "train_mixtures": 300, "test_mixtures": 30}
+
+
+class OneTake(Procedural):
+    """A clip of every recording."""
+
+    def clips(self):
+        return list({clip.recording: clip for clip in super().clips()}.values())
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +62,9 @@ def test_sources_are_the_songs_where_they_are_heard_and_labels_say_where(songs):
         recipe, batch = dataset.recipes(index), dataset[index]
         (section,) = {(bank.clips[clip].recording, bank.clips[clip].section) for clip in recipe.clips}
         of_section = [n for n, clip in enumerate(bank.clips) if (clip.recording, clip.section) == section]
-        song = 10 * np.log10(sum(10 ** (bank.loudness[clip] / 10) for clip in of_section))
+        of_song = [n for n, clip in enumerate(bank.clips) if clip.recording == section[0]]
+        sections = len(of_song) / len(STEMS)  # of one length
+        song = 10 * np.log10(sum(10 ** (bank.loudness[of_song] / 10)) / sections)
         level = (recipe.loudness - bank.loudness[recipe.clips])[0] + song
         assert -30 <= level <= -25
         begin = round((recipe.starts - recipe.onsets)[0] * RATE)
@@ -96,6 +107,29 @@ def test_augmented_parts_of_stems_stay_where_they_lie_in_their_song(songs):
     pairs = [(dataset.recipes(index), dataset.recipes.recipes(index)) for index in range(50)]
     assert any(len(plain.clips) > len(set(plain.clips)) for _, plain in pairs)  # stems of several parts
     assert all(np.array_equal(augmented.starts, plain.starts) for augmented, plain in pairs)
+    for augmented, _ in pairs:  # a stem is one sound, however often it rests
+        played = set(zip(augmented.clips, augmented.variants.tilts, augmented.variants.signs, strict=True))
+        assert len(played) == len(set(augmented.clips))
+
+
+def test_a_quiet_section_of_a_loud_song_is_quiet(tmp_path):
+    rng = np.random.default_rng(0)
+    for track in ("train/One", "train/Leaf - Summerghost", "test/Two"):
+        (tmp_path / track).mkdir(parents=True)
+        for stem in musdb18.STEMS:
+            samples = rng.normal(size=20 * RATE) * np.repeat([0.1, 0.001], 10 * RATE)  # a section of 10 s each
+            soundfile.write(tmp_path / track / f"{stem}.wav", samples, RATE)
+    corpus = musdb18.MUSDB18(tmp_path, accompaniment=False)
+    data = StemScenes(corpus, musdb18.STEMS, **SIZE, bank_folder=str(tmp_path / "banks"))
+    data.build()
+    recipes, bank = data.dataset("test").recipes, data.bank
+    own = [clip for clip, of in enumerate(bank.clips) if of.fold == "test"]
+    song = 10 * np.log10(4 * np.mean(10 ** (bank.loudness[own] / 10)))
+    for index in range(30):
+        recipe = recipes(index)
+        assert {bank.clips[clip].section for clip in recipe.clips} == {0}
+        levels = recipe.loudness - bank.loudness[recipe.clips] + song
+        assert levels.min() >= -30 and levels.max() <= -25 and np.ptp(levels) < 1e-3
 
 
 def test_a_recipe_is_a_function_of_seed_split_and_index(songs):
@@ -111,3 +145,15 @@ def test_what_cannot_be_drawn_is_told_at_the_start(songs):
         songs(augmentation=Augmentation(speed=0.1))
     with pytest.raises(InputError, match=r"^fewest_stems: 3"):
         songs(train_fewest_stems=3)
+
+
+def test_a_corpus_without_stems_is_told_at_the_start(bank_folder):
+    folds = {"train_folds": [1, 2, 3], "validation_folds": [4], "test_folds": [5]}
+    wrong = {
+        Procedural: "a section has several clips of one stem",
+        OneTake: "no two stems of the train split sounded together",
+    }
+    for kind, told in wrong.items():
+        data = StemScenes(kind(sample_rate=RATE), ("siren", "dog_bark"), **folds, **SIZE, bank_folder=bank_folder)
+        with pytest.raises(InputError, match=rf"^corpus: {told}; give a corpus of songs and their stems$"):
+            data.build()

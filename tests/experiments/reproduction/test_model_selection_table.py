@@ -181,6 +181,22 @@ def test_models_need_not_be_one_per_domain(tmp_path):
     assert "Accuracy" not in report and "| songs model |" in report
 
 
+def test_what_the_paper_picked_among_three_models_does_not_stand_beside_a_pick_among_two(tables, tmp_path):
+    two = ("speech", "music")
+    for seed, domain in enumerate(two):
+        write_selection(tmp_path / "selection" / domain / "scores.csv", domain, two, 12, seed)
+        write_selection(tmp_path / "selection" / domain / "validation_scores.csv", domain, two, 12, seed + 5)
+    make_tables(tmp_path, names=two)
+    beside = {row for (row, _), line in cells_of(tmp_path).items() if line["published_mean_db"]}
+    assert beside == set(two)  # the models by themselves
+    assert all(line["published_count"] == "" for line in read_rows(tmp_path / "confusion.csv"))
+    make_tables(shutil.copytree(tables, tmp_path / "begun"), names=two)  # two of three domains, all three models
+    counts = [line["published_count"] for line in read_rows(tmp_path / "begun/confusion.csv")]
+    assert counts == [str(count) for (_, domain), count in published_counts().items() if domain in two]
+    table = (tmp_path / "begun/table.md").read_text().split("### Picked by confidence")[1].partition("###")[0]
+    assert "Accuracy" in table and "%]" not in table
+
+
 def test_a_domain_without_a_scored_mixture_has_no_cell_and_says_so(tables, tmp_path):
     output = shutil.copytree(tables, tmp_path / "output")
     path = output / "selection" / "music" / "scores.csv"

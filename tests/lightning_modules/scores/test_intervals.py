@@ -2,6 +2,7 @@
 
 import warnings
 from dataclasses import replace
+from itertools import combinations
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from lightning_modules.scores.intervals import (
     correlation,
     correlations,
     differences,
+    mean_interval,
     multiplicities,
     points,
 )
@@ -87,6 +89,17 @@ def test_intervals_are_those_of_repeating_rows(evaluated):
     for name, values in drawn.items():
         result = results["speech", "own", name]
         assert (result.low, result.high) == pytest.approx(tuple(np.percentile(values, (2.5, 97.5))), abs=1e-12)
+
+
+def test_groups_keep_their_shares_in_every_draw_whatever_their_mixtures_are_made_of():
+    recordings = [of for count in (2, 3) for of in combinations("abcde", count)]  # ten mixtures of each number
+    number = np.array([len(of) for of in recordings])
+    for groups, between in ((number, (0.5, 0.5)), (None, (0.5, 1.0))):  # fewer draws hold all three recordings
+        low, high = mean_interval((number == 2).astype(float), recordings, groups=groups)[1:3]
+        assert (low, high) == pytest.approx(between, abs=1e-12 if groups is not None else 0.1)
+    values = np.random.default_rng(0).normal(size=20)
+    assert mean_interval(values, recordings, groups=np.ones(20, np.int64)) == mean_interval(values, recordings)
+    assert np.isnan(mean_interval(np.array([]), [])[:3]).all()
 
 
 def test_degenerate_draws_are_skipped_and_counted(evaluated_factory):

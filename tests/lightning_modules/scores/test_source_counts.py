@@ -68,6 +68,8 @@ def test_every_rules_scores_are_those_of_going_through_the_mixtures_one_by_one(r
         assert (score.mixtures, score.recordings) == (len(right), 5 + len(right))
         assert score.accuracy_low <= score.accuracy <= score.accuracy_high
         assert score.difference_low <= score.difference_db <= score.difference_high
+    always = scores["3", "all"]  # right in the half that has three, in every draw
+    assert always.accuracy_low == always.accuracy == always.accuracy_high == pytest.approx(0.5)
     fewer = read(tmp_path / "fewer.csv", [row for row in rows if row["clusters"] != 3])
     assert "standardised" not in picks(counted) and "standardised" not in picks(fewer, validation)
 
@@ -76,6 +78,10 @@ def test_a_mixture_without_a_score_under_one_number_is_left_out_for_all_and_coun
     rows[4] |= {"left_out": "silent source", "si_sdr_db": np.nan}
     counted = read(tmp_path / "rows.csv", rows)
     assert counted.left_out == 1 and len(counted.sources) == len(counted.recordings) == len(counted.si_sdr) == 11
+    none = read(tmp_path / "none.csv", [row | {"left_out": "silent source"} for row in rows])
+    assert "standardised" not in picks(counted, none)
+    (overall, *_) = count_scores(none, picks(none))
+    assert np.isnan([overall.accuracy, overall.accuracy_low, overall.difference_db]).all() and overall.mixtures == 0
 
 
 @pytest.mark.parametrize("change", [lambda rows: rows.pop(5), lambda rows: rows.append(rows[9]), list.clear])
