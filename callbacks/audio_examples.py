@@ -26,7 +26,7 @@ class AudioExamples(Callback):
 
     Args:
         mixtures: how many, the first of validation and test each.
-        every_epochs: while training, validations of every so many epochs are logged, the first one among them.
+        every_epochs: while training, the first validation is logged, and the next one so many epochs later.
     """
 
     def __init__(self, mixtures: int = 2, every_epochs: int = 5) -> None:
@@ -34,15 +34,26 @@ class AudioExamples(Callback):
         self.mixtures = mixtures
         self.every_epochs = every_epochs
         self._taken = 0  # mixtures
+        self._next = 0  # epoch of which a validation is logged
+        self._due = True  # whether the one under way is
         self._examples: list[Example] = []
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"next": self._next}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self._next = state_dict["next"]
 
     def on_validation_start(self, trainer: Trainer, pl_module: Any) -> None:
         self._taken, self._examples = 0, []
+        training = trainer.state.fn is TrainerFn.FITTING
+        self._due = not trainer.sanity_checking and (not training or trainer.current_epoch >= self._next)
+        if training and self._due:
+            self._next = trainer.current_epoch + self.every_epochs
 
     def on_validation_batch_end(self, trainer: Trainer, pl_module: Any, outputs: Any, batch: Batch, *_: Any) -> None:
         wanted = self.mixtures - self._taken
-        between = trainer.state.fn is TrainerFn.FITTING and trainer.current_epoch % self.every_epochs
-        if wanted > 0 and not trainer.sanity_checking and not between:
+        if wanted > 0 and self._due:
             self._taken += len(batch.indices)
             for tracker in trackers(trainer):
                 tracker.attempt(self._take, pl_module, outputs, Batch(*(field[:wanted] for field in batch)))

@@ -9,11 +9,11 @@ from callbacks.epoch_checkpoint import epoch_is_whole
 
 
 class ResumableEarlyStopping(EarlyStopping):
-    """Early stopping that outlives an interruption: a training that had stopped is not resumed for another epoch."""
+    """Early stopping that outlives an interruption: where patience had run out no further epoch is trained."""
 
     def on_train_start(self, trainer: Trainer, pl_module: Any) -> None:
-        # Where the checkpoint says that patience had run out.
-        trainer.should_stop = trainer.should_stop or self.wait_count >= self.patience
+        # Where the checkpoint says so: a new training has not waited for anything, whatever its patience.
+        trainer.should_stop = trainer.should_stop or 0 < self.wait_count >= self.patience
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: Any) -> None:
         """Look at the metric of a whole epoch; a training without validation has none, and runs to its end."""

@@ -18,7 +18,7 @@ class Progress(NamedTuple):
 
     doing: str  # such as `epoch 3/12` or `test`
     share: float  # that is done of this, in [0, 1]
-    took: float  # seconds since all of it began
+    took: float  # seconds since all of it began, as if it had never been interrupted
     left: float | None  # seconds to the end of all of it; None before the first epoch is complete, 0 where nobody knows
 
     def __str__(self) -> str:
@@ -70,6 +70,7 @@ class StepProgress(Callback):
             left = None  # a first epoch begins slowly, and nobody knows how long its validation takes
             if self._of_epoch:
                 left = seconds_left(trainer, took, self._first_epoch, self._first_epoch + took / self._of_epoch)
+                took += self._first_epoch * self._of_epoch
         else:
             doing = str(trainer.state.fn.value)  # type: ignore[union-attr]
             left = took * (1 / share - 1) if share else 0.0

@@ -119,8 +119,9 @@ class EpochLines(Callback):
             self._facts.append(f"best: epoch {self._best['epoch']} ({self._best['loss']:.3f})")
         self._validated = False
         now = time.monotonic()
-        self._time, took = duration(now - self._epoch_begun), now - self._begun
-        self._left = time_left(took, seconds_left(trainer, took, self._first_epoch, trainer.current_epoch + 1))
+        self._time, took, done = duration(now - self._epoch_begun), now - self._begun, trainer.current_epoch + 1
+        earlier = self._first_epoch * took / (done - self._first_epoch)  # before it was resumed
+        self._left = time_left(earlier + took, seconds_left(trainer, took, self._first_epoch, done))
 
     def on_train_end(self, trainer: Trainer, pl_module: Any) -> None:
         self._left = ""

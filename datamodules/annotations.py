@@ -1,8 +1,11 @@
 """What a mixture's recipe says as annotation files: its events, and JAMS as of Scaper."""
 
 from collections.abc import Iterable, Sequence
+from math import log2
 from pathlib import PurePosixPath
 from typing import Any, NamedTuple
+
+import numpy as np
 
 from datamodules.corpora.corpus import Clip
 from datamodules.recipes import Recipe
@@ -21,6 +24,7 @@ class SoundEvent(NamedTuple):
     loudness: float  # of the whole clip, in LUFS
     start: float = 0.0  # of the event in the clip
     number: int = 0  # of the event in its recipe
+    speed: float = 1.0  # times as fast as recorded
 
 
 def sound_events(recipe: Recipe, bank: SoundBank, samples: int) -> list[SoundEvent]:
@@ -31,10 +35,11 @@ def sound_events(recipe: Recipe, bank: SoundBank, samples: int) -> list[SoundEve
     """
     onsets, offsets = event_interval(bank, recipe, samples)
     starts, rate = event_starts(bank, recipe), bank.sample_rate
-    columns = (column.tolist() for column in (onsets, offsets, recipe.clips, recipe.loudness, starts))
+    speeds = np.ones(len(starts)) if recipe.variants is None else recipe.variants.speeds
+    columns = (column.tolist() for column in (onsets, offsets, recipe.clips, recipe.loudness, starts, speeds))
     events = [
-        SoundEvent(onset / rate, offset / rate, bank.clips[clip], loudness, start / rate, number)
-        for number, (onset, offset, clip, loudness, start) in enumerate(zip(*columns, strict=True))
+        SoundEvent(onset / rate, offset / rate, bank.clips[clip], loudness, start / rate, number, speed)
+        for number, (onset, offset, clip, loudness, start, speed) in enumerate(zip(*columns, strict=True))
         if offset > onset
     ]
     return sorted(events, key=lambda event: event.onset)
@@ -73,7 +78,9 @@ def jams(
 
     As Scaper 1.6 writes them (Salamon et al., WASPAA 2017): one annotation, `scaper`, of the events with clip and
     level, and in its sandbox where the audio is. The level stands where Scaper's tools look for it, as `snr` over
-    `ref_db`; with the latter 0 it is the whole clip's LUFS. Paths are relative to the JAMS file, as in FUSS.
+    `ref_db`; with the latter 0 it is the whole clip's LUFS. What is played faster is higher, by `pitch_shift`
+    semitones, and shorter, by the factor `time_stretch`; there is no word for a tilted spectrum. Paths are relative to
+    the JAMS file, as in FUSS.
 
     Args:
         events: of the mixture.
@@ -97,8 +104,8 @@ def jams(
                 "event_duration": event.offset - event.onset,
                 "snr": event.loudness,
                 "role": "foreground",
-                "pitch_shift": None,
-                "time_stretch": None,
+                "pitch_shift": None if event.speed == 1 else 12 * log2(event.speed),
+                "time_stretch": None if event.speed == 1 else 1 / event.speed,
             },
             "confidence": 1.0,
         }

@@ -23,7 +23,7 @@ from datamodules.loader_worker import fail_in_sight
 from datamodules.mixture_dataset import MixtureDataset
 from datamodules.recipes import Recipes
 from datamodules.sampling import EpochLoader, EpochSampler, EvaluationSampler
-from datamodules.sound_bank import SoundBank, build_sound_bank
+from datamodules.sound_bank import SoundBank, bank_path, build_sound_bank
 from lightning_modules.batch import Batch, Split
 from lightning_modules.errors import InputError
 from lightning_modules.setting_checks import require_between, require_class_names, require_unchanged, require_whole
@@ -185,14 +185,19 @@ class MixtureDataModule(LightningDataModule, ABC):
             split: the only one that is needed; unless the bank of all is there, the others stay without clips.
         """
         if split is not None:
-            try:
+            if self._bank_of_all_is_there():
                 return self.bank
-            except InputError:
-                self.folds = {each: folds if each == split else frozenset() for each, folds in self.folds.items()}
+            self.folds = {each: folds if each == split else frozenset() for each, folds in self.folds.items()}
         bank = self.corpus, self.clips(), self.geometry.sample_rate, self.bank_folder
         self._bank = build_sound_bank(*bank, workers, verify=self.verify_bank)
         self.prepare_data()
         return self._bank
+
+    def _bank_of_all_is_there(self) -> bool:
+        try:
+            return bank_path(self.corpus, self.clips(), self.geometry.sample_rate, self.bank_folder).is_dir()
+        except InputError:  # another split lacks a label
+            return False
 
     @property
     def bank(self) -> SoundBank:

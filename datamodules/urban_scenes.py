@@ -114,11 +114,15 @@ class UrbanScenes(MixtureDataModule):
         clips = self.corpus.labelled(None if named is None else classes | {*named})
         if missing := sorted({*(named or ())} - {clip.label for clip in clips}):
             raise InputError(f"unlabelled_classes: no clip of {', '.join(missing)} in {self.corpus.name}; correct it")
-        taken = {clip.recording for clip in (*of_classes, *clips) if clip.label in classes}
+
+        def origin(clip: Clip) -> str:  # several corpora may have a recording in common
+            return self.corpus.freesound_id(clip) or clip.recording
+
+        taken = {origin(clip) for clip in (*of_classes, *clips) if clip.label in classes}
         folds = defaultdict(set)
         for clip in clips:
-            folds[clip.recording].add(clip.fold)
-        return [clip for clip in clips if clip.recording not in taken and len(folds[clip.recording]) == 1]
+            folds[origin(clip)].add(clip.fold)
+        return [clip for clip in clips if (of := origin(clip)) not in taken and len(folds[of]) == 1]
 
     def rules(self, split: Split) -> SceneRules:
         return self.scene_rules

@@ -62,6 +62,10 @@ class JoinedCorpora(Corpus):
             for number, clip in clips
         ]
 
+    def freesound_id(self, clip: Clip) -> str | None:
+        number, own = _origin(clip)
+        return self.corpora[number - 1].freesound_id(own)
+
     def read(self, clip: Clip) -> tuple[np.ndarray, int]:
         number, own = _origin(clip)
         return self.corpora[number - 1].read(own)

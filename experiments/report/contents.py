@@ -93,7 +93,7 @@ class Contents:
         if not tests:
             return
         scores = {run.name: run.files.scores for run in tests}
-        classes = [str(label) for label in tests[0].setting("data", "classes") or []]
+        classes = [str(label) for label in tests[0].tested("classes") or []]
         if not classes:
             found = dict.fromkeys(row["class"] for row in read_rows(tests[0].files.scores, SCORE_COLUMNS))
             classes = [label for label in found if is_class(label)]

@@ -126,7 +126,7 @@ def selection_examples(
     titles, colours = [f"{name} model" for name in names], model_colours(names)
     examples, differences, rates = [], [0.0], [0]
     for run in runs:
-        domain = str(run.setting("data", "domain", run.name.rpartition("/")[2]))
+        domain = str(run.tested("domain", run.name.rpartition("/")[2]))
         try:
             mixtures, models = mixtures_of(run), selection_of(run, folder)
         except InputError as error:

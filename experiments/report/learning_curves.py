@@ -22,9 +22,11 @@ Curve = tuple[Floats, Floats]
 
 def read_curves(run: Run) -> dict[str, Curve]:
     """Epochs, counted from 1, and the mean of what was logged in each, by column; of resumed trainings all parts."""
-    paths = list(run.folder.glob("curves/version_*/metrics.csv"))
     try:
-        logged = pandas.concat([pandas.read_csv(path) for path in paths]) if paths else pandas.DataFrame()
+        tables = map(pandas.read_csv, run.folder.glob("curves/version_*/metrics.csv"))
+        # A validation or a test by itself logs its values at epoch 0.
+        parts = [table for table in tables if any(column.startswith("train_loss") for column in table)]
+        logged = pandas.concat(parts) if parts else pandas.DataFrame()
         if "epoch" not in logged:
             return {}
         curves = logged.filter(regex="^(epoch|train_loss.*|validation_.*)$").astype(float).groupby("epoch").mean()

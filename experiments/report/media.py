@@ -10,18 +10,21 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
+from datamodules.corpora.audio_file import resample
 from lightning_modules.spectrogram import Geometry, stft
 
+MP3_RATES = (8_000, 11_025, 12_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000)
 LOWEST_DB = -70.0  # of what is shown, below the mixture's loudest bin
 PICTURE = (320, 128)  # pixels: frames and bins are averaged
 LOUDEST = 0.9  # peak of the loudest sound of a mixture
 
 
 def audio(samples: Tensor, sample_rate: int, gain: float) -> str:
-    """Samples, [T], as MP3: Ogg needs a recent Safari, FLAC makes a page twice as large."""
+    """Samples, [T], as MP3, at one of its rates: Ogg needs a recent Safari, FLAC makes a page twice as large."""
     file = io.BytesIO()
-    played = (samples * gain).clamp(-1, 1).numpy()
-    soundfile.write(file, played, sample_rate, format="MP3", bitrate_mode="CONSTANT", compression_level=0.75)
+    rate = min((rate for rate in MP3_RATES if rate >= sample_rate), default=MP3_RATES[-1])
+    played = resample((samples * gain).clamp(-1, 1).numpy(), sample_rate, rate).clip(-1, 1)
+    soundfile.write(file, played, rate, format="MP3", bitrate_mode="CONSTANT", compression_level=0.75)
     return _data("audio/mpeg", file)
 
 

@@ -1,4 +1,4 @@
-"""A run's mixtures, and what its models make of them, made again from its configuration, bank and checkpoints."""
+"""The mixtures of a run's test, and what its models make of them, made again from its settings, bank and checkpoint."""
 
 import contextlib
 import importlib
@@ -26,8 +26,8 @@ from lightning_modules.weak_labels.separator_module import WeakLabelSeparator
 
 
 def mixtures_of(run: Run, split: Split = "test") -> MixtureDataset:
-    """A run's mixtures, as its configuration says; InputError where they are gone or changed."""
-    section = run.configuration.get("data")
+    """The mixtures that a run was tested on; InputError where they are gone or changed."""
+    section = run.evaluation.get("data")
     if not section:
         raise InputError(f"{run.folder}: no configuration says which mixtures it was evaluated on")
     parser = data_parser(["report"], "")
@@ -43,7 +43,7 @@ def mixtures_of(run: Run, split: Split = "test") -> MixtureDataset:
 
 
 def separator_of(run: Run) -> LightningModule:
-    """What a run was tested with: the best checkpoint's separator, or a reference, which has none."""
+    """What a run was tested with: the separator of a checkpoint, its best one as a rule, or a reference."""
     if run.model == ReferenceSeparator.__name__:
         names = ("method", "classes", "sample_rate", "window", "hop")
         settings = {name: value for name in names if (value := run.setting("model", name)) is not None}
@@ -53,7 +53,9 @@ def separator_of(run: Run) -> LightningModule:
         with contextlib.suppress(ImportError, ValueError):
             importlib.import_module(module)
             named_modules.add(module)
-    return load_module(run.files.best, WeakLabelSeparator, DeepClustering).eval()
+    tested = lies_in(run.folder.resolve().parent, str(run.evaluation.get("ckpt_path") or run.files.best))
+    path = tested if Path(tested).is_file() else run.files.best  # of a folder that was renamed since
+    return load_module(path, WeakLabelSeparator, DeepClustering).eval()
 
 
 def estimates_of(module: LightningModule, batch: Batch, precision: str) -> Tensor:

@@ -32,12 +32,12 @@ def procedural(runs: Sequence[Run]) -> str:
 
 def compared(runs: Sequence[Run]) -> bool:
     """Whether the published figures stand beside those of the runs."""
-    return all(of_papers(run.configuration) for run in runs)
+    return all(of_papers(run.evaluation) for run in runs)
 
 
 def corpus_of(run: Run) -> str:
     """Name of the class of a run's corpus, such as `UrbanSound8K`; empty where nothing says it."""
-    section = run.setting("data", "corpus")
+    section = run.tested("corpus")
     return str(section.get("class_path", "")).rpartition(".")[2] if isinstance(section, dict) else ""
 
 
@@ -46,18 +46,21 @@ def facts(runs: Sequence[Run]) -> list[tuple[str, str]]:
     environments = [made_on for run in runs if any(made_on := _environment(run))]
 
     def of_data(name: str, unit: str = "") -> str:
-        return (found := _distinct(run.setting("data", name) for run in runs)) and found + unit
+        return (found := _distinct(run.tested(name) for run in runs)) and found + unit
+
+    def of_training(name: str) -> str:
+        return _distinct(run.setting("data", name) for run in runs)
 
     def folds(run: Run) -> str:
-        found = {split: run.setting("data", f"{split}_folds") for split in ("train", "validation", "test")}
+        found = {split: run.tested(f"{split}_folds") for split in ("train", "validation", "test")}
         return "; ".join(f"{split} {', '.join(map(str, of))}" for split, of in found.items() if of and of != [split])
 
     listed = [
         ("Corpus", _distinct(map(corpus_of, runs))),
         ("Folds", _distinct(map(folds, runs), " | ")),
         ("Test mixtures, each run", _distinct(map(_tested, runs))),
-        ("Training mixtures", of_data("train_mixtures")),
-        ("Mixtures an epoch", of_data("epoch_mixtures")),
+        ("Training mixtures", of_training("train_mixtures")),
+        ("Mixtures an epoch", of_training("epoch_mixtures")),
         ("Length of a mixture", of_data("duration", " s")),
         ("Sample rate", of_data("sample_rate", " Hz")),
         ("Seed of the mixtures", of_data("seed")),
@@ -72,7 +75,7 @@ def facts(runs: Sequence[Run]) -> list[tuple[str, str]]:
 
 def _tested(run: Run) -> str:
     """The number of test mixtures, and how many of them have scores where not all have."""
-    planned = scored = str(run.setting("data", "test_mixtures", ""))
+    planned = scored = str(run.tested("test_mixtures", ""))
     with contextlib.suppress(InputError):  # of rows that cannot be read, the tables tell
         if run.files.scores.is_file():
             scored = str(read_table(run.files.scores, ["index"])["index"].nunique())

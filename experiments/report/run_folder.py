@@ -41,6 +41,12 @@ class Run:
         found = [path for name in CONFIGURATIONS if (path := self.folder / name).is_file()]
         return read_configuration(str(found[0])) if found else {}
 
+    @cached_property
+    def evaluation(self) -> dict[str, Any]:
+        """The resolved configuration of its test, which may be of other data; where it left none, `configuration`."""
+        path = self.folder / TEST_FILE
+        return read_configuration(str(path)) if path.is_file() else self.configuration
+
     def described(self, file: str) -> dict[str, Any]:
         """What a run wrote down of itself as JSON; empty where it did not, or not readably."""
         with contextlib.suppress(OSError, ValueError, RecursionError):
@@ -64,9 +70,12 @@ class Run:
         return str(self.described(TESTED_FILE).get("precision") or self.section("trainer").get("precision") or "")
 
     def setting(self, section: str, name: str, default: Any = None) -> Any:
-        """A setting of the model or of the data."""
-        settings = self.section(section).get("init_args")
-        return settings.get(name, default) if isinstance(settings, dict) else default
+        """A setting of the model or of the data that it was trained with."""
+        return _setting(self.configuration, section, name, default)
+
+    def tested(self, name: str, default: Any = None) -> Any:
+        """A setting of the data that it was tested on."""
+        return _setting(self.evaluation, "data", name, default)
 
     def settings(self) -> dict[str, Any]:
         """What makes the run again: seed, model, data and length of training, without places on its machine."""
@@ -79,6 +88,12 @@ class Run:
         """Of the configuration: `model`, `data` or `trainer`; empty where there is none."""
         section = self.configuration.get(name)
         return section if isinstance(section, dict) else {}
+
+
+def _setting(configuration: dict[str, Any], section: str, name: str, default: Any) -> Any:
+    of_section = configuration.get(section)
+    settings = of_section.get("init_args") if isinstance(of_section, dict) else None
+    return settings.get(name, default) if isinstance(settings, dict) else default
 
 
 def without_places(value: Any) -> Any:
@@ -98,7 +113,7 @@ class RunFolder:
 
     def __post_init__(self) -> None:
         for run in self.runs:
-            run.configuration  # noqa: B018  (a damaged one is refused at once, and read once)
+            run.configuration, run.evaluation  # noqa: B018  (a damaged one is refused at once, and read once)
 
     @property
     def what(self) -> str:

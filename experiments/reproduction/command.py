@@ -147,13 +147,14 @@ def _run(
     notes += [f"{', '.join(own)}: your own recordings, at the size of --preset {chosen.preset}."] if own else []
     with sole_writer(output, "--output", inside=True):
         run_stages.run_stages(stages, jobs, apart, launch)
-        # Other data make other mixtures than the published figures are of.
-        tests = [read_configuration(str(file)) for file in output.glob(f"**/{TEST_FILE}")]
-        of_paper = not any("data" in read_configuration(name) for name in chosen.config) and all(map(of_papers, tests))
-        if chosen.system == WEAK_LABELS:
-            weak_labels_table.make_table(output, " ".join(notes), compared=of_paper and not own)
+        # Other data make other mixtures than the published figures are of; a domain of the user's own has no figures.
+        weak = chosen.system == WEAK_LABELS
+        runs = output.glob("*") if weak else (RunFiles(output).selection(domain).folder for domain in DOMAINS)
+        tests = [read_configuration(str(path)) for run in runs if (path := run / TEST_FILE).is_file()]
+        compared = not any("data" in read_configuration(name) for name in chosen.config) and all(map(of_papers, tests))
+        if weak:
+            weak_labels_table.make_table(output, " ".join(notes), compared=compared)
         else:
-            compared = of_paper and DOMAINS.keys().isdisjoint(own)
             model_selection_table.make_tables(output, " ".join(notes), tuple(places), compared)
         if chosen.logger == "wandb":
             tracking.track_tables(output, group, {"system": chosen.system, "preset": chosen.preset})

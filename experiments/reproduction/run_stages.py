@@ -121,15 +121,16 @@ def _run_side_by_side(stages: Sequence[Stage], records: dict[str, Record], jobs:
                     stage, begun = running.pop(future)
                     try:
                         status = future.result()
-                    except BrokenProcessPool:
-                        raise InputError(f"{stage.name}: its process was killed, for memory as a rule") from None
+                    except BrokenProcessPool:  # which takes all that run along
+                        names = [stage.name, *(other.name for other, _ in running.values())]
+                        of = "its process" if len(names) == 1 else "the process of one"
+                        raise InputError(f"{', '.join(sorted(names))}: {of} was killed, for memory as a rule") from None
                     last = _log(stage).read_text(errors="replace").strip().splitlines()[-1:]
                     _require_success(stage, status, f": {' '.join(last)} (log: {_log(stage)})")
                     records[stage.name].write("complete")
                     unfinished.discard(stage.name)
-                    progress.pop(stage.name, None)
-                    took = time.monotonic() - begun
-                    forecast.complete(stage, took)
+                    took, last_told = time.monotonic() - begun, progress.pop(stage.name, None)
+                    forecast.complete(stage, max(took, last_told.took) if last_told else took)
                     done = f"{len(records) - len(unfinished)} of {len(records)}{_about(forecast.seconds(progress))}"
                     CONSOLE.print(wrapped([f"{stage.name:<24} complete after {duration(took)}", done]))
                 display.show(len(records) - len(unfinished), len(records), progress, forecast.seconds(progress))

@@ -45,7 +45,8 @@ class Recording:
         runs once for all, and unlike in their sum nothing is lost that is opposite in two of them.
         """
         hop = self._ratio * geometry.hop  # in samples of the recording
-        stride = -((self.windows[0].own_start - self.windows[-1].own_stop) // (MOST_FRAMES * hop))
+        length = self.windows[-1].own_stop - self.windows[0].own_start
+        stride = -(-length // (MOST_FRAMES * hop)) if len(self.windows) > 1 else 1  # one window is a mixture as it is
         for window in self.windows:
             excerpt = self._resampled(self.samples[:, window.start : window.stop].to(self.device), self._ratio)
             spectrum = stft(excerpt, geometry)

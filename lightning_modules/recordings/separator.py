@@ -20,7 +20,7 @@ from lightning_modules.recordings.recording import Recording
 from lightning_modules.recordings.windows import Window, in_one_order, joined, planned
 from lightning_modules.scores import RESIDUAL
 from lightning_modules.setting_checks import MOST_SOURCES, require_positive, require_whole
-from lightning_modules.spectrogram import HIGHEST_RATE
+from lightning_modules.spectrogram import HIGHEST_RATE, LOWEST_RATE
 from lightning_modules.trained_module import load_module
 from lightning_modules.weak_labels.separator_module import WeakLabelSeparator
 
@@ -152,7 +152,7 @@ class Separator:
         Raises:
             InputError: these are no such samples, some are not finite or immense, or the rate is none of sound.
         """
-        require_whole(1, HIGHEST_RATE, rate=rate)
+        require_whole(LOWEST_RATE, HIGHEST_RATE, rate=rate)
         recording = _float32(samples)
         selections: list[SelectedModel] = []
         blocks = self.stream(recording.reshape(-1, recording.shape[-1]), rate, selections)

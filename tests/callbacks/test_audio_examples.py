@@ -138,4 +138,9 @@ def test_while_training_some_epochs_are_logged_and_an_evaluation_always(separato
         return bool(validate(examples, separator, [of_batch], [of_batch.sources], epoch, fn))
 
     assert [epoch for epoch in range(7) if logs(epoch)] == [0, 3, 6]
+    assert not logs(6)  # a second validation of that epoch
+    resumed, examples = examples, AudioExamples(mixtures=1, every_epochs=5)
+    assert [epoch for epoch in range(3, 20, 4) if logs(epoch)] == [3, 11, 19]  # validations of every fourth epoch
+    examples.load_state_dict(resumed.state_dict())
+    assert not logs(8) and logs(9)
     assert logs(1, TrainerFn.VALIDATING) and logs(1, TrainerFn.TESTING)

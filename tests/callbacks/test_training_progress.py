@@ -8,7 +8,7 @@ import pytest
 from lightning.pytorch.callbacks import Timer
 from tiny_systems import CLASSES, GEOMETRY_SETTINGS, RandomScenes, trainer
 
-from callbacks import step_progress
+from callbacks import step_progress, training_progress
 from callbacks.step_progress import StepProgress
 from callbacks.training_progress import LATER, EpochLines, duration, epoch_limit, seconds_left, time_left
 from lightning_modules.networks import BLSTM
@@ -44,6 +44,19 @@ def test_the_time_left_is_that_of_the_epochs_or_of_the_clock_and_of_a_reproducti
     assert (time_left(60, 0), time_left(60, 30)) == ("", "30 s left")
     monkeypatch.setenv(LATER, "12.5 2")
     assert time_left(60, 30) == "30 s left, 3 min 42 s in all"
+
+
+def test_a_resumed_training_tells_later_ones_how_long_all_of_it_takes(monkeypatch):
+    monkeypatch.setattr(training_progress, "time", SimpleNamespace(monotonic=count(0, 60).__next__))
+    monkeypatch.setenv(LATER, "0 4")
+    running = SimpleNamespace(max_epochs=18, max_steps=-1, current_epoch=16, callbacks=[], callback_metrics={})
+    running.is_global_zero = False
+    monkeypatch.setattr(training_progress, "epoch_is_whole", lambda trainer: True)
+    lines = EpochLines()
+    lines.on_train_start(running, None)
+    lines._epoch_begun = 0
+    lines.on_train_epoch_end(running, None)  # a minute an epoch
+    assert lines._left == f"1 min 00 s left, {duration(60 + 4 * 18 * 60)} in all"
 
 
 @pytest.mark.parametrize(("epochs", "told"), [(2, False), (30, False), (31, True), (None, True)])

@@ -11,7 +11,7 @@ from datamodules.annotations import SoundEvent, sound_events
 from datamodules.annotations import jams as annotate
 from datamodules.corpora.corpus import Clip
 from datamodules.inspection import Inspection
-from datamodules.recipes import Recipe
+from datamodules.recipes import Recipe, Variants
 from datamodules.sound_bank import BankOnDemand
 
 HORN, SIREN = Clip("audio/fold1/1.wav", "car_horn", 1, "1"), Clip("audio/fold1/2.wav", "siren", 1, "2")
@@ -47,6 +47,15 @@ def test_the_jams_library_finds_nothing_against_its_schema():
     empty = document([EVENTS[0]._replace(offset=0.25)])
     with pytest.raises(jams.SchemaError, match="event_duration"):
         jams.load(StringIO(json.dumps(empty)), validate=True, strict=True, fmt="jams").annotations[0].validate()
+
+
+def test_jams_say_how_fast_a_clip_is_played():
+    double = Variants(np.array([2.0, 1.0]), np.zeros(2), np.ones(2))
+    bank = BankOnDemand.of([Inspection(HORN, 8_000, -20.0), Inspection(SIREN, 64_000, -20.0)], 16_000)
+    columns = np.array([0, 1]), np.array([0, 1]), np.array([0.0, 0.5]), np.array([-25.0, -25.0]), np.zeros(2)
+    sounds = document(sound_events(Recipe(*columns, double), bank, 32_000))["annotations"][0]["data"]
+    found = [[sound["value"][name] for name in ("event_duration", "pitch_shift", "time_stretch")] for sound in sounds]
+    assert found == [[0.25, 12.0, 0.5], [1.5, None, None]]
 
 
 def test_jams_say_which_clip_sounds_when_how_loud_and_from_where():

@@ -548,6 +548,7 @@ def test_one_class_of_several_corpora_is_made_by_other_names_and_no_recording_of
         **{f"3/FSD50K.{name}.wav": "dog_bark" for name in ("dev_audio/11", "dev_audio/12", "eval_audio/21")},
     }
     clip = joined.labelled(["dog_bark"])[-1]
+    assert joined.freesound_id(clip) == fsd50k.freesound_id(fsd50k.clips()[-2]) is not None
     np.testing.assert_array_equal(joined.read(clip)[0], fsd50k.read(fsd50k.clips()[-2])[0])
     with pytest.raises(InputError, match=r"^labels: no clip of dgo in the corpora; correct the name"):
         JoinedCorpora([urbansound, esc50], {"dgo": "dog_bark"}).clips()

@@ -375,6 +375,29 @@ def test_unlabelled_clips_are_of_recordings_that_lie_in_one_fold_and_have_no_cli
     assert module_of("scenes", tmp_path, **settings, saliences=(2,)).included() == []
 
 
+class OfFreesound(Noises):
+    """Recordings by their numbers, as two corpora have them."""
+
+    def freesound_id(self, clip: Clip) -> str:
+        return clip.recording.rpartition("/")[2]
+
+
+def test_a_recording_of_freesound_that_two_corpora_have_is_no_class_here_and_unlabelled_there(tmp_path):
+    known = [clip(label, fold, f"1/{label}{fold}") for fold in (1, 2, 3) for label in "ab"]
+    alone = [clip("rain", fold, f"2/rain{fold}") for fold in (1, 2, 3)]
+    corpus = OfFreesound(clip("wind", 1, "2/a3"), clip("wind", 1, "1/w"), clip("rain", 2, "2/w"), *alone, *known)
+    settings = {"corpus": corpus, "classes": ("a", "b"), "unlabelled_events": 1}
+    assert module_of("scenes", tmp_path, **settings).clips() == known + alone
+
+
+def test_a_damaged_bank_of_all_splits_is_told_where_one_is_needed(tmp_path):
+    bank = built("scenes", tmp_path).bank
+    (bank.path / "index.npz").write_bytes(b"cut")
+    with pytest.raises(InputError, match="damaged sound bank"):
+        module_of("scenes", tmp_path).build(split="test")
+    assert len(list(tmp_path.glob("*/index.npz"))) == 1
+
+
 def configured(names: list[str], corpus: Any, folder: Path) -> SourcePairs:
     """The data that shipped configurations describe, with a corpus from elsewhere."""
     settings: dict[str, Any] = {}

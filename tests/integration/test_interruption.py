@@ -130,7 +130,7 @@ def test_a_reproduction_of_which_some_processes_are_killed_leaves_none_and_resum
             os.kill(pid, signal.SIGKILL)
         ended = running.end()
         running.wait_for_the_others()
-    assert ended.killed or "its process was killed, for memory as a rule" in ended.printed
+    assert ended.killed or "was killed, for memory as a rule" in ended.printed
     processes.succeed(*stage.into(folder))
     stage.assert_complete(folder)
 

@@ -3,6 +3,7 @@
 import base64
 import io
 import re
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ import soundfile
 import torch
 from PIL import Image
 
+from experiments.report import mixtures
 from experiments.report.charts import bin_shares, boxes, histograms
 from experiments.report.examples import at_ranks
 from experiments.report.learning_curves import read_curves
@@ -28,6 +30,14 @@ def decoded(uri, kind):
     head, data = uri.split(",")
     assert head == f"data:{kind};base64"
     return io.BytesIO(base64.b64decode(data))
+
+
+@pytest.mark.parametrize(("rate", "played"), [(8000, 8000), (10_000, 11_025), (20_000, 22_050), (96_000, 48_000)])
+def test_a_sound_of_a_rate_that_mp3_lacks_is_played_at_the_next_one(rate, played):
+    tone = torch.sin(2 * np.pi * 440 * torch.arange(rate) / rate)
+    heard, heard_rate = soundfile.read(decoded(audio(tone, rate, 0.5), "audio/mpeg"))
+    assert heard_rate == played and played <= len(heard) < 1.2 * played  # the encoder may pad
+    assert np.abs(np.fft.rfft(heard)).argmax() * played / len(heard) == pytest.approx(440, abs=1)
 
 
 def test_sounds_are_played_as_they_are_but_for_their_gain(rate=8000):
@@ -71,6 +81,9 @@ def test_low_frequencies_are_below_and_masks_bright_where_the_estimate_keeps_the
 )
 def test_published_figures_stand_beside_those_of_the_papers_own_mixtures(data, stand_beside, tmp_path):
     (tmp_path / "config.yaml").write_text(f"data: {{class_path: UrbanScenes, init_args: {data}}}")
+    assert compared([Run(tmp_path, "strong")]) is stand_beside
+    (tmp_path / "config.yaml").rename(tmp_path / "test.yaml")  # what it was tested on counts
+    (tmp_path / "config.yaml").write_text("data: {class_path: StemScenes}")
     assert compared([Run(tmp_path, "strong")]) is stand_beside
 
 
@@ -133,6 +146,8 @@ def test_curves_of_a_resumed_training_are_one_by_epoch(tmp_path):
         folder.mkdir(parents=True)
         lines = [f"{epoch},{value},{10 - epoch if value == 2 else ''}" for epoch in epochs for value in (1, 2)]
         (folder / "metrics.csv").write_text("\n".join(["epoch,train_loss,validation_loss", *lines]) + "\n")
+    (tmp_path / "curves" / "version_3").mkdir()  # a validation by itself
+    (tmp_path / "curves" / "version_3" / "metrics.csv").write_text("epoch,validation_loss\n0,99\n")
     curves = read_curves(Run(tmp_path, "run"))
     np.testing.assert_array_equal(curves["train_loss"], [[1, 2, 3, 4], [1.5] * 4])
     np.testing.assert_array_equal(curves["validation_loss"], [[1, 2, 3, 4], [10, 9, 8, 7]])
@@ -143,6 +158,22 @@ def test_models_are_found_in_a_folder_that_was_moved(tmp_path):
     (tmp_path / "speech" / "checkpoints" / "best.ckpt").touch()
     assert lies_in(tmp_path, "/gone/speech/checkpoints/best.ckpt") == f"{tmp_path}/speech/checkpoints/best.ckpt"
     assert lies_in(tmp_path, "/gone/music/checkpoints/best.ckpt") == "/gone/music/checkpoints/best.ckpt"
+
+
+def test_estimates_are_of_the_checkpoint_that_was_tested_wherever_the_folder_lies_now(tmp_path, monkeypatch):
+    monkeypatch.setattr(mixtures, "load_module", lambda path, *kinds: SimpleNamespace(eval=lambda: str(path)))
+    run, best = tmp_path / "frame_3", "checkpoints/best.ckpt"
+    for folder in (run, tmp_path / "frame"):
+        (folder / "checkpoints").mkdir(parents=True)
+        (folder / "checkpoints" / "last.ckpt").touch()
+
+    def loaded(given):
+        (run / "test.yaml").write_text(f"model: {{class_path: WeakLabelSeparator}}\nckpt_path: {given}")
+        return mixtures.separator_of(Run(run, "frame_3"))
+
+    assert loaded(tmp_path / "frame/checkpoints/last.ckpt") == str(tmp_path / "frame/checkpoints/last.ckpt")
+    assert loaded("/gone/frame_3/checkpoints/last.ckpt") == str(run / "checkpoints/last.ckpt")
+    assert loaded("/gone/other/checkpoints/best.ckpt") == loaded("null") == str(run / best)
 
 
 def test_minus_signs_are_those_of_figures_alone():

@@ -157,7 +157,9 @@ def test_domains_without_a_selection_are_named_and_the_others_shown(report, sele
 
 def test_damaged_rows_cost_their_part_of_the_page_alone(report, selection_copy):
     (selection_copy / "selection" / "music" / "scores.csv").write_text("no,rows\n1,2\n")
-    (selection_copy / "speech" / "curves" / "version_0" / "metrics.csv").write_text("epoch,validation_loss\n0,low\n")
+    (selection_copy / "speech" / "curves" / "version_0" / "metrics.csv").write_text(
+        "epoch,train_loss,validation_loss\n0,1,low\n"
+    )
     status, printed, page = report(selection_copy, "--no-audio")
     assert status == 0 and "missing: Tables:" in printed and re.search("missing: Trainings: .*speech.*low", printed)
     assert page.texts("h2") == ["What is missing", "How it was made"]

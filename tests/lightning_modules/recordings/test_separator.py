@@ -20,7 +20,7 @@ from lightning_modules.networks import BLSTM
 from lightning_modules.recordings import recording
 from lightning_modules.recordings.separator import Separator
 from lightning_modules.recordings.windows import Window
-from lightning_modules.spectrogram import istft, stft
+from lightning_modules.spectrogram import HIGHEST_RATE, istft, stft
 from lightning_modules.weak_labels.separator_module import WeakLabelSeparator
 
 RATE = 8000
@@ -96,6 +96,16 @@ def stacked(separator: Separator, samples: Any) -> Tensor:
 
 def error_db(found: Tensor, expected: Tensor) -> float:
     return float(10 * ((found - expected).square().sum() / expected.square().sum()).log10())
+
+
+def test_one_window_is_a_mixture_however_long_and_a_rate_is_one_of_sound(selection, monkeypatch):
+    monkeypatch.setattr(recording, "MOST_FRAMES", 50)  # of what stands for a longer recording
+    models, x = selection(), mixture(1.0)
+    separated = Separator(models, window=1.0)(x, RATE)
+    assert torch.equal(torch.cat(list(separated.sources.values())), models(x)[0])
+    for rate in (44, HIGHEST_RATE + 1):
+        with pytest.raises(InputError, match=rf"^rate: {rate}; at "):
+            Separator(models)(x, rate)
 
 
 @pytest.mark.parametrize("audible", [0.4, 0.02])
