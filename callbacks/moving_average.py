@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import torch
 from lightning import LightningModule, Trainer
 from lightning.pytorch.callbacks import WeightAveraging
 from lightning.pytorch.trainer.states import TrainerFn
@@ -23,7 +24,9 @@ class MovingAverage(WeightAveraging):
         def average(averaged: Tensor, current: Tensor, steps: Tensor | int) -> Tensor:
             if not averaged.is_floating_point():  # such as the number of batches that a normalisation has seen
                 return current
-            return averaged.lerp(current, 1 - min(decay, (1 + int(steps)) / (10 + int(steps))))
+            steps = torch.as_tensor(steps, dtype=torch.float64)  # as a number it would have to wait for a GPU
+            share = 1 - ((1 + steps) / (10 + steps)).clamp(max=decay)
+            return averaged.lerp(current, share.to(averaged.device, averaged.dtype))
 
         super().__init__(avg_fn=average)
 

@@ -2,6 +2,7 @@
 
 import copy
 import inspect
+from collections.abc import Iterable
 from dataclasses import asdict
 from typing import Any, Literal
 
@@ -45,6 +46,8 @@ class SeparatrixModule(MeanTestScores, LightningModule):
     learns = True  # whether it has weights to train, and is evaluated from a checkpoint
     # Settings that a resumed training takes as they are now, inner ones after a dot: paths, which may have moved.
     replaceable: frozenset[str] = frozenset()
+    # Settings that no weight shows and that decide what it puts out: an evaluation has them as the training had.
+    of_outputs: tuple[str, ...] = ()
 
     def __init__(
         self,
@@ -135,7 +138,8 @@ class SeparatrixModule(MeanTestScores, LightningModule):
         if kind != needed:
             raise InputError(f"ckpt_path: a checkpoint of {kind}; one of {needed} is needed")
         stored = checkpoint.get("hyper_parameters", {})
-        require_agreement(self.signature(), stored, "the checkpoint")
+        deciding = {name: self.hparams[name] for name in self.of_outputs}
+        require_agreement(self.signature() | deciding, stored, "the checkpoint")
         if self._trainer is not None and self._trainer.state.fn == TrainerFn.FITTING:
             # Names with an underscore are LightningCLI's notes on how it made the module.
             kept = sorted(name for name in self.hparams if not name.startswith("_"))
@@ -143,3 +147,11 @@ class SeparatrixModule(MeanTestScores, LightningModule):
             settings = {name: completed(self.hparams[name]) for name in kept}
             require_unchanged(settings, before, replaceable=self.replaceable)
         require_usable_state(checkpoint, self, self._trainer)
+
+
+def require_inherited(model: LightningModule, kind: type, methods: Iterable[str], reason: str) -> None:
+    """Raise InputError where a subclass has a method of its own that whoever uses the model would pass over."""
+    for method in methods:
+        if getattr(type(model), method) is not getattr(kind, method):
+            name = type(model).__name__
+            raise InputError(f"{name}: has its own `{method}`, {reason}; call the model itself on mixtures")

@@ -22,7 +22,7 @@ def with_current_names(checkpoint: dict[str, Any]) -> dict[str, Any]:
     """A checkpoint's contents, settings and weights under today's names; one of today is left as it is."""
     checkpoint = _with_current_words(checkpoint)
     settings = checkpoint["hyper_parameters"]
-    if "learning_rate" not in settings:
+    if "learning_rate" not in settings or "optimizer" in settings:  # one of today may be of a class that has it
         return checkpoint
     settings = dict(settings)
     take = settings.pop
@@ -38,7 +38,8 @@ def with_current_names(checkpoint: dict[str, Any]) -> dict[str, Any]:
         joint = dict(settings["joint_classifier"])
         settings["joint_classifier"] = {"network": _network({"architecture": "convolutional", **joint})}
         settings["joint_classifier"] |= {"gain": joint["gain"]} if "gain" in joint else {}
-    return {**checkpoint, "hyper_parameters": settings, "state_dict": _renamed(checkpoint["state_dict"])}
+    named = {"hyper_parameters": settings, "state_dict": _renamed(checkpoint["state_dict"])}
+    return {**checkpoint, **named, "version": "0.1.0"}
 
 
 def _with_current_words(checkpoint: dict[str, Any]) -> dict[str, Any]:
@@ -50,9 +51,10 @@ def _with_current_words(checkpoint: dict[str, Any]) -> dict[str, Any]:
             str(name).replace("Stopping{", "ResumableEarlyStopping{", 1): value for name, value in callbacks.items()
         }
         checkpoint = {**checkpoint, "callbacks": renamed}
-    if settings.keys().isdisjoint(_SETTINGS):
+    earlier = {name: current for name, current in _SETTINGS.items() if name in settings and current not in settings}
+    if not earlier:
         return checkpoint
-    settings = {_SETTINGS.get(name, name): value for name, value in settings.items()}
+    settings = {earlier.get(name, name): value for name, value in settings.items()}
     weights = {
         f"classifier.{name.removeprefix('judge.')}" if str(name).startswith("judge.") else name: value
         for name, value in weights.items()

@@ -38,8 +38,8 @@ class LossWatch(Callback):
         raise InputError(
             f"loss: {float(losses[spoilt][0])} in epoch {epoch + 1} for {split} {named} "
             f"(batch: {', '.join(map(str, indices.tolist()))}); `separatrix synthesize --config RUN/config.yaml "
-            f"--split {split} --start {first} --mixtures 1` renders it again; where it sounds right, lower the "
-            f"learning rate or clip gradients"
+            f"--split {split} --start {first} --mixtures 1 --output MIXTURE` renders it again; where it sounds right, "
+            f"lower the learning rate or clip gradients"
         )
 
     def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:

@@ -213,13 +213,13 @@ def score_comparison(
         LeftOut.EXACT_ESTIMATE: found.exact.diagonal(dim1=1, dim2=2),
     }
     reasons = torch.stack(list(undefined.values()), -1)
-    rows = []
+    rows, numbers = [], indices.tolist()
     for mixture, label in present.nonzero().tolist():
         holds = zip(undefined, reasons[mixture, label].tolist(), strict=True)
         reason = next((reason for reason, holds in holds if holds), LeftOut.NO)
         before = math.nan if reason in (LeftOut.SILENT_SOURCE, LeftOut.SINGLE_CLASS) else input_si_sdr[mixture, label]
         after = si_sdr[mixture, label] if reason is LeftOut.NO else math.nan
-        rows.append(Score(int(indices[mixture]), classes[label], reason, float(before), float(after)))
+        rows.append(Score(numbers[mixture], classes[label], reason, float(before), float(after)))
     return rows
 
 

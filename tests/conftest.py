@@ -15,6 +15,8 @@ import wandb
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 from wandb.proto.wandb_internal_pb2 import Record
 
+from lightning_modules.choices import named_modules
+
 URBAN_CLASSES = (
     "air_conditioner",
     "car_horn",
@@ -34,6 +36,14 @@ def rank_0() -> Iterator[None]:
     """Lightning notes the rank in the process: a test under SLURM's or torchrun's variables leaves it to nobody."""
     yield
     rank_zero_only.rank = 0
+
+
+@pytest.fixture(autouse=True)
+def imported_modules() -> Iterator[None]:
+    """`--import` holds for a command, which is a process as a rule."""
+    before = set(named_modules)
+    yield
+    named_modules.intersection_update(before)
 
 
 @pytest.fixture(scope="session")

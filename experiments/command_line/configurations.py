@@ -12,6 +12,7 @@ import rich
 import yaml
 
 from experiments.command_line.earlier_settings import with_current_names, with_current_options
+from experiments.command_line.own_classes import OURS
 from experiments.command_line.parser import command_parser
 from experiments.command_line.text import did_you_mean, probable
 from lightning_modules.errors import InputError
@@ -65,16 +66,31 @@ def resolved(arguments: list[str], sections: Collection[str] | None = None) -> l
             what else they say, as of the model, is not every command's.
     """
     words: list[str] = []
-    for option in options(with_current_options(with_preset(arguments))):
+    of_model = not _model_is_the_users_own(arguments := with_preset(arguments))
+    for option in options(with_current_options(arguments, of_model)):
         if option[0] == "--config" and len(option) > 1:
             name, configuration = option[1], read_configuration(option[1])
             wanted = {key: value for key, value in configuration.items() if sections is None or key in sections}
-            current = with_current_names(wanted, f"--config {name}")
+            current = with_current_names(wanted, f"--config {name}", of_model)
             content = config_path(name) if current == configuration else json.dumps(current, default=str)
             words += [f"--config={content}", *option[2:]]
         else:
             words += option
     return words
+
+
+def _model_is_the_users_own(arguments: Iterable[str]) -> bool:
+    """Whether the class of the model, which the last one that names any decides, is none of the project's."""
+    path: Any = None
+    for option in options(arguments):
+        name, _, value = option[0].partition("=")
+        if name == "--model":
+            path = value or " ".join(option[1:2]) or path
+        elif name == "--config" and len(option) > 1:
+            with contextlib.suppress(InputError):  # told where it is read
+                model = read_configuration(option[1]).get("model")
+                path = (model.get("class_path") if isinstance(model, dict) else model) or path
+    return "." in str(path or "") and str(path).split(".")[0] not in OURS
 
 
 def with_preset(arguments: list[str]) -> list[str]:

@@ -45,8 +45,8 @@ EARLIER_CONFIGURATIONS = {
 _EARLIER_METHOD, _METHOD = "gate", "oracle_activity_mask"  # of a ReferenceSeparator
 
 
-def with_current_options(arguments: list[str]) -> list[str]:
-    """Arguments under today's names: options of the model, sections, configurations; each is told on stderr."""
+def with_current_options(arguments: list[str], of_model: bool = True) -> list[str]:
+    """Arguments under today's names: sections, configurations, and options `of_model`; each is told on stderr."""
     words: list[str] = []
     joined = iter(arguments)
     for word in joined:
@@ -62,7 +62,7 @@ def with_current_options(arguments: list[str]) -> list[str]:
             current = f"--{EARLIER_SECTIONS[section]}.{name}"
             words.append(f"{current}{equals}{value}")
             _tell(option, current)
-        elif option == f"--model.{name}" and name in EARLIER:
+        elif of_model and option == f"--model.{name}" and name in EARLIER:
             current, converted = EARLIER[name]
             changed = converted(value if equals else next(joined, ""))
             words.append(f"--model.{current}={changed if isinstance(changed, str) else json.dumps(changed)}")
@@ -72,12 +72,13 @@ def with_current_options(arguments: list[str]) -> list[str]:
     return words
 
 
-def with_current_names(configuration: dict[str, Any], where: str) -> dict[str, Any]:
+def with_current_names(configuration: dict[str, Any], where: str, of_model: bool = True) -> dict[str, Any]:
     """A configuration under today's names; each that changed is told on stderr.
 
     Args:
         configuration: plain values by section.
         where: what it is called in the message.
+        of_model: whether settings of the model have earlier names: those of a user's own class are what they are.
     """
     sections = {}
     for name, value in configuration.items():
@@ -91,7 +92,7 @@ def with_current_names(configuration: dict[str, Any], where: str) -> dict[str, A
             _tell(f"{where}: {name}", current)
     model = sections.get("model")
     settings = model.get("init_args") if isinstance(model, dict) else None
-    if not isinstance(model, dict) or not isinstance(settings, dict):
+    if not of_model or not isinstance(model, dict) or not isinstance(settings, dict):
         return sections
     kept = {name: value for name, value in settings.items() if name not in EARLIER}
     for name, (current, converted) in EARLIER.items():

@@ -1,6 +1,8 @@
 """`separatrix bank`: decode the clips of a data configuration once, before a training starts on several devices."""
 
-from experiments.command_line.configurations import options, resolved
+from pathlib import Path
+
+from experiments.command_line.configurations import config_options, model_kind, options, resolved
 from experiments.command_line.parser import data_parser
 from experiments.command_line.text import counted, show_next
 from lightning_modules.errors import InputError, printable
@@ -25,6 +27,9 @@ def command(arguments: list[str]) -> None:
     size = f"{samples / rate / 60:.1f} minutes at {rate} Hz, {4 * samples / 1e6:.0f} MB"
     left_out = counted(len(bank.left_out), "clip")
     print(f"{bank.path}: {counted(len(bank.clips), 'clip')}, {size}; {left_out} left out")
-    words = [word for option in options(arguments[1:]) if option[0] != "--workers" for word in option]
-    model = "weak_labels/strong" if settings.data.class_path.endswith("UrbanScenes") else "deep_clustering/model"
-    show_next([], [["fit", *words, "--config", model, "--run", f"runs/{model.rpartition('/')[2]}"]])
+    given = [option for option in options(arguments[1:]) if option[0].partition("=")[0] != "--workers"]
+    words = [word for option in given for word in option]
+    models = [option[1] for option in given if option[0] == "--config" and model_kind(option[1])]
+    model = "deep_clustering/model" if settings.data.class_path.endswith("SourcePairs") else "weak_labels/strong"
+    added = [] if models else config_options(model)
+    show_next([], [["fit", *words, *added, "--run", f"runs/{Path([*models, *added][-1]).stem}"]])

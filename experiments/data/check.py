@@ -365,21 +365,22 @@ def _following(corpus: str, given: Mapping[str, Any], clips: Sequence[Clip]) -> 
         return [["reproduce", "weak-labels", "--preset", "demo"]]
     if root is None:
         return []
+    follow_links = ["--follow-links"] if given["follow_links"] else []
     if corpus == "urbansound8k":
-        return [["reproduce", "weak-labels", "--preset", "small", "--urbansound8k", str(root)]]
+        return [["reproduce", "weak-labels", "--preset", "small", "--urbansound8k", str(root), *follow_links]]
     if corpus in ("esc50", "fsd50k"):
         configs = ["--config", "weak_labels/strong", "--config", CONFIGURATION_OF[corpus], "--preset", "small"]
-        return [["fit", *configs, "--data.corpus.root", str(root), "--run", f"runs/{corpus}"]]
+        return [["fit", *configs, "--data.corpus.root", str(root), *follow_links, "--run", f"runs/{corpus}"]]
     if corpus in ("librispeech", "musdb18"):
         domain = {"librispeech": "speech", "musdb18": "music"}[corpus]
         words = ["--config", f"deep_clustering/{domain}", "--preset", "small"]
-        return [["fit", *words, "--data.corpus.root", str(root), "--run", f"runs/{domain}"]]
-    separator, follow_links = given["recording_separator"], given["follow_links"]
-    names, own = {clip.name for clip in clips}, OwnRecordings(root, separator, follow_links)
+        return [["fit", *words, "--data.corpus.root", str(root), *follow_links, "--run", f"runs/{domain}"]]
+    separator = given["recording_separator"]
+    names, own = {clip.name for clip in clips}, OwnRecordings(root, separator, bool(follow_links))
     counts = counted_recordings(
         [clip for clip in own.clips() if clip.name in names], {split: [split] for split in SHARES}
     )
-    commands, words = [], ["--follow-links"] if follow_links else []
+    commands, words = [], [*follow_links]
     words += [] if separator is None else ["--data.corpus.recording_separator", separator]
     if len(counts) >= FEWEST and all(all(of.values()) for of in counts.values()):
         commands.append(["reproduce", "weak-labels", "--recordings", str(root), *words])

@@ -16,7 +16,7 @@ from datamodules.mixture_dataset import MixtureDataset
 from datamodules.mixtures import MixtureDataModule
 from datamodules.recipes import Recipe
 from datamodules.rendering import render
-from lightning_modules.batch import Split
+from lightning_modules.batch import Batch, Split
 from lightning_modules.errors import InputError
 from lightning_modules.scores import RESIDUAL
 
@@ -54,7 +54,7 @@ def write_mixtures(
     weak: list[tuple[str, ...]] = [WEAK_COLUMNS]
     beside = folder / "mixtures"
     for index in indices:
-        mixture, recipe = dataset[index], dataset.recipes(index)
+        mixture, recipe = Batch(*(field[0] for field in dataset.batch([index]))), dataset.recipes(index)
         name = f"{split}-{index:06d}"
         audio_file = f"{name}.{audio_format}"
         write_audio(beside / audio_file, mixture.mixture.numpy(), rate, audio_format)

@@ -55,7 +55,9 @@ def synthesize(
     from experiments.data.mixture_files import SCALE, write_mixtures
 
     split, start, mixtures = selection["split"], selection["start"], selection["mixtures"]
-    if mixtures < 1 or start + mixtures > data.mixtures[split]:
+    # Augmented mixtures go on: at each pass through the split they are others.
+    endless = split == "train" and data.augmentation is not None
+    if mixtures < 1 or (start + mixtures > data.mixtures[split] and not endless):
         raise InputError(
             f"--start {start} --mixtures {max(mixtures, 1)}: the {split} split has {data.mixtures[split]} mixtures; "
             f"take fewer or raise --data.{split}_mixtures"

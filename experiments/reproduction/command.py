@@ -11,6 +11,7 @@ from jsonargparse import Namespace
 from jsonargparse.typing import NonNegativeInt
 
 from experiments.command_line.configurations import model_kind, options, read_configuration
+from experiments.command_line.own_classes import import_options
 from experiments.command_line.parser import command_parser
 from experiments.command_line.text import show_next
 from experiments.output.sole_writer import sole_writer
@@ -161,7 +162,8 @@ def _run(
     files = RunFiles(output)
     trained = ["frame"] if chosen.system == WEAK_LABELS else list(places)
     models = [word for name in trained for word in ("--model", str(RunFiles(output / name).best))]
-    following = [["report", str(output)], ["separate", *models, "RECORDING.wav", "--output", "separated"]]
+    separating = ["separate", *import_options(), *models, "RECORDING.wav", "--output", "separated"]
+    following = [["report", str(output)], separating]
     show_next([files.table_text, files.table, files.scores, files.confidence], following)
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import separatrix_entry
 from experiments.command_line.configurations import read_configuration, with_preset
+from experiments.command_line.own_classes import import_options
 from experiments.command_line.text import listed
 from lightning_modules.atomic_file import write_text_atomically
 from lightning_modules.errors import InputError
@@ -54,11 +55,12 @@ class Stage:
     def command(self) -> list[str]:
         """Arguments of `separatrix`; a training resumes from its last epoch where there is one."""
         resumes = self.arguments[0] == "fit" and self.begun
-        return [*self.arguments, *(("--ckpt_path", str(RunFiles(self.run).last)) if resumes else ())]
+        resume = ("--ckpt_path", str(RunFiles(self.run).last)) if resumes else ()
+        return [*self.arguments, *resume, *import_options()]
 
     def shown(self, launch: Sequence[str] = ()) -> str:
         """The command for a shell; `launch` starts its ranks, if it has any."""
-        return shlex.join([*self._launched(launch), "separatrix", *self.arguments])
+        return shlex.join([*self._launched(launch), "separatrix", *self.arguments, *import_options()])
 
     def words(self, launch: Sequence[str] = ()) -> list[str]:
         """The command as a process of its own."""

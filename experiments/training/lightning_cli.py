@@ -134,6 +134,8 @@ class SeparatrixCLI(LightningCLI):
         checkpoint, reason = read_checkpoint(config["ckpt_path"]), ""
         if "card" in checkpoint:
             reason = "an exported model, which is no state of a training; resume from the checkpoint behind it"
+        elif "version" in checkpoint:
+            reason = f"of version {checkpoint['version']}, whose losses were means; now they are sums: train anew"
         elif not is_of_a_whole_epoch(checkpoint):
             reason = "written within an epoch, where no training resumes exactly; give one written at an epoch's end"
         if fitting and reason:
@@ -262,7 +264,8 @@ class SeparatrixCLI(LightningCLI):
 
     def before_fit(self) -> None:
         """Refuse a run's folder that holds a training already, or one begun otherwise, and decode the corpus."""
-        if self._files.last.exists() and not self._get(self.config, "ckpt_path"):
+        holds_one = self._files.last.exists() or self._files.best.exists()
+        if holds_one and not self._resumes():
             raise InputError(f"{self._files.folder}: holds a training; --ckpt_path last resumes, another --run starts")
         if self._resumes() and self._files.configuration.exists():
             begun = read_configuration(str(self._files.configuration))
@@ -278,7 +281,8 @@ class SeparatrixCLI(LightningCLI):
         starts_others = not cluster_environment(self.trainer).creates_processes_externally
         if self.trainer.world_size == 1 or (self.trainer.num_nodes == 1 and starts_others):
             split = {"fit": None, "validate": "validation"}.get(str(self.subcommand), "test")
-            self.datamodule.build(split=split)
+            # Ranks that are started open the bank of all splits, whose name tells which clips it has.
+            self.datamodule.build(split=split if self.trainer.world_size == 1 else None)
             return
         try:
             self.datamodule.bank  # noqa: B018  (opened before any process group exists)

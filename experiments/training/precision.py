@@ -34,6 +34,10 @@ class PreciseTrainer(Trainer):
         **settings: Any,
     ) -> None:
         cuda = settings.get("accelerator", "auto") in ("auto", "gpu", "cuda") and torch.cuda.is_available()
+        if not cuda and torch.backends.mps.is_available():  # without float64, in which scores and clusters are computed
+            if settings.get("accelerator", "auto") not in ("auto", "cpu"):
+                raise InputError(f"--trainer.accelerator {settings['accelerator']}: has no 64-bit numbers; cpu has")
+            settings["accelerator"] = "cpu"
         device, name = ("cuda", "GPU") if cuda else ("cpu", "CPU")
         if precision == "auto":
             precision = "bf16-mixed" if runs_lstm(torch.bfloat16, device) else "32-true"
@@ -48,7 +52,12 @@ class PreciseTrainer(Trainer):
 
 @lru_cache
 def runs_lstm(dtype: torch.dtype, device: str) -> bool:
-    """Whether a device can run a recurrent layer in this type, forwards and backwards, found out by doing it once."""
+    """Whether a device can run a recurrent layer in this type, forwards and backwards.
+
+    A CPU is asked by doing it once; of a GPU torch knows, and a trial would be made on the first one by every rank.
+    """
+    if device == "cuda":
+        return dtype is torch.float16 or torch.cuda.is_bf16_supported(including_emulation=False)
     try:
         with torch.autocast(device, dtype), torch.random.fork_rng(devices=[]):
             states, _ = nn.LSTM(2, 2, bidirectional=True, device=device)(torch.zeros(1, 1, 2, device=device))

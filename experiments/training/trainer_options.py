@@ -39,6 +39,8 @@ def require_honoured(options: Mapping[str, Any], command: str) -> None:
         raise InputError(
             f"--trainer.strategy {kind}: shards a model, and with it the checkpoints; these models fit on a device; ddp"
         )
+    if kind.lower().endswith(("spawn", "fork", "notebook")):
+        raise InputError(f"--trainer.strategy {kind}: starts ranks as copies of this process; ddp as commands")
 
 
 def as_list(given: Any) -> list[Any]:

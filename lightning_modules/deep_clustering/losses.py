@@ -59,7 +59,8 @@ def whitened_k_means_loss(embedding: Tensor, dominant: Tensor, weight: Tensor) -
         [B], in [D - Q, D + Q]; 0, with gradient 0, where no bin has weight.
     """
     vv, yv, yy = (weight.shape[-1] * part for part in _normalised_gram(embedding, dominant, weight))
-    whitened = torch.linalg.solve_ex(vv + torch.eye(vv.shape[-1]).to(vv), yv.mT).result  # asks no GPU whether it could
+    unit = torch.eye(vv.shape[-1], dtype=vv.dtype, device=vv.device)
+    whitened = torch.linalg.solve_ex(vv + unit, yv.mT).result  # asks no GPU whether it could
     reference = yv / (yy + 1).unsqueeze(-1)
     loss = vv.shape[-1] + yy.shape[-1] - 2 * (whitened.mT * reference).sum((1, 2))
     return (loss * (yy.sum(-1) > 0)).to(embedding.dtype)

@@ -104,6 +104,7 @@ class DeepClustering(SeparatrixModule):
     """
 
     permutation_invariant = True
+    of_outputs = ("head", "activation", "input_floor", "floor_db")
 
     def __init__(
         self,
@@ -193,7 +194,8 @@ class DeepClustering(SeparatrixModule):
     @property
     def input_settings(self) -> tuple[Any, ...]:
         """What decides how `analyse` takes a mixture: the same of models that agree in it."""
-        return self.geometry, self.input_floor, self.floor_db, self.clustered_share
+        own = type(self).analyse, type(self).input_features
+        return self.geometry, self.input_floor, self.floor_db, self.clustered_share, *own
 
     def input_statistics(self, magnitude: Tensor) -> LevelStatistics:
         """What normalises the features of a mixture's parts, from the magnitude of the whole, [B, bins, F]."""
@@ -343,6 +345,9 @@ class DeepClustering(SeparatrixModule):
         gradient_clip_algorithm: str | None = None,
     ) -> None:
         if self.autoclip is not None:
+            scales = getattr(self.trainer.precision_plugin, "scaler", None) is not None
+            if scales and getattr(optimizer, "_step_supports_amp_scaling", False):
+                raise InputError("clip_percentile: gradients of 16-mixed stay scaled for a fused optimiser; unfuse it")
             self.autoclip(self.parameters())
         super().configure_gradient_clipping(optimizer, gradient_clip_val, gradient_clip_algorithm)
 

@@ -9,7 +9,7 @@ from typing import Any, Literal, NamedTuple, TypedDict
 import torch
 from torch import Tensor, nn
 
-from lightning_modules.base_module import SeparatrixModule
+from lightning_modules.base_module import SeparatrixModule, require_inherited
 from lightning_modules.batch import Batch
 from lightning_modules.deep_clustering.confidence import (
     Confidence,
@@ -274,6 +274,8 @@ def _without_confidence(estimates: Tensor) -> ModelOutput:
 def _separator(checkpoint: str) -> SeparatrixModule:
     """The model of a checkpoint; InputError where it makes no estimates."""
     model: SeparatrixModule = load_module(checkpoint, SeparatrixModule)
+    if isinstance(model, DeepClustering):
+        require_inherited(model, DeepClustering, ("forward", "embed"), "which a selection passes over")
     if not (model.separates and _sources(model)):
         raise InputError(
             f"{checkpoint}: a checkpoint of {type(model).__name__}, which makes no estimates; leave it out"

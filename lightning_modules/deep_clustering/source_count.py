@@ -6,7 +6,7 @@ from typing import Any, TypedDict
 import torch
 from torch import Tensor
 
-from lightning_modules.base_module import SeparatrixModule
+from lightning_modules.base_module import SeparatrixModule, require_inherited
 from lightning_modules.batch import Batch
 from lightning_modules.deep_clustering.confidence import Confidence
 from lightning_modules.deep_clustering.module import DeepClustering
@@ -47,7 +47,10 @@ class SourceCount(SeparatrixModule):
     def __init__(self, checkpoint: str, counts: Sequence[int] = COUNTS) -> None:
         model = load_module(checkpoint, DeepClustering)
         model.require_embeddings(f"checkpoint: {checkpoint}")
+        require_inherited(model, DeepClustering, ["forward"], "which a search for the number passes over")
         super().__init__(model.geometry.sample_rate, model.geometry.window, model.geometry.hop)
+        if not counts:
+            raise InputError("counts: none; give the numbers of sources to choose from")
         for count in counts:
             require_whole(2, MOST_SOURCES, counts=count)
         self.counts = sorted(set(counts))

@@ -123,12 +123,14 @@ class _Attention(nn.Module):
 
     def forward(self, vectors: Tensor) -> Tensor:
         projected = self.projections(self.norm(vectors))
-        # In bfloat16 the CPU's attention takes up to ten times as long for short sequences.
         exact = projected.to(torch.promote_types(projected.dtype, torch.float32))
         # [B·S, heads, L, features / heads] each
         query, key, value = exact.unflatten(-1, (3, self.heads, -1)).permute(3, 0, 1, 4, 2, 5).flatten(1, 2)
+        # In bfloat16 the CPU's attention takes up to ten times as long for short sequences.
+        kind = exact.dtype if exact.is_cpu else projected.dtype
         with torch.autocast(vectors.device.type, enabled=False):
-            mixed = functional.scaled_dot_product_attention(rotated(query), rotated(key), value)
+            query, key, value = rotated(query).to(kind), rotated(key).to(kind), value.to(kind)
+            mixed = functional.scaled_dot_product_attention(query, key, value)
         return self.output(mixed.transpose(1, 2).flatten(2).to(projected.dtype)).unflatten(0, vectors.shape[:2])
 
 

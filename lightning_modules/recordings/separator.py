@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from lightning_modules.base_module import SeparatrixModule, require_inherited
 from lightning_modules.deep_clustering.module import DeepClustering
 from lightning_modules.deep_clustering.selection import ModelSelection
 from lightning_modules.deep_clustering.source_count import COUNTS
@@ -234,14 +235,10 @@ def _counts(
     return (sources,)
 
 
-def _require_no_other_way(model: object) -> None:
+def _require_no_other_way(model: SeparatrixModule) -> None:
     for kind, methods in _NOT_CALLED.items():
-        for method in methods if isinstance(model, kind) else ():
-            if getattr(type(model), method) is not getattr(kind, method):
-                raise InputError(
-                    f"{type(model).__name__}: has its own `{method}`, which windows of a recording cannot follow; "
-                    f"call the model itself on mixtures"
-                )
+        if isinstance(model, kind):
+            require_inherited(model, kind, methods, "which windows of a recording cannot follow")
 
 
 def _float32(samples: Tensor | np.ndarray) -> Tensor:

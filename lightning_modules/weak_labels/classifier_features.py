@@ -99,6 +99,7 @@ def with_silence(magnitude: Tensor, batch: Batch, share: float) -> tuple[Tensor,
     chance, depth = torch.rand(2, len(magnitude), 1, 1, device=magnitude.device)
     silent = chance < share
     attenuated = magnitude * 10 ** (-(30 + 30 * depth) / 20)
-    heard = (~silent).to(magnitude.dtype)
-    labels = {"frame_labels": batch.frame_labels * heard, "clip_labels": batch.clip_labels * heard.flatten(1)}
+    # Of silence everything is known, whatever is not of the mixture.
+    frames, clips = batch.frame_labels.masked_fill(silent, 0), batch.clip_labels.masked_fill(silent.flatten(1), 0)
+    labels = {"frame_labels": frames, "clip_labels": clips}
     return torch.where(silent, attenuated, magnitude), batch._replace(**labels)

@@ -62,6 +62,8 @@ class EventClassifier(WeakLabelModule):
         scheduler_interval: whether the schedule steps every `epoch` or every optimiser `step`.
     """
 
+    of_outputs = ("gain", "mel_bands", "root", "delta")
+
     def __init__(
         self,
         supervision: LabelSupervision = "frame",

@@ -70,7 +70,8 @@ def estimate_classification_loss(
     Returns:
         [B]
     """
-    related = torch.eye(activity.shape[1]).to(activity) if related is None else related
+    if related is None:
+        related = torch.eye(activity.shape[1], dtype=activity.dtype, device=activity.device)
     # [B, E, C, T]: l_i at j = i, 0 elsewhere; in a hierarchy also at the nodes above and below.
     target = related.unsqueeze(-1) * activity.unsqueeze(2) * activity.unsqueeze(1)
     known = pad((weight > 0).to(weight), (0, 0, 0, int(residual)), value=1.0)

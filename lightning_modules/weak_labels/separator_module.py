@@ -88,6 +88,8 @@ class WeakLabelSeparator(WeakLabelModule):
         scheduler_interval: whether the schedule steps every `epoch` or every optimiser `step`.
     """
 
+    related: Tensor  # of the tree's nodes, where the losses are
+    of_outputs = ("mask", "mask_activation", "mask_floor", "epsilon", "input_normalisation")
     replaceable = frozenset({"classifier", "external_classifier.program", "external_classifier.module"})
 
     def __init__(
@@ -155,6 +157,7 @@ class WeakLabelSeparator(WeakLabelModule):
         self.residual_weight = residual_weight
         self.classified_estimates = classified_estimates
         bins = self.geometry.bins
+        self.register_buffer("related", self.tree.related, persistent=False)
         self.network = made_of(network, nn.Module)(bins, mask_maps(len(classes), mask_activation, mask) * bins)
         require_every_frame(self.network)
         self.joint = joint_classifier is not None
@@ -280,7 +283,7 @@ class WeakLabelSeparator(WeakLabelModule):
             if self.classifier is not None and of_estimates is not None:
                 activity, weight = self.targets(batch, self.supervision, self.classifier.frame_reduction)
                 logits = logits_at_label_rate(of_estimates, self.supervision)
-                related = self.tree.related.to(weight)
+                related = self.related
                 on_estimates = estimate_classification_loss(logits, activity, weight, drawn, self.residual, related)
                 loss = loss + self.classification * on_estimates
             if isinstance(self.classifier, EventClassifier) and of_mixture is not None:

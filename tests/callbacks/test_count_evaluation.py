@@ -108,6 +108,8 @@ def test_rows_say_what_a_model_of_each_number_makes_of_each_mixture_and_which_is
 def test_numbers_that_lack_one_of_the_datas_are_refused(checkpoint, data):
     with pytest.raises(InputError, match=r"^counts: \[3, 4\]; mixtures of the data have 2 sources: add it$"):
         trainer().test(SourceCount(checkpoint, [4, 3]), datamodule=data, verbose=False)
+    with pytest.raises(InputError, match=r"^counts: none; give the numbers of sources"):
+        SourceCount(checkpoint, counts=[])
     with pytest.raises(InputError, match=r"^counts: 1; at least 2 is needed$"):
         SourceCount(checkpoint, [1, 2])
 

@@ -65,6 +65,8 @@ def test_a_run_of_the_sweep_trains_in_a_folder_of_its_own_and_logs_what_the_swee
     summaries = [record.summary for record in records if record.HasField("summary")]
     assert SWEEP["metric"]["name"] in {item.key for summary in summaries for item in summary.update}
     model = yaml.safe_load((folder / "r1" / "config.yaml").read_text())["model"]["init_args"]
+    trainer = yaml.safe_load((folder / "r1" / "config.yaml").read_text())["trainer"]
+    assert trainer["gradient_clip_val"] == 5.0  # of the preset's frame labels, five times that of strong ones
     assert model["supervision"] == "frame" and model["alpha"] == CHOSEN["model.alpha"]
     assert model["optimizer"]["init_args"]["lr"] == CHOSEN["model.optimizer.lr"]
 

@@ -38,6 +38,7 @@ REFUSED = [
     ("fit", {"accumulate_grad_batches": 0}, "one batch at least"),
     ("fit", {"val_check_interval": 5}, "less than or equal to the number of the training batches (2)"),
     ("fit", {"strategy": "fsdp"}, "ddp"),
+    ("fit", {"strategy": "ddp_spawn"}, "starts ranks as copies of this process; ddp as commands"),
     ("fit", {"plugins.class_path": "lightning.pytorch.plugins.io.TorchCheckpointIO"}, "CheckpointIO"),
     ("test", {"fast_dev_run": True}, "of `fit` only"),
 ]

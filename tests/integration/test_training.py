@@ -101,6 +101,7 @@ def test_where_there_is_no_best_checkpoint_the_next_epoch_is_the_best(trained, s
         ("data.corpus.seed", 7, "train_clips: "),
         ("seed_everything", 7, "seed_everything: 7, but 0 when the training began"),
         ("ckpt_path", "null", "holds a training; --ckpt_path last resumes"),
+        ("ckpt_path", "{trained}", "holds a training; --ckpt_path last resumes"),  # of another folder
     ],
 )
 def test_a_setting_that_decides_a_result_is_refused_with_both_its_values(
@@ -108,6 +109,7 @@ def test_a_setting_that_decides_a_result_is_refused_with_both_its_values(
 ):
     shutil.copytree(trained / "cut", tmp_path / "run")
     before = separatrix.listing(tmp_path / "run")
+    value = trained / "cut" / CHECKPOINTS[1] if value == "{trained}" else value
     settings = {**steep(3), "run": tmp_path / "run", "ckpt_path": "last", setting: value}
     outcome = separatrix.run("fit", *separatrix.arguments("strong", settings))
     (line,) = [line for line in outcome.err.splitlines() if line.startswith("separatrix fit: ")]

@@ -50,6 +50,7 @@ FITS = [
     ("strong", {"run": "{tmp}/file/run"}, "cannot be written to; choose another --run"),
     ("frame", {"model.classifier": "{tmp}/classifier.ckpt"}, "no such checkpoint"),
     ("frame", {"model.classifier": STRONG}, "a checkpoint of WeakLabelSeparator; one of EventClassifier is needed"),
+    ("strong", {"ckpt_path": "{tmp}/old.ckpt"}, "of version 0.1.0, whose losses were means; now they are sums"),
     ("strong", {"ckpt_path": "{tmp}/strong.safetensors"}, "an exported model, which is no state of a training"),
 ]
 TESTS = [
@@ -57,6 +58,7 @@ TESTS = [
     ("strong", {}, "--ckpt_path: needed, such as `best` of the run"),
     ("strong", {"ckpt_path": STRONG, "data.sample_rate": 16000}, "the model has 16000, the checkpoint 8000"),
     ("strong", {"ckpt_path": STRONG, "model.network.units": 7}, "give the settings of its training"),
+    ("strong", {"ckpt_path": STRONG, "model.epsilon": 0.5}, "epsilon: the model has 0.5, the checkpoint"),
     ("strong", {"ckpt_path": FRAME}, "a checkpoint of EventClassifier; one of WeakLabelSeparator is needed"),
 ]
 
@@ -85,6 +87,8 @@ def test_an_unset_variable_is_no_folder(words, told, refused):
 )
 def test_a_wrong_setting_is_named(command, row, given, told, separatrix, refused, tmp_path):
     (tmp_path / "file").write_text("")
+    earlier = {"module": "WeakLabelSeparator", "hyper_parameters": {"learning_rate": 0.1}, "state_dict": {}}
+    torch.save(earlier, tmp_path / "old.ckpt")
     if "strong.safetensors" in str(given):
         separatrix.succeed("export", separatrix.best("strong"), "--output", tmp_path / "strong.safetensors")
     places = {"tmp": tmp_path, **{name: separatrix.best(name) for name in ("classifier_frame", "strong")}}

@@ -16,7 +16,7 @@ def test_the_mixtures_of_a_loss_that_is_not_finite_are_named_with_their_batch(va
         watch.record(losses, indices, split="validation", epoch=4)
     told = str(refused.value)
     assert f"loss: {value} in epoch 5 for validation mixtures 7, 19 (batch: 40, 7, 3, 19)" in told
-    assert "--split validation --start 7 --mixtures 1" in told
+    assert "--split validation --start 7 --mixtures 1 --output MIXTURE` renders it again" in told
 
 
 def test_of_what_was_collected_the_first_culprit_is_named():

@@ -61,6 +61,23 @@ def test_the_activation_of_masks_was_called_masks(model):
     assert settings["mask_activation"] == "softmax" and "masks" not in settings and len(told) == 1
 
 
+def test_settings_of_a_class_of_ones_own_are_what_they_are(capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "my_separators.py").write_text(
+        "from separatrix import WeakLabelSeparator\n"
+        "class Dropped(WeakLabelSeparator):\n"
+        "    def __init__(self, dropout: float = 0.0, masks: int = 1, **settings):\n"
+        "        super().__init__(**settings)\n"
+    )
+    (tmp_path / "mine.yaml").write_text("model: {class_path: my_separators.Dropped, init_args: {masks: 3}}")
+    words = ["fit", "--config", "weak_labels/base", "--config", "mine.yaml", "--model.dropout", "0.5"]
+    assert main([*words, "--print_config"]) == 0
+    printed = capsys.readouterr()
+    settings = yaml.safe_load(printed.out)["model"]["init_args"]
+    assert (settings["dropout"], settings["masks"]) == (0.5, 3) and "is called" not in printed.err
+
+
 def test_configurations_sections_and_values_of_before_are_those_of_today(capsys, tmp_path):
     (tmp_path / "mine.yaml").write_text(
         "optimizer: null\nlr_scheduler: null\ntrainer: {use_distributed_sampler: true}\n"

@@ -60,6 +60,7 @@ def test_what_cannot_be_imported_is_refused_in_one_line(arguments, message, caps
 
 
 def test_modules_of_ones_own_are_found_among_settings():
+    find_in_current_folder()
     settings = {
         "network": {"class_path": "own_one.Net", "init_args": {"inner": [{"class_path": "own_two.Layer"}]}},
         "optimizer": {"class_path": "torch.optim.Adam"},

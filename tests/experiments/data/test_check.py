@@ -113,6 +113,7 @@ def test_a_corpus_of_links_is_refused_once_and_read_when_told_to(urbansound_fact
     assert error.count("leads out of") == 1 and "--follow-links" in error
     status, report, _ = run(capsys, "urbansound8k", "--root", str(root), "--follow-links", *FEW)
     assert status == 0 and "12 clips decoded: 0 broken" in report
+    assert "--follow-links" in report.partition("\nnext ")[2]  # or what comes next is refused
 
 
 @pytest.mark.parametrize("terminal", [True, False])

@@ -13,6 +13,7 @@ from experiments.reproduction import run_stages as module
 from experiments.reproduction.run_stages import run_stages
 from experiments.reproduction.stage import Record, Stage
 from experiments.reproduction.time_left import Forecast
+from lightning_modules import choices
 from lightning_modules.errors import InputError
 
 
@@ -39,6 +40,14 @@ def test_stages_run_once_in_their_order(tmp_path, commands):
     assert commands == [list(s.arguments) for s in stages]
     run_stages(stages, jobs=1)
     assert len(commands) == 3
+
+
+def test_what_is_imported_by_name_is_known_to_every_stage_and_no_part_of_what_it_is(tmp_path, monkeypatch):
+    alone = stage(tmp_path, "a")
+    before = Record(alone, []).fingerprint
+    monkeypatch.setattr(choices, "named_modules", {"my_classes"})
+    assert alone.command()[-2:] == alone.words(["srun"])[-2:] == ["--import", "my_classes"]
+    assert alone.shown().endswith(" --import my_classes") and Record(alone, []).fingerprint == before
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b"7", b'{"state": "complete"}', b"\xff", b"[" * 100_000])

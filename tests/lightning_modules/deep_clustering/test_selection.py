@@ -215,6 +215,27 @@ def test_a_checkpoint_of_another_module_is_refused_with_both_kinds_named(saved, 
         ModelSelection([saved("speech"), path])
 
 
+class Halved(DeepClustering):
+    def forward(self, mixture, mixture_ids=None):
+        return super().forward(mixture, mixture_ids) / 2
+
+
+class Flat(DeepClustering):
+    def input_features(self, magnitude, statistics=None):
+        return torch.zeros_like(super().input_features(magnitude, statistics))
+
+
+def test_what_a_subclass_does_in_its_own_way_is_done_or_refused(saved, tmp_path):
+    batch = random_batch()
+    settings = load_module(saved("speech"), DeepClustering).hparams
+    with pytest.raises(InputError, match=r"^Halved: has its own `forward`, which a selection passes over"):
+        ModelSelection([saved("speech"), write(Halved(**settings), tmp_path / "halved.ckpt")])
+    torch.manual_seed(0)
+    flat = write(Flat(**settings), tmp_path / "flat.ckpt")
+    both = ModelSelection([saved("speech"), flat]).select(batch.mixture, batch.indices)["estimates"][1]
+    assert torch.equal(both, load_module(flat, Flat).eval()(batch.mixture, batch.indices))
+
+
 @pytest.fixture(scope="module")
 def mixed(saved, tmp_path_factory) -> list[str]:
     """A deep clustering model between two separators without embeddings."""
