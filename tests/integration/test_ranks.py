@@ -45,6 +45,13 @@ def test_torchruns_ranks_write_the_rows_of_one_process_and_resume_with_one_mixtu
         assert len(re.findall(f"^{told}", outcome.out, re.MULTILINE)) == 1
 
 
+def test_an_evaluation_on_several_devices_builds_a_bank_that_all_ranks_open(separatrix, tmp_path):
+    settings = {**ranks(2), "data.bank_folder": tmp_path / "banks", "ckpt_path": separatrix.best("strong")}
+    outcome = separatrix.run_process("test", *separatrix.arguments("strong", settings), "--run", tmp_path / "run")
+    assert outcome.status == 0, outcome.err
+    assert (tmp_path / "run" / "scores.csv").exists() and len(list((tmp_path / "banks").iterdir())) == 1
+
+
 @pytest.mark.soak
 @pytest.mark.parametrize(("command", "row"), [("test", "strong"), ("validate", "strong"), ("test", "classifier_frame")])
 def test_ranks_make_exactly_the_files_and_figures_of_one_process(command, row, separatrix, tmp_path):
