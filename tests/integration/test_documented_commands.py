@@ -181,7 +181,7 @@ def test_a_reader_can_do_what_the_documentation_says(document, corpora, separatr
         (tmp_path / name).symlink_to(target)
     for name in ("recording.wav", "street.wav", "talk.wav"):
         soundfile.write(name, tone(1), 16_000)
-    for domain in ("speech", "music"):
+    for domain in ("speech", "music") if document != "README.md" else ():  # which trains what it uses
         trainer = Trainer(accelerator="cpu", logger=False, enable_progress_bar=False)
         trainer.strategy.connect(DeepClustering(domain, network=partial(BLSTM, units=4, layers=1), dimensions=3))
         trainer.save_checkpoint(tmp_path / "runs" / domain / "checkpoints" / "best.ckpt")
