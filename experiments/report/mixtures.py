@@ -53,8 +53,13 @@ def separator_of(run: Run) -> LightningModule:
         with contextlib.suppress(ImportError, ValueError):
             importlib.import_module(module)
             named_modules.add(module)
-    tested = lies_in(run.folder.resolve().parent, str(run.evaluation.get("ckpt_path") or run.files.best))
-    path = tested if Path(tested).is_file() else run.files.best  # of a folder that was renamed since
+    path, folder = run.files.best, run.folder.resolve()
+    if tested := run.evaluation.get("ckpt_path"):
+        tested = Path(str(tested))
+        if tested.parts[-3:-1] == (folder.name, path.parent.name):  # its own, wherever the folder lies now
+            path = path.with_name(tested.name)
+        elif tested.is_file():
+            path = tested
     return load_module(path, WeakLabelSeparator, DeepClustering).eval()
 
 

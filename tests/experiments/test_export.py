@@ -122,7 +122,7 @@ def test_scores_of_a_classifier_are_null_where_it_has_none(run):
 def test_scores_are_only_those_of_the_weights_that_were_tested(run):
     assert read_card(run / "checkpoints" / "last.ckpt")["scores"] is None
     test = run / "test.yaml"
-    for setting, value, known in (("optimizer", "torch.optim.SGD", True), ("masks", "softmax", False)):
+    for setting, value, known in (("optimizer", "torch.optim.SGD", True), ("mask_activation", "softmax", False)):
         configuration = yaml.safe_load(test.read_text())
         configuration["model"]["init_args"][setting] = value
         test.write_text(yaml.safe_dump(configuration))
@@ -251,7 +251,7 @@ TRANSFORMER = partial(TFLocoformer, bands=3, features=8, hidden=3, layers=1, mer
 MODULES = {
     "separator": lambda: WeakLabelSeparator(network=BANDS, input_normalisation="mixture", **SETTINGS),
     "transformer": lambda: WeakLabelSeparator(network=TRANSFORMER, **SETTINGS),
-    "complex separator": lambda: WeakLabelSeparator(network=TWO_LAYERS, mask="complex", masks="softmax", **SETTINGS),
+    "complex": lambda: WeakLabelSeparator(network=TWO_LAYERS, mask="complex", mask_activation="softmax", **SETTINGS),
     "classifier": lambda: EventClassifier(network=partial(CRNN, channels=[2, 3, 4], units=3), **SETTINGS),
     "deep clustering": lambda: DeepClustering(network=TWO_LAYERS, dimensions=3, **GEOMETRY),
     "chimera": lambda: DeepClustering(network=BANDS, dimensions=3, head="both", **GEOMETRY),

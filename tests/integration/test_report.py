@@ -42,7 +42,7 @@ def test_a_bank_is_made_again_and_estimates_of_other_weights_than_those_tested_a
     checkpoint = torch.load(path, weights_only=True)
     checkpoint["state_dict"] = {name: -weight for name, weight in checkpoint["state_dict"].items()}
     torch.save(checkpoint, path)
-    configuration = folder / "config.yaml"
+    configuration = folder / "test.yaml"
     configuration.write_text(configuration.read_text().replace(str(separatrix.banks), str(tmp_path / "new")))
     outcome = separatrix.succeed("report", folder, "--examples", "1")
     assert "missing:" not in outcome.out and players(folder / "report.html") and list((tmp_path / "new").iterdir())
@@ -68,7 +68,7 @@ def test_one_selection_has_a_page_of_its_own(separatrix, model_selection, tmp_pa
 
 def test_a_corpus_that_is_gone_costs_the_sounds_alone(separatrix, weak_labels, tmp_path):
     folder = shutil.copytree(weak_labels.output / "strong", tmp_path / "strong")
-    configuration = folder / "config.yaml"
+    configuration = folder / "test.yaml"
     settings = yaml.safe_load(configuration.read_text())
     gone = {"class_path": "UrbanSound8K", "init_args": {"root": str(tmp_path / "gone")}}
     settings["data"]["init_args"] |= {"corpus": gone}
