@@ -18,7 +18,7 @@ from lightning_modules.scores.fitted_ensembles import FittedEnsembles
 from lightning_modules.scores.programmes import JOINS, PICKING, WHOLE
 from lightning_modules.scores.rows import recordings_field
 from lightning_modules.scores.selection_rows import SELECTION_SCORES, SIGNAL_FEATURES, Evaluated
-from lightning_modules.separation_scores import compare, score_comparison
+from lightning_modules.separation_scores import LeftOut, Score, compare, score_comparison
 
 Estimates = dict[tuple[str, str], tuple[Tensor, list[str]]]  # by windows and rule: [Q, T], and each segment's models
 
@@ -57,11 +57,22 @@ def programme_rows(
         scores = []
         for region in regions:
             before, *after = compare(truth[..., region], [each[..., region] for each in signals])
-            rows = [score_comparison(before, each, *of_all) for each in after]
-            scores.append([float(np.mean([row.si_sdr for row in of])) for of in rows])
+            scores.append(mean_si_sdr([score_comparison(before, each, *of_all) for each in after]))
         described = index, segment, programme.domains[segment], recordings_field(programme.recordings[segment])
         for (way, (_, models)), si_sdr in zip(found.items(), zip(*scores, strict=True), strict=True):
             yield *described, *way, models[segment], *si_sdr
+
+
+def mean_si_sdr(separations: Sequence[Sequence[Score]]) -> list[float]:
+    """Mean over the sources of each separation of one mixture, in dB; NaN where one has none.
+
+    As in the rows of a selection, a silent estimate scores as the worst of the mixture and all other estimates.
+    """
+    found = np.array([[row.si_sdr for row in rows] for rows in separations])
+    silent = np.array([[row.left_out is LeftOut.SILENT_ESTIMATE for row in rows] for rows in separations])
+    of_others = np.where(silent, np.inf, found)
+    worst = np.minimum([row.input_si_sdr for row in separations[0]], of_others.min(0))
+    return np.where(silent, worst, of_others).mean(1).tolist()
 
 
 def _estimates(

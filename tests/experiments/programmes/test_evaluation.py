@@ -10,7 +10,7 @@ from tiny_systems import Bands, saved, si_sdr
 
 from datamodules.programmes import Programme
 from experiments.programmes import evaluation
-from experiments.programmes.evaluation import programme_rows
+from experiments.programmes.evaluation import mean_si_sdr, programme_rows
 from lightning_modules.deep_clustering.module import DeepClustering
 from lightning_modules.deep_clustering.selection import ModelSelection
 from lightning_modules.networks import BLSTM
@@ -18,6 +18,7 @@ from lightning_modules.recordings.separator import Separator
 from lightning_modules.scores.fitted_ensembles import FittedEnsembles
 from lightning_modules.scores.programmes import JOINS, PROGRAMME_COLUMNS, WHOLE
 from lightning_modules.scores.selection_rows import SELECTION_SCORES, SIGNAL_FEATURES, Evaluated
+from lightning_modules.separation_scores import LeftOut, Score
 
 RATE = 8000
 WINDOWS = {"0.7": 0.7, "0.3": 0.3}
@@ -147,6 +148,17 @@ def test_where_the_joins_are_known_it_is_each_mixture_by_itself_under_every_rule
 def test_near_a_join_is_one_sample_at_least_which_has_no_score(selection, fitted):
     for row in programme_rows(selection, fitted, drawn(2), 0, {}, 1e-9):
         assert np.isnan(row[-2]) and row[-1] == pytest.approx(row[-3], abs=0.01)
+
+
+def test_a_silent_estimate_scores_as_the_worst_of_mixture_and_other_estimates():
+    silent, none = LeftOut.SILENT_ESTIMATE, LeftOut.NO
+    first = [(none, -1.0, 4.0), (silent, -3.0, np.nan)]
+    second = [(none, -1.0, -6.0), (none, -3.0, 2.0)]
+    third = [(silent, -1.0, np.nan), (none, -3.0, -8.0)]
+    separations = [[Score(0, "source", *row) for row in rows] for rows in (first, second, third)]
+    assert mean_si_sdr(separations) == [(4 - 8) / 2, (-6 + 2) / 2, (-6 - 8) / 2]
+    gone = [[Score(0, "source", LeftOut.SILENT_SOURCE, np.nan, np.nan), *rows[1:]] for rows in separations]
+    assert np.isnan(mean_si_sdr(gone)).all()
 
 
 def test_one_model_for_all_is_the_most_confident_one_of_the_whole(found, selection):
