@@ -13,10 +13,11 @@ from callbacks.selection_evaluation import selection_scores
 from datamodules.programmes import Programme
 from lightning_modules.base_module import SeparatrixModule
 from lightning_modules.deep_clustering.selection import ModelSelection, Selection
-from lightning_modules.recordings.windows import Window, in_one_order, joined, planned
+from lightning_modules.errors import InputError
+from lightning_modules.recordings.windows import SHORTEST, Window, in_one_order, joined, planned
 from lightning_modules.scores.fitted_ensembles import FittedEnsembles
 from lightning_modules.scores.programmes import JOINS, PICKING, WHOLE
-from lightning_modules.scores.rows import recordings_field
+from lightning_modules.scores.rows import Floats, recordings_field
 from lightning_modules.scores.selection_rows import SELECTION_SCORES, SIGNAL_FEATURES, Evaluated
 from lightning_modules.separation_scores import LeftOut, Score, compare, score_comparison
 
@@ -70,9 +71,13 @@ def mean_si_sdr(separations: Sequence[Sequence[Score]]) -> list[float]:
     """
     found = np.array([[row.si_sdr for row in rows] for rows in separations])
     silent = np.array([[row.left_out is LeftOut.SILENT_ESTIMATE for row in rows] for rows in separations])
-    of_others = np.where(silent, np.inf, found)
-    worst = np.minimum([row.input_si_sdr for row in separations[0]], of_others.min(0))
-    return np.where(silent, worst, of_others).mean(1).tolist()
+    return _with_silent(found, silent, np.array([row.input_si_sdr for row in separations[0]])).mean(1).tolist()
+
+
+def _with_silent(si_sdr: Floats, silent: NDArray[np.bool_], of_mixture: Floats) -> Floats:
+    """SI-SDR of systems, [S, Q], with that of silent estimates: the worst of the mixture, [Q], and all others."""
+    of_others = np.where(silent, np.inf, si_sdr)
+    return np.where(silent, np.minimum(of_mixture, of_others.min(0)), of_others)
 
 
 def _estimates(
@@ -89,8 +94,11 @@ def _estimates(
     # The draws of segments are those of their domain's own evaluation.
     segments = [Window(start, stop, start, stop) for start, stop in pairwise(programme.bounds)]
     plans = {JOINS: (segments, programme.indices, 0)}
+    rate = selection.geometry.sample_rate
     for name, seconds in windows.items():
-        plan, fade = planned(mixture.shape[-1], round(seconds * selection.geometry.sample_rate), grid)
+        if seconds * rate < SHORTEST * grid:
+            raise InputError(f"windows: {name}; at least {SHORTEST * grid / rate:g} s are needed")
+        plan, fade = planned(mixture.shape[-1], round(seconds * rate), grid)
         plans[name] = plan, [0] * len(plan), fade
     found: Estimates = {}
     for name, (plan, ids, fade) in plans.items():
@@ -145,14 +153,17 @@ def _evaluated(
 
 def _si_sdr(programme: Programme, window: Window, separated: Selection) -> list[float]:
     """Of each model in the window's own part, in dB: mean over its samples, segments in a best order each."""
-    total = np.zeros(len(separated["estimates"]))
+    total, mixture = np.zeros(len(separated["estimates"])), programme.mixture[None, None]
     for start, stop in pairwise(programme.bounds):
         begin, end = max(start, window.own_start), min(stop, window.own_stop)
         if begin < end:
             parts = separated["estimates"][..., begin - window.start : end - window.start]
-            pairs = compare(programme.sources[None, :, begin:end], list(parts))
-            of_models = [float(each.in_best_order().si_sdr.diagonal(dim1=1, dim2=2).mean()) for each in pairs]
-            total += (end - begin) * np.array(of_models)
+            before, *pairs = compare(programme.sources[None, :, begin:end], [mixture[..., begin:end], *parts])
+            ordered = [each.in_best_order() for each in pairs]
+            si_sdr = torch.cat([each.si_sdr.diagonal(dim1=1, dim2=2) for each in ordered])
+            silent = torch.cat([each.silent for each in ordered])
+            of_sources = _with_silent(si_sdr.numpy(), silent.numpy(), before.si_sdr[0, 0].numpy())
+            total += (end - begin) * of_sources.mean(1)
     return (total / (window.own_stop - window.own_start)).tolist()
 
 

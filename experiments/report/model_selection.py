@@ -81,9 +81,8 @@ def confidence_charts(evaluated: Evaluated) -> Charts:
         if not (evaluated.domain == domain).any():
             continue
         title, alternative = domain, f"Confidence against SI-SDR in {domain}, coloured by model."
-        if domain in evaluated.models:
-            _, confidence, si_sdr = points(evaluated, domain, domain)
-            r = correlation(confidence, si_sdr)
+        _, confidence, si_sdr = points(evaluated, domain, domain)
+        if np.isfinite(r := correlation(confidence, si_sdr)):
             title = f"{domain}: r = {r:.2f} (own model)"
             alternative += f" Pearson correlation of its own model's sources: {r:.2f}, n = {len(si_sdr)}."
         drawn.append(charts.confidence_chart(evaluated, domain, title, alternative))

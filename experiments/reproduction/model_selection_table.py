@@ -155,7 +155,7 @@ def score_table(found: Findings) -> Table:
         beside = (f"{theirs:z.1f}", round(score.mean, 1) - round(theirs, 1)) if theirs is not None else ()
         cells = rows.setdefault(score.row, [name_of(score.row, evaluated.models)])
         cells.append(Cell(f"{score.mean:z.1f} ± {score.std:z.1f}", *beside))
-    rows["n"] = ["n", *({score.domain: str(score.n) for score in found.scores}.values())]
+    mixtures: list[str | Cell] = ["n", *({score.domain: str(score.n) for score in found.scores}.values())]
     notes = [
         "SI-SDR (the paper says SDR), mean over the sources. Mean ± standard deviation over mixtures, of random also "
         "over its choices; `mean`: domains count alike.",
@@ -174,7 +174,7 @@ def score_table(found: Findings) -> Table:
             f"{domain}: {count} silent estimates of the {model} model, scored as the worst of the unprocessed mixture "
             "and all models' other estimates of the source."
         )
-    return Table("SI-SDR, dB", ["dB", *found.domains], list(rows.values()), notes, source=SOURCE)
+    return Table("SI-SDR, dB", ["dB", *found.domains], [*rows.values(), mixtures], notes, source=SOURCE)
 
 
 def name_of(row: str, models: Sequence[str]) -> str:
@@ -254,11 +254,11 @@ def confusion_table(title: str, ours: Confusion, published: Mapping[tuple[str, s
         rows[model].append(Cell(str(n), str(published.get((model, domain), "")), share=share))
     for model, cells in rows.items():
         cells.append(ratio("precision", model))
-    rows["recall"] = ["recall", *(ratio("recall", domain) for domain in ours.domains), ""]
+    recall: list[str | Cell] = ["recall", *(ratio("recall", domain) for domain in ours.domains), ""]
     notes = []
     if not np.isnan(ours.accuracy()):
         notes = [f"Accuracy {_beside(ours.accuracy(), theirs and theirs.accuracy(), '.1%').lines(' ')}."]
-    return Table(title, ["picked \\ true", *ours.domains, "precision"], list(rows.values()), notes, source=SOURCE)
+    return Table(title, ["picked \\ true", *ours.domains, "precision"], [*rows.values(), recall], notes, source=SOURCE)
 
 
 def correlation_table(

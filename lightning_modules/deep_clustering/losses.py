@@ -87,7 +87,8 @@ def mask_inference_loss(masks: Tensor, magnitude: Tensor, source_magnitudes: Ten
     # NaN stays in the loss: any order will do.
     orders = [linear_sum_assignment(error)[1] for error in errors.detach().nan_to_num().cpu().numpy()]
     order = torch.tensor(np.array(orders), device=errors.device).unsqueeze(-1)
-    total = magnitude.sum(-1, dtype=torch.float64).clamp_min(torch.finfo(torch.float64).tiny)  # silent: 0 / tiny = 0
+    # Silent: 0 / tiny = 0, and 1 / tiny, the gradient's, is finite in the magnitudes' type.
+    total = magnitude.sum(-1, dtype=torch.float64).clamp_min(torch.finfo(magnitude.dtype).tiny)
     return (errors.gather(2, order).sum((1, 2)) / total).to(masks.dtype)
 
 

@@ -225,6 +225,8 @@ def _counts(
         return None
     if isinstance(model, WeakLabelSeparator):
         raise InputError(f"sources: {sources}; a weak-label model has its classes: leave it out")
+    if sources == model.sources:
+        return None
     for each in model.deep_clustering_models:
         each.require_embeddings(f"sources: {sources}")
     if sources == "auto":

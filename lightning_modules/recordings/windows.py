@@ -7,6 +7,8 @@ import torch
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
+SHORTEST = 8  # of the grid's lengths in a window
+
 
 class Window(NamedTuple):
     """A stretch of a recording, in samples from its beginning."""
@@ -35,9 +37,9 @@ def windows(samples: int, length: int, overlap: int, grid: int) -> list[Window]:
 def planned(samples: int, length: int, grid: int) -> tuple[list[Window], int]:
     """The windows of a recording, which overlap by a quarter, and the length of the fade from one to the next.
 
-    `length` is that of a window at most; a short one is lengthened to eight times the grid.
+    `length` is that of a window at most; a short one is lengthened to `SHORTEST` times the grid.
     """
-    length = max(length, 8 * grid)
+    length = max(length, SHORTEST * grid)
     return windows(samples, length, length // 4, grid), length // 16
 
 

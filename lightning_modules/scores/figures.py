@@ -26,10 +26,8 @@ def confidence_figure(evaluated: Evaluated, title: str = "", most: int = 1000) -
     panels = figure.subplots(1, max(len(domains), 1), sharex=True, sharey=True, squeeze=False)[0]
     panels[0].set_ylabel("SI-SDR of a separated source (dB)")
     for panel, domain in zip(panels, domains, strict=False):
-        heading = domain
-        if domain in evaluated.models:
-            _, confidence, si_sdr = points(evaluated, domain, domain)
-            heading = f"{domain}: r = {correlation(confidence, si_sdr):.2f} (own model)"
+        r = correlation(*points(evaluated, domain, domain)[1:])
+        heading = f"{domain}: r = {r:.2f} (own model)" if np.isfinite(r) else domain
         draw_confidence(panel, evaluated, domain, most)
         panel.set_title(heading, fontsize=11, parse_math=False)
         panel.set_xlabel("confidence")

@@ -182,7 +182,7 @@ def points(
     Number of the mixture, confidence (or another score, [N, M]), SI-SDR in dB, [P] each.
     """
     score = evaluated.confidence if score is None else score
-    models = np.array([i for i, name in enumerate(evaluated.models) if model in (None, name)])
+    models = np.array([i for i, name in enumerate(evaluated.models) if model in (None, name)], int)
     mixtures = np.flatnonzero(evaluated.domain == domain)
     si_sdr = evaluated.source_si_sdr[np.ix_(mixtures, models)]
     confidence = np.broadcast_to(score[np.ix_(mixtures, models)][..., None], si_sdr.shape)

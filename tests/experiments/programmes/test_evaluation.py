@@ -13,16 +13,20 @@ from experiments.programmes import evaluation
 from experiments.programmes.evaluation import mean_si_sdr, programme_rows
 from lightning_modules.deep_clustering.module import DeepClustering
 from lightning_modules.deep_clustering.selection import ModelSelection
+from lightning_modules.errors import InputError
 from lightning_modules.networks import BLSTM
 from lightning_modules.recordings.separator import Separator
+from lightning_modules.recordings.windows import Window
 from lightning_modules.scores.fitted_ensembles import FittedEnsembles
 from lightning_modules.scores.programmes import JOINS, PROGRAMME_COLUMNS, WHOLE
 from lightning_modules.scores.selection_rows import SELECTION_SCORES, SIGNAL_FEATURES, Evaluated
-from lightning_modules.separation_scores import LeftOut, Score
+from lightning_modules.separation_scores import LeftOut, Score, score_separation
 
 RATE = 8000
 WINDOWS = {"0.7": 0.7, "0.3": 0.3}
 NEAR = 0.15
+LENGTH = 4000  # of the first segment, in samples
+OF_ALL = torch.ones(1, 2), torch.zeros(1), ["noise", "hum"]  # present classes, indices, names
 
 
 def model(domain: str, seed: int) -> DeepClustering:
@@ -70,7 +74,7 @@ def fitted() -> FittedEnsembles:
 def drawn(segments: int = 4, seed: int = 0) -> Programme:
     """Bursts of noise beside a hum; of segments of different lengths."""
     generator = torch.Generator().manual_seed(seed)
-    lengths = [4000 + 400 * number for number in range(segments)]
+    lengths = [LENGTH + 400 * number for number in range(segments)]
     bounds = [0, *np.cumsum(lengths).tolist()]
     time = torch.arange(bounds[-1]) / RATE
     noise = 0.1 * torch.randn(bounds[-1], generator=generator) * (0.2 + ((17 * time).sin() > 0.3))
@@ -152,13 +156,28 @@ def test_near_a_join_is_one_sample_at_least_which_has_no_score(selection, fitted
 
 def test_a_silent_estimate_scores_as_the_worst_of_mixture_and_other_estimates():
     silent, none = LeftOut.SILENT_ESTIMATE, LeftOut.NO
-    first = [(none, -1.0, 4.0), (silent, -3.0, np.nan)]
-    second = [(none, -1.0, -6.0), (none, -3.0, 2.0)]
-    third = [(silent, -1.0, np.nan), (none, -3.0, -8.0)]
+    first = [(none, -7.0, 4.0), (silent, -3.0, np.nan)]
+    second = [(none, -7.0, -6.0), (none, -3.0, 2.0)]
+    third = [(silent, -7.0, np.nan), (none, -3.0, -8.0)]
     separations = [[Score(0, "source", *row) for row in rows] for rows in (first, second, third)]
-    assert mean_si_sdr(separations) == [(4 - 8) / 2, (-6 + 2) / 2, (-6 - 8) / 2]
+    assert mean_si_sdr(separations) == [(4 - 8) / 2, (-6 + 2) / 2, (-7 - 8) / 2]
     gone = [[Score(0, "source", LeftOut.SILENT_SOURCE, np.nan, np.nan), *rows[1:]] for rows in separations]
     assert np.isnan(mean_si_sdr(gone)).all()
+
+
+def test_the_oracle_knows_a_silent_estimate_by_the_same_rule():
+    programme, window = drawn(2), Window(0, LENGTH, 0, LENGTH)
+    sources, mixture = programme.sources[:, :LENGTH], programme.mixture[:LENGTH]
+    fair = sources + 0.3 * sources.flip(0)
+    systems = [torch.stack([fair[0], torch.zeros(LENGTH)]), fair, torch.stack([mixture, fair[1]])]
+    rows = [score_separation(mixture[None], sources[None], each[None], *OF_ALL) for each in systems]
+    seen = evaluation._si_sdr(programme, window, {"estimates": torch.stack(systems).unsqueeze(1)})
+    assert seen == pytest.approx(mean_si_sdr(rows)) and seen[0] < seen[1]
+
+
+def test_windows_too_short_to_be_taken_at_their_word_are_refused(selection, fitted):
+    with pytest.raises(InputError, match=r"^windows: 0\.05; at least 0\.064 s are needed$"):
+        list(programme_rows(selection, fitted, drawn(2), 0, {"0.05": 0.05}, NEAR))
 
 
 def test_one_model_for_all_is_the_most_confident_one_of_the_whole(found, selection):

@@ -146,6 +146,10 @@ def test_the_number_of_sources_of_a_recording_is_the_most_confident_one_or_that_
     three = Separator(selection(1, bounded=False), "segment", window=SHORT, sources=3)(x, RATE)
     assert torch.equal(torch.cat(list(three.sources.values())), found["domain0, 3 sources"][1])
     assert [*three.sources] == ["source_1", "source_2", "source_3"]
+    for head in ("embeddings", "masks", "both"):  # their own number, said or not
+        own = selection(settings=[{"head": head}])
+        said, unsaid = (Separator(own, window=SHORT, sources=number)(x, RATE).sources for number in (2, None))
+        assert all(torch.equal(said[name], unsaid[name]) for name in ("source_1", "source_2"))
     refused = [(1, "sources: 1; at least 2"), ("some", "sources: 'some'; a whole"), ("auto", "sources: auto; segments")]
     for sources, message in refused:
         with pytest.raises(InputError, match=f"^{message}[^\n]*$"):

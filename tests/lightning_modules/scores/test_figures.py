@@ -46,6 +46,13 @@ def test_confidence_figure_has_a_labelled_panel_per_domain_and_all_points(evalua
     assert (tmp_path / "confidence.png").stat().st_size > 10_000
 
 
+def test_a_domain_whose_own_model_has_no_confidence_is_headed_by_its_name_alone(evaluated_factory):
+    evaluated = evaluated_factory()
+    evaluated.scores["confidence"][:, 0] = np.nan
+    titles = [panel.get_title() for panel in confidence_figure(evaluated).axes]
+    assert titles[0] == evaluated.domains[0] and all("r = 0." in title for title in titles[1:])
+
+
 def test_little_can_be_drawn_and_domains_without_mixtures_have_no_panel(evaluated_factory, tmp_path):
     silence = np.zeros((3, 2))
     with warnings.catch_warnings():
