@@ -4,7 +4,7 @@ Example:
     ```python
     from separatrix import WeakLabelSeparator, load_module
 
-    separator = load_module("runs/small/weak-labels/frame/checkpoints/best.ckpt", WeakLabelSeparator)
+    separator = load_module("runs/small/weak-labels/frame/checkpoints/best.ckpt", WeakLabelSeparator).eval()
     sources = separator(mixture)  # [B, T] -> [B, C, T]
 
     from separatrix import ModelSelection

@@ -20,6 +20,8 @@ M = TypeVar("M", bound=SeparatrixModule)
 def load_module(path: str | os.PathLike[str], *kinds: type[M]) -> M:
     """A trained module of one of these kinds or their subclasses, with the hyper-parameters that its file states.
 
+    It is ready to be trained on: `.eval()` makes dropout and normalisation those of an evaluation.
+
     Args:
         path: of the checkpoint or exported model, or the name of an included model.
         kinds: of module. A class of your own is known once it is imported.
