@@ -6,7 +6,8 @@ from collections import deque
 from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import NamedTuple
+from textwrap import shorten
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -49,11 +50,12 @@ def inspect_clips(
 
     def inspect(clip: Clip) -> tuple[Inspection, np.ndarray]:
         try:
-            samples = resample(*corpus.read(clip), sample_rate)
+            read = corpus.read(clip)
         except LinkError:
             raise  # of all clips, as a rule
         except InputError as error:
             return Inspection(clip, 0, float("nan"), broken=str(error)), np.zeros(0, np.float32)
+        samples = _at_rate(corpus, clip, read, sample_rate)
         loudness = integrated_loudness(samples, sample_rate)
         gated = f"never above the gate of {GATE_LUFS} LUFS" if samples.any() else "silent"
         return Inspection(clip, len(samples), loudness, silent="" if np.isfinite(loudness) else gated), samples
@@ -83,6 +85,18 @@ def inspect_clips(
     finally:
         pool.shutdown(cancel_futures=True)
         torch.set_num_threads(torch_threads)
+
+
+def _at_rate(corpus: Corpus, clip: Clip, read: Any, sample_rate: int) -> np.ndarray:
+    """What a corpus has read of a clip, at a rate in Hz, float32 [T]; InputError where it is no samples and rate."""
+    samples, rate = read if isinstance(read, tuple) and len(read) == 2 else (read, None)
+    described = f"{samples.dtype} {list(samples.shape)}" if isinstance(samples, np.ndarray) else type(samples).__name__
+    if described != f"float32 [{np.size(samples)}]" or not isinstance(rate, int | np.integer) or rate <= 0:
+        raise InputError(
+            f"{type(corpus).__name__}: its `read` of {clip.name} gives {described} and {shorten(repr(rate), 20)}; an "
+            f"array of float32 [T] and its rate, a whole number of Hz, are needed"
+        )
+    return resample(samples, int(rate), sample_rate)
 
 
 def integrated_loudness(samples: np.ndarray, rate: int) -> float:

@@ -42,7 +42,8 @@ def require_measurable(geometry: Geometry, duration: float) -> None:
 
 def _listed(values: Collection[Fold], most: int = 50) -> str:
     """Folds or labels in their order."""
-    names = list(map(str, sorted(values, key=lambda value: (isinstance(value, str), value))))
+    ordered = sorted(values, key=lambda value: (isinstance(value, str), value))
+    names = [f'"{value}"' if str(value).isdigit() and isinstance(value, str) else str(value) for value in ordered]
     return f"[{', '.join(names[:most])}{f' and {len(names) - most} more' if len(names) > most else ''}]"
 
 

@@ -2,8 +2,10 @@
 
 import copy
 import inspect
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
+from textwrap import shorten
 from typing import Any, Literal
 
 import torch
@@ -85,6 +87,11 @@ class SeparatrixModule(MeanTestScores, LightningModule):
 
     def setup(self, stage: str) -> None:
         # An InputError where rate, geometry, classes, domain or number of sources differ.
+        if self.learns and not self.hparams:
+            raise InputError(
+                f"{type(self).__name__}: its checkpoints would not say how it is made; call "
+                f"self.save_hyperparameters() in its __init__"
+            )
         data = getattr(self.trainer, "datamodule", None)
         if data is not None:
             names = {name: getattr(data, name, None) for name in ("classes", "hierarchy", "domain", "sources")}
@@ -92,13 +99,16 @@ class SeparatrixModule(MeanTestScores, LightningModule):
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         trained = [parameter for parameter in self.parameters() if parameter.requires_grad]
-        optimizer = made_of(self.optimizer, Optimizer)(trained)
+        with _refused("optimizer"):
+            optimizer = made_of(self.optimizer, Optimizer)(trained)
         if self.scheduler is None:
             return optimizer
+        with _refused("scheduler"):
+            scheduler = made_of(self.scheduler, LRScheduler)(optimizer)
         return {
             "optimizer": optimizer,
             "lr_scheduler": {
-                "scheduler": made_of(self.scheduler, LRScheduler)(optimizer),
+                "scheduler": scheduler,
                 "monitor": "validation_loss",
                 "interval": self.scheduler_interval,
                 "strict": False,  # not every epoch, or training, is validated
@@ -110,7 +120,8 @@ class SeparatrixModule(MeanTestScores, LightningModule):
 
     def lr_scheduler_step(self, scheduler: Any, metric: Any) -> None:
         if metric is None:  # on a metric: ResumableEpochs steps it before the epoch's checkpoint is written
-            super().lr_scheduler_step(scheduler, metric)
+            with _refused("scheduler"):
+                super().lr_scheduler_step(scheduler, metric)
 
     @property
     def data_seed(self) -> int:
@@ -119,6 +130,9 @@ class SeparatrixModule(MeanTestScores, LightningModule):
 
     def log_loss(self, loss: torch.Tensor, batch: Batch, split: Literal["train", "validation"]) -> torch.Tensor:
         """Log the losses of a split's mixtures, [B], and return their mean; refuse one that is not finite."""
+        if loss.shape != batch.indices.shape:
+            needed = f"one number for each mixture, {list(batch.indices.shape)}, is needed"
+            raise InputError(f"loss: {type(self).__name__} has one of shape {list(loss.shape)}; {needed}")
         self._watch.record(loss, batch.indices, split, self.current_epoch)
         mean, size = loss.mean(), len(loss)
         if split == "train":
@@ -147,6 +161,15 @@ class SeparatrixModule(MeanTestScores, LightningModule):
             settings = {name: completed(self.hparams[name]) for name in kept}
             require_unchanged(settings, before, replaceable=self.replaceable)
         require_usable_state(checkpoint, self, self._trainer)
+
+
+@contextmanager
+def _refused(setting: str) -> Iterator[None]:
+    """Say in one line which settings an optimiser or a schedule refuses."""
+    try:
+        yield
+    except (TypeError, ValueError, RuntimeError, ArithmeticError) as error:
+        raise InputError(f"{setting}: {shorten(f'{type(error).__name__}: {error}', 300)}; choose others") from error
 
 
 def require_inherited(model: LightningModule, kind: type, methods: Iterable[str], reason: str) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from lightning import LightningModule, Trainer
+from lightning.pytorch.callbacks import BaseFinetuning, StochasticWeightAveraging
 from lightning.pytorch.core.optimizer import _init_optimizers_and_lr_schedulers
 from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor
@@ -40,6 +41,18 @@ def require_usable_state(checkpoint: dict[str, Any], module: LightningModule, tr
         _require_like([0, 0], [checkpoint["epoch"], checkpoint["global_step"]], "progress", whole=True)
         _require_like(trainer.fit_loop.state_dict(), checkpoint["loops"]["fit_loop"], "fit_loop", whole=True)
     optimizers, schedules = _init_optimizers_and_lr_schedulers(module)
+    changing = [each for each in trainer.callbacks if isinstance(each, BaseFinetuning | StochasticWeightAveraging)]  # type: ignore[attr-defined]
+    if changing:  # an optimiser's weights, or its schedule, in the course of a training
+        own, given = (
+            [len(each["param_groups"]) for each in states]
+            for states in ((each.state_dict() for each in optimizers), checkpoint["optimizer_states"])
+        )
+        if own != given:
+            raise InputError(
+                f"ckpt_path: saved after {type(changing[0]).__name__} had given the optimiser further weights, which "
+                f"Lightning would leave frozen from here on; begin anew, or with a checkpoint from before"
+            )
+        return
     with _refused("lr_schedulers"):
         for schedule, given in zip(schedules, checkpoint["lr_schedulers"], strict=True):
             _require_like(schedule.scheduler.state_dict(), given, type(schedule.scheduler).__name__)

@@ -1,12 +1,17 @@
 """What the corpora have in common whose clips are files of their own."""
 
+import contextlib
+import inspect
 import os
+from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
 
 from datamodules.corpora.corpus import Clip, Corpus
 from datamodules.corpora.layout import digest, read_inside, size_and_time, with_any_ending
+from lightning_modules.plain_values import is_plain
 
 
 class FileCorpus(Corpus):
@@ -38,4 +43,15 @@ class FileCorpus(Corpus):
 
     def fingerprint(self, clips: list[Clip]) -> str:
         folder = os.fspath(self.folder)
-        return digest((*clip, *size_and_time(*with_any_ending(f"{folder}/{clip.name}"))) for clip in clips)
+        of_clips = ((*clip, *size_and_time(*with_any_ending(f"{folder}/{clip.name}"))) for clip in clips)
+        return digest(chain(_own_reading(self), of_clips))
+
+
+def _own_reading(corpus: FileCorpus) -> Iterator[tuple[object, ...]]:
+    """What a `read` of one's own depends on: its source, and the attributes of the corpus that are plain and public."""
+    if type(corpus).read is not FileCorpus.read:
+        with contextlib.suppress(OSError):  # typed at a prompt
+            yield (inspect.getsource(type(corpus).read),)
+        for name, value in sorted(vars(corpus).items()):
+            if not name.startswith("_") and name not in ("root", "follow_links") and is_plain(value):
+                yield name, value

@@ -1,8 +1,10 @@
 """The LightningModule of deep clustering: one model for mixtures of one domain."""
 
+import math
 from typing import Any, Literal, NamedTuple, get_args
 
 import torch
+from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
@@ -24,7 +26,14 @@ from lightning_modules.deep_clustering.unit_sigmoid import plain_sigmoid, unit_s
 from lightning_modules.errors import InputError
 from lightning_modules.networks import BLSTM
 from lightning_modules.networks.blstm import MOST_UNITS
-from lightning_modules.networks.heads import embeddings, of_two_heads, require_every_frame, source_masks, unit_masks
+from lightning_modules.networks.heads import (
+    embeddings,
+    of_two_heads,
+    outputs_of,
+    require_every_frame,
+    source_masks,
+    unit_masks,
+)
 from lightning_modules.setting_checks import (
     MOST_SOURCES,
     require_between,
@@ -165,9 +174,15 @@ class DeepClustering(SeparatrixModule):
         self.clustering_weight = clustering_weight
         if separate_by == "clusters":
             self.require_embeddings("separate_by: clusters")
+        if head == "masks" and type(self).loss is not DeepClustering.loss:
+            raise InputError(
+                f"{type(self).__name__}: its own `loss` is of embeddings, which head: masks has none of; "
+                f"`mask_loss` is that of masks"
+            )
         bins = self.geometry.bins
         numbers = {"embeddings": dimensions, "masks": sources, "both": dimensions + sources}
-        self.network = made_of(network, nn.Module)(bins, bins * numbers[head])
+        self._outputs = bins * numbers[head]
+        self.network = made_of(network, nn.Module)(bins, self._outputs)
         require_every_frame(self.network)
 
     @property
@@ -228,7 +243,7 @@ class DeepClustering(SeparatrixModule):
 
         Float32. Without a head of embeddings the unit vectors of the masks, D = Q.
         """
-        outputs, masks = self.network(features), None
+        outputs, masks = outputs_of(self.network, features, self._outputs), None
         if self.head == "both":
             outputs, of_masks = of_two_heads(outputs, self.dimensions, self.sources)
             masks = source_masks(of_masks, self.sources)
@@ -291,13 +306,17 @@ class DeepClustering(SeparatrixModule):
         """
         return self.loss_function(embedding, dominant_source(source_magnitudes), magnitude)
 
+    def mask_loss(self, masks: Tensor, magnitude: Tensor, source_magnitudes: Tensor) -> Tensor:
+        """The loss of each mixture's masks, [B]: of [B, Q, N], and as above. A subclass may give another."""
+        return mask_inference_loss(masks, magnitude, source_magnitudes)
+
     def _loss_of_heads(
         self, embedding: Tensor, masks: Tensor | None, magnitude: Tensor, source_magnitudes: Tensor
     ) -> Tensor:
         if masks is None:
             return self.loss(embedding, magnitude, source_magnitudes)
         with torch.autocast(magnitude.device.type, enabled=False):
-            of_masks = mask_inference_loss(masks.mT.flatten(2), magnitude, source_magnitudes)
+            of_masks = self.mask_loss(masks.mT.flatten(2), magnitude, source_magnitudes)
         if self.head == "masks":
             return of_masks
         weight = self.clustering_weight
@@ -348,7 +367,9 @@ class DeepClustering(SeparatrixModule):
             scales = getattr(self.trainer.precision_plugin, "scaler", None) is not None
             if scales and getattr(optimizer, "_step_supports_amp_scaling", False):
                 raise InputError("clip_percentile: gradients of 16-mixed stay scaled for a fused optimiser; unfuse it")
-            self.autoclip(self.parameters())
+            norm = self.autoclip(self.parameters())
+            if not scales and not math.isfinite(norm):  # a scaler of 16-mixed tries scales that are too large
+                rank_zero_warn(f"step {self.global_step}: the gradient is {norm}; the step is left out")
         super().configure_gradient_clipping(optimizer, gradient_clip_val, gradient_clip_algorithm)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:

@@ -22,6 +22,22 @@ def require_every_frame(network: nn.Module) -> None:
         raise InputError(f"network: {name} puts out one frame for {reduction}; one that keeps all of them is needed")
 
 
+def outputs_of(network: nn.Module, features: Tensor, outputs: int) -> Tensor:
+    """What a network makes of features, [B, inputs, F]: [B, outputs, F'], or maps, [B, outputs / inputs, inputs, F'].
+
+    F' = F // `frame_reduction` of the network. InputError where it puts out anything else.
+    """
+    given = network(features)
+    (mixtures, inputs, frames), name = features.shape, type(network).__name__
+    frames = frames // getattr(network, "frame_reduction", 1)
+    if not isinstance(given, Tensor):
+        raise InputError(f"network: {name} puts out a {type(given).__name__}; one tensor is needed")
+    if given.shape not in ((mixtures, outputs, frames), (mixtures, outputs / inputs, inputs, frames)):
+        shape = f"{list(given.shape)} of features {list(features.shape)}"
+        raise InputError(f"network: {name} puts out {shape}; {[mixtures, outputs, frames]} are needed")
+    return given
+
+
 def mask_maps(classes: int, activation: MaskActivation, kind: MaskKind) -> int:
     """Number of maps over all bins that `class_masks` takes from a network."""
     return classes + (activation == "softmax") + classes * (kind == "complex")

@@ -13,6 +13,7 @@ from lightning_modules.batch_invariance import sigmoid
 from lightning_modules.choices import NetworkCallable, OptimizerCallable, SchedulerCallable, choice, made_of
 from lightning_modules.errors import InputError
 from lightning_modules.networks import CRNN
+from lightning_modules.networks.heads import outputs_of
 from lightning_modules.setting_checks import require_between, require_one_of, require_whole
 from lightning_modules.spectrogram import stft
 from lightning_modules.weak_labels.classifier_features import ClassifierFeatures, masked, with_silence
@@ -113,7 +114,10 @@ class EventClassifier(WeakLabelModule):
 
     def forward(self, magnitude: Tensor) -> Tensor:
         """Logits, [B, N, F'], of linear magnitudes, [B, bins, F]."""
-        return self.network(self.features(magnitude)).float()
+        return self._logits(self.features(magnitude))
+
+    def _logits(self, features: Tensor) -> Tensor:
+        return outputs_of(self.network, features, len(self.tree.names)).float()
 
     def loss(self, logits: Tensor, batch: Batch) -> Tensor:
         """The classification loss of each mixture, [B]. A subclass may give another."""
@@ -127,7 +131,7 @@ class EventClassifier(WeakLabelModule):
         features = self.features(magnitude)
         if self.masked_bands or self.masked_frames:
             features = masked(features, self.masked_bands, self.masked_frames)
-        return self.log_loss(self.loss(self.network(features).float(), batch), batch, "train")
+        return self.log_loss(self.loss(self._logits(features), batch), batch, "train")
 
     def validation_step(self, batch: Batch, batch_index: int) -> ClassifierOutput:
         output = self.test_step(batch, batch_index)

@@ -14,7 +14,14 @@ from lightning_modules.choices import NetworkCallable, OptimizerCallable, Schedu
 from lightning_modules.errors import InputError
 from lightning_modules.exported_model import weights_digest
 from lightning_modules.networks import BLSTM
-from lightning_modules.networks.heads import MaskActivation, MaskKind, class_masks, mask_maps, require_every_frame
+from lightning_modules.networks.heads import (
+    MaskActivation,
+    MaskKind,
+    class_masks,
+    mask_maps,
+    outputs_of,
+    require_every_frame,
+)
 from lightning_modules.setting_checks import (
     require_agreement,
     require_between,
@@ -158,7 +165,8 @@ class WeakLabelSeparator(WeakLabelModule):
         self.classified_estimates = classified_estimates
         bins = self.geometry.bins
         self.register_buffer("related", self.tree.related, persistent=False)
-        self.network = made_of(network, nn.Module)(bins, mask_maps(len(classes), mask_activation, mask) * bins)
+        self._outputs = mask_maps(len(classes), mask_activation, mask) * bins
+        self.network = made_of(network, nn.Module)(bins, self._outputs)
         require_every_frame(self.network)
         self.joint = joint_classifier is not None
         self.classifier: EventClassifier | ExternalClassifier | None = None
@@ -221,7 +229,8 @@ class WeakLabelSeparator(WeakLabelModule):
         if self.input_normalisation == "mixture":
             deviation, mean = deviation_and_mean or torch.std_mean(features, dim=(1, 2), keepdim=True)
             features = (features - mean) / deviation.clamp_min(1e-3)
-        masks = class_masks(self.network(features), len(self.classes), self.mask_activation, self.mask_kind)
+        outputs = outputs_of(self.network, features, self._outputs)
+        masks = class_masks(outputs, len(self.classes), self.mask_activation, self.mask_kind)
         if not self.mask_floor:
             return masks
         if masks.is_complex():

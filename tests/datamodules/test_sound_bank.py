@@ -15,7 +15,8 @@ import scipy.signal
 import soundfile
 import torch
 
-from datamodules.corpora.corpus import Clip
+from datamodules.corpora.corpus import Clip, Corpus
+from datamodules.corpora.file_corpus import FileCorpus
 from datamodules.corpora.urbansound8k import UrbanSound8K
 from datamodules.inspection import inspect_clips, inspect_table, integrated_loudness
 from datamodules.sound_bank import (
@@ -36,7 +37,7 @@ def corpus(urbansound_factory) -> UrbanSound8K:
     return UrbanSound8K(urbansound_factory())
 
 
-def build(corpus: UrbanSound8K, folder: Path, workers: int = 0, rate: int = 16_000) -> SoundBank:
+def build(corpus: Corpus, folder: Path, workers: int = 0, rate: int = 16_000) -> SoundBank:
     return build_sound_bank(corpus, corpus.clips(), rate, folder, workers=workers, progress=False)
 
 
@@ -293,3 +294,56 @@ def test_lengths_that_are_none_are_named_in_one_line(tmp_path, times, message):
     with pytest.raises(InputError, match=rf"table.csv.*{message}") as caught:
         inspect_table(tmp_path / "table.csv", 16_000)
     assert "\n" not in str(caught.value)
+
+
+class OwnReader(FileCorpus):
+    """Files of a folder, louder by a setting."""
+
+    name = "own"
+
+    def __init__(self, root: Path, gain: float = 1.0, follow_links: bool = False) -> None:
+        super().__init__(root, follow_links)
+        self.gain = gain
+
+    def clips(self) -> list[Clip]:
+        return [Clip("a.wav", "noise", 1, "a")]
+
+    def read(self, clip: Clip) -> tuple[np.ndarray, int]:
+        samples, rate = super().read(clip)
+        return self.gain * samples, rate
+
+
+class Cut(OwnReader):
+    """The same files, read otherwise."""
+
+    def read(self, clip: Clip) -> tuple[np.ndarray, int]:
+        samples, rate = super().read(clip)
+        return samples[:4000], rate
+
+
+def test_a_read_of_ones_own_and_its_settings_have_a_bank_of_their_own(tmp_path):
+    root = tmp_path / "files"
+    root.mkdir()
+    soundfile.write(root / "a.wav", np.random.default_rng(0).uniform(-0.1, 0.1, 8000), 16_000)
+    banks = [build(made, tmp_path) for made in (OwnReader(root), OwnReader(root, 2.0), Cut(root))]
+    assert np.array_equal(2 * banks[0].clip(0), banks[1].clip(0)) and len(banks[2].clip(0)) == 4000
+    moved = root.rename(tmp_path / "moved")
+    assert build(OwnReader(moved, follow_links=True), tmp_path).path == banks[0].path
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ((np.zeros((2, 800), np.float32), 8000), r"float32 \[2, 800\] and 8000"),
+        ((np.zeros(800, np.int16), 8000), r"int16 \[800\] and 8000"),
+        ((np.zeros(800, np.float32), 8000.0), r"float32 \[800\] and 8000\.0"),
+        ((8000, np.zeros(800, np.float32)), "int and "),
+        (np.zeros(800, np.float32), r"float32 \[800\] and None"),
+    ],
+)
+def test_a_read_that_gives_no_samples_and_rate_is_refused(given, told, corpus, tmp_path, monkeypatch):
+    monkeypatch.setattr(corpus, "read", lambda clip: given)
+    with pytest.raises(
+        InputError, match=rf"^UrbanSound8K: its `read` of [^\n]* gives {told}[^\n]*; an array of float32"
+    ):
+        build(corpus, tmp_path)

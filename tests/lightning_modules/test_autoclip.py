@@ -117,3 +117,17 @@ def test_a_resumed_training_has_the_history_and_the_weights_of_one_that_never_st
     assert torch.equal(resumed.autoclip.state_dict()["norms"], whole.autoclip.state_dict()["norms"])
     assert len(whole.autoclip.state_dict()["norms"]) == 6
     assert_unchanged(whole.state_dict(), resumed.state_dict())
+
+
+class Exploding(DeepClustering):
+    """An infinite gradient in the second step."""
+
+    def on_after_backward(self) -> None:
+        if self.global_step == 1:
+            next(self.parameters()).grad.fill_(torch.inf)
+
+
+def test_a_step_that_is_left_out_is_told():
+    module = Exploding("noise", sources=len(CLASSES), dimensions=4, network=NETWORK, **GEOMETRY_SETTINGS)
+    with pytest.warns(UserWarning, match="step 1: the gradient is inf; the step is left out"):
+        quiet(1).fit(module, datamodule=RandomScenes())

@@ -1,13 +1,19 @@
 """Any optimiser and schedule: the rates and weights of a plain loop of torch, and the same after a stop."""
 
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
 import torch
-from lightning import Trainer
-from lightning.pytorch.callbacks import LearningRateMonitor, ModelCheckpoint
+from lightning import Callback, LightningModule, Trainer
+from lightning.pytorch.callbacks import (
+    BaseFinetuning,
+    LearningRateMonitor,
+    ModelCheckpoint,
+    StochasticWeightAveraging,
+)
 from lightning.pytorch.loggers.logger import DummyLogger
 from tiny_systems import CLASSES, GEOMETRY, GEOMETRY_SETTINGS, PRIOR, RandomScenes, trainer
 from torch import Tensor
@@ -22,6 +28,7 @@ from torch.optim.lr_scheduler import (
     StepLR,
 )
 
+from lightning_modules.errors import InputError
 from lightning_modules.networks import BLSTM
 from lightning_modules.spectrogram import stft
 from lightning_modules.weak_labels.separator_module import WeakLabelSeparator
@@ -91,14 +98,20 @@ def with_schedule(optimizer: str, schedule: str) -> dict[str, Any]:
     return {"optimizer": OPTIMIZERS[optimizer], **settings}
 
 
-def fit(module: WeakLabelSeparator, folder: Path, epochs: int = EPOCHS, resume: bool = False) -> Learnt:
+def fit(
+    module: WeakLabelSeparator,
+    folder: Path,
+    epochs: int = EPOCHS,
+    resume: bool = False,
+    callbacks: Sequence[Callback] = (),
+) -> Learnt:
     kept = Kept()
     training: Trainer = trainer(
         epochs,
         logger=kept,
         log_every_n_steps=1,
         enable_checkpointing=True,
-        callbacks=[LearningRateMonitor("step"), ModelCheckpoint(folder, save_last=True)],
+        callbacks=[LearningRateMonitor("step"), ModelCheckpoint(folder, save_last=True), *callbacks],
     )
     path = folder / "last.ckpt" if resume else None
     training.fit(module, datamodule=RandomScenes(), ckpt_path=path, weights_only=True)
@@ -185,3 +198,53 @@ def test_an_optimiser_and_schedules_of_a_subclass_are_the_same_after_a_stop(tmp_
     whole = fit(separator(OwnSchedules), tmp_path / "whole")
     assert len(set(whole.rates)) > 3
     require_the_same_after_a_stop({"kind": OwnSchedules}, whole, tmp_path)
+
+
+class Unfreezing(BaseFinetuning):
+    """The recurrent layers learn from the second epoch on, with the readout's rate."""
+
+    def freeze_before_training(self, pl_module: LightningModule) -> None:
+        (self.recurrent, *_) = pl_module.network.children()
+        self.freeze(self.recurrent)
+
+    def finetune_function(self, pl_module: LightningModule, epoch: int, optimizer: Optimizer) -> None:
+        if epoch == 1:
+            (recurrent, *_) = pl_module.network.children()
+            self.unfreeze_and_add_param_group(recurrent, optimizer)
+
+
+SWA = partial(StochasticWeightAveraging, swa_lrs=1e-3, swa_epoch_start=2)
+
+
+@pytest.mark.parametrize(("callback", "stop"), [(Unfreezing, 1), (SWA, 1), (SWA, 2), (SWA, 3)])
+def test_callbacks_that_change_the_optimiser_or_its_schedule_are_the_same_after_a_stop(callback, stop, tmp_path):
+    settings = {"optimizer": OPTIMIZERS["Adam"]}
+    whole = fit(separator(**settings), tmp_path / "whole", 4, callbacks=[callback()])
+    fit(separator(**settings), tmp_path / "cut", stop, callbacks=[callback()])
+    resumed = fit(separator(**settings), tmp_path / "cut", 4, resume=True, callbacks=[callback()])
+    assert same(resumed.weights, whole.weights)
+    assert same(resumed.optimizer, whole.optimizer)
+
+
+def test_a_training_whose_weights_were_unfrozen_is_not_resumed_with_frozen_ones(tmp_path):
+    fit(separator(), tmp_path, 2, callbacks=[Unfreezing()])
+    with pytest.raises(InputError, match=r"^ckpt_path: saved after Unfreezing had given the optimiser further weights"):
+        fit(separator(), tmp_path, 4, resume=True, callbacks=[Unfreezing()])
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        ({"optimizer": partial(Adam, lr=-1.0)}, "optimizer: ValueError: Invalid learning rate: -1.0"),
+        ({"optimizer": partial(Adam, rate=1.0)}, "optimizer: TypeError: .*'rate'"),
+        ({"optimizer": torch.optim.Muon}, "optimizer: ValueError: Muon only supports 2D"),
+        ({"scheduler": partial(StepLR, step_size=0)}, "scheduler: ZeroDivisionError"),
+        (
+            {"scheduler": partial(OneCycleLR, max_lr=1.0, total_steps=1), "scheduler_interval": "step"},
+            "scheduler: ValueError: Tried to step 2 times",
+        ),
+    ],
+)
+def test_what_an_optimiser_or_a_schedule_refuses_is_told_in_one_line(settings, told, tmp_path):
+    with pytest.raises(InputError, match=rf"^{told}[^\n]*; choose others$"):
+        fit(separator(**settings), tmp_path)

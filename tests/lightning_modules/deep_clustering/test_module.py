@@ -92,7 +92,9 @@ class Given(nn.Module):
     def forward(self, features: Tensor) -> Tensor:
         self.inputs.append(features)
         frames = features.shape[2]
-        told = self.embedding[:, : features.shape[1] * frames].unflatten(1, (frames, -1))
+        told = (
+            self.embedding[:, : features.shape[1] * frames].unflatten(1, (frames, -1)).expand(len(features), -1, -1, -1)
+        )
         return (200 * told - 100).permute(0, 3, 2, 1)  # logits of 0 and 1
 
 
@@ -172,6 +174,25 @@ def test_the_loss_of_both_heads_is_their_weighted_sum(weight, monkeypatch):
     of_embeddings = deep_clustering_loss(embedded.embedding, dominant_source(sources), embedded.magnitude)
     of_masks = mask_inference_loss(embedded.masks.mT.flatten(2), embedded.magnitude, sources)
     torch.testing.assert_close(separator.training_step(batch, 0), weight * of_embeddings + (1 - weight) * of_masks)
+
+
+class OwnLosses(DeepClustering):
+    """The mixtures' numbers are its losses of masks, a thousand those of embeddings."""
+
+    def mask_loss(self, masks: Tensor, magnitude: Tensor, source_magnitudes: Tensor) -> Tensor:
+        assert masks.shape == source_magnitudes.shape
+        return torch.arange(len(masks), dtype=masks.dtype)
+
+    def loss(self, embedding: Tensor, magnitude: Tensor, source_magnitudes: Tensor) -> Tensor:
+        return torch.full((len(embedding),), 1000.0)
+
+
+def test_losses_of_ones_own_are_those_of_the_heads_that_there_are(monkeypatch):
+    separator, batch = model(OwnLosses, head="both", clustering_weight=0.25), random_batch(3)
+    monkeypatch.setattr(separator, "log_loss", lambda loss, batch, split: loss)
+    assert separator.training_step(batch, 0).tolist() == [250.0, 250.75, 251.5]
+    with pytest.raises(InputError, match=r"^OwnLosses: its own `loss` is of embeddings, which head: masks has none of"):
+        model(OwnLosses, head="masks")
 
 
 @pytest.mark.parametrize("sources", [2, 3, 4])
