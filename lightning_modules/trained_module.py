@@ -39,6 +39,7 @@ def load_module(path: str | os.PathLike[str], *kinds: type[M]) -> M:
     Raises:
         InputError: the checkpoint cannot be read or is of another kind of module.
     """
+    (path,) = path_list("path", [path])
     checkpoint = read_checkpoint(model_file(path))
     if not kinds:
         kinds = (SeparatrixModule,)  # type: ignore[assignment]

@@ -70,6 +70,11 @@ def _wrong_value(message: str, given: list[tuple[str, Any, str]]) -> str:
         found = (f"{dashes}{name}" for name, _, dashes in reversed(given) if f".{name}".endswith(f".{key}"))
         return next(found, key)
 
+    if unknown := re.search(r"Option '([\w.]+)' is not accepted", message):
+        setting = named(unknown[1])
+        section = setting.lstrip("-").rpartition(".")[0]
+        cls = next((str(value) for name, value, _ in reversed(given) if name == section and value), "CLASS")
+        return f"{setting}: {cls} has no such setting; --{section}.help {cls} lists those that it has"
     if same := re.search(
         r'Parser key "([\w.]+)": .*Multiple subclasses with name (\w+)\. .* ambiguity: (.+?)\.$', message
     ):

@@ -240,6 +240,11 @@ class SeparatrixCLI(LightningCLI):
             of_gloo = any(f"Connection {words}" in str(error) for words in ("closed by", "reset by", "refused"))
             if self.trainer.world_size > 1 and (of_gloo or isinstance(error, DistError)):
                 raise InputError("another rank ended; its own message says why") from error
+            if "conditioned on metric" in str(error):  # early stopping's monitor, of a model of one's own
+                way_out = 'a validation step logs the loss: self.log_loss(losses, batch, "validation")'
+                raise InputError(
+                    f"early_stopping.monitor: {str(error).split('`')[1]} was not logged; {way_out}"
+                ) from None
             if (lost := lost_worker(error)) is None:
                 raise
             raise lost from error

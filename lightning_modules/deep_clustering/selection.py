@@ -2,12 +2,12 @@
 
 import hashlib
 import itertools
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, TypedDict
 
 import torch
-from lightning.pytorch.utilities.rank_zero import rank_zero_warn
 from torch import Tensor, nn
 
 from lightning_modules.base_module import SeparatrixModule, require_inherited
@@ -107,7 +107,8 @@ class ModelSelection(SeparatrixModule):
         heads = dict.fromkeys(model.head for model in models if isinstance(model, DeepClustering))
         if not own and len(heads) > 1:
             told = "their confidences lie on different scales, and compare only calibrated"
-            rank_zero_warn(f"{type(self).__name__}: models of different heads ({', '.join(heads)}); {told}")
+            different = f"{type(self).__name__}: models of different heads ({', '.join(heads)})"
+            warnings.warn(f"{different}; {told}", stacklevel=2)
         first = models[0]
         super().__init__(first.geometry.sample_rate, first.geometry.window, first.geometry.hop)
         # Where the checkpoints lie is no part of what they are.

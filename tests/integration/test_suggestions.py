@@ -45,6 +45,10 @@ FRAME = ("fit", "--config", "weak_labels/base", "--config", "weak_labels/frame")
         ("--trainer.logger Nope", "--trainer.logger: no class Nope; one of CSVLogger, "),
         ("--model WeakLabelSeperator", "--model: no class WeakLabelSeperator; did you mean WeakLabelSeparator?"),
         ("--trainer.callbacks+ AudioExample", "no class AudioExample; did you mean AudioExamples?"),
+        (
+            "--config weak_labels/networks/band_split --config weak_labels/ablations/uniform_start",
+            "model.network.lstm_init: BandSplit has no such setting; --model.network.help BandSplit lists those",
+        ),
         ("--preset small --model.mask_activaton softmax", "did you mean --model.mask_activation?"),
         ("--presett small", "did you mean --preset?"),
         ("--preset smal", "--preset smal: one of demo, small, paper; did you mean small?"),
