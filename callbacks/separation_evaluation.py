@@ -8,12 +8,11 @@ import torch
 from lightning import Trainer
 from rich.markup import escape
 from rich.table import Table
-from torch import Tensor
 
 from callbacks.row_evaluation import RowEvaluation
 from callbacks.tracker import track_rows
 from lightning_modules.batch import Batch
-from lightning_modules.errors import printable
+from lightning_modules.errors import InputError, printable
 from lightning_modules.mixture_mean import MixtureMean
 from lightning_modules.run_files import RunFiles
 from lightning_modules.scores import RESIDUAL
@@ -24,6 +23,7 @@ from lightning_modules.separation_scores import (
     Score,
     compare,
     parent_scores,
+    require_estimates,
     score_comparison,
     with_residual,
 )
@@ -55,6 +55,9 @@ class SeparationEvaluation(RowEvaluation):
         self._parents: dict[str, list[int]] = {}
 
     def setup(self, trainer: Trainer, pl_module: Any, stage: str) -> None:
+        if not hasattr(pl_module, "classes"):
+            kind = type(pl_module).__name__
+            raise InputError(f"SeparationEvaluation: a {kind} has no `classes`, names of the sources; give it some")
         super().setup(trainer, pl_module, stage)
         self._parents = getattr(trainer.datamodule, "parents", {})  # type: ignore[attr-defined]
 
@@ -101,7 +104,8 @@ class SeparationEvaluation(RowEvaluation):
         }
         return summary_table(summaries), left_out, statistics
 
-    def _scores(self, module: Any, estimates: Tensor, batch: Batch) -> list[Score]:
+    def _scores(self, module: Any, estimates: Any, batch: Batch) -> list[Score]:
+        require_estimates(type(module).__name__, estimates, batch.mixture, len(module.classes))
         of_parents = parent_scores(batch, estimates, self._parents)
         batch, estimates, names = with_residual(batch, estimates, module.classes)
         unprocessed, found = compare(batch.sources, [batch.mixture.unsqueeze(1), estimates])

@@ -6,7 +6,7 @@ Axes: B mixtures, Q sources, E estimates, T samples.
 import math
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -16,6 +16,7 @@ from torch import Tensor
 
 from lightning_modules.batch import Batch
 from lightning_modules.batch_invariance import inner_products
+from lightning_modules.errors import InputError
 from lightning_modules.scores import RESIDUAL
 
 BLOCK = 2048  # samples that fit into the cache for all signals of a batch, and whose sums no thread shares
@@ -113,8 +114,13 @@ def compare(sources: Tensor, systems: Sequence[Tensor]) -> list[PairScores]:
 
     Returns:
         One of each system.
+
+    Raises:
+        InputError: estimates are of another length than the sources.
     """
     count, samples = sources.shape[1:]
+    for system in systems:
+        _require_length(system, samples)
     moments = torch.cat(_moments([sources, *systems], count), -1).cpu()  # waits for a GPU, here alone
     product, energy, mean, constant = moments.split([count, 1, 1, 1], -1)
     source_energy, source_mean, constant_source = (each[:, :count].mT for each in (energy, mean, constant))
@@ -130,6 +136,23 @@ def compare(sources: Tensor, systems: Sequence[Tensor]) -> list[PairScores]:
     return [
         PairScores(pairs, same, inaudible, constants, silent_source) for pairs, same, inaudible, constants in of_systems
     ]
+
+
+def _require_length(estimates: Tensor, samples: int, of: str = "") -> None:
+    if estimates.shape[-1] != samples:
+        of_it = f"{estimates.shape[-1]} samples, but the mixture has {samples}"
+        raise InputError(f"{of}estimates: {of_it}; a separator returns as many as it gets")
+
+
+def require_estimates(model: str, estimates: Any, mixture: Tensor, sources: int) -> None:
+    """Raise InputError unless what a model of that name returned of mixtures, [B, T], are estimates, [B, Q, T]."""
+    if not isinstance(estimates, Tensor):
+        kind = type(estimates).__name__
+        raise InputError(f"{model}: a step returned {kind}; estimates, [B, {sources}, T], are needed")
+    _require_length(estimates, mixture.shape[-1], f"{model}: ")
+    needed = [len(mixture), sources, mixture.shape[-1]]
+    if [*estimates.shape] != needed:
+        raise InputError(f"{model}: estimates of shape {[*estimates.shape]}; {needed}, [B, Q, T], is needed")
 
 
 def _moments(signals: Sequence[Tensor], sources: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -248,6 +271,7 @@ def with_residual(batch: Batch, estimates: Tensor, classes: Sequence[str]) -> tu
         The batch with clip labels, [B, C + 1], without those of parents, estimates, [B, C + 1, T], and names. Without
         such sources C in place of C + 1.
     """
+    _require_length(estimates, batch.mixture.shape[-1])
     count = len(classes)
     if batch.clip_labels.shape[1] > count:
         batch = batch._replace(clip_labels=batch.clip_labels[:, :count])

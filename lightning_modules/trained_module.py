@@ -2,10 +2,10 @@
 
 import os
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextvars import Context
 from textwrap import shorten
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 
@@ -17,6 +17,16 @@ from lightning_modules.pretrained import model_file
 M = TypeVar("M", bound=SeparatrixModule)
 
 
+def path_list(setting: str, given: str | os.PathLike[str] | Iterable[str | os.PathLike[str]]) -> list[str]:
+    """Paths, or names of included models, as texts; one alone is a list of one. InputError where it is neither."""
+    listed: list[Any] = [given] if isinstance(given, str) or not isinstance(given, Iterable) else list(given)
+    for each in listed:
+        if not isinstance(each, str | os.PathLike):
+            needed = "paths of files, or names of included models, are needed"
+            raise InputError(f"{setting}: a {type(each).__name__}; {needed}")
+    return [os.fspath(path) for path in listed]
+
+
 def load_module(path: str | os.PathLike[str], *kinds: type[M]) -> M:
     """A trained module of one of these kinds or their subclasses, with the hyper-parameters that its file states.
 
@@ -24,12 +34,15 @@ def load_module(path: str | os.PathLike[str], *kinds: type[M]) -> M:
 
     Args:
         path: of the checkpoint or exported model, or the name of an included model.
-        kinds: of module. A class of your own is known once it is imported.
+        kinds: of module; any unless given. A class of your own is known once it is imported.
 
     Raises:
         InputError: the checkpoint cannot be read or is of another kind of module.
     """
+    (path,) = path_list("path", [path])
     checkpoint = read_checkpoint(model_file(path))
+    if not kinds:
+        kinds = (SeparatrixModule,)  # type: ignore[assignment]
     name, weights = checkpoint.get("module"), checkpoint["state_dict"]
     kind = next((each for kind in kinds for each in _with_subclasses(kind) if each.__name__ == name), None)
     if kind is None:

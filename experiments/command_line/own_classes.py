@@ -8,7 +8,8 @@ import importlib
 import importlib.util
 import os
 import sys
-from collections.abc import Iterator
+import traceback
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ def find_in_current_folder() -> None:
 def import_own(arguments: list[str]) -> list[str]:
     """Import the module of every `--import MODULE`, and return the other arguments.
 
-    InputError where there is no such module; an error within one is raised as it is.
+    InputError where it cannot be imported.
     """
     others: list[str] = []
     words = iter(arguments)
@@ -40,24 +41,35 @@ def import_own(arguments: list[str]) -> list[str]:
         if not all(part.isidentifier() for part in module.split(".")):
             told = "the name of a module is needed, such as my_networks for my_networks.py"
             raise InputError(f"--import {module}: {told}")
-        try:
-            importlib.import_module(module)
-        except ModuleNotFoundError as error:
-            if error.name is None or not f"{module}.".startswith(f"{error.name}."):
-                raise  # one that the module itself asks for
-            told = f"no such module in {os.getcwd()}, nor an installed one; start the command where it is"
-            raise InputError(f"--import {module}: {told}") from None
+        if reason := why_not_imported(module):
+            raise InputError(f"--import {module}: {reason}")
         from lightning_modules.choices import named_modules
 
         named_modules.add(module)
     return others
 
 
+def why_not_imported(module: str) -> str | None:
+    """Import a module that the user names; None, or why it cannot be: it is not there, or asks for what is not.
+
+    Any other error within it is raised as it is.
+    """
+    try:
+        importlib.import_module(module)
+    except ImportError as error:
+        if isinstance(error, ModuleNotFoundError) and error.name and f"{module}.".startswith(f"{error.name}."):
+            return f"no module {module} in {os.getcwd()}, nor an installed one; start the command where it is"
+        calls = [(frame.f_code.co_filename, line) for frame, line in traceback.walk_tb(error.__traceback__)]
+        file, line = [call for call in calls if "importlib" not in call[0]][-1]
+        return f"{module} cannot be imported: {' '.join(str(error).split())} ({file}, line {line})"
+    return None
+
+
 def import_options() -> list[str]:
     """`--import` for each module that was imported so, for a command that is printed."""
     from lightning_modules.choices import named_modules
 
-    return [word for module in sorted(named_modules) for word in ("--import", module)]
+    return import_words(sorted(named_modules))
 
 
 def modules_of(settings: Any) -> list[str]:
@@ -67,11 +79,19 @@ def modules_of(settings: Any) -> list[str]:
 
 
 def own_imports(settings: Any) -> list[str]:
-    """`--import` for those that a printed command needs: of the current folder, or imported by name."""
+    """`--import` for a printed command: of what was imported so, and of modules whose classes settings name.
+
+    Of the latter those that are known here: imported already, by a configuration for one, or in the current folder.
+    """
     from lightning_modules.choices import named_modules
 
-    own = (module for module in modules_of(settings) if module in named_modules or _is_in_current_folder(module))
-    return [word for module in own for word in ("--import", module)]
+    known = (module for module in modules_of(settings) if module in sys.modules or _is_in_current_folder(module))
+    return import_words(dict.fromkeys([*sorted(named_modules), *known]))
+
+
+def import_words(modules: Iterable[str]) -> list[str]:
+    """`--import` for each of these modules."""
+    return [word for module in modules for word in ("--import", module)]
 
 
 def _class_paths(settings: Any) -> Iterator[str]:

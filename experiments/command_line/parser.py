@@ -1,5 +1,8 @@
 """The parser of every command: help that ends in an example, and errors that say what was probably meant."""
 
+import ast
+import contextlib
+import json
 import shlex
 from argparse import SUPPRESS, Action, ArgumentError, RawDescriptionHelpFormatter
 from collections.abc import Collection, Sequence
@@ -89,14 +92,26 @@ class Explaining(ArgumentParser):
 
     def parse_args(self, args: Sequence[str] | None = None, *others: Any, **settings: Any) -> Namespace:  # type: ignore[override]
         """As jsonargparse's; the message of an ArgumentError is one line, with what was probably meant."""
+        within = self.description is None  # made by jsonargparse for the settings of a class
+        if within and args is not None:
+            args = list(map(_as_yaml, args))
         try:
             return super().parse_args(args, *others, **settings)
         except ArgumentError as error:
-            if self.description is None:  # made by jsonargparse for the settings of a class: the command's own explains
+            if within:  # the command's own explains
                 raise
             from experiments.command_line.wrong_settings import explained
 
             raise ArgumentError(None, explained(error, self, list(args or ()))) from error
+
+
+def _as_yaml(word: str) -> str:
+    """A setting of a class within a class, whose value jsonargparse has parsed and written as Python does: None."""
+    name, equals, value = word.partition("=")
+    with contextlib.suppress(ValueError, SyntaxError, MemoryError, RecursionError):  # no literal of Python
+        if "None" in value and isinstance(given := ast.literal_eval(value), list | dict | None):
+            return f"{name}{equals}{json.dumps(given)}"
+    return word
 
 
 def command_parser(command: str, text: str, *examples: str, **settings: Any) -> Explaining:

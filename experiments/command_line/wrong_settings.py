@@ -6,9 +6,8 @@ for a value that does not fit, the parser's own words are taken.
 
 import inspect
 import json
-import os
-import pkgutil
 import re
+import sys
 from argparse import ArgumentError
 from collections.abc import Iterator
 from typing import Any
@@ -16,6 +15,7 @@ from typing import Any
 from jsonargparse import ArgumentParser
 
 from experiments.command_line.configurations import options, read_configuration
+from experiments.command_line.own_classes import why_not_imported
 from experiments.command_line.text import did_you_mean, probable
 from lightning_modules.errors import InputError, printable
 
@@ -65,6 +65,20 @@ def _message(error: BaseException) -> str:
 
 def _wrong_value(message: str, given: list[tuple[str, Any, str]]) -> str:
     """jsonargparse's message on a value, as the setting, the value and what it can be; else the message as it is."""
+
+    def named(key: str) -> str:  # of a setting of a class the parser says its last name alone
+        found = (f"{dashes}{name}" for name, _, dashes in reversed(given) if f".{name}".endswith(f".{key}"))
+        return next(found, key)
+
+    if unknown := re.search(r"Option '([\w.]+)' is not accepted", message):
+        setting = named(unknown[1])
+        section = setting.lstrip("-").rpartition(".")[0]
+        cls = next((str(value) for name, value, _ in reversed(given) if name == section and value), "CLASS")
+        return f"{setting}: {cls} has no such setting; --{section}.help {cls} lists those that it has"
+    if same := re.search(
+        r'Parser key "([\w.]+)": .*Multiple subclasses with name (\w+)\. .* ambiguity: (.+?)\.$', message
+    ):
+        return f"{named(same[1])}: several classes are called {same[2]}; give one with its module: {same[3]}"
     told = re.fullmatch(r'Parser key "([\w.]+)": (.*) (?:Got|Given) value: (.*?)(; quote .*)?', message)
     if not told:
         return message
@@ -79,11 +93,7 @@ def _wrong_value(message: str, given: list[tuple[str, Any, str]]) -> str:
         possible.append("a number " + re.sub(r"v([<>]=?)", lambda bound: _BOUNDS[bound[1]], bounds))
     if not any(possible):
         return message
-    # Of a setting of a class the parser says its last name alone.
-    name, dashes = next(
-        ((name, dashes) for name, _, dashes in reversed(given) if f".{name}".endswith(f".{key}")), (key, "")
-    )
-    return f"{dashes}{name}: {value}; {' or '.join(dict.fromkeys(filter(None, possible)))} is needed{advice or ''}"
+    return f"{named(key)}: {value}; {' or '.join(dict.fromkeys(filter(None, possible)))} is needed{advice or ''}"
 
 
 def _with_dashes(message: str, parser: ArgumentParser) -> str:
@@ -131,6 +141,7 @@ def _flat(section: Any, name: str = "") -> Iterator[tuple[str, Any]]:
 def _kinds() -> dict[str, type]:
     """What the class must be that a setting names."""
     from lightning import Callback, LightningDataModule
+    from lightning.pytorch.loggers import Logger
     from torch import nn
     from torch.optim import Optimizer
     from torch.optim.lr_scheduler import LRScheduler
@@ -140,7 +151,7 @@ def _kinds() -> dict[str, type]:
 
     kinds = {"model": SeparatrixModule, "data": LightningDataModule, "data.corpus": Corpus}
     kinds |= {"model.network": nn.Module, "model.optimizer": Optimizer, "model.scheduler": LRScheduler}
-    return {**kinds, "trainer.callbacks": Callback}
+    return {**kinds, "trainer.callbacks": Callback, "trainer.logger": Logger}
 
 
 def _wrong_name(name: str, dashes: str, own: set[str], kinds: dict[str, type]) -> str | None:
@@ -166,21 +177,24 @@ def _wrong_name(name: str, dashes: str, own: set[str], kinds: dict[str, type]) -
 
 
 def _wrong_class(name: str, value: Any, dashes: str, kinds: dict[str, type]) -> str | None:
-    """An error for a class that there is not; None where the setting names none, or one that there is."""
+    """An error for a class that there is not, or of another kind; None where the setting names none, or a right one."""
     if name not in kinds or not all(part.isidentifier() for part in str(value).split(".")):
         return None
     module, _, last = str(value).rpartition(".")
     known = {cls.__name__ for cls in _concrete(kinds[name])}
-    if not module and last not in known | {"None", "null"}:
-        ours = ", ".join(cls.__name__ for cls in _public(kinds[name]))
+    if not module and last not in known | {"None", "null", "true", "false"}:
+        ours = ", ".join([cls.__name__ for cls in _public(kinds[name])] or sorted(known))
         return f"{dashes}{name}: no class {last}{did_you_mean(last, known, f'; one of {ours}, or MODULE.CLASS')}"
-    try:
-        pkgutil.resolve_name(str(value)) if module else None
-    except ImportError:
-        return f"{dashes}{name}: no module {module} in {os.getcwd()}, nor an installed one"
-    except AttributeError:
+    if not module:
+        return None
+    if reason := why_not_imported(module):
+        return f"{dashes}{name}: {reason}"
+    cls = getattr(sys.modules[module], last, None)
+    if cls is None:
         return f"{dashes}{name}: no class {last} in {module}"
-    return None
+    made = cls if isinstance(cls, type) else getattr(cls, "__annotations__", {}).get("return")  # of a function
+    is_one = isinstance(made, type) and issubclass(made, kinds[name])
+    return None if is_one else f"{dashes}{name}: {value} is no {kinds[name].__name__}"
 
 
 def _classes(kind: type) -> list[type]:

@@ -16,13 +16,11 @@ from experiments.command_line.parser import data_parser
 from experiments.report.run_folder import Run
 from lightning_modules.batch import Batch, Split
 from lightning_modules.choices import named_modules
-from lightning_modules.deep_clustering.module import DeepClustering
 from lightning_modules.deep_clustering.selection import ModelSelection
 from lightning_modules.errors import InputError
 from lightning_modules.separation_scores import in_best_order
 from lightning_modules.trained_module import load_module
 from lightning_modules.weak_labels.references import ReferenceSeparator
-from lightning_modules.weak_labels.separator_module import WeakLabelSeparator
 
 
 def mixtures_of(run: Run, split: Split = "test") -> MixtureDataset:
@@ -60,7 +58,7 @@ def separator_of(run: Run) -> LightningModule:
             path = path.with_name(tested.name)
         elif tested.is_file():
             path = tested
-    return load_module(path, WeakLabelSeparator, DeepClustering).eval()
+    return load_module(path).eval()
 
 
 def estimates_of(module: LightningModule, batch: Batch, precision: str) -> Tensor:

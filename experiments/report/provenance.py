@@ -7,6 +7,7 @@ from typing import Any
 
 import yaml
 
+from experiments.command_line.own_classes import own_imports
 from experiments.report.page import Block, Settings
 from experiments.report.run_folder import Run, RunFolder
 from experiments.reproduction.sources import of_papers
@@ -100,7 +101,8 @@ def _command(run: Run, file: str, folder: RunFolder) -> str:
     configuration = "FOLDER" / (run.folder / file).relative_to(folder.path)
     words = ["separatrix", COMMANDS[file], "--config", configuration.as_posix(), "--run", f"NEW/{run.name}"]
     trained = file != CONFIGURATION_FILE and run.files.configuration.is_file()
-    return shlex.join([*words, *(["--ckpt_path", "best"] if trained else [])])
+    checkpoint = ["--ckpt_path", "best"] if trained else []
+    return shlex.join([*words, *checkpoint, *own_imports(run.section("model"))])
 
 
 def made_with(folder: RunFolder) -> list[Block]:

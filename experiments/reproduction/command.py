@@ -11,7 +11,7 @@ from jsonargparse import Namespace
 from jsonargparse.typing import NonNegativeInt
 
 from experiments.command_line.configurations import model_kind, options, read_configuration
-from experiments.command_line.own_classes import import_options
+from experiments.command_line.own_classes import import_options, import_own, import_words, modules_of
 from experiments.command_line.parser import command_parser
 from experiments.command_line.text import show_next
 from experiments.output.sole_writer import sole_writer
@@ -87,6 +87,8 @@ def command(arguments: list[str]) -> None:
     of_corpora = (word.split("=")[0] for word in settings if word.startswith("--data.corpus"))
     if chosen.system == "model-selection" and set(of_corpora) - {"--data.corpus.follow_links"}:
         raise InputError("--data.corpus: differs from domain to domain; run the commands of --dry-run with your own")
+    # Stages that evaluate checkpoints name the classes in these nowhere.
+    import_own(import_words(modules_of([read_configuration(name).get("model") for name in chosen.config])))
     own = [name for name, place in places.items() if place]
     system = "-".join((chosen.system, *(Path(name).stem for name in chosen.config)))
     output = Path(chosen.output or f"runs/{'-'.join((*own, chosen.preset))}/{system}")
@@ -163,7 +165,7 @@ def _run(
     trained = ["frame"] if chosen.system == WEAK_LABELS else list(places)
     models = [word for name in trained for word in ("--model", str(RunFiles(output / name).best))]
     separating = ["separate", *import_options(), *models, "RECORDING.wav", "--output", "separated"]
-    following = [["report", str(output)], separating]
+    following = [["report", *import_options(), str(output)], separating]
     show_next([files.table_text, files.table, files.scores, files.confidence], following)
 
 

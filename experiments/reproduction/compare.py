@@ -5,10 +5,11 @@ from pathlib import Path
 from experiments.command_line.parser import command_parser
 from experiments.command_line.text import show_next
 from lightning_modules.atomic_file import write_text_atomically
+from lightning_modules.errors import printable
 
 DESCRIPTION = """Put the tables of several reproductions of one system beside each other: the same with other seeds, or
-with other configurations. Shows the mean of every figure over them with its standard deviation, and each one's own
-overall figures."""
+with other configurations. Shows the mean of every figure over those of one configuration with its standard deviation,
+each one's own overall figures, and which settings differ otherwise."""
 EXAMPLES = (
     "compare runs/small/weak-labels runs/small/weak-labels-seed1",
     "compare runs/small/weak-labels runs/small/weak-labels-complex --output masks.md",
@@ -25,7 +26,10 @@ def command(arguments: list[str]) -> None:
     from experiments.tables import table_console
 
     tables = comparison(given.runs)
-    table_console().print(*tables)
+    console = table_console()
+    for table in tables:
+        console.print(table)
+        console.print(*map(printable, table.notes), sep="\n", markup=False)
     if given.output:
         write_text_atomically(given.output, "\n".join(table.markdown() for table in tables))
         show_next([given.output])

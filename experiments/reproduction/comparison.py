@@ -1,10 +1,14 @@
 """Tables of several reproductions beside each other."""
 
+import contextlib
+import json
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
+from experiments.command_line.text import listed
 from experiments.reproduction import model_selection_table, weak_labels_table
 from experiments.tables import Table, formatted
 from lightning_modules.errors import InputError
@@ -14,10 +18,11 @@ from lightning_modules.scores.rows import numbers, read_table
 from lightning_modules.scores.summary import OVERALL
 
 KEY = ["row", "class"]
+OF_NO_OTHER = ("--seed_everything", "--data.seed", "--data.corpus.root", "--trainer.devices", "--trainer.accelerator")
 
 
 def comparison(runs: list[Path]) -> list[Table]:
-    """Mean ± standard deviation over reproductions by row and class, and the overall figures of each.
+    """Mean ± standard deviation by row and class over reproductions of one configuration, and overall figures of each.
 
     Raises:
         InputError: there is one alone or twice, they are of different systems, or one has no table.
@@ -30,27 +35,67 @@ def comparison(runs: list[Path]) -> list[Table]:
         if selects[run] != selects[runs[0]]:
             raise InputError(f"{run}: of another system than {runs[0]}; compare reproductions of one system")
     figures = pd.concat(found, axis=1)
-    rows, labels = (list(dict.fromkeys(figures.index.get_level_values(level))) for level in KEY)
+    labels = list(dict.fromkeys(figures.index.get_level_values("class")))
 
     def name(row: str) -> str:
         weak = weak_labels_table.NAMES.get(row, f"Δ {row}")
         return model_selection_table.name_of(row, labels) if selects[runs[0]] else weak
 
-    def cell(row: str, label: str) -> str:
-        values = figures.loc[row, label].dropna() if (row, label) in figures.index else []
-        spread = np.std(values, ddof=1) if len(values) > 1 else np.nan
-        return f"{np.mean(values):z.1f} ± {formatted(spread, 'z.1f')}" if len(values) else ""
-
-    over = Table(
-        "",
-        ["dB", *(label.replace("_", " ") for label in labels)],
-        [[name(row), *(cell(row, label) for label in labels)] for row in rows],
-        [f"Means of {len(runs)} reproductions: mean ± standard deviation (n - 1) over them."],
-    )
+    configurations = {run: _configuration(run) for run in runs}
+    groups: list[list[Path]] = []  # of one configuration each
+    for run in runs:
+        alike = [group for group in groups if not _differing(configurations[group[0]], configurations[run])]
+        alike[0].append(run) if alike else groups.append([run])
     total = MEAN if selects[runs[0]] else OVERALL
     of_all = figures.xs(total, level="class")
     each = [[name(row), *(formatted(value, "z.1f") for value in of_all.loc[row])] for row in of_all.index]
-    return [over, Table("", [f"{total}, dB", *map(_title, runs)], each)]
+    others = [
+        f"{_title(group[0])}: another configuration than {_title(runs[0])}; "
+        f"{listed(_differing(configurations[runs[0]], configurations[group[0]]))}."
+        for group in groups[1:]
+    ]
+    means = [_means(figures[group], name, labels) for group in groups if len(group) > 1]
+    return [*means, Table("", [f"{total}, dB", *map(_title, runs)], each, others)]
+
+
+def _means(figures: pd.DataFrame, name: Callable[[str], str], labels: list[str]) -> Table:
+    """Mean and deviation of every figure over reproductions, a column each."""
+    runs = list(figures.columns)
+    figures = figures.dropna(how="all")
+
+    def cell(row: str, label: str) -> str:
+        values = figures.loc[row, label].dropna() if (row, label) in figures.index else []
+        spread = np.std(values, ddof=1) if len(values) > 1 else np.nan
+        fewer = f" ({len(values)})" if len(values) < len(runs) else ""
+        return f"{np.mean(values):z.1f} ± {formatted(spread, 'z.1f')}{fewer}" if len(values) else ""
+
+    rows = dict.fromkeys(figures.index.get_level_values("row"))
+    return Table(
+        "",
+        ["dB", *(label.replace("_", " ") for label in labels)],
+        [[name(row), *(cell(row, label) for label in labels)] for row in rows],
+        [
+            f"{', '.join(map(_title, runs))}: mean ± standard deviation (n - 1) over n = {len(runs)} reproductions, "
+            "over fewer where brackets say how many."
+        ],
+    )
+
+
+def _configuration(run: Path) -> dict[tuple[str, str], str]:
+    """Settings of a reproduction's stages but for seeds and places, as its records have them."""
+    found: dict[tuple[str, str], str] = {}
+    for path in (*run.glob("*/*.*.json"), *run.glob("selection/*/*.*.json")):  # stages are named RUN.COMMAND
+        with contextlib.suppress(OSError, ValueError, AttributeError):
+            settings = json.loads(path.read_text()).get("settings", {})
+            found |= {(path.stem, name): str(value) for name, value in settings.items() if name not in OF_NO_OTHER}
+    return found
+
+
+def _differing(one: dict[tuple[str, str], str], other: dict[tuple[str, str], str]) -> list[str]:
+    """Names of settings that two reproductions have otherwise, in stages of both."""
+    stages = {stage for stage, _ in one} & {stage for stage, _ in other}
+    both = dict.fromkeys([*one, *other])
+    return list(dict.fromkeys(key[1] for key in both if key[0] in stages and one.get(key) != other.get(key)))
 
 
 def _figures(run: Path) -> pd.Series:

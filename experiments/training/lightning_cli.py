@@ -5,6 +5,7 @@ import os
 import shlex
 import shutil
 import sys
+import traceback
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,8 @@ import yaml
 from lightning import Callback, LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.callbacks import LearningRateMonitor, ProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
-from lightning.pytorch.loggers import CSVLogger
+from lightning.pytorch.cli import ReduceLROnPlateau as LightningPlateau
+from lightning.pytorch.loggers import CSVLogger, Logger
 from lightning.pytorch.plugins.environments import SLURMEnvironment
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from torch.distributed import DistError, destroy_process_group, is_available, is_initialized
@@ -54,6 +56,10 @@ from lightning_modules.exported_model import weights_digest
 from lightning_modules.pretrained import model_file
 from lightning_modules.run_files import RunFiles
 from lightning_modules.setting_checks import require_unchanged
+
+# LightningCLI's own class of this name is for an option that there is not here. jsonargparse passes over local classes:
+# as one of these it leaves the short name to torch's.
+LightningPlateau.__qualname__ = f"cli.<locals>.{LightningPlateau.__name__}"
 
 
 class TrainingParser(Explaining, LightningArgumentParser):
@@ -141,6 +147,14 @@ class SeparatrixCLI(LightningCLI):
         if fitting and reason:
             raise InputError(f"{config['ckpt_path']}: {reason}")
 
+    def instantiate_classes(self) -> None:
+        try:
+            super().instantiate_classes()
+        except Exception as error:
+            if (reason := _unmade_logger(error)) is None:
+                raise
+            raise InputError(f"--trainer.logger: {reason}") from error
+
     def instantiate_trainer(self, **settings: Any) -> Trainer:
         options, command = self._get(self.config_init, "trainer", default={}), str(self.subcommand)
         require_honoured(options, command)
@@ -152,9 +166,10 @@ class SeparatrixCLI(LightningCLI):
         shows = options.get("enable_progress_bar")
         shows = sys.stdout.isatty() or has_bar if shows is None else shows
         logger, loggers = self._get(self.config, "logger"), as_list(options.get("logger"))
-        if not loggers and options.get("logger") is not False and logger != "none":
+        self._own_loggers = list(loggers)
+        if options.get("logger") is not False and logger != "none":
             # Each start has a folder of its own below: a resumed run erases nothing.
-            loggers = [CSVLogger(self._files.folder, name=self._files.curves.name)]
+            loggers.append(CSVLogger(self._files.folder, name=self._files.curves.name))
         require_logger(logger)
         followed = command != "predict" and not options.get("fast_dev_run")
         tracker = TRACKERS[logger](command) if logger in TRACKERS else None
@@ -225,6 +240,11 @@ class SeparatrixCLI(LightningCLI):
             of_gloo = any(f"Connection {words}" in str(error) for words in ("closed by", "reset by", "refused"))
             if self.trainer.world_size > 1 and (of_gloo or isinstance(error, DistError)):
                 raise InputError("another rank ended; its own message says why") from error
+            if "conditioned on metric" in str(error):  # early stopping's monitor, of a model of one's own
+                way_out = 'a validation step logs the loss: self.log_loss(losses, batch, "validation")'
+                raise InputError(
+                    f"early_stopping.monitor: {str(error).split('`')[1]} was not logged; {way_out}"
+                ) from None
             if (lost := lost_worker(error)) is None:
                 raise
             raise lost from error
@@ -273,6 +293,14 @@ class SeparatrixCLI(LightningCLI):
         self._prepare()
 
     def _prepare(self) -> None:
+        self._open_bank()
+        for logger in [] if self.trainer.fast_dev_run else self._own_loggers:  # type: ignore[attr-defined]
+            try:
+                getattr(logger, "experiment", None)  # which Lightning would open next
+            except Exception as error:  # whatever a library raises that finds no server or no account
+                raise InputError(f"--trainer.logger: {_failed(type(logger).__name__, error)}") from error
+
+    def _open_bank(self) -> None:
         run = self._files.folder
         there = next(folder for folder in (run, *run.absolute().parents) if folder.exists())
         if not there.is_dir() or not os.access(there, os.W_OK):
@@ -311,6 +339,18 @@ def _in_no_checkpoint(config: Mapping[str, Any]) -> dict[str, Any]:
     data = config.get("data") or {}
     kind = str(data.get("class_path", "")).split(".")[-1]  # a class may be imported from more than one place
     return {"seed_everything": config.get("seed_everything"), "data": kind}
+
+
+def _unmade_logger(error: BaseException) -> str | None:
+    """Why a logger that the user named could not be made; None where the error is of something else."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    within = (frame.f_locals.get("self") for frame, _ in traceback.walk_tb(error.__traceback__))
+    return next((_failed(type(each).__name__, error) for each in within if isinstance(each, Logger)), None)
+
+
+def _failed(name: str, error: BaseException) -> str:
+    return f"no {name} could be made ({' '.join(str(error).split()) or type(error).__name__})"
 
 
 def run(arguments: list[str]) -> None:

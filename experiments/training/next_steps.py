@@ -1,15 +1,22 @@
 """What a training or an evaluation has made, and what can be typed next."""
 
+import contextlib
 from pathlib import Path
 
 from experiments.command_line.configurations import options
 from experiments.command_line.own_classes import import_options, own_imports
 from experiments.command_line.text import command_lines, show_next
 from lightning_modules.base_module import SeparatrixModule
+from lightning_modules.checkpoint import read_checkpoint
 from lightning_modules.deep_clustering.module import DeepClustering
+from lightning_modules.errors import InputError
+from lightning_modules.recordings.separator import require_no_other_way
 from lightning_modules.run_files import RunFiles
 from lightning_modules.weak_labels.classifier_module import EventClassifier
 from lightning_modules.weak_labels.separator_module import WeakLabelSeparator
+
+# What an evaluation of deep clustering may have otherwise than the training had.
+OF_EVALUATION = ("separate_by", "clustered_share", "mask_sharpness")
 
 
 def tell_of_run(command: str, arguments: list[str], run: RunFiles, model: SeparatrixModule, tested: str | None) -> None:
@@ -29,20 +36,31 @@ def tell_of_run(command: str, arguments: list[str], run: RunFiles, model: Separa
         made = [run.best, run.last, run.configuration, *filter(None, [run.latest_curves()])]
         if kept is not None and run.configuration.exists():
             words = ["--config", str(run.configuration), "--run", str(run.folder), "--ckpt_path", kept.stem]
-            following.append(["test", *words])
+            following.append(["test", *words, *import_options()])
     elif command == "validate":
         following.append(["test", *arguments[1:], *import_options()])
     elif command == "test":
         made = [run.summary]
+        own = own_imports(dict(model.hparams))
         if run.summary.exists() or isinstance(model, EventClassifier):
-            following.append(["report", str(run.folder)])
-        if tested and isinstance(model, WeakLabelSeparator | DeepClustering):
-            own = own_imports(dict(model.hparams))
+            following.append(["report", *own, str(run.folder)])
+        if tested and _separates_alike(model, tested):
             following.append(["separate", *own, "--model", tested, "RECORDING.wav", "--output", "separated"])
     classifier = tested if command == "test" else kept
     if command in ("fit", "test") and isinstance(model, EventClassifier) and classifier:
         following += _after_classifier(arguments, run, model, str(classifier))
     show_next(made, following)
+
+
+def _separates_alike(model: SeparatrixModule, checkpoint: str) -> bool:
+    """Whether `separate` does with the checkpoint, by whose settings alone it goes, what was tested."""
+    if not isinstance(model, WeakLabelSeparator | DeepClustering):
+        return False
+    with contextlib.suppress(InputError):
+        require_no_other_way(model)
+        stored = read_checkpoint(checkpoint)["hyper_parameters"]
+        return all(stored.get(name) == model.hparams.get(name) for name in OF_EVALUATION if name in stored)
+    return False
 
 
 def _after_classifier(arguments: list[str], run: RunFiles, model: EventClassifier, checkpoint: str) -> list[list[str]]:

@@ -2,6 +2,7 @@
 
 import hashlib
 import itertools
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, TypedDict
@@ -25,9 +26,10 @@ from lightning_modules.exported_model import weights_digest
 from lightning_modules.run_files import RunFiles, evaluated_weights
 from lightning_modules.scores.expected_si_sdr import ExpectedSiSdr
 from lightning_modules.scores.selection_rows import SIGNAL_FEATURES, read_evaluated
+from lightning_modules.separation_scores import require_estimates
 from lightning_modules.setting_checks import require_agreement
 from lightning_modules.signal_features import signal_features
-from lightning_modules.trained_module import load_module
+from lightning_modules.trained_module import load_module, path_list
 
 ConfidenceClusters = Literal["refit", "masks"]
 
@@ -71,7 +73,8 @@ class ModelSelection(SeparatrixModule):
     """Separates every mixture with each model and keeps the output of the one with the highest selection score.
 
     A model without embeddings, a separator of any other class, has no confidence: by confidence it is picked only where
-    no other has any. `signal_features` are of all models.
+    no other has any. `signal_features` are of all models. Confidences of models with different heads lie on different
+    scales: a warning says so, and of an evaluation's rows only the calibrated ones compare them.
 
     Args:
         checkpoints: of DeepClustering models, or of any separators of as many sources, any number.
@@ -93,6 +96,7 @@ class ModelSelection(SeparatrixModule):
         confidence_clusters: ConfidenceClusters = "refit",
         signal_features: bool = False,
     ) -> None:
+        checkpoints = path_list("checkpoints", checkpoints)
         if not checkpoints:
             raise InputError("checkpoints: none; give those of the models to select from")
         own = type(self).selection_score is not ModelSelection.selection_score
@@ -100,6 +104,11 @@ class ModelSelection(SeparatrixModule):
             raise InputError(f"{type(self).__name__}: has a selection score of its own; name it, `score_name = ...`")
         models = [_separator(path) for path in checkpoints]
         _require_comparable(checkpoints, models)
+        heads = dict.fromkeys(model.head for model in models if isinstance(model, DeepClustering))
+        if not own and len(heads) > 1:
+            told = "their confidences lie on different scales, and compare only calibrated"
+            different = f"{type(self).__name__}: models of different heads ({', '.join(heads)})"
+            warnings.warn(f"{different}; {told}", stacklevel=2)
         first = models[0]
         super().__init__(first.geometry.sample_rate, first.geometry.window, first.geometry.hop)
         # Where the checkpoints lie is no part of what they are.
@@ -156,7 +165,7 @@ class ModelSelection(SeparatrixModule):
                     analysed[model.input_settings] = model.analyse(mixture)
                 output = _output(model, analysed[model.input_settings], mixture_ids, mixture.shape[-1])
             else:
-                output = _without_confidence(model(mixture))
+                output = _without_confidence(name, model(mixture), mixture, self.sources)
             features = signal_features(mixture, output.estimates, self.geometry) if self.signal_features else None
             outputs.append(output._replace(model=name, features=features))
         estimates, points, labels, refits, masks, _, features_of_models = zip(*outputs, strict=True)
@@ -216,7 +225,7 @@ class LearntSelection(ModelSelection):
 
     def __init__(self, checkpoints: Sequence[str], validation_scores: Sequence[str]) -> None:
         super().__init__(checkpoints, signal_features=True)
-        paths = [Path(path) for path in validation_scores]
+        paths = [Path(path) for path in path_list("validation_scores", validation_scores)]
         if not paths:
             raise InputError("validation_scores: none; give the rows of a validation with these models")
         validation = read_evaluated(paths)
@@ -265,8 +274,9 @@ def confidences(
         return points, anew.labels, score_clusters(points, anew), of_masks
 
 
-def _without_confidence(estimates: Tensor) -> ModelOutput:
+def _without_confidence(model: str, estimates: Tensor, mixture: Tensor, sources: int) -> ModelOutput:
     """What a model without embeddings makes of mixtures, [B, Q, T]."""
+    require_estimates(model, estimates, mixture, sources)
     unknown = Confidence(*[estimates.new_full((len(estimates),), torch.nan, dtype=torch.float64)] * 4)
     return ModelOutput(estimates.float(), None, None, unknown, unknown)
 
@@ -276,7 +286,9 @@ def _separator(checkpoint: str) -> SeparatrixModule:
     model: SeparatrixModule = load_module(checkpoint, SeparatrixModule)
     if isinstance(model, DeepClustering):
         require_inherited(model, DeepClustering, ("forward", "embed"), "which a selection passes over")
-    if not (model.separates and _sources(model)):
+    if model.separates and not _sources(model):
+        raise InputError(f"{checkpoint}: a {type(model).__name__} has no `classes`, names of the sources; give it some")
+    if not model.separates:
         raise InputError(
             f"{checkpoint}: a checkpoint of {type(model).__name__}, which makes no estimates; leave it out"
         )

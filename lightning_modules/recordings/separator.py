@@ -5,7 +5,7 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -22,7 +22,7 @@ from lightning_modules.recordings.windows import Window, in_one_order, joined, p
 from lightning_modules.scores import RESIDUAL
 from lightning_modules.setting_checks import MOST_SOURCES, require_positive, require_whole
 from lightning_modules.spectrogram import HIGHEST_RATE, LOWEST_RATE
-from lightning_modules.trained_module import load_module
+from lightning_modules.trained_module import load_module, path_list
 from lightning_modules.weak_labels.separator_module import WeakLabelSeparator
 
 Select = Literal["file", "segment"]
@@ -76,6 +76,10 @@ class Separator:
         window: float = WINDOW,
         sources: Sources | None = None,
     ) -> None:
+        given: Any = model
+        if not isinstance(given, WeakLabelSeparator | ModelSelection):
+            needed = "a WeakLabelSeparator or ModelSelection is needed; from_checkpoints takes files and names"
+            raise InputError(f"model: a {type(given).__name__}; {needed}")
         if RESIDUAL in model.classes:
             raise InputError(f"classes: {RESIDUAL} is what the other sources leave; train with another name")
         require_positive(window=window)
@@ -84,7 +88,7 @@ class Separator:
             raise InputError(f"model: a {kind} has no confidence to be picked by; leave it out")
         self._models = model.deep_clustering_models if isinstance(model, ModelSelection) else [model]
         for each in (model, *self._models):
-            _require_no_other_way(each)
+            require_no_other_way(each)
         self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         self.model = model.to(self.device).eval()
         self.select = select
@@ -101,7 +105,7 @@ class Separator:
     @classmethod
     def from_checkpoints(
         cls,
-        paths: Sequence[str | os.PathLike[str]],
+        paths: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
         select: Select = "file",
         device: str | torch.device | None = None,
         sources: Sources | None = None,
@@ -112,10 +116,10 @@ class Separator:
             InputError: a file cannot be read or is of neither kind, the kinds are mixed, or the models differ in rate
                 or number of sources.
         """
-        if not paths:
+        checkpoints = path_list("model", paths)
+        if not checkpoints:
             raise InputError("model: none; give the checkpoint of a trained model")
-        checkpoints = [os.fspath(path) for path in paths]
-        models = [load_module(path, WeakLabelSeparator, DeepClustering) for path in paths]
+        models = [load_module(path, WeakLabelSeparator, DeepClustering) for path in checkpoints]
         weak = next((model for model in models if isinstance(model, WeakLabelSeparator)), None)
         if weak and len(models) > 1:
             path = checkpoints[models.index(weak)]
@@ -128,7 +132,7 @@ class Separator:
     @classmethod
     def from_pretrained(
         cls,
-        *names: str,
+        *names: str | Sequence[str],
         select: Select = "file",
         device: str | torch.device | None = None,
         sources: Sources | None = None,
@@ -138,7 +142,8 @@ class Separator:
         Raises:
             InputError: there is no such model, or the models do not go together.
         """
-        return cls.from_checkpoints(names, select, device, sources)
+        listed = names[0] if len(names) == 1 else names  # a list of them is as clear
+        return cls.from_checkpoints(listed, select, device, sources)  # type: ignore[arg-type]
 
     def __call__(self, samples: Tensor | np.ndarray, rate: int) -> Separation:
         """Separate a recording in memory.
@@ -237,7 +242,8 @@ def _counts(
     return (sources,)
 
 
-def _require_no_other_way(model: SeparatrixModule) -> None:
+def require_no_other_way(model: SeparatrixModule) -> None:
+    """Raise InputError where a model's class separates in a way of its own, which windows cannot follow."""
     for kind, methods in _NOT_CALLED.items():
         if isinstance(model, kind):
             require_inherited(model, kind, methods, "which windows of a recording cannot follow")

@@ -1,4 +1,4 @@
-"""Callbacks that tests add to a training by name: what each rank saw, a rank that fails, files that vanish."""
+"""Callbacks and loggers that tests add to a training by name: what each rank saw, a rank or a server that fails."""
 
 import glob
 import os
@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from lightning import Callback, LightningModule, Trainer
+from lightning.pytorch.loggers.logger import DummyLogger
 
 
 class SeenMixtures(Callback):
@@ -57,3 +58,18 @@ class SpoiltGradient(Callback):
             for parameter in pl_module.parameters():
                 if parameter.grad is not None:
                     parameter.grad.fill_(float("nan"))
+
+
+class NoServer(DummyLogger):
+    """A logger that finds no server when it is made."""
+
+    def __init__(self, server: str = "localhost") -> None:
+        raise RuntimeError(f"no server at {server}")
+
+
+class NoAccount(DummyLogger):
+    """A logger that is refused when it opens its experiment."""
+
+    @property
+    def experiment(self) -> Any:  # type: ignore[override]
+        raise ConnectionError

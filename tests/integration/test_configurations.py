@@ -90,6 +90,30 @@ def test_a_preset_of_the_model_selection_runs_on_recordings(preset, stages_of, s
     assert len(rows) == int(separatrix.pairs["data.test_mixtures"]) * 3 * 2
 
 
+@pytest.mark.parametrize(
+    ("words", "chosen", "settings"),
+    [
+        ("network.output_init_scale null", "network", {"output_init_scale": None, "units": 300}),
+        ("scheduler ReduceLROnPlateau --model.scheduler.patience 3", "scheduler", {"patience": 3}),
+    ],
+)
+def test_what_torch_takes_is_taken_for_a_class_within_the_model(words, chosen, settings, separatrix):
+    model = (
+        "--config",
+        "deep_clustering/model",
+        "--config",
+        "deep_clustering/base",
+        "--config",
+        "deep_clustering/speech",
+    )
+    printed = separatrix.succeed(
+        "fit", *model, "--data.corpus.root", "X", *f"--model.{words}".split(), "--print_config"
+    )
+    found = yaml.safe_load(printed.out)["model"]["init_args"][chosen]
+    assert found["init_args"].items() >= settings.items()
+    assert chosen == "network" or found["class_path"] == "torch.optim.lr_scheduler.ReduceLROnPlateau"
+
+
 def test_the_stems_of_songs_are_classes(recordings, separatrix, tmp_path):
     sizes = separatrix.as_options({**separatrix.pairs, "data.bank_folder": separatrix.banks, **separatrix.trainer})
     stems = config_options("weak_labels/corpora/musdb18_stems", "weak_labels/corpora/muted_stems")

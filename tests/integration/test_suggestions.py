@@ -1,5 +1,6 @@
 """What is misspelt is told what was probably meant, in one line, before anything is run."""
 
+import gc
 import os
 import re
 import shlex
@@ -41,8 +42,13 @@ FRAME = ("fit", "--config", "weak_labels/base", "--config", "weak_labels/frame")
             "--model.network: no class Nope; one of BLSTM, CRNN, BandSplit, TFLocoformer, or MODULE.CLASS",
         ),
         ("--model.network own.Net", "--model.network: no module own in "),
+        ("--trainer.logger Nope", "--trainer.logger: no class Nope; one of CSVLogger, "),
         ("--model WeakLabelSeperator", "--model: no class WeakLabelSeperator; did you mean WeakLabelSeparator?"),
         ("--trainer.callbacks+ AudioExample", "no class AudioExample; did you mean AudioExamples?"),
+        (
+            "--config weak_labels/networks/band_split --config weak_labels/ablations/uniform_start",
+            "model.network.lstm_init: BandSplit has no such setting; --model.network.help BandSplit lists those",
+        ),
         ("--preset small --model.mask_activaton softmax", "did you mean --model.mask_activation?"),
         ("--presett small", "did you mean --preset?"),
         ("--preset smal", "--preset smal: one of demo, small, paper; did you mean small?"),
@@ -53,6 +59,55 @@ FRAME = ("fit", "--config", "weak_labels/base", "--config", "weak_labels/frame")
 )
 def test_a_misspelt_setting_of_a_training(words, meant, told):
     assert meant in told(*FRAME, *words.split())
+
+
+OWN = """
+from lightning import LightningModule
+from torch import nn
+
+
+class BLSTM(nn.Module):
+    pass
+
+
+class Pure(LightningModule):
+    pass
+
+
+class NoNetwork:
+    pass
+"""
+
+
+@pytest.mark.parametrize(
+    "words, meant",
+    [
+        ("--model own_wanting.Mine", "--model: own_wanting cannot be imported: No module named 'nowhere' ("),
+        ("--model.network own_package.inner.Net", "--model.network: own_package.inner cannot be imported: No module"),
+        ("--model own_kinds.Nope", "--model: no class Nope in own_kinds"),
+        ("--model own_kinds.Pure", "--model: own_kinds.Pure is no SeparatrixModule"),
+        ("--model.network own_kinds.NoNetwork", "--model.network: own_kinds.NoNetwork is no Module"),
+        ("--data.corpus own_kinds.Pure", "--data.corpus: own_kinds.Pure is no Corpus"),
+        ("--trainer.logger own_kinds.Pure", "--trainer.logger: own_kinds.Pure is no Logger"),
+        (
+            "--import own_kinds --model.network BLSTM",
+            "--model.network: several classes are called BLSTM; give one with its module: lightning_modules.networks.",
+        ),
+    ],
+)
+def test_a_class_of_ones_own_that_cannot_be_used(words, meant, told, tmp_path, monkeypatch):
+    (tmp_path / "own_package").mkdir()
+    for name in ("own_wanting", "own_package/inner"):
+        (tmp_path / f"{name}.py").write_text("import nowhere\n")
+    (tmp_path / "own_kinds.py").write_text(OWN)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    try:
+        assert meant in told(*FRAME, *words.split())
+    finally:
+        sys.modules.pop("own_kinds", None)
+        sys.modules.pop("own_package", None)
+        gc.collect()  # else its BLSTM would be one of the networks of later tests
 
 
 @pytest.mark.parametrize(

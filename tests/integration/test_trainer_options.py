@@ -99,8 +99,26 @@ def test_curves_go_to_loggers_of_the_users_choice_and_a_training_may_keep_no_che
     settings = {"logger.class_path": "CSVLogger", "logger.save_dir": tmp_path / "mine"}
     callback = ["--trainer.callbacks.class_path", "RichModelSummary", "--trainer.callbacks.max_depth", "2"]
     run, out = fit(*callback, **settings, enable_checkpointing=False, overfit_batches=1)
-    assert not (run / "curves").exists() and list((tmp_path / "mine").rglob("metrics.csv"))
+    assert list(run.rglob("curves/*/metrics.csv")) and list((tmp_path / "mine").rglob("metrics.csv"))
     assert not (run / "checkpoints").exists() and "ckpt" not in out and "network.output" in out
+    settings["logger.save_dir"] = tmp_path / "alone"
+    run, _ = fit("--logger", "none", **settings, overfit_batches=1, run="none")
+    assert not (run / "curves").exists() and list((tmp_path / "alone").rglob("metrics.csv"))
+
+
+@pytest.mark.parametrize(
+    ("logger", "told"),
+    [
+        ("faults.NoServer", "no NoServer could be made (no server at localhost)"),
+        ("faults.NoAccount", "no NoAccount could be made (ConnectionError)"),
+        ("CometLogger", "no CometLogger could be made (Requirement 'comet-ml"),  # its package is not there
+    ],
+)
+def test_a_logger_that_cannot_be_made_is_refused_in_one_line(logger, told, separatrix, tmp_path):
+    words = ["--trainer.logger", logger, "--run", tmp_path / "run"]
+    outcome = separatrix.run("fit", *separatrix.arguments("strong"), *words)
+    assert outcome.status == 2 and outcome.err.splitlines()[-1].startswith(f"separatrix fit: --trainer.logger: {told}")
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_trial_run_leaves_nothing(fit):

@@ -9,6 +9,7 @@ import torch
 from torchmetrics.functional.audio import scale_invariant_signal_distortion_ratio
 
 from lightning_modules.batch import Batch
+from lightning_modules.errors import InputError
 from lightning_modules.separation_scores import (
     LeftOut,
     compare,
@@ -241,3 +242,10 @@ def test_a_pair_with_a_silent_signal_scores_nothing_and_orthogonal_ones_a_finite
     (found,) = compare(sources, [estimates])
     assert found.silent.tolist() == found.silent_source.tolist() == [[False, True]]
     assert found.si_sdr[0].flatten()[1:].tolist() == [0, 0, 0] and -157 < found.si_sdr[0, 0, 0] < -156
+
+
+def test_estimates_of_another_length_are_refused_with_both_lengths():
+    sources, estimates = torch.randn(1, 2, 100), torch.randn(1, 2, 99)
+    for call in (lambda: in_best_order(estimates, sources), lambda: si_sdr(estimates, sources)):
+        with pytest.raises(InputError, match=r"^estimates: 99 samples, but the mixture has 100; "):
+            call()

@@ -301,3 +301,19 @@ def test_a_reproduction_in_wandb_is_one_group_of_all_trainings_and_evaluations(s
     command(["reproduce", "weak-labels", "--logger", "none", "--output", str(output)])
     stages, *_ = started.pop()
     assert not tracked and not [stage for stage in stages if "--group" in stage.arguments]
+
+
+def test_modules_of_classes_that_a_configuration_names_are_imported_by_every_printed_command(
+    tmp_path, monkeypatch, capsys
+):
+    (tmp_path / "own_reproduced.py").write_text("from torch import nn\n\n\nclass Net(nn.Module):\n    pass\n")
+    chosen = "model: {class_path: WeakLabelSeparator, init_args: {network: {class_path: own_reproduced.Net}}}\n"
+    (tmp_path / "own.yaml").write_text(chosen)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    command(["reproduce", "weak-labels", "--config", "own.yaml", "--dry-run"])
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 13 and all(line.endswith(" --import own_reproduced") for line in lines)
+    (tmp_path / "own.yaml").write_text(chosen.replace("own_reproduced", "own_missing"))
+    with pytest.raises(InputError, match=r"^--import own_missing: no module own_missing in "):
+        command(["reproduce", "weak-labels", "--config", "own.yaml", "--dry-run"])

@@ -1,5 +1,6 @@
 """Reproductions side by side."""
 
+import json
 import statistics
 
 import pandas
@@ -33,8 +34,32 @@ def test_means_and_deviations_over_seeds_and_the_figures_of_each(tmp_path):
     # What only one has stands alone, and what none has is left empty.
     over, each = comparison([runs[0], tmp_path / "more"])
     cells = {row: dict(zip(over.columns[1:], values, strict=True)) for row, *values in over.rows}
-    assert cells["Δ frame labels"] == {"dog": "", "overall": "", "owl": "2.0 ± –"}
-    assert cells["Δ strong labels"] == {"dog": "3.5 ± 3.6", "overall": "-6.1 ± –", "owl": ""}
+    assert cells["Δ frame labels"] == {"dog": "", "overall": "", "owl": "2.0 ± – (1)"}
+    assert cells["Δ strong labels"] == {"dog": "3.5 ± 3.6", "overall": "-6.1 ± – (1)", "owl": ""}
+    assert "over n = 2 reproductions, over fewer where brackets say how many" in over.notes[0]
+
+
+def test_reproductions_of_other_configurations_are_named_and_not_averaged_as_if_they_were_seeds(tmp_path):
+    settings = {"--config weak_labels/strong": "a", "--run": ""}
+    given = {
+        "seed0": settings,
+        "seed1": settings | {"--data.seed": "1", "--seed_everything": "1"},
+        "complex": settings | {"--config weak_labels/masks/complex": "b"},
+        "epochs": settings | {"--trainer.max_epochs": "9"},
+    }
+    for value, (name, of_stage) in enumerate(given.items()):
+        run = reproduction(tmp_path / name, {("strong", "overall"): float(value)})
+        (run / "strong").mkdir()
+        (run / "strong" / "strong.fit.json").write_text(json.dumps({"state": "complete", "settings": of_stage}))
+    over, each = comparison([tmp_path / name for name in given])
+    assert over.rows == [["Δ strong labels", "0.5 ± 0.7"]] and "seed0" in over.notes[0] and "seed1" in over.notes[0]
+    assert each.rows == [["Δ strong labels", "0.0", "1.0", "2.0", "3.0"]]
+    assert [note.partition("/")[2] for note in each.notes] == [
+        f"complex: another configuration than {tmp_path.name}/seed0; --config weak_labels/masks/complex.",
+        f"epochs: another configuration than {tmp_path.name}/seed0; --trainer.max_epochs.",
+    ]
+    (alone,) = comparison([tmp_path / "seed0", tmp_path / "complex"])  # no mean of two configurations
+    assert alone.rows == [["Δ strong labels", "0.0", "2.0"]]
 
 
 def test_model_selection_has_the_names_of_its_own_table(tmp_path):

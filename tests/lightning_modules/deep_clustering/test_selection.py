@@ -182,8 +182,10 @@ def test_models_share_what_they_hear_alike_and_nothing_else(setting, analyses, s
 def test_models_of_any_heads_are_compared_by_the_confidence_of_embeddings_or_of_masks_in_their_place(saved):
     batch = random_batch(4)
     paths = [saved("speech"), saved("music", 1, head="both"), saved("environmental", 2, head="masks")]
+    with pytest.warns(UserWarning, match=r"^ModelSelection: models of different heads \(embeddings, both, masks\);"):
+        selection = ModelSelection(paths)
     with torch.no_grad():
-        chosen = ModelSelection(paths).select(batch.mixture, batch.indices)
+        chosen = selection.select(batch.mixture, batch.indices)
     for m, path in enumerate(paths):
         estimates, scores = alone(path, batch, "refit")
         model = load_module(path, DeepClustering).eval()
@@ -204,6 +206,27 @@ def test_models_of_three_sources_can_be_compared_and_those_of_one_domain_are_tol
     assert selection.names == ["speech", "music", "speech-2", "speech-3"]
     assert selection.classes == ["source_1", "source_2", "source_3"]
     assert selection(batch.mixture, batch.indices).shape == batch.sources.shape
+
+
+def test_one_path_is_a_list_of_one_and_what_is_no_path_is_refused(saved):
+    path = saved("speech")
+    assert ModelSelection(path).names == ModelSelection([path]).names == ["speech"]
+    for wrong in (load_module(path), [load_module(path)]):
+        with pytest.raises(InputError, match=r"^checkpoints: a DeepClustering; paths of files, or names of included"):
+            ModelSelection(wrong)
+    with pytest.raises(InputError, match=r"^path: a list; paths of files"):
+        load_module([path])
+
+
+def test_estimates_that_do_not_fit_the_mixture_are_refused_with_both_sizes(tmp_path, monkeypatch):
+    selection = ModelSelection([write(Bands(), tmp_path / "bands.ckpt")])
+    batch, whole = random_batch(2), Bands.forward
+    monkeypatch.setattr(Bands, "forward", lambda self, mixture: whole(self, mixture)[..., :-9])
+    with pytest.raises(InputError, match=f"^Bands: estimates: {SAMPLES - 9} samples, but the mixture has {SAMPLES}; "):
+        selection(batch.mixture)
+    monkeypatch.setattr(Bands, "forward", lambda self, mixture: whole(self, mixture)[:, :1])
+    with pytest.raises(InputError, match=rf"^Bands: estimates of shape \[2, 1, {SAMPLES}\]; \[2, 2, {SAMPLES}\], "):
+        selection(batch.mixture)
 
 
 def test_a_checkpoint_of_another_module_is_refused_with_both_kinds_named(saved, tmp_path):

@@ -379,3 +379,13 @@ def test_a_class_that_separates_in_a_way_of_its_own_is_refused_rather_than_passe
         Separator(Doubled("strong", classes=["horn"], **TINY))
     with pytest.raises(InputError, match=r"^Softer: has its own `separate`, which windows[^\n]*$"):
         Separator.from_checkpoints([softer])
+
+
+def test_one_path_or_a_list_of_names_is_taken_and_a_model_that_is_no_selection_is_refused(tmp_path):
+    path = write(class_separator(bounded=False), tmp_path / "classes.ckpt")
+    for separator in (Separator.from_checkpoints(path), Separator.from_checkpoints(Path(path))):
+        assert separator.checkpoints == [path]
+    assert Separator.from_pretrained([path]).checkpoints == Separator.from_pretrained(path).checkpoints == [path]
+    for wrong, kind in ((path, "str"), (clustering_model(), "DeepClustering")):
+        with pytest.raises(InputError, match=f"^model: a {kind}; a WeakLabelSeparator or ModelSelection is needed; "):
+            Separator(wrong)
