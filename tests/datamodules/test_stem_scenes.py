@@ -52,6 +52,10 @@ def test_momentary_loudness_is_that_of_the_meter_in_every_400_ms():
     for middle in (50, 150, 250):  # far from the changes, where filters ring
         around = samples[(middle - 20) * RATE // 100 : (middle + 20) * RATE // 100]
         assert found[middle] == pytest.approx(meter.integrated_loudness(around.astype(float)), abs=0.2)
+    click = np.zeros(3 * RATE, np.float32)
+    click[10_040] = 1  # in block 125: within 200 ms of the ends of 40 blocks
+    found = momentary_loudness(click, RATE)
+    assert np.flatnonzero(found > found.max() - 1).tolist() == list(range(105, 145))
     assert np.isneginf(momentary_loudness(np.zeros(1001, np.float32), RATE)).all()
 
 
