@@ -123,12 +123,12 @@ class StemRecipes:
         return np.stack([begin - first, begin, end - begin], 1)[heard]
 
     def _active(self, clip: int) -> np.ndarray:
-        """Begin and end of every active part of a clip, in seconds, [P, 2]."""
+        """Begin and end of every active part of a clip, in seconds, [P, 2]; the last block may outlast it."""
         if clip not in self._known:
             song = SONG_LUFS - self._song_loudness[self._song(clip)]
             loud = momentary_loudness(self.bank.clip(clip), self.bank.sample_rate) + song > self.rules.threshold
             edges = np.flatnonzero(np.diff(loud, prepend=False, append=False)).reshape(-1, 2)
-            self._known[clip] = np.minimum(edges * BLOCK_SECONDS, self.bank.lengths[clip] / self.bank.sample_rate)
+            self._known[clip] = edges * BLOCK_SECONDS
         return self._known[clip]
 
     @cached_property

@@ -16,6 +16,7 @@ from callbacks.wandb_tracker import WandbTracker
 from lightning_modules.batch import Batch
 from lightning_modules.deep_clustering.module import DeepClustering
 from lightning_modules.networks import BLSTM
+from lightning_modules.spectrogram import stft
 from lightning_modules.weak_labels.separator_module import WeakLabelSeparator
 
 COLUMNS = list(Example._fields)
@@ -45,9 +46,11 @@ def samples(audio):
 
 @pytest.fixture
 def undrawn(monkeypatch):
-    """Without pictures, which take most of the time."""
-    monkeypatch.setattr(module_under_test, "separation_figure", lambda *_: None)
+    """Without pictures, which take most of the time; what they would have been of."""
+    given = []
+    monkeypatch.setattr(module_under_test, "separation_figure", lambda *drawn: given.append(drawn))
     monkeypatch.setattr(module_under_test, "_picture", lambda _: np.zeros((2, 2, 3), np.uint8))
+    return given
 
 
 @pytest.fixture
@@ -111,6 +114,10 @@ def test_estimates_in_any_order_are_shown_beside_their_own_sources(clustering, u
     assert min(column(table, "si_sdr_db")) > 20
     before = column(table, "input_si_sdr_db")
     assert max(before) < 5
+    signals = torch.stack([of_batch.mixture[:, None].expand(-1, 2, -1), of_batch.sources, swapped.flip(1)], 2)
+    for (*magnitudes, step, highest), drawn in zip(undrawn, signals.flatten(0, 1), strict=True):
+        np.testing.assert_allclose(magnitudes, stft(drawn, clustering.geometry).abs(), atol=1e-6)
+        assert (step, highest) == (32 / 8000, 4000)
 
 
 def test_of_a_selection_the_picked_models_estimates_are_shown(clustering, undrawn):

@@ -1,11 +1,11 @@
-"""Scores of a classifier of a single class, whose others are unlabelled."""
+"""Scores of classifiers, against scikit-learn's."""
 
 from functools import partial
 
 import pytest
 import torch
 from sklearn.metrics import average_precision_score
-from tiny_systems import GEOMETRY_SETTINGS, RandomScenes, random_batch, trainer
+from tiny_systems import CLASSES, GEOMETRY_SETTINGS, RandomScenes, random_batch, trainer
 from torch.utils.data import DataLoader
 
 from callbacks.classifier_scores import ClassifierScores
@@ -30,3 +30,21 @@ def test_a_classifier_of_one_class_is_scored(tmp_path, scored):
     labels = torch.cat([each.frame_labels.flatten() for each in batches])
     name = "test_frame_average_precision" + "/horn" * scored
     assert scores[name] == pytest.approx(average_precision_score(labels, logits), abs=1e-6)
+
+
+def test_the_mean_precision_is_of_the_classes_that_occur(tmp_path):
+    torch.manual_seed(0)
+    model = EventClassifier("frame", CLASSES, network=partial(BLSTM, units=4, layers=1), **GEOMETRY_SETTINGS)
+    batch = random_batch(5)
+    for labels in (batch.frame_labels, batch.clip_labels):
+        labels[:, 1] = 0
+    data = RandomScenes()
+    data.val_dataloader = lambda: DataLoader([batch], batch_size=None)
+    testing = trainer(callbacks=[ClassifierScores(str(tmp_path))])
+    testing.validate(model, data, verbose=False)
+    logits = model.test_step(batch, 0)["logits"].detach()
+    levels = {"frame": (logits, batch.frame_labels), "clip": (logits.amax(-1), batch.clip_labels)}
+    for level, (scores, labels) in levels.items():
+        precisions = [average_precision_score(labels[:, n].flatten(), scores[:, n].flatten()) for n in (0, 2)]
+        found = testing.callback_metrics[f"validation_{level}_average_precision"]
+        assert float(found) == pytest.approx(sum(precisions) / 2, abs=1e-6)

@@ -1,8 +1,10 @@
 """The number of sources under the real Trainer, against models of each number alone and SI-SDR by numpy."""
 
 import json
+import re
 from functools import partial
 from itertools import product
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -10,7 +12,7 @@ import pytest
 import torch
 from tiny_systems import saved, si_sdr, trainer
 
-from callbacks.count_evaluation import CountEvaluation
+from callbacks.count_evaluation import CountEvaluation, picked_shares
 from datamodules.corpora.procedural import Procedural
 from datamodules.source_pairs import SourcePairs
 from lightning_modules.deep_clustering.confidence import confidence
@@ -105,9 +107,17 @@ def test_rows_say_what_a_model_of_each_number_makes_of_each_mixture_and_which_is
     assert "validation_count_scores.csv: of another model; validate this one" in shown
 
 
+def test_shares_of_the_picked_numbers_are_of_the_mixtures_of_one_true_number():
+    counted = SimpleNamespace(counts=np.array([2, 3]), sources=np.array([2, 3, 3, 2, 3]))
+    shares = ["picked for 2 sources: 2 50%, 3 50%", "picked for 3 sources: 2 0%, 3 100%"]
+    assert [*picked_shares(counted, np.array([2, 3, 3, 3, 3]))] == shares
+
+
 def test_numbers_that_lack_one_of_the_datas_are_refused(checkpoint, data):
-    with pytest.raises(InputError, match=r"^counts: \[3, 4\]; mixtures of the data have 2 sources: add it$"):
-        trainer().test(SourceCount(checkpoint, [4, 3]), datamodule=data, verbose=False)
+    for counts, lacking in (([3, 4], 2), ([2], 3)):
+        told = rf"^counts: {re.escape(str(counts))}; mixtures of the data have {lacking} sources: add it$"
+        with pytest.raises(InputError, match=told):
+            trainer().test(SourceCount(checkpoint, counts[::-1]), datamodule=data, verbose=False)
     with pytest.raises(InputError, match=r"^counts: none; give the numbers of sources"):
         SourceCount(checkpoint, counts=[])
     with pytest.raises(InputError, match=r"^counts: 1; at least 2 is needed$"):

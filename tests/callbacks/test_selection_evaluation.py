@@ -184,10 +184,20 @@ def test_rows_have_features_where_asked_for_and_no_confidence_of_what_has_no_emb
 ):
     data, bands = pairs(data_folder), saved(Bands(**SETTINGS), tmp_path / "bands.ckpt")
     selection = ModelSelection([checkpoints[0], bands], signal_features=True)
-    found = evaluate(tmp_path, selection, data, EmbeddingPictures(folder=str(tmp_path)))
+    pictures, running = EmbeddingPictures((1, 4, 6), bins=50, folder=str(tmp_path)), SelectionEvaluation(str(tmp_path))
+    (returned,) = trainer(running, pictures).test(selection, datamodule=data, verbose=False)
+    found = read_evaluated([tmp_path / "scores.csv"])
+    assert {name: value for name, value in returned.items() if name.endswith("/Bands")} == pytest.approx(
+        {"test_si_sdr_db/environmental/Bands": found.si_sdr[:, 1].mean(), "test_picked/environmental/Bands": 0}
+    )
     assert found.models == ("speech", "Bands") and found.without_confidence == ("Bands",) and found.own_scores == ()
     assert found.picked.tolist() == [[True, False]] * 7 and np.isfinite(found.si_sdr).all()
-    assert [path.name for path in (tmp_path / "embeddings").glob("*.npz")] == ["0-speech.npz"]
+    for index in (1, 4, 6):  # embeddings of that model alone
+        drawn = np.load(tmp_path / "embeddings" / f"{index}-speech.npz")
+        assert drawn["embedding"].shape == (50, 4)
+        # No other numbering of two clusters fits their sources better.
+        assert np.mean(drawn["clusters"] == drawn["sources"]) >= 0.5
+    assert len(list((tmp_path / "embeddings").glob("*.npz"))) == 3
     for m, of_model in enumerate(
         (lambda batch: alone(checkpoints[0], batch)[0], lambda batch: Bands(**SETTINGS)(batch.mixture))
     ):

@@ -111,3 +111,8 @@ def test_with_gradients_of_several_batches_a_step_is_logged_once():
     assert [step for step, _ in logged.curve("training/gradient_norm")] == [0, 1, 2]
     assert [step for step, _ in logged.curve("training/waiting_share")] == [0, 1, 2]
     assert [speed for _, speed in logged.curve("training/mixtures_per_second")][1] == pytest.approx(4 / 8)
+
+
+def test_the_speed_is_that_of_all_ranks(monkeypatch):
+    monkeypatch.setattr(Trainer, "world_size", 3)
+    assert [speed for _, speed in fit(log_every_n_steps=1)[0].curve("training/mixtures_per_second")][1] == 3 * 2 / 4

@@ -25,7 +25,15 @@ def test_durations_are_told_in_two_units_at_most(seconds, told):
 
 @pytest.mark.parametrize(
     "epochs, steps, accumulate, limit",
-    [(10, -1, 1, 10), (None, -1, 1, None), (-1, -1, 1, None), (10, 50, 1, 8), (None, 49, 1, 7), (-1, 8, 2, 2)],
+    [
+        (10, -1, 1, 10),
+        (None, -1, 1, None),
+        (-1, -1, 1, None),
+        (10, 50, 1, 8),
+        (None, 49, 1, 7),
+        (-1, 8, 2, 2),
+        (-1, 9, 2, 3),
+    ],
 )
 def test_the_last_epoch_is_that_of_the_last_step_where_steps_end_sooner(epochs, steps, accumulate, limit):
     trainer = SimpleNamespace(max_epochs=epochs, max_steps=steps, accumulate_grad_batches=accumulate)
@@ -36,6 +44,7 @@ def test_the_last_epoch_is_that_of_the_last_step_where_steps_end_sooner(epochs, 
 def test_the_time_left_is_that_of_the_epochs_or_of_the_clock_and_of_a_reproductions_later_stages(monkeypatch):
     trainer = SimpleNamespace(max_epochs=10, max_steps=-1, callbacks=[])
     assert seconds_left(trainer, took=60, first=2, done=3.5) == 60 / 1.5 * 6.5  # resumed after two epochs
+    assert seconds_left(trainer, took=60, first=2, done=10.1) == 0  # where the last epoch takes longer than others
     trainer.callbacks = [Timer({"seconds": 100})]
     assert seconds_left(trainer, took=60, first=2, done=3.5) == 100
     assert seconds_left(trainer, took=60, first=2, done=2) == 100  # a loader without a length
@@ -57,6 +66,18 @@ def test_a_resumed_training_tells_later_ones_how_long_all_of_it_takes(monkeypatc
     lines._epoch_begun = 0
     lines.on_train_epoch_end(running, None)  # a minute an epoch
     assert lines._left == f"1 min 00 s left, {duration(60 + 4 * 18 * 60)} in all"
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_an_epoch_that_was_cut_short_and_so_is_not_kept_is_never_the_best(whole, monkeypatch):
+    monkeypatch.setattr(training_progress, "epoch_is_whole", lambda trainer: whole)
+    running = SimpleNamespace(max_epochs=3, max_steps=-1, current_epoch=0, callbacks=[], is_global_zero=False)
+    running.callback_metrics = {"validation_loss": 1.5}
+    lines = EpochLines()
+    lines.on_train_start(running, None)
+    lines.on_validation_end(running, None)
+    lines.on_train_epoch_end(running, None)
+    assert (lines.state_dict() == {"epoch": 1, "loss": 1.5}) == whole
 
 
 @pytest.mark.parametrize(("epochs", "told"), [(2, False), (30, False), (31, True), (None, True)])

@@ -7,7 +7,7 @@ import jams
 import numpy as np
 import pytest
 
-from datamodules.annotations import SoundEvent, sound_events
+from datamodules.annotations import SoundEvent, sound_events, without_overlaps
 from datamodules.annotations import jams as annotate
 from datamodules.corpora.corpus import Clip
 from datamodules.inspection import Inspection
@@ -69,3 +69,8 @@ def test_jams_say_which_clip_sounds_when_how_loud_and_from_where():
         ["car_horn", "audio/fold1/1.wav", 0.125, 0.25, 0.375, -27.5],
     ]
     assert [(sound["time"], sound["duration"]) for sound in annotation["data"]] == [(0.0, 2.0), (0.25, 0.375)]
+
+
+def test_events_of_one_label_that_overlap_or_touch_become_one():
+    events = [(0.0, 4.0, "dog"), (1.0, 2.0, "dog"), (2.0, 6.0, "horn"), (4.0, 5.0, "dog"), (5.5, 6.0, "dog")]
+    assert without_overlaps(events) == [(0.0, 5.0, "dog"), (2.0, 6.0, "horn"), (5.5, 6.0, "dog")]

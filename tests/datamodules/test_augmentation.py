@@ -44,6 +44,13 @@ def test_a_tone_played_faster_is_a_shorter_higher_tone(speed):
     assert np.abs(played[inner] - scale * expected[inner]).max() < 0.01
 
 
+def test_lengths_are_those_of_fractions_to_the_sample():
+    speeds = np.arange(240, 721)  # in 480ths
+    for samples in (1, 245, 490, 16_000, 64_000):
+        expected = [-(-samples * 480 // int(speed)) for speed in speeds]
+        assert played_lengths(np.array(samples), speeds / 480).tolist() == expected
+
+
 def test_what_lies_above_half_the_rate_is_gone_and_no_alias():
     played = play(tone(7000, 1.0), 12_000, 1.25, 0.0, RATE)
     within = play(tone(7000, 1.0) + tone(1000, 1.0), 12_000, 1.25, 0.0, RATE)
@@ -60,6 +67,8 @@ def test_a_tilt_is_so_many_decibels_an_octave(tilt):
     level = 10 * np.log10(after / before)
     octaves = [level[16 * 2**n - 3 : 16 * 2**n + 4].mean() for n in range(5)]  # 250 Hz to 4 kHz
     np.testing.assert_allclose(np.diff(octaves), tilt, atol=0.25)
+    rumble = level[2:6].mean() - level[61:68].mean()  # 30 to 80 Hz, as at 100, beside 1 kHz
+    assert rumble == pytest.approx(tilt * np.log2(0.1), abs=0.3)
 
 
 @pytest.mark.parametrize(("speed", "tilt"), [(0.7, 3.0), (1.3, -3.0), (1.0, 2.0), (1.25, 0.0)])
@@ -133,6 +142,9 @@ def test_events_of_one_recording_are_played_at_one_speed_from_one_moment_on_and_
         recipe = draw(number)
         assert len(set(recipe.variants.speeds)) == len(set(recipe.starts)) == 1
         assert (event_interval(bank, recipe, 4 * RATE)[1] == 4 * RATE).all()
+    later = replace(draw, augmentation=Augmentation(start=0.5))
+    starts = [start for number in range(200) for start in later(number).starts]
+    assert 1.9 <= min(starts) < 1.95 and 3.9 < max(starts) <= 3.95  # of the 4.1 s that are left
 
 
 def test_sources_add_up_and_labels_follow_the_new_lengths(bank):
@@ -220,7 +232,9 @@ def test_training_events_can_be_drawn_evenly_from_recordings(tmp_path):
         for share, number in zip(shares, numbers, strict=True):
             of_recording[clips[number].recording] = of_recording.get(clips[number].recording, 0) + share
         np.testing.assert_allclose(list(of_recording.values()), 1 / len(of_recording), err_msg=label)
-    drawn = np.bincount(np.concatenate([recipes(index).clips for index in range(4000)]), minlength=len(clips))
+    of_mixtures = [recipes(index).clips for index in range(4000)]
+    assert all(len({*of_mixture}) == len(of_mixture) for of_mixture in of_mixtures)
+    drawn = np.bincount(np.concatenate(of_mixtures), minlength=len(clips))
     events = drawn.sum()
     for shares, numbers in zip(recipes.shares_of_class, recipes.clips_of_class, strict=True):
         np.testing.assert_allclose(drawn[numbers] / events * len(data.classes), shares, atol=0.04)

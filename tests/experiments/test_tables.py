@@ -66,6 +66,12 @@ def test_whatever_the_width_no_cell_is_cut_and_no_word_broken(width):
     assert {word for text in (*columns, *names) for word in text.split()} <= words
 
 
+def test_a_table_that_fits_a_width_to_the_last_column_is_not_parted():
+    table = Table("", ["dB", *"abcdef"], [["x" * 30, *["-5.8 ± 10.1"] * 6]])
+    lines = shown(table, 300).splitlines()
+    assert shown(table, max(map(len, lines))).splitlines() == lines
+
+
 def test_a_heading_of_figures_wraps_before_a_table_is_parted():
     table = Table("", ["", "input SI-SDR, dB"], [["x" * 30, "1.5"]])
     assert [line.split()[-1] for line in shown(table, 40).splitlines() if "SI-SDR" in line] == ["SI-SDR,"]

@@ -6,7 +6,7 @@ import pytest
 import torch
 from tiny_systems import CLASSES, GEOMETRY_SETTINGS, IN_BFLOAT16, RandomScenes, random_batch, trainer
 
-from lightning_modules.batch_invariance import evaluate_batch_invariantly, inner_products, product
+from lightning_modules.batch_invariance import evaluate_batch_invariantly, inner_products, product, sigmoid, softmax
 from lightning_modules.deep_clustering.confidence import silhouette_samples
 from lightning_modules.deep_clustering.jensen_shannon import jensen_shannon
 from lightning_modules.deep_clustering.losses import mask_inference_loss
@@ -61,6 +61,12 @@ def in_bfloat16(features):
 
 def labelled(function, points):
     return function(points, (points[..., 0] > 0).long(), 2)
+
+
+def test_in_an_evaluation_logits_of_any_size_have_the_masks_of_torch(evaluating):
+    logits = torch.tensor([[-300.0, 0.0, 300.0], [-1.0, 0.5, 2.0]])
+    torch.testing.assert_close(sigmoid(logits), logits.sigmoid())
+    torch.testing.assert_close(softmax(logits, 1), logits.softmax(1))
 
 
 OUTPUTS = noise(3 * 129, 38)

@@ -9,11 +9,10 @@ from lightning_modules.loss_watch import LossWatch
 
 @pytest.mark.parametrize("value", ["nan", "inf", "-inf"])
 def test_the_mixtures_of_a_loss_that_is_not_finite_are_named_with_their_batch(value):
-    watch = LossWatch()
-    watch.record(torch.tensor([0.0, -1e30]), torch.tensor([1, 2]), split="train", epoch=0)
+    LossWatch().record(torch.tensor([0.0, -1e30]), torch.tensor([1, 2]), split="train", epoch=0)
     losses, indices = torch.tensor([1.0, float(value), 2.0, float(value)]), torch.tensor([40, 7, 3, 19])
     with pytest.raises(InputError) as refused:
-        watch.record(losses, indices, split="validation", epoch=4)
+        LossWatch().record(losses, indices, split="validation", epoch=4)
     told = str(refused.value)
     assert f"loss: {value} in epoch 5 for validation mixtures 7, 19 (batch: 40, 7, 3, 19)" in told
     assert "--split validation --start 7 --mixtures 1 --output MIXTURE` renders it again" in told
@@ -34,3 +33,11 @@ def test_the_last_steps_of_an_epoch_are_looked_at_when_it_ends():
     watch.record(torch.tensor([float("inf")]), torch.tensor([8]), split="train", epoch=2)
     with pytest.raises(InputError, match=r"^loss: inf in epoch 3 for train mixture 8 \(batch: 8\)"):
         watch.check()
+
+
+def test_losses_on_a_gpu_are_looked_at_every_50_steps(monkeypatch):
+    watch, looked = LossWatch(), []
+    monkeypatch.setattr(watch, "check", lambda: looked.append(True))
+    for step in range(1, 51):
+        watch.record(torch.zeros(2, device="meta"), torch.tensor([0, 1]), split="train", epoch=0)
+        assert bool(looked) == (step == 50)

@@ -11,7 +11,7 @@ import soundfile
 import torch
 from PIL import Image
 
-from experiments.report import mixtures
+from experiments.report import charts, mixtures
 from experiments.report.charts import bin_shares, boxes, histograms
 from experiments.report.examples import at_ranks
 from experiments.report.learning_curves import read_curves
@@ -129,6 +129,19 @@ def test_the_outermost_bins_count_what_lies_beyond_them():
     shares = bin_shares(np.array([-90.0, 0.5, 1.5, 80.0]), np.array([0.0, 1.0, 2.0]))
     np.testing.assert_array_equal(shares, [50, 50])
     np.testing.assert_array_equal(bin_shares(np.array([]), np.array([0.0, 1.0])), [0])
+
+
+def test_points_of_a_calibration_are_tenths_of_the_mixtures_that_have_a_confidence(monkeypatch):
+    generator = np.random.default_rng(0)
+    known, si_sdr, scored = generator.random(40), generator.normal(size=50), generator.permutation(50)[:40]
+    confidence = np.full(50, np.nan)
+    confidence[scored] = known
+    monkeypatch.setattr(charts, "inline_svg", lambda figure, _: figure)
+    figure = charts.calibration_chart((np.arange(2), np.arange(2)), confidence, si_sdr, PALETTE[0], "music model")
+    (errors,) = figure.axes[0].containers
+    tenths = [(confidence[of].mean(), si_sdr[of]) for of in np.split(scored[known.argsort()], 10)]
+    expected = [[[x, y.mean() - y.std()], [x, y.mean() + y.std()]] for x, y in tenths]
+    np.testing.assert_allclose(np.array(errors.lines[2][0].get_segments()), expected)
 
 
 @pytest.mark.parametrize("most", [3, 6])

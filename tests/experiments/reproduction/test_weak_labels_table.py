@@ -5,7 +5,7 @@ from itertools import product
 import numpy as np
 import pytest
 
-from experiments.reproduction.weak_labels_table import PUBLISHED, make_table, published_figures
+from experiments.reproduction.weak_labels_table import PUBLISHED, make_table, published_figures, score_table
 from lightning_modules.scores.rows import read_rows, write_rows
 from lightning_modules.scores.summary import CLASSIFIER_COLUMNS, RECORDINGS, SCORE_COLUMNS
 
@@ -52,6 +52,16 @@ def test_published_figures_stand_beside_the_rows_that_the_paper_has(output):
     assert {line["row"]: line["published_mean_db"] for line in lines if line["class"] == "overall"}["strong"] == "9.0"
     assert [line["class"] for line in lines][:3] == ["siren", "dog_bark", "overall"]  # in the classifiers' order
     assert not published_figures(["drums", "bass"])
+
+
+def test_a_reader_can_do_the_sum_of_our_figure_and_the_published_one(output):
+    for name, *cells in score_table({row: output / row / "scores.csv" for row in SYSTEMS}, CLASSES).cells:
+        for cell in cells:
+            if cell.published:
+                ours, theirs = (float(text.split(" ± ")[0]) for text in (cell.text, cell.published))
+                assert cell.difference == (None if name.text == "input SI-SDR" else pytest.approx(ours - theirs))
+            else:
+                assert cell.difference is None
 
 
 def test_the_published_table_is_the_papers():

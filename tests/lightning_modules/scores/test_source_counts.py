@@ -21,7 +21,7 @@ def rows() -> list[dict]:
         {
             **{"index": index, "domain": "speech", "recordings": f"a{index % 5}|b{index}", "sources": 2 + index % 2},
             **{"clusters": count, "left_out": "", "input_si_sdr_db": 0.0, "si_sdr_db": generator.normal(4, 2)},
-            **{name: generator.random() / count for name in ("silhouette", "posterior", "confidence")},
+            **{name: generator.random() * count for name in ("silhouette", "posterior", "confidence")},
             "picked": 0,
         }
         for index, count in product(range(12), COUNTS)

@@ -9,7 +9,7 @@ from rich.console import Console
 from callbacks.separation_evaluation import score_row, summary_table
 from lightning_modules.errors import InputError
 from lightning_modules.scores.rows import read_rows, write_rows
-from lightning_modules.scores.summary import SCORE_COLUMNS, left_out_counts, summarise
+from lightning_modules.scores.summary import LARGEST_SI_SDR, SCORE_COLUMNS, left_out_counts, summarise
 from lightning_modules.separation_scores import LeftOut, Score
 
 CLASSES = ("[red] siren", "dog_bark", "car_horn")
@@ -72,10 +72,15 @@ def test_table_shows_means_deviations_and_counts_of_the_classes_that_have_scores
 
 
 @pytest.mark.parametrize("column", ["input_si_sdr_db", "si_sdr_db", "improvement_db"])
-@pytest.mark.parametrize("value", ["nan", "-inf", "x", "", "1e5"])
+@pytest.mark.parametrize("value", ["nan", "-inf", "x", "", "2000.1"])
 def test_a_scored_row_without_a_finite_score_is_refused_and_never_averaged(column, value, path):
     rows = read_rows(path)
     rows[3][column] = value
     write_rows(path, SCORE_COLUMNS, [row.values() for row in rows])
     with pytest.raises(InputError, match=rf"scores\.csv: .*{column}"):
         summarise(path, CLASSES)
+
+
+def test_an_improvement_may_be_twice_the_largest_score(path):
+    write_rows(path, SCORE_COLUMNS, [score_row(Score(0, "dog_bark", LeftOut.NO, *(-LARGEST_SI_SDR, LARGEST_SI_SDR)))])
+    assert summarise(path, ["dog_bark"])[-1].mean == 2000

@@ -352,10 +352,14 @@ def test_drawn_estimates_give_the_whole_loss_in_the_mean_and_validation_takes_al
     assert losses.std(0).min() > 0
 
 
-def test_masks_do_not_fall_below_their_floor(ready):
-    magnitude = magnitudes()
-    plain, floored = separator("strong").masks(magnitude), separator("strong", mask_floor=0.2).masks(magnitude)
-    torch.testing.assert_close(floored, 0.2 + 0.8 * plain)
+def test_masks_do_not_fall_below_their_floor_and_with_a_residual_of_the_same_still_share_each_bin():
+    def masks(floor: float, **settings: Any) -> Tensor:
+        found = separator("strong", mask_floor=floor, **settings).masks(magnitudes())
+        return torch.cat((found, 1 - found.sum(1, keepdim=True)), 1) if settings else found
+
+    torch.testing.assert_close(masks(0.2), 0.2 + 0.8 * masks(0))
+    shared = {"residual": True, "mask_activation": "softmax"}
+    torch.testing.assert_close(masks(0.2, **shared), 0.2 + 0.2 * masks(0, **shared))
 
 
 def magnitudes(frames: int = 11, batch: int = 2) -> Tensor:
