@@ -22,7 +22,7 @@ from datamodules.label_levels import LabelLevels
 from datamodules.loader_worker import fail_in_sight
 from datamodules.mixture_dataset import MixtureDataset
 from datamodules.recipes import Recipes
-from datamodules.sampling import EpochLoader, EpochSampler, EvaluationSampler
+from datamodules.sampling import EpochLoader, EpochSampler
 from datamodules.sound_bank import SoundBank, bank_path, build_sound_bank
 from lightning_modules.batch import Batch, Split
 from lightning_modules.errors import InputError
@@ -339,15 +339,14 @@ class MixtureDataModule(LightningDataModule, ABC):
             raise InputError(
                 f"{split}_mixtures: {self.mixtures[split]} for {ranks} ranks; each rank needs one at least"
             )
-        sampler = EvaluationSampler(self.mixtures[split], rank, ranks, evaluated)
-        return self._loader(self.dataset(split), sampler, self.evaluation_batch_size)
+        left_out = set(evaluated)
+        remaining = [index for index in range(self.mixtures[split]) if index not in left_out]
+        return self._loader(self.dataset(split), remaining[rank::ranks], self.evaluation_batch_size)
 
     def _ranks(self) -> tuple[int, int]:
         return (self.trainer.world_size, self.trainer.global_rank) if self.trainer else (1, 0)
 
-    def _loader(
-        self, dataset: MixtureDataset, sampler: EpochSampler | EvaluationSampler, batch_size: int
-    ) -> DataLoader[Batch]:
+    def _loader(self, dataset: MixtureDataset, sampler: EpochSampler | list[int], batch_size: int) -> DataLoader[Batch]:
         # Whole batches are rendered where torch would put mixtures together.
         return EpochLoader(
             range(sys.maxsize),  # type: ignore[arg-type]  # of which torch asks for the sampler's numbers alone

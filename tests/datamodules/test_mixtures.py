@@ -4,7 +4,9 @@ import hashlib
 import pickle
 import subprocess
 import sys
+from itertools import chain
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -203,6 +205,25 @@ def test_loaders_visit_whole_training_batches_and_every_mixture_to_evaluate_that
     resumed = built(kind, banks)
     resumed.leave_out({0, 3, 10})
     assert torch.cat([batch.indices for batch in resumed.test_dataloader()]).tolist() == [1, 2, 4, 5, 6, 7, 8, 9]
+
+
+def test_ranks_visit_every_mixture_to_evaluate_once_and_the_rest_on_another_number_of_ranks(banks):
+    module = built("voices", banks)
+
+    def visited(ranks: int) -> list[list[int]]:
+        orders = []
+        for rank in range(ranks):
+            module.trainer = SimpleNamespace(world_size=ranks, global_rank=rank)
+            orders.append([index for batch in module.test_dataloader() for index in batch.indices.tolist()])
+        return orders
+
+    parts = visited(3)
+    assert sorted(chain.from_iterable(parts)) == list(range(11)) and [len(part) for part in parts] == [4, 4, 3]
+    done = {index for rank, part in enumerate(parts) for index in part[: 1 + rank]}
+    module.leave_out(done)
+    rest = visited(2)
+    assert sorted([*done, *chain.from_iterable(rest)]) == list(range(11)) and abs(len(rest[0]) - len(rest[1])) <= 1
+    assert sum(map(bool, visited(11))) == 11 - len(done)
 
 
 def test_training_without_sources_gives_the_same_mixtures(module, kind, banks):
