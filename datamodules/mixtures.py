@@ -25,7 +25,7 @@ from datamodules.recipes import Recipes
 from datamodules.sampling import EpochLoader, EpochSampler
 from datamodules.sound_bank import SoundBank, bank_path, build_sound_bank
 from lightning_modules.batch import Batch, Split
-from lightning_modules.errors import InputError
+from lightning_modules.errors import InputError, listed
 from lightning_modules.setting_checks import require_between, require_class_names, require_unchanged, require_whole
 from lightning_modules.spectrogram import HIGHEST_RATE, LOWEST_RATE, Geometry
 
@@ -40,10 +40,9 @@ def require_measurable(geometry: Geometry, duration: float) -> None:
     require_between(geometry.window / geometry.sample_rate, LONGEST_SECONDS, duration=duration)
 
 
-def _listed(values: Collection[Fold], most: int = 50) -> str:
+def _listed(values: Collection[Fold]) -> str:
     """Folds or labels in their order."""
-    names = list(map(str, sorted(values, key=lambda value: (isinstance(value, str), value))))
-    return f"[{', '.join(names[:most])}{f' and {len(names) - most} more' if len(names) > most else ''}]"
+    return f"[{listed(map(str, sorted(values, key=lambda value: (isinstance(value, str), value))), most=50)}]"
 
 
 class MixtureDataModule(LightningDataModule, ABC):
@@ -218,7 +217,7 @@ class MixtureDataModule(LightningDataModule, ABC):
             if shared:
                 raise InputError(
                     f"{one}_folds and {other}_folds share {len(shared)} recordings of {self.corpus.name} "
-                    f"({', '.join(shared[:3])}{', ...' if shared[3:] else ''}); choose other folds or labels"
+                    f"({listed(shared, most=3)}); choose other folds or labels"
                 )
         for split, folds in self.folds.items():
             if folds:

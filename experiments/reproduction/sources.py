@@ -16,8 +16,8 @@ from experiments.command_line.configurations import (
     resolved,
 )
 from experiments.command_line.parser import data_parser
-from experiments.command_line.text import counted, did_you_mean, listed
-from lightning_modules.errors import InputError
+from experiments.command_line.text import counted, did_you_mean
+from lightning_modules.errors import InputError, listed
 from lightning_modules.setting_checks import require_names
 
 if TYPE_CHECKING:

@@ -310,7 +310,7 @@ ALL = ("car_horn", "dog_bark", "gun_shot", "jackhammer", "siren")
             "voices",
             [clip(label, fold, f"r{n}") for label in "ab" for fold in (1, 3) for n in range(5)],
             {},
-            r"train_folds and test_folds share 5 recordings of noises \(r0, r1, r2, ...\); choose other folds",
+            r"train_folds and test_folds share 5 recordings of noises \(r0, r1, r2, 2 more\); choose other folds",
         ),
         ("scenes", None, {"classes": ("siren", "thunder")}, r"thunder: no clip in train_folds \[1\] of procedural"),
         ("scenes", None, {"validation_folds": (8,)}, r"no clip in validation_folds \[8\] of procedural"),
