@@ -224,10 +224,14 @@ class MixtureDataModule(LightningDataModule, ABC):
                 self.recipes(split)
 
     def clip_numbers(self, split: Split, label: str | None = None) -> np.ndarray:
-        """The split's clips, all or those of one label, as numbers in the sound bank, int64 [N]."""
+        """The split's clips as numbers in the sound bank, int64 [N]: all, or those of one label, InputError if none."""
         clips, folds = self.bank.clips, self.folds[split]
         numbers = range(len(clips)) if label is None else self.bank.clips_of_label.get(label, ())
-        return np.array([number for number in numbers if clips[number].fold in folds], np.int64)
+        found = [number for number in numbers if clips[number].fold in folds]
+        if label is not None and not found:  # all of them may be silent
+            where = f"{split}_folds {_listed(folds)} of {self.corpus.name}"
+            raise InputError(f"{label}: no clip in {where}; choose other folds, or leave the label out")
+        return np.array(found, np.int64)
 
     def dataset(self, split: Split, with_sources: bool = True) -> MixtureDataset:
         """The mixtures of a split as a plain torch data set."""

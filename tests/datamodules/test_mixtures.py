@@ -26,6 +26,7 @@ from datamodules.mixtures import MixtureDataModule
 from datamodules.pair_recipes import PairRules
 from datamodules.recipes import SceneRules
 from datamodules.source_pairs import SourcePairs
+from datamodules.stem_scenes import StemScenes
 from datamodules.urban_scenes import UrbanScenes
 from experiments.command_line.configurations import CONFIGS
 from lightning_modules.batch import Batch
@@ -173,7 +174,7 @@ def test_a_split_is_of_its_own_folds_and_recordings_are_named_in_the_order_of_th
         assert {clip.fold for clips in drawn for clip in clips} == folds
         recordings = [list(dict.fromkeys(clip.recording for clip in clips)) for clips in drawn]
         assert [module.dataset(split).recordings(index) for index in range(len(drawn))] == recordings
-        for label in (None, module.bank.clips[0].label, "of no clip"):
+        for label in (None, drawn[0][0].label):
             expected = [
                 n for n, clip in enumerate(module.bank.clips) if clip.fold in folds and label in (None, clip.label)
             ]
@@ -302,7 +303,7 @@ ALL = ("car_horn", "dog_bark", "gun_shot", "jackhammer", "siren")
 @pytest.mark.parametrize(
     ("kind", "clips", "changes", "message"),
     [
-        ("voices", [], {}, r"test_folds \[3\]: no clip of noises; choose other folds or labels"),
+        ("voices", [], {}, "test split: 0 of the 2 labels that a mixture needs; give other folds"),
         ("voices", [clip("a", 3, "x"), clip("b", 3, "x")], {}, "test split: no 2 labels of different recordings"),
         ("voices", [clip("a", 3, "x"), clip("c", 3, "y")], {"labels": ["a", "b"]}, r"b: no clip in test_folds \[3\]"),
         ("voices", [clip("a", 3, "x"), clip("b", 3, "y")], STEMS, r"validation split: no section has all stems"),
@@ -324,6 +325,29 @@ def test_data_that_cannot_be_mixed_are_named_in_one_line(banks, kind, clips, cha
     with pytest.raises(InputError, match=message) as caught:
         built(kind, banks, **corpus, **changes).train_dataloader()
     assert "\n" not in str(caught.value)
+
+
+class Muted(Noises):
+    """All of label b is silent in fold 3."""
+
+    def read(self, clip: Clip) -> tuple[np.ndarray, int]:
+        samples, rate = super().read(clip)
+        return samples * (clip.label != "b" or clip.fold != 3), rate
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        lambda **settings: UrbanScenes(classes="ab", latest_onset=1, **settings),
+        lambda **settings: StemScenes(classes="ab", **settings),
+        lambda **settings: SourcePairs(domain="x", stems="ab", train_coherent=1, evaluation_coherent=1, **settings),
+    ],
+)
+def test_a_label_whose_clips_in_a_split_are_silent_is_named_in_one_line(data, tmp_path):
+    corpus = Muted(*(clip(label, fold, f"r{fold}") for label in "ab" for fold in (1, 2, 3)))
+    module = data(corpus=corpus, bank_folder=str(tmp_path), **SETTINGS)
+    with pytest.raises(InputError, match=r"^b: no clip in test_folds \[3\] of noises; choose other folds, or leave"):
+        module.build(workers=0)
 
 
 def test_a_split_without_folds_is_not_needed(tmp_path):
