@@ -69,9 +69,9 @@ class Run:
         """In which its test computed; empty where nothing says it."""
         return str(self.described(TESTED_FILE).get("precision") or self.section("trainer").get("precision") or "")
 
-    def setting(self, section: str, name: str, default: Any = None) -> Any:
+    def setting(self, section: str, name: str) -> Any:
         """A setting of the model or of the data that it was trained with."""
-        return settings_of(self.configuration.get(section)).get(name, default)
+        return settings_of(self.configuration.get(section)).get(name)
 
     def tested(self, name: str, default: Any = None) -> Any:
         """A setting of the data that it was tested on."""

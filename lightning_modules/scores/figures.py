@@ -17,7 +17,7 @@ PALETTE = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#F
 MARKERS = ("o", "^", "s", "D", "v", "P", "X", "*")
 
 
-def confidence_figure(evaluated: Evaluated, title: str = "", most: int = 1000) -> Figure:
+def confidence_figure(evaluated: Evaluated, title: str = "") -> Figure:
     """Confidence against SI-SDR, one panel per domain with its own model's Pearson correlation over all points."""
     domains = [domain for domain in evaluated.domains if (evaluated.domain == domain).any()]
     figure = Figure(figsize=(1 + 3.6 * max(len(domains), 1), 4.2), dpi=150, layout="constrained")
@@ -26,7 +26,7 @@ def confidence_figure(evaluated: Evaluated, title: str = "", most: int = 1000) -
     for panel, domain in zip(panels, domains, strict=False):
         r = correlation(*points(evaluated, domain, domain)[1:])
         heading = f"{domain}: r = {r:.2f} (own model)" if np.isfinite(r) else domain
-        draw_confidence(panel, evaluated, domain, most)
+        draw_confidence(panel, evaluated, domain, most=1000)
         panel.set_title(heading, fontsize=11, parse_math=False)
         panel.set_xlabel("confidence")
     keys = [
