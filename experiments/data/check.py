@@ -260,7 +260,7 @@ def command(arguments: list[str]) -> None:
         sample_rate = settings.pop("sample_rate")
         corpus = PAIR_CORPORA[chosen.corpus](**settings)
         inspections = check_clips(corpus, None, sample_rate, console)
-    usable = [found.clip for found in inspections if not (found.broken or found.silent)]
+    usable = [found.clip for found in inspections if found.usable]
     if chosen.corpus != "procedural" and not isinstance(given.get("folds"), list):  # all folds were looked at
         for line in split_warnings(usable, *_splits(chosen.corpus, given, usable)):
             console.print(f"warning: {line}", markup=False, soft_wrap=True)
