@@ -12,6 +12,7 @@ from torch import Tensor
 
 from callbacks.tracker import Example, trackers
 from lightning_modules.batch import Batch
+from lightning_modules.deep_clustering.selection import picked_estimates
 from lightning_modules.scores.figures import separation_figure
 from lightning_modules.separation_scores import in_best_order, score_separation, with_residual
 from lightning_modules.setting_checks import require_whole
@@ -76,9 +77,8 @@ class AudioExamples(Callback):
         if isinstance(outputs, Tensor):
             estimates = outputs[:count]
         elif "picked" in outputs:  # a selection: what the most confident model made of each
-            picked = outputs["picked"][:count]
-            estimates = outputs["estimates"][picked, torch.arange(count, device=picked.device)]
-            models = [module.names[number] for number in picked.tolist()]
+            estimates = picked_estimates(outputs)[:count]
+            models = [module.names[number] for number in outputs["picked"][:count].tolist()]
         else:
             return
         if module.permutation_invariant:

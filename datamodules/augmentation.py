@@ -14,7 +14,6 @@ from lightning_modules.setting_checks import require_between
 
 # Speeds are fractions of this denominator whose numerators have small prime factors: both transforms are then fast.
 _DENOMINATOR = 480
-_LARGEST_FACTOR = 11
 _TILT_CENTRE = 1000.0  # Hz
 _TILT_LOWEST = 100.0  # Hz, below which the tilt rises or falls no further: there is rumble
 _MARGIN = 256  # zeros behind an event, so that the transform's circle does not lead its end into its beginning
@@ -148,14 +147,4 @@ def k_weighting(frequencies: np.ndarray) -> np.ndarray:
 
 def _possible_speeds() -> np.ndarray:
     numerators = range(_DENOMINATOR // 2, 3 * _DENOMINATOR // 2 + 1)
-    return np.array([number for number in numerators if _largest_factor(number) <= _LARGEST_FACTOR]) / _DENOMINATOR
-
-
-def _largest_factor(number: int) -> int:
-    factor = 2
-    while factor * factor <= number:
-        if number % factor:
-            factor += 1
-        else:
-            number //= factor
-    return number
+    return np.array([number for number in numerators if scipy.fft.next_fast_len(number) == number]) / _DENOMINATOR

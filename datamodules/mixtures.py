@@ -22,10 +22,10 @@ from datamodules.label_levels import LabelLevels
 from datamodules.loader_worker import fail_in_sight
 from datamodules.mixture_dataset import MixtureDataset
 from datamodules.recipes import Recipes
-from datamodules.sampling import EpochLoader, EpochSampler, EvaluationSampler
+from datamodules.sampling import EpochLoader, EpochSampler
 from datamodules.sound_bank import SoundBank, bank_path, build_sound_bank
 from lightning_modules.batch import Batch, Split
-from lightning_modules.errors import InputError
+from lightning_modules.errors import InputError, listed
 from lightning_modules.setting_checks import require_between, require_class_names, require_unchanged, require_whole
 from lightning_modules.spectrogram import HIGHEST_RATE, LOWEST_RATE, Geometry
 
@@ -40,11 +40,12 @@ def require_measurable(geometry: Geometry, duration: float) -> None:
     require_between(geometry.window / geometry.sample_rate, LONGEST_SECONDS, duration=duration)
 
 
-def _listed(values: Collection[Fold], most: int = 50) -> str:
+def _listed(values: Collection[Fold]) -> str:
     """Folds or labels in their order."""
     ordered = sorted(values, key=lambda value: (isinstance(value, str), value))
-    names = [f'"{value}"' if str(value).isdigit() and isinstance(value, str) else str(value) for value in ordered]
-    return f"[{', '.join(names[:most])}{f' and {len(names) - most} more' if len(names) > most else ''}]"
+    # The fold "1" is another than 1.
+    names = (f'"{value}"' if isinstance(value, str) and value.isdigit() else str(value) for value in ordered)
+    return f"[{listed(names, most=50)}]"
 
 
 class MixtureDataModule(LightningDataModule, ABC):
@@ -219,17 +220,21 @@ class MixtureDataModule(LightningDataModule, ABC):
             if shared:
                 raise InputError(
                     f"{one}_folds and {other}_folds share {len(shared)} recordings of {self.corpus.name} "
-                    f"({', '.join(shared[:3])}{', ...' if shared[3:] else ''}); choose other folds or labels"
+                    f"({listed(shared, most=3)}); choose other folds or labels"
                 )
         for split, folds in self.folds.items():
             if folds:
                 self.recipes(split)
 
     def clip_numbers(self, split: Split, label: str | None = None) -> np.ndarray:
-        """The split's clips, all or those of one label, as numbers in the sound bank, int64 [N]."""
+        """The split's clips as numbers in the sound bank, int64 [N]: all, or those of one label, InputError if none."""
         clips, folds = self.bank.clips, self.folds[split]
         numbers = range(len(clips)) if label is None else self.bank.clips_of_label.get(label, ())
-        return np.array([number for number in numbers if clips[number].fold in folds], np.int64)
+        found = [number for number in numbers if clips[number].fold in folds]
+        if label is not None and not found:  # all of them may be silent
+            where = f"{split}_folds {_listed(folds)} of {self.corpus.name}"
+            raise InputError(f"{label}: no clip in {where}; choose other folds, or leave the label out")
+        return np.array(found, np.int64)
 
     def dataset(self, split: Split, with_sources: bool = True) -> MixtureDataset:
         """The mixtures of a split as a plain torch data set."""
@@ -340,15 +345,14 @@ class MixtureDataModule(LightningDataModule, ABC):
             raise InputError(
                 f"{split}_mixtures: {self.mixtures[split]} for {ranks} ranks; each rank needs one at least"
             )
-        sampler = EvaluationSampler(self.mixtures[split], rank, ranks, evaluated)
-        return self._loader(self.dataset(split), sampler, self.evaluation_batch_size)
+        left_out = set(evaluated)
+        remaining = [index for index in range(self.mixtures[split]) if index not in left_out]
+        return self._loader(self.dataset(split), remaining[rank::ranks], self.evaluation_batch_size)
 
     def _ranks(self) -> tuple[int, int]:
         return (self.trainer.world_size, self.trainer.global_rank) if self.trainer else (1, 0)
 
-    def _loader(
-        self, dataset: MixtureDataset, sampler: EpochSampler | EvaluationSampler, batch_size: int
-    ) -> DataLoader[Batch]:
+    def _loader(self, dataset: MixtureDataset, sampler: EpochSampler | list[int], batch_size: int) -> DataLoader[Batch]:
         # Whole batches are rendered where torch would put mixtures together.
         return EpochLoader(
             range(sys.maxsize),  # type: ignore[arg-type]  # of which torch asks for the sampler's numbers alone

@@ -1,9 +1,9 @@
 """Which events a mixture holds, when and how loud: a pure function of (seed, split, index)."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal, NamedTuple, Protocol, get_args
+from typing import Literal, NamedTuple, get_args
 
 import numpy as np
 
@@ -82,10 +82,7 @@ class Recipe(NamedTuple):
     lengths: np.ndarray | None = None
 
 
-class Recipes(Protocol):
-    """The recipe of every mixture of a split."""
-
-    def __call__(self, index: int) -> Recipe: ...
+Recipes = Callable[[int], Recipe]  # of every mixture of a split, by its index
 
 
 def generator_for(seed: int, split: Split, purpose: Purpose, number: int) -> np.random.Generator:

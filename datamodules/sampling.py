@@ -1,6 +1,6 @@
-"""In which order, and on which rank, the mixtures of a split are visited."""
+"""In which order, and on which rank, the mixtures of a training are visited."""
 
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -62,28 +62,6 @@ class EpochSampler(Sampler[int]):
             order = generator_for(self.seed, "train", "order", int(number)).permutation(self.mixtures)
             first = number * self.mixtures if self.variants else 0
             yield from (first + order[places[passes == number]]).tolist()
-
-
-class EvaluationSampler(Sampler[int]):
-    """Every index once, strided over the ranks without padding, except those that were evaluated before.
-
-    Args:
-        mixtures: size of the split.
-        rank: of this process.
-        ranks: number of processes.
-        evaluated: indices to leave out, because their rows exist.
-    """
-
-    def __init__(self, mixtures: int, rank: int = 0, ranks: int = 1, evaluated: Collection[int] = ()) -> None:
-        left_out = set(evaluated)
-        remaining = [index for index in range(mixtures) if index not in left_out]
-        self.indices = remaining[rank::ranks]
-
-    def __len__(self) -> int:
-        return len(self.indices)
-
-    def __iter__(self) -> Iterator[int]:
-        return iter(self.indices)
 
 
 class EpochLoader(DataLoader[Any]):

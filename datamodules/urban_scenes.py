@@ -129,12 +129,6 @@ class UrbanScenes(MixtureDataModule):
 
     def recipes(self, split: Split) -> Recipes:
         clips_of_class = [self.clip_numbers(split, label) for label in self.classes]
-        for label, clips in zip(self.classes, clips_of_class, strict=True):
-            if not len(clips):
-                raise InputError(
-                    f"{label}: no clip in {split}_folds {sorted(self.folds[split], key=str)} of {self.corpus.name}; "
-                    f"choose other folds or leave the class out of `classes`"
-                )
         scenes = SceneRecipes(self.scene_rules, clips_of_class, self.seed, split, self._shares(split, clips_of_class))
         if not self.unlabelled:
             return scenes

@@ -1,5 +1,7 @@
 """The one exception that means "the user's input is wrong", shared by every layer."""
 
+from collections.abc import Iterable
+
 LONGEST_LINE = 4000
 
 
@@ -15,6 +17,12 @@ class InputError(Exception):
 
     def __init__(self, message: str) -> None:
         super().__init__("\n".join(map(printable, message.split("\n"))))
+
+
+def listed(names: Iterable[str], between: str = ", ", most: int = 8) -> str:
+    """The names, of many the first ones and how many more there are."""
+    every = list(names)
+    return between.join([*every[:most], *([f"{len(every) - most} more"] if len(every) > most else [])])
 
 
 def printable(line: str) -> str:

@@ -9,6 +9,7 @@ from datamodules.corpora.corpus import Clip, Fold
 from datamodules.corpora.file_corpus import FileCorpus
 from datamodules.corpora.layout import audio_files_below, contents, existing_folder, folders_in
 from lightning_modules.errors import InputError
+from lightning_modules.setting_checks import require_whole
 
 SPLITS = ("train", "validation", "test")
 
@@ -43,8 +44,7 @@ class FolderPerClass(FileCorpus):
         follow_links: bool = False,
     ) -> None:
         super().__init__(root, follow_links)
-        if folds < 1:
-            raise InputError(f"folds: {folds}; at least 1 is needed")
+        require_whole(1, 1_000_000, folds=folds)
         if recording_separator == "":
             raise InputError("recording_separator: empty; give a character such as - or leave it out")
         self.folds = folds

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from datamodules.corpora.audio_file import SUFFIXES, read_audio
-from lightning_modules.errors import InputError
+from lightning_modules.errors import InputError, listed
 
 DEEPEST = 50
 Location = str | os.PathLike[str]
@@ -60,10 +60,9 @@ def audio_files_below(
             yield from (f"{entry.name}/{name}" for name in below)
 
 
-def contents(folder: Location, most: int = 8) -> str:
+def contents(folder: Location) -> str:
     """What is in a folder, for an error message: its first names, or `nothing`."""
-    names = [entry.name for entry in _visible_entries(folder)]
-    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "") or "nothing"
+    return listed(entry.name for entry in _visible_entries(folder)) or "nothing"
 
 
 def existing_folder(folder: Path, corpus: str) -> Path:

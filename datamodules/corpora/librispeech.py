@@ -11,6 +11,7 @@ from datamodules.corpora.corpus import Clip
 from datamodules.corpora.file_corpus import FileCorpus
 from datamodules.corpora.layout import audio_files_below, contents, existing_folder
 from lightning_modules.errors import InputError
+from lightning_modules.setting_checks import require_whole
 
 FEWEST_TRAIN_SPEAKERS = 2
 
@@ -58,8 +59,7 @@ class LibriSpeech(FileCorpus):
                 self._split_of_subset[subset] = split
         if not self._split_of_subset:
             raise InputError("train_subsets, validation_subsets, test_subsets: all empty; name a subset at least")
-        if validation_speakers < 0:
-            raise InputError(f"validation_speakers: {validation_speakers}; at least 0 is needed")
+        require_whole(0, 1_000_000, validation_speakers=validation_speakers)
 
     @cached_property
     def folder(self) -> Path:

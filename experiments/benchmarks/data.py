@@ -3,7 +3,7 @@
 import contextlib
 import itertools
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
@@ -96,10 +96,10 @@ class MixturesFromFiles(Dataset[Batch]):
         return Batch(*(field[0] for field in batch))
 
 
-def noise_corpus(root: Path, rate: int = RATE, labels: Sequence[str] = URBAN_CLASSES) -> FolderPerClass:
+def noise_corpus(root: Path, rate: int) -> FolderPerClass:
     """Write WAV files of 4 s of noise, all of them in one fold."""
-    for number in range(CLIPS_PER_CLASS * len(labels)):
-        path = root / labels[number % len(labels)] / f"{number}.wav"
+    for number in range(CLIPS_PER_CLASS * len(URBAN_CLASSES)):
+        path = root / URBAN_CLASSES[number % len(URBAN_CLASSES)] / f"{number}.wav"
         path.parent.mkdir(parents=True, exist_ok=True)
         soundfile.write(path, 0.1 * np.random.default_rng(number).standard_normal(4 * rate, np.float32), rate)
     return FolderPerClass(root, folds=1)
@@ -107,16 +107,11 @@ def noise_corpus(root: Path, rate: int = RATE, labels: Sequence[str] = URBAN_CLA
 
 @contextlib.contextmanager
 def noise_mixtures(
-    kind: type[Data],
-    mixtures: int,
-    split: Split = "train",
-    rate: int = RATE,
-    labels: Sequence[str] = URBAN_CLASSES,
-    **settings: Any,
+    kind: type[Data], mixtures: int, split: Split = "train", rate: int = RATE, **settings: Any
 ) -> Iterator[Data]:
     """Mixtures of noise by the published rules, their bank built: one split of so many."""
     with tempfile.TemporaryDirectory() as name:
-        corpus = noise_corpus(Path(name) / "files", rate, labels)
+        corpus = noise_corpus(Path(name) / "files", rate)
         settings |= {f"{each}_folds": [1] if each == split else [] for each in get_args(Split)}
         settings |= {f"{split}_mixtures": mixtures, "bank_folder": f"{name}/banks"}
         data = kind(corpus, **settings)

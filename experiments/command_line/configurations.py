@@ -177,6 +177,12 @@ def class_name(section: Any) -> str | None:
     return str(path).rpartition(".")[2] if path else None
 
 
+def settings_of(section: Any) -> dict[str, Any]:
+    """Settings of the class that a section of a configuration is of; none of one that does not say them."""
+    settings = section.get("init_args") if isinstance(section, dict) else None
+    return settings if isinstance(settings, dict) else {}
+
+
 def added_options(names: Iterable[str], kind: str | None = None) -> list[str]:
     """`--config` for those of the configurations whose model is of this kind, and those of data alone."""
     return config_options(*(name for name in names if model_kind(name) in (kind, None)))

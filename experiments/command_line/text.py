@@ -55,12 +55,6 @@ def counted(number: int, what: str) -> str:
     return f"{number:,} {what}{'' if number == 1 else 's'}"
 
 
-def listed(names: Iterable[str], between: str = ", ", most: int = 8) -> str:
-    """The names, of many the first ones and how many more there are."""
-    every = list(names)
-    return between.join([*every[:most], *([f"{len(every) - most} more"] if len(every) > most else [])])
-
-
 def probable(word: str, names: Iterable[str]) -> str | None:
     """The name that is closest to a misspelt word, upper and lower case alike; None where none is close."""
     by_lower_case = {name.lower(): name for name in names}

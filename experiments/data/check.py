@@ -32,11 +32,11 @@ from datamodules.sound_bank import BankOnDemand, UnverifiableBankError, bank_pat
 from datamodules.urban_scenes import URBAN_CLASSES
 from experiments.command_line.configurations import read_configuration
 from experiments.command_line.parser import command_parser
-from experiments.command_line.text import counted, listed, probable, show_lines, show_next
+from experiments.command_line.text import counted, probable, show_lines, show_next
 from experiments.data.check_command import DESCRIPTION, FOLDERS, USAGE, example
 from experiments.data.check_tables import active_table, corpus_table, distinct_table, per_class_table
 from lightning_modules.batch import Split
-from lightning_modules.errors import InputError
+from lightning_modules.errors import InputError, listed
 from lightning_modules.separation_scores import LeftOut, score_separation
 from lightning_modules.setting_checks import require_class_names, require_whole
 from lightning_modules.spectrogram import HIGHEST_RATE, LOWEST_RATE, Geometry
@@ -260,7 +260,7 @@ def command(arguments: list[str]) -> None:
         sample_rate = settings.pop("sample_rate")
         corpus = PAIR_CORPORA[chosen.corpus](**settings)
         inspections = check_clips(corpus, None, sample_rate, console)
-    usable = [found.clip for found in inspections if not (found.broken or found.silent)]
+    usable = [found.clip for found in inspections if found.usable]
     if chosen.corpus != "procedural" and not isinstance(given.get("folds"), list):  # all folds were looked at
         for line in split_warnings(usable, *_splits(chosen.corpus, given, usable)):
             console.print(f"warning: {line}", markup=False, soft_wrap=True)

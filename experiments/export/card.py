@@ -12,7 +12,7 @@ from typing import Any
 
 import yaml
 
-from experiments.command_line.configurations import read_configuration
+from experiments.command_line.configurations import read_configuration, settings_of
 from experiments.command_line.parser import command_parser
 from lightning_modules import exported_model
 from lightning_modules.errors import printable
@@ -62,7 +62,7 @@ def _new_card(checkpoint: Path) -> Card:
     stated = {name: value for name, value in contents["hyper_parameters"].items() if not name.startswith("_")}
     run = RunFiles(checkpoint.resolve().parent.parent)
     configuration = _read(run.configuration)
-    settings = _settings(configuration.get("model"))
+    settings = settings_of(configuration.get("model"))
     if any(stated[name] != settings[name] for name in stated.keys() & settings.keys()):
         configuration = {}  # of another model: the checkpoint was put there
     environment = _read(run.environment) if configuration else {}
@@ -80,7 +80,7 @@ def _new_card(checkpoint: Path) -> Card:
             "data": _described(data),
             **{name: environment.get(name) for name in ("versions", "revision")},
         },
-        "data_licence": licence(_settings(data).get("corpus")),
+        "data_licence": licence(settings_of(data).get("corpus")),
         "code_licence": "MIT",
         "scores": _scores(run, contents["state_dict"], stated),
         "exported_with": f"separatrix {version('separatrix')}",
@@ -92,7 +92,7 @@ def licence(corpus: Any) -> str | None:
     package, _, name = corpus["class_path"].rpartition(".") if corpus else ("", "", "")
     if not package.startswith(("separatrix", "datamodules")):  # somebody's own class may have the same name
         return None
-    licences = list(map(licence, _settings(corpus)["corpora"])) if name == "JoinedCorpora" else [LICENCES.get(name)]
+    licences = list(map(licence, settings_of(corpus)["corpora"])) if name == "JoinedCorpora" else [LICENCES.get(name)]
     return None if None in licences else "; ".join(dict.fromkeys(map(str, licences)))
 
 
@@ -101,15 +101,11 @@ def _read(path: Path) -> dict[str, Any]:
     return read_configuration(str(path)) if path.is_file() else {}
 
 
-def _settings(section: Any) -> dict[str, Any]:
-    return section.get("init_args", {}) if section else {}
-
-
 def _described(section: Any) -> dict[str, Any] | None:
     """Class of data or of a corpus, settings that mean something on another machine, and the corpora in it."""
     if not section:
         return None
-    settings = {name: value for name, value in _settings(section).items() if name not in OF_THE_MACHINE}
+    settings = {name: value for name, value in settings_of(section).items() if name not in OF_THE_MACHINE}
     parts: Card = {"corpus": _described(settings.pop("corpus"))} if "corpus" in settings else {}
     parts |= {"corpora": list(map(_described, settings.pop("corpora")))} if "corpora" in settings else {}
     portable = {name: value for name, value in settings.items() if os.sep not in json.dumps(value)}
@@ -121,7 +117,7 @@ def _scores(run: RunFiles, weights: dict[str, Any], stated: dict[str, Any]) -> d
     # Parts are what an interrupted test leaves: the file beside them is an earlier one's.
     if run.parts(run.scores).exists() or evaluated_weights(run.tested) != exported_model.weights_digest(weights):
         return None
-    tested = _settings(_read(run.test).get("model"))
+    tested = settings_of(_read(run.test).get("model"))
     if any(stated[name] != tested[name] for name in stated.keys() & tested.keys() - OF_LEARNING):
         return None  # of the same weights used otherwise
     import pandas

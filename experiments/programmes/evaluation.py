@@ -17,8 +17,8 @@ from lightning_modules.errors import InputError
 from lightning_modules.recordings.windows import SHORTEST, Window, in_one_order, joined, planned
 from lightning_modules.scores.fitted_ensembles import FittedEnsembles
 from lightning_modules.scores.programmes import JOINS, PICKING, WHOLE
-from lightning_modules.scores.rows import Floats, recordings_field
-from lightning_modules.scores.selection_rows import SELECTION_SCORES, SIGNAL_FEATURES, Evaluated
+from lightning_modules.scores.rows import recordings_field
+from lightning_modules.scores.selection_rows import SELECTION_SCORES, SIGNAL_FEATURES, Evaluated, with_silent
 from lightning_modules.separation_scores import LeftOut, Score, compare, score_comparison
 
 Estimates = dict[tuple[str, str], tuple[Tensor, list[str]]]  # by windows and rule: [Q, T], and each segment's models
@@ -67,17 +67,11 @@ def programme_rows(
 def mean_si_sdr(separations: Sequence[Sequence[Score]]) -> list[float]:
     """Mean over the sources of each separation of one mixture, in dB; NaN where one has none.
 
-    As in the rows of a selection, a silent estimate scores as the worst of the mixture and all other estimates.
+    A silent estimate scores as in the rows of a selection.
     """
     found = np.array([[row.si_sdr for row in rows] for rows in separations])
     silent = np.array([[row.left_out is LeftOut.SILENT_ESTIMATE for row in rows] for rows in separations])
-    return _with_silent(found, silent, np.array([row.input_si_sdr for row in separations[0]])).mean(1).tolist()
-
-
-def _with_silent(si_sdr: Floats, silent: NDArray[np.bool_], of_mixture: Floats) -> Floats:
-    """SI-SDR of systems, [S, Q], with that of silent estimates: the worst of the mixture, [Q], and all others."""
-    of_others = np.where(silent, np.inf, si_sdr)
-    return np.where(silent, np.minimum(of_mixture, of_others.min(0)), of_others)
+    return with_silent(found, silent, np.array([row.input_si_sdr for row in separations[0]])).mean(1).tolist()
 
 
 def _estimates(
@@ -162,7 +156,7 @@ def _si_sdr(programme: Programme, window: Window, separated: Selection) -> list[
             ordered = [each.in_best_order() for each in pairs]
             si_sdr = torch.cat([each.si_sdr.diagonal(dim1=1, dim2=2) for each in ordered])
             silent = torch.cat([each.silent for each in ordered])
-            of_sources = _with_silent(si_sdr.numpy(), silent.numpy(), before.si_sdr[0, 0].numpy())
+            of_sources = with_silent(si_sdr.numpy(), silent.numpy(), before.si_sdr[0, 0].numpy())
             total += (end - begin) * of_sources.mean(1)
     return (total / (window.own_stop - window.own_start)).tolist()
 

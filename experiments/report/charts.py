@@ -8,7 +8,6 @@ from typing import Any
 import matplotlib
 import numpy as np
 from markupsafe import Markup, escape
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from lightning_modules.scores.figures import PALETTE, draw_confidence
@@ -185,7 +184,7 @@ def timeline_chart(
     active: Floats, probability: Floats | None, classes: Sequence[str], duration: float, alternative: str
 ) -> Markup:
     """When each class sounds, [C, F], as bars, and its probability, [C, F'], as lines; the duration is in seconds."""
-    figure = _figure(6.2, 0.55 + 0.34 * len(classes))
+    figure = Figure(figsize=(6.2, 0.55 + 0.34 * len(classes)), dpi=100, layout="constrained")
     panel = figure.subplots()
     step = duration / active.shape[1]
     for place, of_class in enumerate(active):
@@ -211,17 +210,10 @@ def _names(panel: Any, names: Sequence[str], places: Iterable[int]) -> None:
 
 def _panel(title: str, height: float = 2.8) -> tuple[Figure, Any]:
     """Three of them stand side by side, one on a phone."""
-    figure = _figure(3.9, height)
+    figure = Figure(figsize=(3.9, height), dpi=100, layout="constrained")
     panel = figure.subplots()
     panel.set_title(title, fontsize=10.5, loc="left", fontweight="bold", parse_math=False)
     panel.spines[["top", "right"]].set_visible(False)
     panel.grid(alpha=0.25, linewidth=0.6)
     panel.set_axisbelow(True)
     return figure, panel
-
-
-def _figure(width: float, height: float) -> Figure:
-    """An empty figure, sizes in inches, that is drawn on no screen."""
-    figure = Figure(figsize=(width, height), dpi=100, layout="constrained")
-    FigureCanvasAgg(figure)
-    return figure

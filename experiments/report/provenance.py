@@ -7,6 +7,7 @@ from typing import Any
 
 import yaml
 
+from experiments.command_line.configurations import class_name
 from experiments.command_line.own_classes import own_imports
 from experiments.report.page import Block, Settings
 from experiments.report.run_folder import Run, RunFolder
@@ -38,8 +39,7 @@ def compared(runs: Sequence[Run]) -> bool:
 
 def corpus_of(run: Run) -> str:
     """Name of the class of a run's corpus, such as `UrbanSound8K`; empty where nothing says it."""
-    section = run.tested("corpus")
-    return str(section.get("class_path", "")).rpartition(".")[2] if isinstance(section, dict) else ""
+    return class_name(run.tested("corpus")) or ""
 
 
 def facts(runs: Sequence[Run]) -> list[tuple[str, str]]:

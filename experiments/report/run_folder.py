@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from experiments.command_line.configurations import read_configuration
+from experiments.command_line.configurations import class_name, read_configuration, settings_of
 from experiments.reproduction.sources import DOMAINS
 from experiments.reproduction.weak_labels_table import CLASSIFIERS, ROWS
 from lightning_modules.errors import InputError
@@ -62,20 +62,20 @@ class Run:
     @property
     def model(self) -> str:
         """Name of the model's class, such as `WeakLabelSeparator`; empty where nothing says it."""
-        return str(self.section("model").get("class_path", "")).rpartition(".")[2]
+        return class_name(self.section("model")) or ""
 
     @property
     def precision(self) -> str:
         """In which its test computed; empty where nothing says it."""
         return str(self.described(TESTED_FILE).get("precision") or self.section("trainer").get("precision") or "")
 
-    def setting(self, section: str, name: str, default: Any = None) -> Any:
+    def setting(self, section: str, name: str) -> Any:
         """A setting of the model or of the data that it was trained with."""
-        return _setting(self.configuration, section, name, default)
+        return settings_of(self.configuration.get(section)).get(name)
 
     def tested(self, name: str, default: Any = None) -> Any:
         """A setting of the data that it was tested on."""
-        return _setting(self.evaluation, "data", name, default)
+        return settings_of(self.evaluation.get("data")).get(name, default)
 
     def settings(self) -> dict[str, Any]:
         """What makes the run again: seed, model, data and length of training, without places on its machine."""
@@ -88,12 +88,6 @@ class Run:
         """Of the configuration: `model`, `data` or `trainer`; empty where there is none."""
         section = self.configuration.get(name)
         return section if isinstance(section, dict) else {}
-
-
-def _setting(configuration: dict[str, Any], section: str, name: str, default: Any) -> Any:
-    of_section = configuration.get(section)
-    settings = of_section.get("init_args") if isinstance(of_section, dict) else None
-    return settings.get(name, default) if isinstance(settings, dict) else default
 
 
 def without_places(value: Any) -> Any:

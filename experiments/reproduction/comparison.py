@@ -8,10 +8,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from experiments.command_line.text import listed
 from experiments.reproduction import model_selection_table, weak_labels_table
 from experiments.tables import Table, formatted
-from lightning_modules.errors import InputError
+from lightning_modules.errors import InputError, listed
 from lightning_modules.run_files import RunFiles
 from lightning_modules.scores.ensembles import MEAN
 from lightning_modules.scores.rows import numbers, read_table

@@ -14,10 +14,11 @@ from experiments.command_line.configurations import (
     options,
     read_configuration,
     resolved,
+    settings_of,
 )
 from experiments.command_line.parser import data_parser
-from experiments.command_line.text import counted, did_you_mean, listed
-from lightning_modules.errors import InputError
+from experiments.command_line.text import counted, did_you_mean
+from lightning_modules.errors import InputError, listed
 from lightning_modules.setting_checks import require_names
 
 if TYPE_CHECKING:
@@ -48,9 +49,7 @@ class Source(NamedTuple):
 def of_papers(configuration: Mapping[str, Any]) -> bool:
     """Whether a run's mixtures and labels, by its resolved configuration, are those that a published figure is of."""
     data = configuration.get("data")
-    data = data if isinstance(data, dict) else {}
-    settings = data.get("init_args")
-    settings = settings if isinstance(settings, dict) else {}
+    settings = settings_of(data)
     other = any(settings.get(name) for name in ("unlabelled_events", "hierarchy", "fewest_sources"))
     return class_name(data) in _DATA and class_name(settings.get("corpus")) in _CORPORA and not other
 
@@ -100,9 +99,7 @@ def _corpus(added: Iterable[str]) -> str:
     """The corpus of weak labels: UrbanSound8K, or what an added configuration names in its place."""
     corpus = "urbansound8k"
     for name in added:
-        data = read_configuration(name).get("data")
-        settings = data.get("init_args") if isinstance(data, dict) else None
-        named = class_name(settings.get("corpus")) if isinstance(settings, dict) else None
+        named = class_name(settings_of(read_configuration(name).get("data")).get("corpus"))
         corpus = named.lower() if named else corpus
     return corpus
 

@@ -12,9 +12,8 @@ from pathlib import Path
 import separatrix_entry
 from experiments.command_line.configurations import read_configuration, with_preset
 from experiments.command_line.own_classes import import_options
-from experiments.command_line.text import listed
 from lightning_modules.atomic_file import write_text_atomically
-from lightning_modules.errors import InputError
+from lightning_modules.errors import InputError, listed
 from lightning_modules.run_files import RunFiles
 
 # These settings change nothing of a stage's results.

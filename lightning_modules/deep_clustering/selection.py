@@ -191,7 +191,7 @@ class ModelSelection(SeparatrixModule):
         """
         if mixture_ids is None:
             mixture_ids = torch.zeros(len(mixture), dtype=torch.int64, device=mixture.device)
-        return _picked(self.select(mixture, mixture_ids))
+        return picked_estimates(self.select(mixture, mixture_ids))
 
     def test_step(self, batch: Batch, batch_index: int) -> Selection:
         """Every model's estimates and confidence, for the callbacks."""
@@ -200,7 +200,7 @@ class ModelSelection(SeparatrixModule):
     validation_step = test_step
 
     def log_test_scores(self, outputs: Selection, batch: Batch) -> None:
-        super().log_test_scores(_picked(outputs), batch)
+        super().log_test_scores(picked_estimates(outputs), batch)
 
     def predict_step(self, batch: Batch, batch_index: int) -> Tensor:
         """The picked estimates, [B, Q, T]."""
@@ -248,7 +248,8 @@ class LearntSelection(ModelSelection):
         return torch.from_numpy(expected).to(features)
 
 
-def _picked(selection: Selection) -> Tensor:
+def picked_estimates(selection: Selection) -> Tensor:
+    """Those of the model that is picked for each mixture, [B, Q, T]."""
     picked = selection["picked"]
     return selection["estimates"][picked, torch.arange(len(picked), device=picked.device)]
 

@@ -1,11 +1,9 @@
 """Figures: confidence against SI-SDR, a mixture's embedding in two dimensions, spectrograms of a separation."""
 
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
@@ -19,16 +17,16 @@ PALETTE = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#F
 MARKERS = ("o", "^", "s", "D", "v", "P", "X", "*")
 
 
-def confidence_figure(evaluated: Evaluated, title: str = "", most: int = 1000) -> Figure:
+def confidence_figure(evaluated: Evaluated, title: str = "") -> Figure:
     """Confidence against SI-SDR, one panel per domain with its own model's Pearson correlation over all points."""
     domains = [domain for domain in evaluated.domains if (evaluated.domain == domain).any()]
-    figure = _figure(1 + 3.6 * max(len(domains), 1), 4.2)
+    figure = Figure(figsize=(1 + 3.6 * max(len(domains), 1), 4.2), dpi=150, layout="constrained")
     panels = figure.subplots(1, max(len(domains), 1), sharex=True, sharey=True, squeeze=False)[0]
     panels[0].set_ylabel("SI-SDR of a separated source (dB)")
     for panel, domain in zip(panels, domains, strict=False):
         r = correlation(*points(evaluated, domain, domain)[1:])
         heading = f"{domain}: r = {r:.2f} (own model)" if np.isfinite(r) else domain
-        draw_confidence(panel, evaluated, domain, most)
+        draw_confidence(panel, evaluated, domain, most=1000)
         panel.set_title(heading, fontsize=11, parse_math=False)
         panel.set_xlabel("confidence")
     keys = [
@@ -79,7 +77,7 @@ def embedding_figure(
     """
     plane, explained = principal_plane(embedding)
     reach = 1.05 * float(np.abs(plane).max()) or 1.0
-    figure = _figure(9, 5)
+    figure = Figure(figsize=(9, 5), dpi=150, layout="constrained")
     panels = figure.subplots(1, 2, sharex=True, sharey=True)
     for panel, labels, name in zip(panels, (clusters, sources), ("cluster", "source"), strict=True):
         # All at once: drawn label by label, the last one would hide the others.
@@ -106,7 +104,7 @@ def separation_figure(mixture: Floats, truth: Floats, estimate: Floats, hop: flo
     floor: float = max(1e-4 * float(mixture.max(initial=0)), 1e-30)
     mask = np.where(mixture > floor, estimate / np.maximum(mixture, floor), 0).clip(0, 1)
     # Many of them are drawn during a training: a layout by hand is three times as fast, small pictures too.
-    figure = _figure(8, 5, dpi=80, layout=None)
+    figure = Figure(figsize=(8, 5), dpi=80)
     figure.subplots_adjust(0.07, 0.1, 0.98, 0.94, wspace=0.1, hspace=0.25)
     extent = (0.0, mixture.shape[-1] * hop, 0.0, highest / 1000)
     panels = figure.subplots(2, 2, sharex=True, sharey=True)
@@ -139,11 +137,3 @@ def write_figure(path: Path, figure: Figure) -> None:
     """Write a figure as PNG, as a whole or not at all."""
     with atomic_file(path) as file:
         figure.savefig(file, format="png")
-
-
-def _figure(
-    width: float, height: float, dpi: int = 150, layout: Literal["constrained"] | None = "constrained"
-) -> Figure:
-    figure = Figure(figsize=(width, height), dpi=dpi, layout=layout)
-    FigureCanvasAgg(figure)
-    return figure

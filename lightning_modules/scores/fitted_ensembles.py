@@ -8,7 +8,7 @@ from lightning_modules.scores.ensembles import choose, ensembles, one_hot
 from lightning_modules.scores.expected_si_sdr import EXPECTED_FROM, ExpectedSiSdr
 from lightning_modules.scores.rows import Floats
 from lightning_modules.scores.selection_rows import Evaluated
-from lightning_modules.scores.standardisation import standardised_ensembles
+from lightning_modules.scores.standardisation import STANDARDISED, standardised
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,10 @@ class FittedEnsembles:
     def probabilities(self, evaluated: Evaluated) -> dict[str, Floats]:
         """Those of each model's output in each ensemble, as `ensembles` gives them, [N, M]."""
         found = ensembles(evaluated, self.calibration.expected(evaluated))
-        taught = standardised_ensembles(evaluated, self.validation)
+        taught = {}
+        for row, score in STANDARDISED.items():
+            if (values := standardised(evaluated, self.validation, score)) is not None:
+                taught[row] = one_hot(choose(values), len(evaluated.models))
         for row, fitted in self.expected.items():
             if evaluated.scores.keys() >= set(fitted.names):
                 taught[row] = one_hot(choose(fitted.expected(evaluated), evaluated.confidence), len(evaluated.models))

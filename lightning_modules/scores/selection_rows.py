@@ -128,9 +128,7 @@ def read_evaluated(paths: Sequence[Path]) -> Evaluated:
     silent = reason == SILENT_ESTIMATE
     unscored = (reason != "") & ~silent
     scored = ~unscored.any((1, 2))
-    of_others = np.where(silent, np.inf, arranged("si_sdr_db"))
-    worst = np.minimum(of_others.min(1), arranged("input_si_sdr_db")[:, 0])
-    si_sdr = np.where(silent, worst[:, None], of_others)
+    si_sdr = with_silent(arranged("si_sdr_db"), silent, arranged("input_si_sdr_db")[:, 0])
     if (wrong := scored & ~(np.abs(si_sdr) <= LARGEST_SI_SDR).all((1, 2))).any():
         raise InputError(f"{where}: {names[wrong].iloc[0]} has an SI-SDR that is not finite and nothing says why")
     own = [column for column in tables[0].columns if column not in SELECTION_COLUMNS]
@@ -152,6 +150,15 @@ def read_evaluated(paths: Sequence[Path]) -> Evaluated:
             Counter((domain[i], models[m]) for i, m, _ in np.argwhere(silent & scored[:, None, None]))
         ),
     )
+
+
+def with_silent(si_sdr: Floats, silent: NDArray[np.bool_], of_mixture: Floats) -> Floats:
+    """SI-SDR of models, [..., M, Q], with that of silent estimates: the worst of the mixture, [..., Q], and all others.
+
+    Otherwise a model would gain by silence.
+    """
+    of_others = np.where(silent, np.inf, si_sdr)
+    return np.where(silent, np.minimum(of_mixture, of_others.min(-2))[..., None, :], of_others)
 
 
 def _read(path: Path) -> pd.DataFrame:

@@ -44,7 +44,7 @@ from lightning_modules.weak_labels.losses import (
 
 InputNormalisation = Literal["none", "mixture"]
 Supervision = Literal["strong", "frame", "clip"]
-JUDGE = "classifier_sha256"  # entry of a checkpoint
+CLASSIFIER_DIGEST = "classifier_sha256"  # entry of a checkpoint
 JOINT_SETTINGS = ("network", "gain", "mel_bands", "root", "delta")
 
 
@@ -170,7 +170,7 @@ class WeakLabelSeparator(WeakLabelModule):
         require_every_frame(self.network)
         self.joint = joint_classifier is not None
         self.classifier: EventClassifier | ExternalClassifier | None = None
-        self._judge: str | None = None  # digest of the frozen classifier
+        self._classifier_digest: str | None = None  # digest of the frozen classifier
         if not self.joint:
             self.register_state_dict_post_hook(_without_classifier)
             self.register_load_state_dict_pre_hook(_with_own_classifier)
@@ -208,7 +208,7 @@ class WeakLabelSeparator(WeakLabelModule):
                 self.classifier = frozen(classifier).to(self.device)
             elif isinstance(self.classifier, ExternalClassifier):
                 self.classifier.load(self.trainer.strategy.root_device)
-            self._judge = None if self.joint else weights_digest(self.classifier.state_dict())
+            self._classifier_digest = None if self.joint else weights_digest(self.classifier.state_dict())
         if isinstance(self.classifier, EventClassifier) and self.joint:
             self.classifier.prior.copy_(self.prior)
 
@@ -324,13 +324,14 @@ class WeakLabelSeparator(WeakLabelModule):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Note which frozen classifier the losses are of."""
         super().on_save_checkpoint(checkpoint)
-        if self._judge is not None:
-            checkpoint[JUDGE] = self._judge
+        if self._classifier_digest is not None:
+            checkpoint[CLASSIFIER_DIGEST] = self._classifier_digest
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Check the checkpoint, and that a training goes on with the classifier that it began with."""
         super().on_load_checkpoint(checkpoint)
-        if self._judge is not None and checkpoint.get(JUDGE, self._judge) != self._judge:
+        digest = self._classifier_digest
+        if digest is not None and checkpoint.get(CLASSIFIER_DIGEST, digest) != digest:
             raise InputError("classifier: not the one that the training began with; go on with that, or train anew")
 
 

@@ -4,7 +4,9 @@ import hashlib
 import pickle
 import subprocess
 import sys
+from itertools import chain
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -24,6 +26,7 @@ from datamodules.mixtures import MixtureDataModule
 from datamodules.pair_recipes import PairRules
 from datamodules.recipes import SceneRules
 from datamodules.source_pairs import SourcePairs
+from datamodules.stem_scenes import StemScenes
 from datamodules.urban_scenes import UrbanScenes
 from experiments.command_line.configurations import CONFIGS
 from lightning_modules.batch import Batch
@@ -171,7 +174,7 @@ def test_a_split_is_of_its_own_folds_and_recordings_are_named_in_the_order_of_th
         assert {clip.fold for clips in drawn for clip in clips} == folds
         recordings = [list(dict.fromkeys(clip.recording for clip in clips)) for clips in drawn]
         assert [module.dataset(split).recordings(index) for index in range(len(drawn))] == recordings
-        for label in (None, module.bank.clips[0].label, "of no clip"):
+        for label in (None, drawn[0][0].label):
             expected = [
                 n for n, clip in enumerate(module.bank.clips) if clip.fold in folds and label in (None, clip.label)
             ]
@@ -203,6 +206,25 @@ def test_loaders_visit_whole_training_batches_and_every_mixture_to_evaluate_that
     resumed = built(kind, banks)
     resumed.leave_out({0, 3, 10})
     assert torch.cat([batch.indices for batch in resumed.test_dataloader()]).tolist() == [1, 2, 4, 5, 6, 7, 8, 9]
+
+
+def test_ranks_visit_every_mixture_to_evaluate_once_and_the_rest_on_another_number_of_ranks(banks):
+    module = built("voices", banks)
+
+    def visited(ranks: int) -> list[list[int]]:
+        orders = []
+        for rank in range(ranks):
+            module.trainer = SimpleNamespace(world_size=ranks, global_rank=rank)
+            orders.append([index for batch in module.test_dataloader() for index in batch.indices.tolist()])
+        return orders
+
+    parts = visited(3)
+    assert sorted(chain.from_iterable(parts)) == list(range(11)) and [len(part) for part in parts] == [4, 4, 3]
+    done = {index for rank, part in enumerate(parts) for index in part[: 1 + rank]}
+    module.leave_out(done)
+    rest = visited(2)
+    assert sorted([*done, *chain.from_iterable(rest)]) == list(range(11)) and abs(len(rest[0]) - len(rest[1])) <= 1
+    assert sum(map(bool, visited(11))) == 11 - len(done)
 
 
 def test_training_without_sources_gives_the_same_mixtures(module, kind, banks):
@@ -281,7 +303,7 @@ ALL = ("car_horn", "dog_bark", "gun_shot", "jackhammer", "siren")
 @pytest.mark.parametrize(
     ("kind", "clips", "changes", "message"),
     [
-        ("voices", [], {}, r"test_folds \[3\]: no clip of noises; choose other folds or labels"),
+        ("voices", [], {}, "test split: 0 of the 2 labels that a mixture needs; give other folds"),
         ("voices", [clip("a", 3, "x"), clip("b", 3, "x")], {}, "test split: no 2 labels of different recordings"),
         ("voices", [clip("a", 3, "x"), clip("c", 3, "y")], {"labels": ["a", "b"]}, r"b: no clip in test_folds \[3\]"),
         ("voices", [clip("a", 3, "x"), clip("b", 3, "y")], STEMS, r"validation split: no section has all stems"),
@@ -289,7 +311,7 @@ ALL = ("car_horn", "dog_bark", "gun_shot", "jackhammer", "siren")
             "voices",
             [clip(label, fold, f"r{n}") for label in "ab" for fold in (1, 3) for n in range(5)],
             {},
-            r"train_folds and test_folds share 5 recordings of noises \(r0, r1, r2, ...\); choose other folds",
+            r"train_folds and test_folds share 5 recordings of noises \(r0, r1, r2, 2 more\); choose other folds",
         ),
         ("scenes", None, {"classes": ("siren", "thunder")}, r"thunder: no clip in train_folds \[1\] of procedural"),
         ("scenes", None, {"validation_folds": (8,)}, r"no clip in validation_folds \[8\] of procedural"),
@@ -303,6 +325,29 @@ def test_data_that_cannot_be_mixed_are_named_in_one_line(banks, kind, clips, cha
     with pytest.raises(InputError, match=message) as caught:
         built(kind, banks, **corpus, **changes).train_dataloader()
     assert "\n" not in str(caught.value)
+
+
+class Muted(Noises):
+    """All of label b is silent in fold 3."""
+
+    def read(self, clip: Clip) -> tuple[np.ndarray, int]:
+        samples, rate = super().read(clip)
+        return samples * (clip.label != "b" or clip.fold != 3), rate
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        lambda **settings: UrbanScenes(classes="ab", latest_onset=1, **settings),
+        lambda **settings: StemScenes(classes="ab", **settings),
+        lambda **settings: SourcePairs(domain="x", stems="ab", train_coherent=1, evaluation_coherent=1, **settings),
+    ],
+)
+def test_a_label_whose_clips_in_a_split_are_silent_is_named_in_one_line(data, tmp_path):
+    corpus = Muted(*(clip(label, fold, f"r{fold}") for label in "ab" for fold in (1, 2, 3)))
+    module = data(corpus=corpus, bank_folder=str(tmp_path), **SETTINGS)
+    with pytest.raises(InputError, match=r"^b: no clip in test_folds \[3\] of noises; choose other folds, or leave"):
+        module.build(workers=0)
 
 
 def test_a_split_without_folds_is_not_needed(tmp_path):

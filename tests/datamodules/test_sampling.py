@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.utils.data import DataLoader
 
-from datamodules.sampling import EpochLoader, EpochSampler, EvaluationSampler
+from datamodules.sampling import EpochLoader, EpochSampler
 from lightning_modules.errors import InputError
 
 
@@ -54,21 +54,6 @@ def test_what_does_not_fill_a_batch_comes_in_the_next_epoch():
 def test_an_order_depends_on_seed_and_epoch_alone():
     assert epoch(40, 25, 6) == epoch(40, 25, 6)
     assert epoch(40, 25, 6) != epoch(40, 25, 6, seed=1)
-
-
-@pytest.mark.parametrize("ranks", [1, 3, 7])
-def test_an_evaluation_visits_every_mixture_once_over_all_ranks(ranks):
-    parts = [list(EvaluationSampler(20, rank, ranks)) for rank in range(ranks)]
-    assert sorted(chain.from_iterable(parts)) == list(range(20))
-    assert [len(EvaluationSampler(20, rank, ranks)) for rank in range(ranks)] == [len(part) for part in parts]
-    assert [list(EvaluationSampler(2, rank, 4)) for rank in range(4)] == [[0], [1], [], []]
-
-
-def test_an_evaluation_goes_on_from_what_was_done_on_another_number_of_ranks():
-    done = {index for rank in range(3) for index in list(EvaluationSampler(20, rank, 3))[: 2 + rank]}
-    rest = [list(EvaluationSampler(20, rank, 2, done)) for rank in range(2)]
-    assert sorted([*done, *chain.from_iterable(rest)]) == list(range(20))
-    assert abs(len(rest[0]) - len(rest[1])) <= 1
 
 
 @pytest.mark.parametrize("error", [ConnectionResetError(104, "Connection reset by peer"), EOFError()])
