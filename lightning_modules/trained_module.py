@@ -44,7 +44,9 @@ def load_module(path: str | os.PathLike[str], *kinds: type[M]) -> M:
     if not kinds:
         kinds = (SeparatrixModule,)  # type: ignore[assignment]
     name, weights = checkpoint.get("module"), checkpoint["state_dict"]
-    kind = next((each for kind in kinds for each in _with_subclasses(kind) if each.__name__ == name), None)
+    named = [each for kind in kinds for each in _with_subclasses(kind) if each.__name__ == name]
+    # Of several classes of one's own the one that was defined last, as in a notebook.
+    kind = named[0 if named[0] in kinds else -1] if named else None
     if kind is None:
         needed = " or ".join(kind.__name__ for kind in kinds)
         known = any(each.__name__ == name for each in _with_subclasses(SeparatrixModule))

@@ -13,6 +13,7 @@ TAKEN = {
         "lightning_modules.batch",
         "lightning_modules.class_tree",
         "lightning_modules.errors",
+        "lightning_modules.plain_values",
         "lightning_modules.setting_checks",
         "lightning_modules.spectrogram",
     },

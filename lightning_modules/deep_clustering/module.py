@@ -1,10 +1,10 @@
 """The LightningModule of deep clustering: one model for mixtures of one domain."""
 
 import math
+import warnings
 from typing import Any, Literal, NamedTuple, get_args
 
 import torch
-from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
@@ -369,7 +369,8 @@ class DeepClustering(SeparatrixModule):
                 raise InputError("clip_percentile: gradients of 16-mixed stay scaled for a fused optimiser; unfuse it")
             norm = self.autoclip(self.parameters())
             if not scales and not math.isfinite(norm):  # a scaler of 16-mixed tries scales that are too large
-                rank_zero_warn(f"step {self.global_step}: the gradient is {norm}; the step is left out")
+                told = f"step {self.global_step}: the gradient is {norm}; the step is left out"
+                warnings.warn(told, stacklevel=2)
         super().configure_gradient_clipping(optimizer, gradient_clip_val, gradient_clip_algorithm)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:

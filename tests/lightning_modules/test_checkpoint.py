@@ -97,6 +97,12 @@ def test_a_network_of_one_s_own_comes_back_with_its_settings(path):
     assert torch.equal(restored.eval()(mixture), module.eval()(mixture))
 
 
+def test_of_a_class_that_was_defined_again_the_last_one_is_made(path):
+    first, last = (type("Redefined", (Stretched,), {}) for _ in range(2))
+    save(last(width=4, network=TINY, **SETTINGS), path)
+    assert type(load_module(path)) is last is not first
+
+
 def test_what_is_loaded_while_another_module_is_made_keeps_its_own_settings(path):
     save(Stretched(width=4, network=TINY, **SETTINGS), path)
     # As LightningCLI makes modules: with the settings of the one that loads.
