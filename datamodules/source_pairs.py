@@ -26,8 +26,8 @@ class SourcePairs(MixtureDataModule):
         duration: of a mixture, in seconds. Shorter clips end in silence, longer ones are cut from anywhere.
         quietest: lower end of the first source's loudness relative to each other source, uniform, in LU of whole clips.
         loudest: its upper end.
-        train_quietest: that lower end in training mixtures; the same unless given. A model that always hears its first
-            source so much louder tells it by its level, in every mixture, and is sure of it.
+        train_quietest: that lower end in training mixtures; the same unless given. A model whose first
+            source is always so much louder tells it by its level, in every mixture, and is sure of it.
         train_loudest: that upper end in training mixtures; the same unless given.
         train_coherent: share of the training mixtures whose stems sounded together; the others' are of different songs.
         evaluation_coherent: that share of the validation and test mixtures.

@@ -126,7 +126,7 @@ class _Attention(nn.Module):
         exact = projected.to(torch.promote_types(projected.dtype, torch.float32))
         # [B·S, heads, L, features / heads] each
         query, key, value = exact.unflatten(-1, (3, self.heads, -1)).permute(3, 0, 1, 4, 2, 5).flatten(1, 2)
-        # In bfloat16 the CPU's attention takes up to ten times as long for short sequences.
+        # In bfloat16 the CPU's attention takes up to eight times as long for short sequences.
         kind = exact.dtype if exact.is_cpu else projected.dtype
         with torch.autocast(vectors.device.type, enabled=False):
             query, key, value = rotated(query).to(kind), rotated(key).to(kind), value.to(kind)

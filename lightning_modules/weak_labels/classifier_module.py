@@ -51,13 +51,13 @@ class EventClassifier(WeakLabelModule):
         mel_bands: number of mel bands that magnitudes are summed in; all bins as they are, as published, unless given.
         root: exponent of the features, (m + δ)^root - δ^root: 1 as published; smaller ones bring quiet sounds out,
             with a gradient that is bounded, unlike a logarithm's.
-        delta: δ, below which features are linear. Far below the magnitudes of sounds a classifier hears classes in
+        delta: δ, below which features are linear. Far below the magnitudes of sounds a classifier finds classes in
             estimates that are nearly silent, and a separator is content with those.
         masked_bands: longest stretch of bands that is hidden from every training mixture (SpecAugment); 0 as published.
         masked_frames: longest stretch of frames, likewise.
         silent_mixtures: share of the training mixtures that are attenuated by 30 to 60 dB and labelled as silence; 0 as
-            published. A classifier that has heard events at full level alone hears them in estimates that are nearly
-            silent, too, and a separator is content with those.
+            published. A classifier that was given events at full level alone finds them in estimates that are
+            nearly silent, too, and a separator is content with those.
         optimizer: of the parameters that are to be learnt.
         scheduler: of the optimiser's learning rate; one on a metric follows the validation loss.
         scheduler_interval: whether the schedule steps every `epoch` or every optimiser `step`.

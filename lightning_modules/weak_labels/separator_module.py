@@ -76,7 +76,7 @@ class WeakLabelSeparator(WeakLabelModule):
         mask_activation: `sigmoid`, a mask of each class by itself, as published; or `softmax` over the classes and a
             residual that is dropped, (C + 1)·bins numbers a frame: of masks that share a bin out, not all can close.
         mask_floor: lowest value of a mask, or of its real part, in place of 0: a class that the network misses is then
-            the mixture, quieter, rather than whatever leaks, and a classifier hears of it.
+            the mixture, quieter, rather than whatever leaks, and a classifier gets it.
         residual: whether what the estimates leave of the mixture is learnt, too: from the sounds of no class among the
             sources, or by weak labels, so that a classifier finds no class in it. For `mask_activation: softmax`.
         residual_weight: ρ, price of the residual in the mixture loss of weak labels, which would rather have a sound in
