@@ -31,7 +31,9 @@ class MovingAverage(WeightAveraging):
         super().__init__(avg_fn=average)
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Nothing yet: a module's own setup, which loads a classifier for instance, comes after."""
+        """No average yet: a module's own setup, which loads a classifier for instance, comes after."""
+        if stage == "fit":
+            self._average_model, self._latest_update_step = None, 0  # nothing of a training before
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if self._average_model is None:

@@ -209,7 +209,9 @@ class DeepClustering(SeparatrixModule):
     @property
     def input_settings(self) -> tuple[Any, ...]:
         """What decides how `analyse` takes a mixture: the same of models that agree in it."""
-        own = type(self).analyse, type(self).input_features
+        # A subclass's own way may go by settings of its own.
+        ways = {type(self).analyse, type(self).input_features}
+        own = () if ways == {DeepClustering.analyse, DeepClustering.input_features} else (self,)
         return self.geometry, self.input_floor, self.floor_db, self.clustered_share, *own
 
     def input_statistics(self, magnitude: Tensor) -> LevelStatistics:

@@ -13,15 +13,15 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from lightning_modules.atomic_file import atomic_file
-from lightning_modules.errors import InputError
+from lightning_modules.errors import InputError, printable
 
 Floats = NDArray[np.float64]
 SEPARATOR = "|"  # of recordings in one field
 
 
 def recordings_field(names: Iterable[str]) -> str:
-    """Names of recordings as one field of a row."""
-    return SEPARATOR.join(name.replace(SEPARATOR, "/") for name in names)
+    """Names of recordings as one field of a row, on one line whatever a reader of one's own calls them."""
+    return SEPARATOR.join(printable(name).replace(SEPARATOR, "/") for name in names)
 
 
 def named_recordings(field: str) -> tuple[str, ...]:

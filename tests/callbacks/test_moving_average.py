@@ -102,3 +102,15 @@ def test_a_model_without_an_average_before_goes_on_with_one(classifier, tmp_path
         trainer(2, callbacks=[MovingAverage()]).fit(
             again, datamodule=RandomScenes(), ckpt_path=str(tmp_path / "last.ckpt")
         )
+
+
+def test_a_second_training_with_the_same_callback_knows_nothing_of_the_first():
+    def trained(seed: int, epochs: int, callback: MovingAverage) -> WeakLabelSeparator:
+        torch.manual_seed(seed)
+        model = WeakLabelSeparator("strong", **SHARED, network=TINY, optimizer=partial(torch.optim.Adam, lr=1e-2))
+        trainer(epochs, callbacks=[callback]).fit(model, datamodule=RandomScenes())
+        return model
+
+    again = MovingAverage()
+    trained(0, 2, again)
+    assert_unchanged(weights(trained(1, 1, MovingAverage())), weights(trained(1, 1, again)))

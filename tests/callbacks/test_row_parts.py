@@ -6,7 +6,7 @@ import pytest
 
 from callbacks.row_parts import RowParts
 from lightning_modules.errors import InputError
-from lightning_modules.scores.rows import read_rows
+from lightning_modules.scores.rows import read_rows, recordings_field
 
 COLUMNS = ("index", "class", "value")
 
@@ -112,3 +112,11 @@ def test_parts_are_not_written_into_a_linked_folder(tmp_path):
     (tmp_path / "scores.parts").symlink_to(tmp_path)
     with pytest.raises(InputError, match=r"scores\.parts: is a link"):
         RowParts(tmp_path / "scores.parts", COLUMNS)
+
+
+def test_names_of_recordings_of_any_reader_stay_within_their_line(tmp_path):
+    parts = RowParts(tmp_path / "scores.parts", COLUMNS)
+    written = parts.append([(0, "siren", recordings_field(["Side A\nTrack 1", "a|b"])), (1, "dog", "c")], rank=0)
+    parts.close()
+    parts.merge(tmp_path / "scores.csv", written)
+    assert [row["value"] for row in read_rows(tmp_path / "scores.csv")] == [r"Side A\nTrack 1|a/b", "c"]

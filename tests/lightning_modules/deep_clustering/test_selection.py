@@ -243,9 +243,13 @@ class Halved(DeepClustering):
         return super().forward(mixture, mixture_ids) / 2
 
 
-class Flat(DeepClustering):
+class Scaled(DeepClustering):
+    def __init__(self, factor=0.0, **settings):
+        super().__init__(**settings)
+        self.factor = factor
+
     def input_features(self, magnitude, statistics=None):
-        return torch.zeros_like(super().input_features(magnitude, statistics))
+        return self.factor * super().input_features(magnitude, statistics)
 
 
 def test_what_a_subclass_does_in_its_own_way_is_done_or_refused(saved, tmp_path):
@@ -254,9 +258,10 @@ def test_what_a_subclass_does_in_its_own_way_is_done_or_refused(saved, tmp_path)
     with pytest.raises(InputError, match=r"^Halved: has its own `forward`, which a selection passes over"):
         ModelSelection([saved("speech"), write(Halved(**settings), tmp_path / "halved.ckpt")])
     torch.manual_seed(0)
-    flat = write(Flat(**settings), tmp_path / "flat.ckpt")
-    both = ModelSelection([saved("speech"), flat]).select(batch.mixture, batch.indices)["estimates"][1]
-    assert torch.equal(both, load_module(flat, Flat).eval()(batch.mixture, batch.indices))
+    scaled = [write(Scaled(factor, **settings), tmp_path / f"{factor}.ckpt") for factor in (0.0, 3.0)]
+    together = ModelSelection([saved("speech"), *scaled]).select(batch.mixture, batch.indices)["estimates"]
+    for path, estimates in zip(scaled, together[1:], strict=True):
+        assert torch.equal(estimates, load_module(path, Scaled).eval()(batch.mixture, batch.indices))
 
 
 @pytest.fixture(scope="module")
