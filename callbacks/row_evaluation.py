@@ -15,6 +15,7 @@ from callbacks.returned_scores import ReturnedScores
 from callbacks.row_parts import RowParts
 from callbacks.tracker import track_rows
 from lightning_modules.batch import Batch, Split
+from lightning_modules.errors import InputError
 from lightning_modules.exported_model import weights_digest
 from lightning_modules.run_files import SCORES_FILE, RunFiles
 
@@ -59,6 +60,9 @@ class RowEvaluation(ReturnedScores, ABC):
         self._parts = self._owner = None  # nothing of a stage before is left to do
         done: set[int] = set()
         if stage in self.files:
+            if not hasattr(trainer.datamodule, "signature"):  # type: ignore[attr-defined]
+                needed = "its rows name mixtures of a data module, such as UrbanScenes; give the trainer one, not loaders"
+                raise InputError(f"{type(self).__name__}: {needed}")
             self._path = Path(self.folder or "") / self.files[stage]
             self._parts = RowParts(RunFiles.parts(self._path), self.columns)
             # What rank 0 finds holds for all: ranks that see different rows would share the rest out differently.

@@ -11,9 +11,10 @@ from typing import Any, Literal
 import torch
 from lightning import Callback, LightningModule
 from lightning.pytorch.trainer.states import TrainerFn
+from lightning.pytorch.utilities.rank_zero import rank_zero_warn
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LRScheduler
+from torch.optim.lr_scheduler import CosineAnnealingLR, LRScheduler
 
 from lightning_modules.batch import Batch
 from lightning_modules.batch_invariance import BatchInvariance
@@ -114,6 +115,17 @@ class SeparatrixModule(MeanTestScores, LightningModule):
                 "strict": False,  # not every epoch, or training, is validated
             },
         }
+
+    def on_train_start(self) -> None:
+        # Half a cosine brings the rate down; past T_max it rises again, which no training means.
+        for config in self.trainer.lr_scheduler_configs:
+            steps = config.interval == "step"
+            length = self.trainer.estimated_stepping_batches if steps else self.trainer.max_epochs or 0
+            falls = config.scheduler.T_max if isinstance(config.scheduler, CosineAnnealingLR) else length
+            if falls < length:
+                told = f"the rate is least after {falls} of {length} {config.interval}s and rises again"
+                way_out = f"--model.scheduler.T_max {length} lets it fall to the end"
+                rank_zero_warn(f"CosineAnnealingLR: {told}; {way_out}")
 
     def configure_callbacks(self) -> list[Callback]:
         return [self._watch, ResumableEpochs(), BatchInvariance()]

@@ -9,6 +9,7 @@ from tiny_systems import CLASSES, GEOMETRY_SETTINGS, RandomScenes, random_batch,
 from torch.utils.data import DataLoader
 
 from callbacks.separation_evaluation import SeparationEvaluation
+from lightning_modules.errors import InputError
 from lightning_modules.networks import BLSTM
 from lightning_modules.weak_labels.separator_module import WeakLabelSeparator
 
@@ -34,3 +35,11 @@ def test_the_mean_improvement_is_of_all_present_classes_and_of_each_but_for_mixt
     means["validation_improvement_db"] = np.mean(np.concatenate([*found.values()]))
     logged = {name: float(value) for name, value in running.callback_metrics.items()}
     assert {name: logged[name] for name in means} == pytest.approx(means, abs=1e-3)
+
+
+def test_rows_of_loaders_without_a_data_module_are_refused(tmp_path):
+    model = WeakLabelSeparator(classes=CLASSES, network=partial(BLSTM, units=4, layers=1), **GEOMETRY_SETTINGS)
+    loader = DataLoader([random_batch(2)], batch_size=None)
+    with pytest.raises(InputError, match="SeparationEvaluation: its rows name mixtures of a data module"):
+        trainer(callbacks=[SeparationEvaluation(str(tmp_path))]).test(model, loader, verbose=False)
+    trainer(callbacks=[SeparationEvaluation()]).validate(model, loader, verbose=False)  # logs alone

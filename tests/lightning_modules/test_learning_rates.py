@@ -1,5 +1,6 @@
 """Any optimiser and schedule: the rates and weights of a plain loop of torch, and the same after a stop."""
 
+import warnings
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -248,3 +249,13 @@ def test_a_training_whose_weights_were_unfrozen_is_not_resumed_with_frozen_ones(
 def test_what_an_optimiser_or_a_schedule_refuses_is_told_in_one_line(settings, told, tmp_path):
     with pytest.raises(InputError, match=rf"^{told}[^\n]*; choose others$"):
         fit(separator(**settings), tmp_path)
+
+
+@pytest.mark.parametrize(("interval", "length"), [("epoch", EPOCHS), ("step", EPOCHS * STEPS)])
+def test_a_cosine_that_ends_before_the_training_is_told(interval, length, tmp_path):
+    settings = {"scheduler_interval": interval, "optimizer": OPTIMIZERS["Adam"]}
+    with pytest.warns(UserWarning, match=rf"least after {length - 1} of {length} {interval}s.*T_max {length} lets"):
+        fit(separator(scheduler=partial(CosineAnnealingLR, T_max=length - 1), **settings), tmp_path / "short")
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", "CosineAnnealingLR")
+        fit(separator(scheduler=partial(CosineAnnealingLR, T_max=length), **settings), tmp_path / "fits")
