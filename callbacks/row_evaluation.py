@@ -61,7 +61,7 @@ class RowEvaluation(ReturnedScores, ABC):
         done: set[int] = set()
         if stage in self.files:
             if not hasattr(trainer.datamodule, "signature"):  # type: ignore[attr-defined]
-                needed = "its rows name mixtures of a data module, such as UrbanScenes; give the trainer one, not loaders"
+                needed = "its rows name mixtures of a data module, such as UrbanScenes; loaders alone have none"
                 raise InputError(f"{type(self).__name__}: {needed}")
             self._path = Path(self.folder or "") / self.files[stage]
             self._parts = RowParts(RunFiles.parts(self._path), self.columns)

@@ -37,8 +37,11 @@ def load_module(path: str | os.PathLike[str], *kinds: type[M]) -> M:
         kinds: of module; any unless given. A class of your own is known once it is imported.
 
     Raises:
-        InputError: the checkpoint cannot be read or is of another kind of module.
+        InputError: the checkpoint cannot be read or is of another kind of module; a kind is no class of module.
     """
+    for each in kinds:
+        if not (isinstance(each, type) and issubclass(each, SeparatrixModule)):
+            raise InputError(f"kinds: {each!r} is no class of module, such as WeakLabelSeparator")
     (path,) = path_list("path", [path])
     checkpoint = read_checkpoint(model_file(path))
     if not kinds:

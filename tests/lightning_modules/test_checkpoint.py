@@ -67,6 +67,8 @@ def test_the_file_says_which_of_several_kinds_it_is(trained, path):
     assert type(load_module(trained, WeakLabelSeparator, EventClassifier)) is EventClassifier
     with pytest.raises(InputError, match="a checkpoint of EventClassifier; one of WeakLabelSeparator or DeepCl"):
         load_module(trained, WeakLabelSeparator, DeepClustering)
+    with pytest.raises(InputError, match=r"^kinds: 'EventClassifier' is no class of module"):
+        load_module(trained, "EventClassifier")
 
 
 class Dense(nn.Module):
