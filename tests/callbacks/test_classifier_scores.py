@@ -48,3 +48,22 @@ def test_the_mean_precision_is_of_the_classes_that_occur(tmp_path):
         precisions = [average_precision_score(labels[:, n].flatten(), scores[:, n].flatten()) for n in (0, 2)]
         found = testing.callback_metrics[f"validation_{level}_average_precision"]
         assert float(found) == pytest.approx(sum(precisions) / 2, abs=1e-6)
+
+
+def test_what_nobody_has_labelled_changes_no_precision_in_validation(tmp_path):
+    torch.manual_seed(0)
+    model = EventClassifier("frame", CLASSES, network=partial(BLSTM, units=4, layers=1), **GEOMETRY_SETTINGS)
+    batch = random_batch(6)
+    for labels in (batch.frame_labels, batch.clip_labels):
+        labels[:3, 1] = torch.nan
+    data = RandomScenes()
+    data.val_dataloader = lambda: DataLoader([batch], batch_size=None)
+    testing = trainer(callbacks=[ClassifierScores(str(tmp_path))])
+    testing.validate(model, data, verbose=False)
+    logits = model.test_step(batch, 0)["logits"].detach()
+    precisions = [
+        average_precision_score(batch.frame_labels[known, n].flatten(), logits[known, n].flatten())
+        for n, known in ((0, slice(None)), (1, slice(3, None)), (2, slice(None)))
+    ]
+    found = testing.callback_metrics["validation_frame_average_precision"]
+    assert float(found) == pytest.approx(sum(precisions) / 3, abs=1e-6)

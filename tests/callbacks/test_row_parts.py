@@ -72,6 +72,10 @@ def test_a_mixture_that_two_processes_scored_is_there_once_and_without_parts_the
     for rank, mixtures in ((0, [0, 1, 2]), (1, [1, 3])):
         append(tmp_path, mixtures, rank, batch=1)
     assert read(tmp_path) == {mixture: lines_of(mixture) for mixture in range(4)}
+    later = RowParts(tmp_path, COLUMNS)
+    later.append([(1, "siren", 7.0)], rank=2)
+    later.close()
+    assert read(tmp_path)[1] == lines_of(1)
 
 
 def test_wherever_a_kill_cuts_a_part_a_mixture_has_all_its_rows_or_none_and_later_ones_follow(tmp_path):

@@ -99,6 +99,7 @@ def test_a_domain_without_any_scored_mixture_is_still_named(rows, read):
         (lambda rows: rows[2].update(source=10**15), "have one row for each of the 2 models' 1000000000000001"),
         (lambda rows: rows[3].update(si_sdr_db=np.nan), "speech mixture 0 has an SI-SDR that is not finite"),
         (lambda rows: rows[-1].update(si_sdr_db=np.inf), "speech mixture 3 has an SI-SDR that is not finite"),
+        (lambda rows: rows[-1].update(si_sdr_db=-1e4), "speech mixture 3 has an SI-SDR that is not finite"),
         (lambda rows: rows[2].update(confidence=np.inf), "confidence is infinite in a row"),
         (lambda rows: rows[2].update(silhouette="high"), "silhouette: could not convert string to float: 'high'"),
         (lambda rows: rows[2].update(index="-1"), "index '-1' is not a whole number"),

@@ -71,6 +71,9 @@ def test_every_rules_scores_are_those_of_going_through_the_mixtures_one_by_one(r
     always = scores["3", "all"]  # right in the half that has three, in every draw
     assert always.accuracy_low == always.accuracy == always.accuracy_high == pytest.approx(0.5)
     fewer = read(tmp_path / "fewer.csv", [row for row in rows if row["clusters"] != 3])
+    alike = read(tmp_path / "alike.csv", [row | {"confidence": 0.0} for row in rows])
+    chosen = picks(counted, alike)
+    assert np.array_equal(chosen["standardised"], chosen["confidence"])
     assert "standardised" not in picks(counted) and "standardised" not in picks(fewer, validation)
 
 

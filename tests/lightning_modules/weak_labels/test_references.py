@@ -57,6 +57,13 @@ def test_a_reference_gives_sounds_of_no_class_their_share_and_no_estimate(random
         assert torch.equal(known, reference(method).test_step(random_scene, 0)[:, :2])
 
 
+def test_labels_of_a_hierarchys_parents_take_no_share(random_scene):
+    parents = random_scene.frame_labels[:, :2].amax(1, keepdim=True)
+    batch = random_scene._replace(frame_labels=torch.cat((random_scene.frame_labels, parents), 1))
+    for method in get_args(Method):
+        assert torch.equal(reference(method).test_step(batch, 0), reference(method).test_step(random_scene, 0))
+
+
 def test_the_oracles_of_masks_are_the_sources_over_the_mixture_within_what_each_kind_of_mask_can_be(random_scene):
     spectrum = stft(random_scene.mixture, GEOMETRY).numpy()[:, None]
     ratio = stft(random_scene.sources, GEOMETRY).numpy() / spectrum
